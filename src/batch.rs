@@ -1,0 +1,323 @@
+//! What a batch asks for and what comes back.
+//!
+//! Down travel [`Operations`] (upserts and deletes by link_id), bound to a panel's zone as [`Zoned`]; back
+//! comes one [`Outcome`] per panel, made of an [`ItemOutcome`] per item, and [`report`] adds them up.
+//! [`selector`] says which panels a batch is for. Like [`crate::profile`], this room does no I/O.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::batch::report::Report;
+use crate::profile::parse::LinkedProfile;
+use crate::profile::{LinkId, TimeProfile, opens, wire};
+
+pub mod report;
+pub mod selector;
+
+/// A profile's stored text with the digest by which equal ones are recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    json: Box<str>,
+    digest: BodyDigest,
+}
+
+/// The first half of the SHA-256 of a body.
+pub type BodyDigest = [u8; 16];
+
+impl Body {
+    /// The stored text of a profile.
+    pub fn of(profile: &TimeProfile) -> Self {
+        let json = wire::body(profile).into_boxed_str();
+        let hash = Sha256::digest(json.as_bytes());
+        let mut digest = BodyDigest::default();
+        digest.copy_from_slice(&hash[..16]);
+        Self { json, digest }
+    }
+
+    /// The JSON, as [`wire::body`] writes it.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The digest.
+    pub fn digest(&self) -> BodyDigest {
+        self.digest
+    }
+}
+
+/// One profile to create or update.
+#[derive(Debug)]
+pub struct Upsert {
+    /// Under which link_id.
+    pub link_id: LinkId,
+    /// What the profile says.
+    pub profile: TimeProfile,
+    /// How it is stored.
+    pub body: Body,
+    /// An earlier item of the same batch bears the same link_id; that one wins.
+    pub repeated: bool,
+}
+
+/// What a batch asks of each panel, in order: the upserts, then the deletes, then the pruning.
+#[derive(Debug, Default)]
+pub struct Operations {
+    /// Profiles to create or update.
+    pub upserts: Vec<Upsert>,
+    /// Link_ids to delete.
+    pub deletes: Vec<LinkId>,
+    /// Whether every other link_id of the panel is deleted too.
+    pub prune: bool,
+}
+
+impl Operations {
+    /// From parsed items, in request order.
+    pub fn new(profiles: Vec<LinkedProfile>, deletes: Vec<LinkId>, prune: bool) -> Self {
+        let mut seen = HashSet::with_capacity(profiles.len());
+        let upserts = profiles
+            .into_iter()
+            .map(|LinkedProfile { link_id, profile }| Upsert {
+                link_id,
+                body: Body::of(&profile),
+                profile,
+                repeated: !seen.insert(link_id),
+            })
+            .collect();
+        Self { upserts, deletes, prune }
+    }
+
+    /// How many items the batch names (what pruning finds comes on top).
+    pub fn len(&self) -> usize {
+        self.upserts.len() + self.deletes.len()
+    }
+
+    /// Whether the batch names no item and prunes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && !self.prune
+    }
+
+    /// The named link_ids, in item order.
+    pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.upserts.iter().map(|upsert| upsert.link_id).chain(self.deletes.iter().copied())
+    }
+}
+
+/// Operations with the verdict on each profile in one time zone, shared by all panels of that zone.
+#[derive(Debug)]
+pub struct Zoned {
+    operations: Arc<Operations>,
+    never_opens: Box<[bool]>,
+}
+
+impl Zoned {
+    /// Asks each profile once whether it can open a door in this zone.
+    pub fn new(operations: Arc<Operations>, zone: &TimeZone) -> Self {
+        let never_opens =
+            operations.upserts.iter().map(|upsert| opens::check(&upsert.profile, zone).is_err()).collect();
+        Self { operations, never_opens }
+    }
+
+    /// What is asked for.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// Whether the upsert at this index can never open a door here.
+    pub fn never_opens(&self, upsert: usize) -> bool {
+        self.never_opens.get(upsert).copied().unwrap_or(false)
+    }
+}
+
+/// What came of one item on one panel. Its number is its byte in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ItemOutcome {
+    /// No profile of that link_id stood there.
+    Created = 1,
+    /// Another one stood there.
+    Updated = 2,
+    /// The same one stood there; panels call this updated.
+    Unchanged = 3,
+    /// It stood there and is gone.
+    Deleted = 4,
+    /// It was to be deleted and did not stand there. What was asked for holds.
+    NotFound = 5,
+    /// Refused: an earlier item of the batch has the same link_id.
+    Repeated = 6,
+    /// Refused: the rules can never open a door.
+    NeverOpens = 7,
+    /// Refused: the panel is full.
+    Full = 8,
+}
+
+impl ItemOutcome {
+    /// From its byte in the store.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Created,
+            2 => Self::Updated,
+            3 => Self::Unchanged,
+            4 => Self::Deleted,
+            5 => Self::NotFound,
+            6 => Self::Repeated,
+            7 => Self::NeverOpens,
+            8 => Self::Full,
+            _ => return None,
+        })
+    }
+
+    /// The panel API's `success`.
+    pub fn success(self) -> bool {
+        matches!(self, Self::Created | Self::Updated | Self::Unchanged | Self::Deleted)
+    }
+
+    /// Whether the panel said no. What is not there to delete is no refusal.
+    pub fn refused(self) -> bool {
+        matches!(self, Self::Repeated | Self::NeverOpens | Self::Full)
+    }
+
+    /// The panel API's `extended_info`, in the panel's own spelling.
+    pub fn extended_info(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated | Self::Unchanged => "updated",
+            Self::Deleted => "deleted",
+            Self::NotFound => "entity_not_found",
+            Self::Repeated => "has_dublicates",
+            Self::NeverOpens => "invalid_time_rules_settings",
+            Self::Full => "number_of_identifiers_exceeded",
+        }
+    }
+}
+
+/// An item's outcome as a panel answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemResult {
+    /// Which profile.
+    pub link_id: LinkId,
+    /// What came of it.
+    pub outcome: ItemOutcome,
+    /// Another profile of the panel bears the same name. Only panels of `api_version` 2.10.0 and later look.
+    pub name_taken: bool,
+}
+
+/// What came of a batch on one panel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The panel's state in the batch.
+    pub state: PanelState,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Why it failed, with what to do; only for [`PanelState::Failed`].
+    pub error: Option<Box<str>>,
+    /// One per named item, in item order; empty while pending or failed.
+    pub items: Vec<ItemOutcome>,
+    /// What pruning deleted beyond the named items.
+    pub pruned: Vec<LinkId>,
+}
+
+impl Outcome {
+    /// Of items that a panel has decided on.
+    pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<LinkId>, attempts: u16) -> Self {
+        let refused = items.iter().any(|item| item.refused());
+        let done = !pruned.is_empty() || items.iter().any(|item| item.success());
+        let state = match (refused, done) {
+            (false, _) => PanelState::Applied,
+            (true, true) => PanelState::Partial,
+            (true, false) => PanelState::Rejected,
+        };
+        Self { state, attempts, error: None, items, pruned }
+    }
+
+    /// Given up for a reason.
+    pub fn failed(why: impl Into<Box<str>>, attempts: u16) -> Self {
+        Self {
+            state: PanelState::Failed,
+            attempts,
+            error: Some(why.into()),
+            items: Vec::new(),
+            pruned: Vec::new(),
+        }
+    }
+
+    /// Not delivered yet, after so many attempts.
+    pub fn pending(attempts: u16) -> Self {
+        Self { state: PanelState::Pending, attempts, error: None, items: Vec::new(), pruned: Vec::new() }
+    }
+}
+
+/// The state of a panel in a batch. Its number is its byte in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum PanelState {
+    /// Every item succeeded, or was to be deleted and is not there.
+    Applied = 1,
+    /// The panel refused some items.
+    Partial = 2,
+    /// The panel refused every item.
+    Rejected = 3,
+    /// Not delivered yet; it will be.
+    Pending = 4,
+    /// Given up; the reason is in `error`.
+    Failed = 5,
+}
+
+impl PanelState {
+    /// All of them, in the order of the reports.
+    pub const ALL: [Self; 5] = [Self::Applied, Self::Partial, Self::Rejected, Self::Pending, Self::Failed];
+
+    /// From its byte in the store.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as u8 == byte)
+    }
+
+    /// The word in answers and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Partial => "partial",
+            Self::Rejected => "rejected",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The state of a whole batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchState {
+    /// Some panel has no outcome yet.
+    Running,
+    /// Every panel has an outcome.
+    Done,
+    /// Cancelled; every panel has an outcome.
+    Cancelled,
+}
+
+/// A batch as it is kept: who asked for it, and how far it is. Its operations, targets and outcomes are kept
+/// beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// Its public id.
+    pub id: uuid::Uuid,
+    /// When it was accepted, in Unix milliseconds.
+    pub created_at_ms: i64,
+    /// The user or token that asked for it.
+    pub created_by: String,
+    /// Which panels it is for, as it was asked: `all`, a selector, or a list of ids.
+    pub target: String,
+    /// Running until every panel has an outcome.
+    pub state: BatchState,
+    /// Whether it was cancelled; it is then on its way to [`BatchState::Cancelled`].
+    #[serde(default)]
+    pub cancelled: bool,
+    /// The sums. While the batch runs they are those of its acceptance; the coordinator holds the current ones.
+    pub report: Report,
+    /// From acceptance to the last outcome, once there.
+    pub duration_ms: Option<u64>,
+}

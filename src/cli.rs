@@ -1,0 +1,267 @@
+//! The command line: `serve` and `demo` run a server, the rest is a thin client of the fleet API, and
+//! `profile` and `completions` need no server.
+//!
+//! Standard output is data, standard error the rest. Exit codes: [`Exit`].
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::ServeArgs;
+use crate::profile::LinkId;
+use crate::telemetry::{self, LogFormat};
+
+mod access;
+mod apply;
+mod batch;
+mod client;
+mod demo;
+mod output;
+mod panel;
+mod profile;
+mod serve;
+mod status;
+
+use client::Client;
+
+/// The tree of commands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "panelsync",
+    version,
+    about = "Time profiles on many entrance panels at once, by link_id",
+    after_help = "Examples:\n  \
+        panelsync demo                                    see it work, with nothing set up\n  \
+        panelsync serve --data-dir ./panelsync-data       run the server\n  \
+        panelsync login && panelsync panel add north-01 --label site=north\n  \
+        panelsync apply -f profiles.yaml -l site=north    push profiles to a site\n\n\
+        Exit codes: 0 done, 1 the work failed on some panel, 2 wrong usage or invalid input,\n\
+        3 the server can't be reached, 4 not allowed."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// The server to talk to
+    #[arg(
+        long,
+        global = true,
+        env = "PANELSYNC_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    server: String,
+    /// Token; without one, that of the last `login` to this server
+    #[arg(long, global = true, env = "PANELSYNC_TOKEN", hide_env_values = true, value_name = "T")]
+    token: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Log more; twice for everything
+    #[arg(short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// How log lines look (RUST_LOG sets what is logged)
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: fleet API, panel API and documentation
+    #[command(after_help = "Example:\n  panelsync serve --listen 0.0.0.0:8080 --data-dir /var/lib/panelsync")]
+    Serve(ServeArgs),
+    /// Start a server with 8 panels on three sites, push one batch to all, and show the report
+    #[command(after_help = "Example:\n  panelsync demo --once")]
+    Demo(demo::DemoArgs),
+    /// Log in and keep the token in the user's config folder
+    #[command(
+        after_help = "Examples:\n  panelsync login\n  panelsync login --username admin --password-stdin < secret"
+    )]
+    Login(access::LoginArgs),
+    /// The fleet's register
+    #[command(subcommand)]
+    Panel(panel::PanelCommand),
+    /// Create or update profiles on many panels, by link_id
+    #[command(after_help = "Examples:\n  panelsync apply -f profiles.yaml -l site=north --dry-run\n  \
+        panelsync apply -f profiles.json --all\n  cat profiles.json | panelsync apply -f - --panel north-01 north-02")]
+    Apply(apply::ApplyArgs),
+    /// Delete profiles on many panels, by link_id
+    #[command(after_help = "Example:\n  panelsync delete 91c615e3-1040-4815-8ecb-039a18b756b5 -l site=north")]
+    Delete(apply::DeleteArgs),
+    /// Batches: list, show, watch, cancel, retry
+    #[command(subcommand)]
+    Batch(batch::BatchCommand),
+    /// One screen: panels, and the last batches
+    #[command(after_help = "Example:\n  panelsync status")]
+    Status,
+    /// Time profiles in a file, without a server
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
+    /// Users
+    #[command(subcommand)]
+    User(access::UserCommand),
+    /// Tokens for programs
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// Print a shell's completion script
+    #[command(after_help = "Example:\n  panelsync completions bash > /etc/bash_completion.d/panelsync")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which panels a batch is for; exactly one of the three.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Targets {
+    /// Panels by their labels, such as site=north,floor in (1,2)
+    #[arg(short = 'l', long, value_name = "SEL")]
+    selector: Option<String>,
+    /// Panels by id
+    #[arg(long = "panel", value_name = "ID", num_args = 1..)]
+    panels: Vec<String>,
+    /// Every panel
+    #[arg(long)]
+    all: bool,
+}
+
+impl Targets {
+    /// As fields of a batch.
+    fn put_into(&self, batch: &mut serde_json::Map<String, serde_json::Value>) {
+        if let Some(selector) = &self.selector {
+            batch.insert("selector".into(), selector.as_str().into());
+        } else if self.all {
+            batch.insert("all".into(), true.into());
+        } else {
+            batch.insert("panels".into(), self.panels.clone().into());
+        }
+    }
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The work failed on some panel, or the server failed.
+    Failed = 1,
+    /// Wrong usage or invalid input.
+    Usage = 2,
+    /// The server can't be reached.
+    Unreachable = 3,
+    /// Not logged in, or not allowed.
+    NotAllowed = 4,
+}
+
+/// What a command ends with when it is not done.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Failed, error.to_string())
+    }
+}
+
+/// Reads the arguments, does what they say, and gives the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse(); // prints help or what is wrong, and ends with 0 or 2
+    telemetry::start_logging(cli.global.log_format, cli.global.verbose);
+    let exit = match dispatch(&cli) {
+        Ok(exit) => exit,
+        Err(Failure { exit, message }) => {
+            eprintln!("panelsync: {message}");
+            exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+    let output = cli.global.output;
+    let client = || Client::new(&cli.global.server, cli.global.token.as_deref());
+    match &cli.command {
+        Command::Serve(args) => serve::serve(args),
+        Command::Demo(args) => demo::demo(args, output),
+        Command::Login(args) => access::login(args, &cli.global.server),
+        Command::Panel(command) => panel::run(command, &client()?, output),
+        Command::Apply(args) => apply::apply(args, &client()?, output),
+        Command::Delete(args) => apply::delete(args, &client()?, output),
+        Command::Batch(command) => batch::run(command, &client()?, output),
+        Command::Status => status::status(&client()?, output),
+        Command::Profile(command) => profile::run(command, output),
+        Command::User(command) => access::user(command, &client()?, output),
+        Command::Token(command) => access::token(command, &client()?, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "panelsync", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// A time such as `90s`, `5m`, `12h` or `90d`, in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no time; it takes a number with s, m, h or d, such as 60s or 90d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).ok_or_else(wrong)
+}
+
+fn link_id(text: &str) -> Result<LinkId, String> {
+    text.parse().map_err(|error: crate::profile::NotALinkId| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(seconds("90d"), Ok(90 * 86_400));
+        assert_eq!(seconds("0s"), Ok(0));
+        for wrong in ["", "s", "5", "5y", "-1s", "99999999999999999999s", "999999999999999999d", "5µ"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

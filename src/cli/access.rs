@@ -1,0 +1,196 @@
+//! `panelsync login`, `panelsync user …` and `panelsync token …`.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::client::{self, Client, percent};
+use super::{Exit, Failure, Output, output, seconds};
+use crate::access::Role;
+use crate::http::fleet_api::Page;
+use crate::http::fleet_api::access::{CreatedToken, TokenBody, UserBody};
+use crate::http::fleet_api::session::SessionBody;
+
+/// What `login` takes.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// The user; asked for without it
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// Read the password from standard input instead of asking for it
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+}
+
+/// Logs in and keeps the token.
+pub fn login(args: &LoginArgs, server: &str) -> Result<Exit, Failure> {
+    let client = Client::new(server, Some(""))?;
+    let username = match &args.username {
+        Some(username) => username.clone(),
+        None => ask("User: ")?,
+    };
+    let password = password(args.password_stdin)?;
+    let credentials = json!({ "username": username, "password": password });
+    let answer = client.post("/session", &[], &credentials)?;
+    let session: SessionBody = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+    let path = client::keep_token(server, &session.token)?;
+    eprintln!(
+        "logged in to {server} as {username} ({}), until {}; the token is kept in {}",
+        session.role.as_str(),
+        output::moment(&session.expires_at),
+        path.display()
+    );
+    Ok(Exit::Done)
+}
+
+fn ask(prompt: &str) -> Result<String, Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::usage("there is no terminal to ask on; give --username and --password-stdin"));
+    }
+    eprint!("{prompt}");
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+fn password(from_stdin: bool) -> Result<String, Failure> {
+    if from_stdin {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    rpassword::prompt_password("Password: ")
+        .map_err(|_| Failure::usage("there is no terminal to ask for the password on; give --password-stdin"))
+}
+
+/// The commands on users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user; the password is asked for
+    #[command(after_help = "Example:\n  panelsync user add olena --role operator")]
+    Add {
+        /// The name
+        name: String,
+        /// What the user may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List users
+    Ls,
+    /// Remove a user and end the user's sessions
+    Rm {
+        /// The name
+        name: String,
+    },
+}
+
+/// Runs a command on users.
+pub fn user(command: &UserCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
+    match command {
+        UserCommand::Add { name, role, password_stdin } => {
+            let password = password(*password_stdin)?;
+            let answer =
+                client.post("/users", &[], &json!({ "name": name, "role": role, "password": password }))?;
+            match output {
+                Output::Json => output::json(&answer.body)?,
+                Output::Table => println!("added user {name} ({})", role.as_str()),
+            }
+        }
+        UserCommand::Ls => {
+            let page: Page<UserBody> = client.get("/users")?;
+            match output {
+                Output::Json => output::json(&page.items)?,
+                Output::Table => output::table(
+                    ["user", "role", "since"],
+                    page.items
+                        .iter()
+                        .map(|user| [user.name.clone(), user.role.clone(), output::moment(&user.created_at)]),
+                ),
+            }
+        }
+        UserCommand::Rm { name } => {
+            client.delete(&format!("/users/{}", percent(name)))?;
+            match output {
+                Output::Json => output::json(&json!({ "removed": name }))?,
+                Output::Table => println!("removed user {name}"),
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The commands on tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token for a program; it is printed this once
+    #[command(after_help = "Example:\n  panelsync token create door-sync --role operator --expires 90d")]
+    Create {
+        /// What it is called
+        name: String,
+        /// What its bearer may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// How long it lives, such as 90d; for ever without it
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+    },
+    /// List tokens and sessions
+    Ls,
+    /// Revoke a token or end a session
+    Revoke {
+        /// Its id, from `token ls`
+        id: Uuid,
+    },
+}
+
+/// Runs a command on tokens.
+pub fn token(command: &TokenCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
+    match command {
+        TokenCommand::Create { name, role, expires } => {
+            let body = json!({ "name": name, "role": role, "expires_in": expires });
+            let answer = client.post("/tokens", &[], &body)?;
+            let created: CreatedToken = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+            match output {
+                Output::Json => output::json(&created)?,
+                Output::Table => {
+                    println!("{}", created.token);
+                    eprintln!("token {} ({}); it is shown this once", created.about.id, created.about.role);
+                }
+            }
+        }
+        TokenCommand::Ls => {
+            let page: Page<TokenBody> = client.get("/tokens")?;
+            match output {
+                Output::Json => output::json(&page.items)?,
+                Output::Table => output::table(
+                    ["token", "name", "kind", "role", "created", "expires"],
+                    page.items.iter().map(|token| {
+                        [
+                            token.id.to_string(),
+                            token.name.clone(),
+                            token.kind.clone(),
+                            token.role.clone(),
+                            output::moment(&token.created_at),
+                            token.expires_at.as_deref().map_or("never".to_owned(), output::moment),
+                        ]
+                    }),
+                ),
+            }
+        }
+        TokenCommand::Revoke { id } => {
+            client.delete(&format!("/tokens/{id}"))?;
+            match output {
+                Output::Json => output::json(&json!({ "revoked": id }))?,
+                Output::Table => println!("revoked {id}"),
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

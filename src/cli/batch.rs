@@ -1,0 +1,264 @@
+//! `panelsync batch …`, and the report of a batch.
+
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use uuid::Uuid;
+
+use super::client::Client;
+use super::{Exit, Failure, Output, output};
+use crate::batch::{BatchState, PanelState};
+use crate::http::fleet_api::Page;
+use crate::http::fleet_api::batches::{BatchBody, BatchPanel};
+
+/// The commands on batches.
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
+    /// The last batches, newest first
+    #[command(after_help = "Example:\n  panelsync batch ls")]
+    Ls,
+    /// One batch, panel by panel
+    #[command(after_help = "Example:\n  panelsync batch show 5f2c1a9e-… --failed")]
+    Show {
+        /// Its id
+        id: Uuid,
+        /// Only panels where it was not applied
+        #[arg(long)]
+        failed: bool,
+    },
+    /// Follow a batch to its end
+    #[command(after_help = "Example:\n  panelsync batch watch 5f2c1a9e-…")]
+    Watch {
+        /// Its id
+        id: Uuid,
+    },
+    /// Cancel a running batch
+    #[command(after_help = "Example:\n  panelsync batch cancel 5f2c1a9e-…")]
+    Cancel {
+        /// Its id
+        id: Uuid,
+    },
+    /// Send a batch again to the panels where it was not applied
+    #[command(after_help = "Example:\n  panelsync batch retry 5f2c1a9e-…")]
+    Retry {
+        /// Its id
+        id: Uuid,
+    },
+}
+
+/// Panels listed under a report at most.
+const LISTED: usize = 20;
+
+/// Between two looks at a running batch.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// Runs a command on batches.
+pub fn run(command: &BatchCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
+    match command {
+        BatchCommand::Ls => {
+            let page: Page<BatchBody> = client.get("/batches?limit=50")?;
+            match output {
+                Output::Json => output::json(&page.items)?,
+                Output::Table => table(&page.items),
+            }
+            Ok(Exit::Done)
+        }
+        BatchCommand::Show { id, failed } => show(client, *id, *failed, output),
+        BatchCommand::Watch { id } => {
+            let batch = client.get(&format!("/batches/{id}"))?;
+            let batch = follow(client, batch, None)?;
+            report(client, &batch, output)
+        }
+        BatchCommand::Cancel { id } => {
+            let answer = client.post(&format!("/batches/{id}:cancel"), &[], &serde_json::Value::Null)?;
+            let batch: BatchBody = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+            let batch = follow(client, batch, None)?;
+            report(client, &batch, output)?;
+            Ok(Exit::Done)
+        }
+        BatchCommand::Retry { id } => {
+            let headers = [("prefer", "wait=0")];
+            let answer = client.post(&format!("/batches/{id}:retry"), &headers, &serde_json::Value::Null)?;
+            let batch = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+            let batch = follow(client, batch, None)?;
+            report(client, &batch, output)
+        }
+    }
+}
+
+/// A line per batch.
+pub fn table(batches: &[BatchBody]) {
+    output::table(
+        [
+            "batch",
+            "created",
+            "by",
+            "state",
+            ">panels",
+            ">applied",
+            ">not applied",
+            ">pending",
+            ">items",
+            "took",
+        ],
+        batches.iter().map(|batch| {
+            let panels = &batch.panels;
+            [
+                batch.id.to_string(),
+                output::moment(&batch.created_at),
+                batch.created_by.clone(),
+                state(batch.state).to_owned(),
+                panels.total.to_string(),
+                panels.applied.to_string(),
+                (panels.partial + panels.rejected + panels.failed).to_string(),
+                panels.pending.to_string(),
+                batch.items.total.to_string(),
+                batch.duration_ms.map_or("-".to_owned(), output::duration),
+            ]
+        }),
+    );
+}
+
+fn state(state: BatchState) -> &'static str {
+    match state {
+        BatchState::Running => "running",
+        BatchState::Done => "done",
+        BatchState::Cancelled => "cancelled",
+    }
+}
+
+fn show(client: &Client, id: Uuid, failed: bool, output: Output) -> Result<Exit, Failure> {
+    let batch: BatchBody = client.get(&format!("/batches/{id}"))?;
+    let mut panels: Vec<BatchPanel> = client.get_all(&format!("/batches/{id}/panels"))?;
+    if failed {
+        panels.retain(|panel| panel.outcome != PanelState::Applied);
+    }
+    match output {
+        Output::Json => output::json(&serde_json::json!({ "batch": batch, "panels": panels }))?,
+        Output::Table => {
+            headline(&batch);
+            if !panels.is_empty() {
+                println!();
+                panel_table(&panels);
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A line per panel; items only where the panel said no.
+fn panel_table(panels: &[BatchPanel]) {
+    output::table(
+        ["panel", "outcome", ">attempts", "what it said"],
+        panels.iter().map(|panel| {
+            let said = match &panel.error {
+                Some(error) => error.clone(),
+                None => {
+                    let refused = panel.result.iter().filter(|item| !item.success);
+                    let refused: Vec<_> =
+                        refused.map(|item| format!("{}: {}", item.link_id, item.extended_info)).collect();
+                    refused.join("\n")
+                }
+            };
+            [panel.panel.clone(), panel.outcome.as_str().to_owned(), panel.attempts.to_string(), said]
+        }),
+    );
+}
+
+/// Waits for a batch's end, with a bar on a terminal; gives up following at the deadline.
+pub fn follow(client: &Client, mut batch: BatchBody, until: Option<Instant>) -> Result<BatchBody, Failure> {
+    if batch.state != BatchState::Running {
+        return Ok(batch);
+    }
+    let bar = output::progress(batch.panels.total);
+    while batch.state == BatchState::Running && until.is_none_or(|until| Instant::now() < until) {
+        std::thread::sleep(LOOK_EVERY);
+        batch = client.get(&format!("/batches/{}", batch.id))?;
+        bar.set_position(batch.panels.total - batch.panels.pending);
+        let bad = batch.panels.partial + batch.panels.rejected + batch.panels.failed;
+        if bad > 0 {
+            bar.set_message(format!("({bad} not applied)"));
+        }
+    }
+    bar.finish_and_clear();
+    Ok(batch)
+}
+
+/// Prints what came of a batch; the exit code says whether it was applied everywhere it was delivered.
+pub fn report(client: &Client, batch: &BatchBody, output: Output) -> Result<Exit, Failure> {
+    let panels = &batch.panels;
+    let bad = panels.partial + panels.rejected + panels.failed;
+    match output {
+        Output::Json => output::json(batch)?,
+        Output::Table => {
+            headline(batch);
+            if bad > 0 {
+                let mut refused: Vec<BatchPanel> = Vec::new();
+                for outcome in [PanelState::Failed, PanelState::Rejected, PanelState::Partial] {
+                    let path =
+                        format!("/batches/{}/panels?outcome={}&limit={LISTED}", batch.id, outcome.as_str());
+                    let page: Page<BatchPanel> = client.get(&path)?;
+                    refused.extend(page.items);
+                }
+                refused.truncate(LISTED);
+                println!();
+                panel_table(&refused);
+                if bad > refused.len() as u64 {
+                    eprintln!(
+                        "… and {} more: panelsync batch show {} --failed",
+                        bad - refused.len() as u64,
+                        batch.id
+                    );
+                }
+            }
+        }
+    }
+    if panels.pending > 0 {
+        eprintln!("{} panels are pending; follow with: panelsync batch watch {}", panels.pending, batch.id);
+    }
+    Ok(if bad > 0 { Exit::Failed } else { Exit::Done })
+}
+
+fn headline(batch: &BatchBody) {
+    let took = batch.duration_ms.map_or(String::new(), |ms| format!(" in {}", output::duration(ms)));
+    println!("batch {} {}{took}\n", batch.id, state(batch.state));
+    let panels = &batch.panels;
+    output::table(
+        ["panels", ">total", ">applied", ">partial", ">rejected", ">pending", ">failed"],
+        [[
+            String::new(),
+            panels.total.to_string(),
+            panels.applied.to_string(),
+            panels.partial.to_string(),
+            panels.rejected.to_string(),
+            panels.pending.to_string(),
+            panels.failed.to_string(),
+        ]],
+    );
+    println!();
+    let items = &batch.items;
+    output::table(
+        [
+            "items",
+            ">total",
+            ">created",
+            ">updated",
+            ">deleted",
+            ">unchanged",
+            ">not found",
+            ">rejected",
+            ">pending",
+        ],
+        [[
+            String::new(),
+            items.total.to_string(),
+            items.created.to_string(),
+            items.updated.to_string(),
+            items.deleted.to_string(),
+            items.unchanged.to_string(),
+            items.entity_not_found.to_string(),
+            items.rejected.to_string(),
+            items.pending.to_string(),
+        ]],
+    );
+}

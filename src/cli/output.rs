@@ -1,0 +1,72 @@
+//! Tables that fit the terminal, JSON, and a progress bar that is shown on a terminal only.
+
+use std::io::IsTerminal;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::Failure;
+
+/// Prints a value as JSON.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
+    println!("{text}");
+    Ok(())
+}
+
+/// A table with these columns; those whose heading begins with `>` are aligned to the right.
+pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.map(|column| Cell::new(column.trim_start_matches('>').to_uppercase())));
+    for row in rows {
+        table.add_row(row);
+    }
+    for (i, column) in columns.iter().enumerate() {
+        if let Some(settings) = table.column_mut(i) {
+            settings.set_padding((0, 2));
+            if column.starts_with('>') {
+                settings.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    let terminal = console::Term::stdout();
+    if terminal.is_term() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(terminal.size().1);
+    } else {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    println!("{}", table.trim_fmt());
+}
+
+/// A bar over so many panels; hidden where stderr is no terminal.
+pub fn progress(panels: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(panels), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} panels {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Whether a bar would be seen.
+pub fn has_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// A number of milliseconds for people.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..=9_999 => format!("{ms} ms"),
+        _ => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+    }
+}
+
+/// An RFC 3339 moment, to the second.
+pub fn moment(text: &str) -> String {
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{}Z", seconds.replace('T', " ")),
+        None => text.replace('T', " "),
+    }
+}

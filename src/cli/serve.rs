@@ -1,0 +1,55 @@
+//! `panelsync serve`.
+
+use super::{Exit, Failure};
+use crate::access::FIRST_ADMIN;
+use crate::config::{ServeArgs, Settings};
+use crate::server::{Server, StartError};
+
+/// Runs the server until it is told to stop.
+pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
+    let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
+    let data_dir = settings.data_dir.clone();
+    actix_web::rt::System::new().block_on(async move {
+        let mut server = Server::build(settings).await?;
+        if let Some(password) = server.take_first_password() {
+            eprintln!("first start: made the user {FIRST_ADMIN} with the password {password}");
+            eprintln!("it is shown this once; log in with `panelsync login`");
+        }
+        eprintln!(
+            "panelsync serves {} on http://{} (stop with ctrl-C)",
+            data_dir.display(),
+            server.address()
+        );
+        for (panel, address) in server.panel_addresses() {
+            eprintln!("panel {panel} is at http://{address}");
+        }
+        server.run(stop_signal()).await?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Resolves on ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await; // without signals there is only the process's end
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match error {
+            StartError::Open(_) | StartError::Listen(..) => Exit::Usage,
+            StartError::Store(_) | StartError::Access(_) | StartError::Engine => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}

@@ -1,0 +1,143 @@
+//! The server's settings, from flags, the environment and a file; what comes first of these wins.
+//!
+//! The file is TOML with the flags' names, `_` for `-`. A key that is not known, or a value that does not fit,
+//! stops the start with its name and what it takes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+/// How `serve` is asked to run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, env = "PANELSYNC_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Folder that holds everything that must survive [default: ./panelsync-data]
+    #[arg(long, env = "PANELSYNC_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// TOML file with settings of the same names
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Largest request body, in bytes [default: 16777216]
+    #[arg(long, env = "PANELSYNC_BODY_LIMIT", value_name = "BYTES")]
+    pub body_limit: Option<usize>,
+    /// How many finished batches are kept [default: 1000]
+    #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
+    pub keep_batches: Option<u64>,
+    /// Serve one panel at the root of an address of its own; may be repeated
+    #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
+    pub panel_listen: Vec<(String, SocketAddr)>,
+}
+
+/// What a file may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    body_limit: Option<usize>,
+    keep_batches: Option<u64>,
+    #[serde(default)]
+    panel_listen: BTreeMap<String, SocketAddr>,
+}
+
+/// How a server runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// The largest body, in bytes: 16 MiB holds some 35,000 profiles.
+    pub body_limit: usize,
+    /// How many batches are kept.
+    pub keep_batches: u64,
+    /// Panels at addresses of their own.
+    pub panel_listen: Vec<(String, SocketAddr)>,
+    /// HTTP threads. All panels and the coordinator share one more, and the store's writer has its own.
+    pub workers: usize,
+    /// The first admin's password, where the environment gives one.
+    pub admin_password: Option<Secret>,
+}
+
+/// A text that `Debug` does not show.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the settings file {0} cannot be read: {1}")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// The file says something that is not understood.
+    #[error("the settings file {0} is wrong: {1}")]
+    Wrong(PathBuf, #[source] Box<toml::de::Error>),
+    /// A value is out of range.
+    #[error("{0} takes {1}")]
+    Range(&'static str, &'static str),
+}
+
+impl Settings {
+    /// Settings for a data folder and an address, with all defaults.
+    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            data_dir: data_dir.into(),
+            body_limit: 16 * 1024 * 1024,
+            keep_batches: 1000,
+            panel_listen: Vec::new(),
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            admin_password: None,
+        }
+    }
+
+    /// From the flags (and their environment), then the file, then the defaults.
+    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        let file = args.config.as_deref().map_or(Ok(File::default()), File::read)?;
+        let listen = args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "./panelsync-data".into());
+        let mut settings = Self::new(data_dir, listen);
+        if let Some(body_limit) = args.body_limit.or(file.body_limit) {
+            if body_limit == 0 {
+                return Err(ConfigError::Range("body_limit", "at least one byte"));
+            }
+            settings.body_limit = body_limit;
+        }
+        if let Some(keep_batches) = args.keep_batches.or(file.keep_batches) {
+            if keep_batches == 0 {
+                return Err(ConfigError::Range("keep_batches", "at least 1"));
+            }
+            settings.keep_batches = keep_batches;
+        }
+        settings.panel_listen.clone_from(&args.panel_listen);
+        settings.panel_listen.extend(file.panel_listen);
+        // From the environment only: the process list shows every flag.
+        settings.admin_password = std::env::var("PANELSYNC_ADMIN_PASSWORD").ok().map(Secret);
+        Ok(settings)
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.into(), error))?;
+        toml::from_str(&text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))
+    }
+}
+
+fn panel_listen(text: &str) -> Result<(String, SocketAddr), String> {
+    let (id, address) = text.split_once('=').ok_or("it takes ID=ADDR:PORT, such as p1=0.0.0.0:8101")?;
+    let address = address.parse().map_err(|_| format!("{address} is no ADDR:PORT such as 0.0.0.0:8101"))?;
+    Ok((id.to_owned(), address))
+}

@@ -1,0 +1,1036 @@
+//! The coordinator: the one actor that owns what was accepted.
+//!
+//! 1. It keeps the fleet's [`register`] and starts and stops the panels' actors.
+//! 2. It takes a batch ([`Submit`]), picks its panels, and has it made durable. Only then is it accepted:
+//!    whoever sent it may go away, the batch stays.
+//! 3. It sends each panel its part ([`fan_out`]), gathers the outcomes, and tells waiters and [`events`].
+//! 4. At its start it takes up every batch that has panels without an outcome.
+//!
+//! **Order.** The store tells of accepted batches in the order of their commits, and a batch's parts are sent
+//! in panel order, a slice at a time in turn with other batches. Before a panel is sent its part of a batch it
+//! is sent its parts of all batches accepted earlier, so per panel batches apply in the order of acceptance
+//! while a small batch does not wait for a large one to be sent out.
+//!
+//! **Bounds.** At most [`WINDOW`] parts are on their way at once; the rest waits in the batch itself, where it
+//! costs four bytes a panel. Everything the writer tells comes through one channel whose length the window
+//! bounds.
+//!
+//! Nothing here waits: handlers send and return, and the store's answers come back as [`FromStore`].
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures_util::stream;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::batch::report::Report;
+use crate::batch::selector::Selector;
+use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState, Zoned};
+use crate::clock;
+use crate::panel::settings::{PanelId, PanelRecord, Settings};
+use crate::panel::{self, Configure, Landed, Origin, Panel, Retire};
+use crate::store::tables::encode;
+use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
+use crate::telemetry::BatchMetrics;
+
+pub mod events;
+pub mod fan_out;
+pub mod register;
+pub mod work;
+
+use events::{Event, Events, What};
+use fan_out::FanOut;
+use register::{Entry, Register};
+
+/// Parts of batches on their way at once. Enough to fill several commits; beyond, a fan-out only queues.
+pub const WINDOW: usize = 4096;
+
+/// A batch for at most so many panels does not wait for the window, so that it passes a large one.
+const SMALL_BATCH: usize = 64;
+
+/// Parts sent before other tasks of the thread get their turn.
+const SLICE: usize = 256;
+
+/// Parts of one batch sent before the next batch gets its turn within a slice.
+const TURN: usize = 64;
+
+/// Messages that wait at most. Senders await their answers and connections are bounded, so this is not
+/// reached in order; beyond it a request is told to come back.
+const MAILBOX: usize = 1024;
+
+/// At most ten progress events a second.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// The actor.
+pub struct Coordinator {
+    store: StoreHandle,
+    keep_batches: u64,
+    register: Register,
+    /// Ids of panels that are being added.
+    reserved: HashSet<PanelId>,
+    /// In the order of acceptance.
+    running: BTreeMap<u64, Running>,
+    orders: HashMap<BatchSeq, u64>,
+    next_order: u64,
+    in_flight: usize,
+    sending: bool,
+    events: Events,
+    inbox: mpsc::UnboundedSender<FromStore>,
+    from_store: Option<mpsc::UnboundedReceiver<FromStore>>,
+    draining: Vec<oneshot::Sender<()>>,
+    metrics: BatchMetrics,
+}
+
+/// A batch with panels that have no outcome yet.
+struct Running {
+    seq: BatchSeq,
+    record: BatchRecord,
+    operations: Arc<Operations>,
+    /// The operations by zone, made as zones come up.
+    zoned: HashMap<String, Arc<Zoned>>,
+    fan_out: FanOut,
+    small: bool,
+    /// Tries before this one, where there were any.
+    attempts: HashMap<PanelNo, u16>,
+    origin: Arc<Origin>,
+    started: Instant,
+    last_progress: Instant,
+    finishing: bool,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// What the store tells, in the order of its commits.
+pub enum FromStore {
+    /// A batch is durable.
+    Accepted(Box<Accepted>),
+    /// A panel's part is through.
+    Landed(Landed),
+    /// Outcomes that the coordinator itself decided on are durable, or not.
+    Settled(BatchSeq, Vec<(PanelNo, Outcome)>, Result<(), StoreError>),
+    /// A batch's end is durable, or not.
+    Finished(BatchSeq, Result<(), StoreError>),
+    /// Panels are in the register's table.
+    Added(
+        Vec<(PanelNo, Arc<Settings>)>,
+        Vec<PanelId>,
+        oneshot::Sender<Result<(), StoreError>>,
+        Result<(), StoreError>,
+    ),
+    /// A panel's new record is there.
+    Changed(PanelNo, Arc<Settings>, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
+    /// A panel is gone.
+    Removed(PanelNo, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
+}
+
+impl From<Landed> for FromStore {
+    fn from(landed: Landed) -> Self {
+        Self::Landed(landed)
+    }
+}
+
+/// A batch that was made durable, or was sent before under the same key.
+pub struct Accepted {
+    result: Result<Taken, StoreError>,
+    operations: Arc<Operations>,
+    targets: Vec<PanelNo>,
+    attempts: HashMap<PanelNo, u16>,
+    origin: Arc<Origin>,
+    reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+}
+
+/// What the transaction of an acceptance came to.
+enum Taken {
+    /// The batch is there and to be sent out.
+    New(BatchSeq, Box<BatchRecord>),
+    /// The key stands for this batch.
+    Known(BatchSeq),
+    /// The key stands for another body.
+    OtherBody,
+}
+
+impl Coordinator {
+    /// A coordinator for what the store holds; start it with [`Coordinator::start`].
+    pub fn new(store: StoreHandle, keep_batches: u64, metrics: BatchMetrics) -> Self {
+        let (inbox, from_store) = mpsc::unbounded_channel();
+        Self {
+            store,
+            keep_batches,
+            register: Register::default(),
+            reserved: HashSet::new(),
+            running: BTreeMap::new(),
+            orders: HashMap::new(),
+            next_order: 0,
+            in_flight: 0,
+            sending: false,
+            events: Events::new(clock::now_ms()),
+            inbox,
+            from_store: Some(from_store),
+            draining: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// Starts every registered panel's actor on the current thread and takes up the batches that a stop
+    /// interrupted. To be called before the actor is started.
+    pub fn take_up(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.store.read()?;
+        for (number, record) in snapshot.panels()? {
+            let record: PanelRecord =
+                serde_json::from_slice(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
+            let settings = Settings::parse(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
+            self.start_panel(number, Arc::new(settings));
+        }
+        for (seq, record) in snapshot.running_batches()? {
+            let work = snapshot.batch_work(seq)?.ok_or(StoreError::Corrupt("batch without work"))?;
+            let operations = Arc::new(work::decode(&work)?);
+            let mut report = Report::of_pending(0, &operations);
+            let targets = snapshot.batch_targets(seq)?;
+            report.panels.total = targets.len() as u64;
+            report.panels.pending = report.panels.total;
+            report.items.total = report.panels.total * operations.len() as u64;
+            report.items.pending = report.items.total;
+            let mut waiting: Vec<_> = targets;
+            let mut attempts = HashMap::new();
+            let mut decided = HashSet::new();
+            for outcome in snapshot.outcomes(seq, 0)? {
+                let (panel, outcome) = outcome?;
+                if outcome.state == PanelState::Pending {
+                    attempts.insert(panel, outcome.attempts);
+                } else {
+                    report.add(&outcome, operations.len());
+                    decided.insert(panel);
+                }
+            }
+            waiting.retain(|panel| !decided.contains(panel));
+            tracing::info!(batch.id = %record.id, panels = waiting.len(), "taking up a batch that was interrupted");
+            let origin = Arc::new(Origin {
+                actor: record.created_by.clone(),
+                address: String::new(),
+                span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
+            });
+            self.begin(seq, BatchRecord { report, ..record }, operations, waiting, attempts, origin);
+        }
+        Ok(())
+    }
+
+    fn start_panel(&mut self, number: PanelNo, settings: Arc<Settings>) {
+        let address = Panel::new(number, Arc::clone(&settings), self.store.clone()).start();
+        self.register.set(Entry { number, settings, address });
+        self.metrics.panels.set(self.register.count() as i64);
+    }
+
+    fn begin(
+        &mut self,
+        seq: BatchSeq,
+        record: BatchRecord,
+        operations: Arc<Operations>,
+        panels: Vec<PanelNo>,
+        attempts: HashMap<PanelNo, u16>,
+        origin: Arc<Origin>,
+    ) {
+        let order = self.next_order;
+        self.next_order += 1;
+        self.orders.insert(seq, order);
+        let now = Instant::now();
+        let running = Running {
+            seq,
+            record,
+            operations,
+            zoned: HashMap::new(),
+            small: panels.len() <= SMALL_BATCH,
+            fan_out: FanOut::new(panels),
+            attempts,
+            origin,
+            started: now,
+            last_progress: now,
+            finishing: false,
+            waiters: Vec::new(),
+        };
+        self.running.insert(order, running);
+        self.metrics.running.set(self.running.len() as i64);
+    }
+
+    fn running_mut(&mut self, seq: BatchSeq) -> Option<&mut Running> {
+        self.running.get_mut(self.orders.get(&seq)?)
+    }
+
+    /// Sends parts until all are sent or the window is full, a slice at a time.
+    fn send_parts(&mut self, ctx: &mut Context<Self>) {
+        if self.sending {
+            return; // a task that goes on is there already
+        }
+        if self.send_slice() {
+            self.sending = true;
+            let pause = tokio::task::yield_now().into_actor(self);
+            ctx.spawn(pause.map(|(), this, ctx| {
+                this.sending = false;
+                this.send_parts(ctx);
+            }));
+        }
+    }
+
+    /// Sends at most [`SLICE`] parts; says whether there is more that can be sent now.
+    fn send_slice(&mut self) -> bool {
+        let mut budget = SLICE;
+        loop {
+            let mut sent_any = false;
+            let orders: Vec<_> = self.running.keys().copied().collect();
+            for order in orders {
+                for _ in 0..TURN {
+                    if budget == 0 {
+                        return true;
+                    }
+                    let window_full = self.in_flight >= WINDOW;
+                    let Some(running) = self.running.get_mut(&order) else { break };
+                    if window_full && !running.small {
+                        break;
+                    }
+                    let Some(panel) = running.fan_out.peek() else { break };
+                    if !self.send_panel(order, panel) {
+                        return true; // its mailbox is full: let it have its turn
+                    }
+                    budget -= 1;
+                    sent_any = true;
+                }
+                self.finish_if_complete(order);
+            }
+            if !sent_any {
+                return false;
+            }
+        }
+    }
+
+    /// Sends a panel its parts of all batches up to this one, in the order of acceptance. False when the
+    /// panel's mailbox is full.
+    fn send_panel(&mut self, up_to: u64, panel: PanelNo) -> bool {
+        let orders: Vec<_> = self
+            .running
+            .range(..=up_to)
+            .filter(|(_, running)| running.fan_out.waits(panel))
+            .map(|(order, _)| *order)
+            .collect();
+        let entry = self.register.by_number(panel).cloned();
+        for order in orders {
+            let Some(running) = self.running.get_mut(&order) else { continue };
+            let attempt = running.attempts.get(&panel).copied().unwrap_or(0).saturating_add(1);
+            let Some(entry) = &entry else {
+                running.fan_out.sent(panel);
+                let seq = running.seq;
+                let why = "the panel was removed; add it again and send the batch anew";
+                self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
+                continue;
+            };
+            let zone = entry.settings.zone.name();
+            let zoned = match running.zoned.get(zone) {
+                Some(zoned) => Arc::clone(zoned),
+                None => {
+                    let operations = Arc::clone(&running.operations);
+                    let zoned = Arc::new(Zoned::new(operations, entry.settings.zone.rules()));
+                    running.zoned.insert(zone.to_owned(), Arc::clone(&zoned));
+                    zoned
+                }
+            };
+            let part = panel::Apply {
+                work: panel::Work::Batch(running.seq, attempt, zoned),
+                origin: Arc::clone(&running.origin),
+                reply: panel::Reply::Batch(self.inbox.clone()),
+            };
+            match entry.address.try_send(part) {
+                Ok(()) => {
+                    running.fan_out.sent(panel);
+                    self.in_flight += 1;
+                }
+                Err(SendError::Full(_)) => return false,
+                Err(SendError::Closed(_)) => {
+                    running.fan_out.sent(panel);
+                    let seq = running.seq;
+                    let why = "the panel's actor has stopped; start the server anew and retry the batch";
+                    self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
+                }
+            }
+        }
+        true
+    }
+
+    /// Makes outcomes durable that no panel decides on.
+    fn settle(&mut self, seq: BatchSeq, outcomes: Vec<(PanelNo, Outcome)>) {
+        let inbox = self.inbox.clone();
+        let kept = outcomes.clone();
+        self.store.submit_change(
+            move |tables| {
+                for (panel, outcome) in &kept {
+                    tables.set_outcome(seq, *panel, outcome)?;
+                }
+                Ok(())
+            },
+            move |result| {
+                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+            },
+        );
+    }
+
+    fn landed(&mut self, seq: BatchSeq, panel: PanelNo, outcome: Outcome) {
+        let Some(order) = self.orders.get(&seq).copied() else { return };
+        let Some(running) = self.running.get_mut(&order) else { return };
+        running.record.report.add(&outcome, running.operations.len());
+        let Outcome { state, attempts, error, .. } = outcome;
+        self.events.push(seq, What::Panel { panel, outcome: state, attempts, error });
+        if running.last_progress.elapsed() >= PROGRESS_EVERY {
+            running.last_progress = Instant::now();
+            self.events.push(seq, What::Progress(running.record.report));
+        }
+        self.finish_if_complete(order);
+    }
+
+    fn finish_if_complete(&mut self, order: u64) {
+        let Some(running) = self.running.get_mut(&order) else { return };
+        if running.finishing || !running.record.report.complete() {
+            return;
+        }
+        running.finishing = true;
+        let took = (clock::now_ms() - running.record.created_at_ms).max(0);
+        running.record.state =
+            if running.record.cancelled { BatchState::Cancelled } else { BatchState::Done };
+        running.record.duration_ms = Some(took.unsigned_abs());
+        let (seq, record) = (running.seq, running.record.clone());
+        let inbox = self.inbox.clone();
+        self.store.submit_change(
+            move |tables| tables.set_batch(seq, &record),
+            move |result| {
+                let _ = inbox.send(FromStore::Finished(seq, result)); // gone only at the end
+            },
+        );
+    }
+
+    fn finished(&mut self, seq: BatchSeq, result: Result<(), StoreError>) {
+        let Some(running) = self.orders.remove(&seq).and_then(|order| self.running.remove(&order)) else {
+            return;
+        };
+        if let Err(error) = result {
+            // The outcomes are durable; the next start finds the batch complete and ends it.
+            tracing::error!(parent: &running.origin.span, error = %error, "a batch's end could not be recorded");
+        }
+        let BatchRecord { state, report, .. } = running.record;
+        self.metrics.batch_done(running.started.elapsed());
+        self.metrics.running.set(self.running.len() as i64);
+        self.events.push(seq, What::Progress(report));
+        self.events.push(seq, What::Done(state, report));
+        tracing::info!(
+            parent: &running.origin.span,
+            panels.total = report.panels.total,
+            panels.applied = report.panels.applied,
+            duration_ms = running.started.elapsed().as_millis() as u64,
+            "every panel of the batch has an outcome"
+        );
+        for waiter in running.waiters {
+            let _ = waiter.send(()); // whoever waited may have left
+        }
+        if self.running.is_empty() {
+            for drained in self.draining.drain(..) {
+                let _ = drained.send(()); // the server is stopping either way
+            }
+        }
+    }
+
+    fn accepted(&mut self, accepted: Accepted) {
+        let Accepted { result, operations, targets, attempts, origin, reply } = accepted;
+        let answer = match result {
+            Ok(Taken::New(seq, record)) => {
+                self.metrics.accepted.inc();
+                tracing::info!(parent: &origin.span, panels = targets.len(), items = operations.len(), "batch accepted");
+                let id = record.id;
+                self.begin(seq, *record, operations, targets, attempts, origin);
+                Ok(Submitted { seq, id, fresh: true, done: self.wait_for(seq) })
+            }
+            Ok(Taken::Known(seq)) => match self.batch_id(seq) {
+                Ok(id) => Ok(Submitted { seq, id, fresh: false, done: self.wait_for(seq) }),
+                Err(error) => Err(error.into()),
+            },
+            Ok(Taken::OtherBody) => Err(SubmitError::KeyReused),
+            Err(error) => Err(error.into()),
+        };
+        let _ = reply.send(answer); // whoever asked may have left; the batch stays
+    }
+
+    fn batch_id(&self, seq: BatchSeq) -> Result<Uuid, StoreError> {
+        let record = self.store.read()?.batch(seq)?;
+        record.map(|record| record.id).ok_or(StoreError::Corrupt("idempotency key"))
+    }
+
+    /// Resolves when the batch has ended; at once when it is not running.
+    fn wait_for(&mut self, seq: BatchSeq) -> oneshot::Receiver<()> {
+        let (done, waiter) = oneshot::channel();
+        match self.running_mut(seq) {
+            Some(running) => running.waiters.push(done),
+            None => {
+                let _ = done.send(()); // the receiver is right here
+            }
+        }
+        waiter
+    }
+
+    fn take(&mut self, told: FromStore) {
+        match told {
+            FromStore::Accepted(accepted) => self.accepted(*accepted),
+            FromStore::Landed(Landed { batch, panel, outcome, result, sent }) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                match result {
+                    Ok(()) => {
+                        self.metrics.panel_done(outcome.state.as_str(), sent.elapsed());
+                        self.landed(batch, panel, outcome);
+                    }
+                    // It stays pending, and is sent again at the next start: the database needs a person first.
+                    Err(error) => {
+                        tracing::error!(panel.number = panel, error = %error, "a panel's part was not stored");
+                    }
+                }
+            }
+            FromStore::Settled(seq, outcomes, Ok(())) => {
+                for (panel, outcome) in outcomes {
+                    self.landed(seq, panel, outcome);
+                }
+            }
+            FromStore::Settled(_, _, Err(error)) => {
+                tracing::error!(error = %error, "outcomes could not be recorded");
+            }
+            FromStore::Finished(seq, result) => self.finished(seq, result),
+            FromStore::Added(panels, reserved, reply, result) => {
+                for id in reserved {
+                    self.reserved.remove(&id);
+                }
+                if result.is_ok() {
+                    for (number, settings) in panels {
+                        self.start_panel(number, settings);
+                    }
+                }
+                let _ = reply.send(result); // whoever asked may have left
+            }
+            FromStore::Changed(number, settings, reply, result) => {
+                if result.is_ok()
+                    && let Some(entry) = self.register.by_number(number).cloned()
+                {
+                    // Behind what the panel was told before; a full mailbox cannot be: it holds MAILBOX parts
+                    // only while this very thread is late, and then the record is read at the next start.
+                    if entry.address.try_send(Configure(Arc::clone(&settings))).is_err() {
+                        tracing::error!(panel.id = %settings.id, "a panel is too busy to take its new settings");
+                    }
+                    self.register.set(Entry { settings, ..entry });
+                }
+                let _ = reply.send(result); // whoever asked may have left
+            }
+            FromStore::Removed(number, reply, result) => {
+                match &result {
+                    Ok(()) => self.register.remove(number),
+                    Err(_) => self.register.stay(number),
+                }
+                self.metrics.panels.set(self.register.count() as i64);
+                let _ = reply.send(result); // whoever asked may have left
+            }
+        }
+    }
+
+    fn targets<'r>(&'r self, target: &'r Target) -> Result<Vec<&'r Entry>, SubmitError> {
+        let entries: Vec<_> = match target {
+            Target::All => self.register.select(None, None).collect(),
+            Target::Selector(selector) => self.register.select(Some(selector), None).collect(),
+            Target::Panels(ids) => {
+                let unknown: Vec<_> =
+                    ids.iter().enumerate().filter(|(_, id)| self.register.find(id).is_none()).collect();
+                if !unknown.is_empty() {
+                    return Err(SubmitError::UnknownPanels(
+                        unknown.iter().map(|(i, id)| (*i, (*id).clone())).collect(),
+                    ));
+                }
+                let mut entries: Vec<_> = ids.iter().filter_map(|id| self.register.find(id)).collect();
+                entries.sort_unstable_by_key(|entry| entry.number);
+                entries.dedup_by_key(|entry| entry.number);
+                entries
+            }
+        };
+        if entries.is_empty() { Err(SubmitError::NoPanels(target.to_string())) } else { Ok(entries) }
+    }
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(from_store) = self.from_store.take() {
+            ctx.add_stream(stream::unfold(from_store, |mut from_store| async move {
+                let mut told = Vec::new();
+                // Many at once: one wake-up per commit rather than one per panel.
+                let count = from_store.recv_many(&mut told, SLICE).await;
+                (count > 0).then_some((told, from_store))
+            }));
+        }
+        self.send_parts(ctx);
+    }
+}
+
+impl StreamHandler<Vec<FromStore>> for Coordinator {
+    fn handle(&mut self, told: Vec<FromStore>, ctx: &mut Self::Context) {
+        for told in told {
+            self.take(told);
+        }
+        self.events.wake();
+        self.send_parts(ctx);
+    }
+}
+
+/// Which panels a batch is for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every panel.
+    All,
+    /// Those that the selector picks.
+    Selector(Selector),
+    /// These.
+    Panels(Vec<String>),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Selector(selector) => write!(f, "{selector}"),
+            Self::Panels(ids) => f.write_str(&ids.join(" ")),
+        }
+    }
+}
+
+/// Accept a batch. Answered when it is durable.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>")]
+pub struct Submit {
+    /// Its public id.
+    pub id: Uuid,
+    /// For which panels.
+    pub target: Target,
+    /// What to do on each.
+    pub operations: Arc<Operations>,
+    /// The user's key with the digest of the request's body.
+    pub idempotency: Option<(String, [u8; 32])>,
+    /// Who asked.
+    pub origin: Origin,
+}
+
+/// An accepted batch.
+#[derive(Debug)]
+pub struct Submitted {
+    /// Its number.
+    pub seq: BatchSeq,
+    /// Its public id.
+    pub id: Uuid,
+    /// False when the same key had been sent before.
+    pub fresh: bool,
+    /// Resolves when every panel has an outcome.
+    pub done: oneshot::Receiver<()>,
+}
+
+/// Why a batch was not accepted. Nothing changed anywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The target picks nothing.
+    #[error("no panel matches {0:?}; see `panelsync panel ls`")]
+    NoPanels(String),
+    /// Ids without a panel, each with its index in the list.
+    #[error("there is no such panel")]
+    UnknownPanels(Vec<(usize, String)>),
+    /// The idempotency key was sent before with another body.
+    #[error("this Idempotency-Key was used with another body; choose a new key")]
+    KeyReused,
+    /// The batch is not in a state to do that.
+    #[error("the batch {0}")]
+    WrongState(&'static str),
+    /// There is no such batch.
+    #[error("there is no such batch")]
+    NoSuchBatch,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Handler<Submit> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
+
+    fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
+        let Submit { id, target, operations, idempotency, origin } = submit;
+        let mut targets: Vec<_> = self.targets(&target)?.iter().map(|entry| entry.number).collect();
+        targets.sort_unstable();
+        let record = BatchRecord {
+            id,
+            created_at_ms: clock::now_ms(),
+            created_by: origin.actor.clone(),
+            target: target.to_string(),
+            state: BatchState::Running,
+            cancelled: false,
+            report: Report::of_pending(targets.len(), &operations),
+            duration_ms: None,
+        };
+        let work = work::encode(&operations);
+        let audit = origin.audit("batch.submit", id);
+        let (reply, answer) = oneshot::channel();
+        let (inbox, keep) = (self.inbox.clone(), self.keep_batches);
+        let numbers = targets.clone();
+        self.store.submit_change(
+            move |tables| {
+                if let Some((key, digest)) = &idempotency
+                    && let Some((known, seq)) = tables.idempotent(key)?
+                {
+                    return Ok(if known == *digest { Taken::Known(seq) } else { Taken::OtherBody });
+                }
+                let key = idempotency.as_ref().map(|(key, digest)| (key.as_str(), *digest));
+                let seq = tables.add_batch(&record, &work, &numbers, key, keep)?;
+                tables.audit(&audit)?;
+                Ok(Taken::New(seq, Box::new(record)))
+            },
+            move |result| {
+                let origin = Arc::new(origin);
+                let attempts = HashMap::new();
+                let accepted = Accepted { result, operations, targets, attempts, origin, reply };
+                let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
+            },
+        );
+        Ok(answer)
+    }
+}
+
+/// Cancel a running batch: panels that were not sent their part yet are failed.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, SubmitError>")]
+pub struct Cancel(pub BatchSeq, pub Origin);
+
+impl Handler<Cancel> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<(), StoreError>>, SubmitError>;
+
+    fn handle(&mut self, Cancel(seq, origin): Cancel, _: &mut Self::Context) -> Self::Result {
+        let inbox = self.inbox.clone();
+        let store = self.store.clone();
+        let running = self.running_mut(seq).ok_or(SubmitError::WrongState("has ended already"))?;
+        if running.finishing {
+            return Err(SubmitError::WrongState("has ended already"));
+        }
+        running.record.cancelled = true;
+        let record = running.record.clone();
+        let audit = origin.audit("batch.cancel", record.id);
+        let why = "cancelled before it was sent; retry the batch to send it";
+        let outcomes: Vec<_> = running
+            .fan_out
+            .take_rest()
+            .into_iter()
+            .map(|panel| {
+                let attempts = running.attempts.get(&panel).copied().unwrap_or(0);
+                (panel, Outcome::failed(why, attempts))
+            })
+            .collect();
+        let (reply, answer) = oneshot::channel();
+        let kept = outcomes.clone();
+        store.submit_change(
+            move |tables| {
+                tables.set_batch(seq, &record)?;
+                for (panel, outcome) in &kept {
+                    tables.set_outcome(seq, *panel, outcome)?;
+                }
+                tables.audit(&audit)
+            },
+            move |result| {
+                let _ = reply.send(result.clone()); // whoever asked may have left
+                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+            },
+        );
+        Ok(answer)
+    }
+}
+
+/// Send an ended batch again to the panels where it was not applied. That is a request of now: it comes after
+/// all batches accepted before it.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>")]
+pub struct Retry(pub BatchSeq, pub Origin);
+
+impl Handler<Retry> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
+
+    fn handle(&mut self, Retry(seq, origin): Retry, _: &mut Self::Context) -> Self::Result {
+        if self.orders.contains_key(&seq) {
+            return Err(SubmitError::WrongState("is still running; wait for it or cancel it"));
+        }
+        let snapshot = self.store.read()?;
+        let work = snapshot.batch_work(seq)?.ok_or(SubmitError::NoSuchBatch)?;
+        let operations = Arc::new(work::decode(&work)?);
+        let mut record = snapshot.batch(seq)?.ok_or(SubmitError::NoSuchBatch)?;
+        let mut attempts = HashMap::new();
+        for outcome in snapshot.outcomes(seq, 0)? {
+            let (panel, outcome) = outcome?;
+            if outcome.state != PanelState::Applied {
+                record.report.take_back(&outcome, operations.len());
+                attempts.insert(panel, outcome.attempts);
+            }
+        }
+        if attempts.is_empty() {
+            return Err(SubmitError::WrongState("was applied on every panel; there is nothing to retry"));
+        }
+        record.state = BatchState::Running;
+        record.cancelled = false;
+        record.duration_ms = None;
+        let mut targets: Vec<_> = attempts.keys().copied().collect();
+        targets.sort_unstable();
+        let origin = Arc::new(origin);
+        let audit = origin.audit("batch.retry", record.id);
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        let tried = attempts.clone();
+        self.store.submit_change(
+            move |tables| {
+                for (panel, attempts) in tried {
+                    tables.set_outcome(seq, panel, &Outcome::pending(attempts))?;
+                }
+                tables.set_batch(seq, &record)?;
+                tables.audit(&audit)?;
+                Ok(Taken::New(seq, Box::new(record)))
+            },
+            move |result| {
+                let accepted = Accepted { result, operations, targets, attempts, origin, reply };
+                let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
+            },
+        );
+        Ok(answer)
+    }
+}
+
+/// The current record of a running batch; `None` when it is not running.
+#[derive(Message)]
+#[rtype(result = "Option<BatchRecord>")]
+pub struct Progress(pub BatchSeq);
+
+impl Handler<Progress> for Coordinator {
+    type Result = Option<BatchRecord>;
+
+    fn handle(&mut self, Progress(seq): Progress, _: &mut Self::Context) -> Self::Result {
+        let record = self.running_mut(seq).map(|running| running.record.clone())?;
+        Some(BatchRecord { state: BatchState::Running, duration_ms: None, ..record })
+    }
+}
+
+/// The events from a number on.
+#[derive(Message)]
+#[rtype(result = "(Vec<Event>, u64, u64)")]
+pub struct EventsSince {
+    /// From this number on.
+    pub from: u64,
+    /// Of one batch, or of all.
+    pub batch: Option<BatchSeq>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Handler<EventsSince> for Coordinator {
+    type Result = MessageResult<EventsSince>;
+
+    fn handle(
+        &mut self,
+        EventsSince { from, batch, limit }: EventsSince,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        MessageResult(self.events.since(from, batch, limit))
+    }
+}
+
+/// Something that changes with each event, and the number of the next one.
+#[derive(Message)]
+#[rtype(result = "(watch::Receiver<u64>, u64)")]
+pub struct Subscribe;
+
+impl Handler<Subscribe> for Coordinator {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
+        MessageResult((self.events.subscribe(), self.events.next()))
+    }
+}
+
+/// The panel of an id.
+#[derive(Message)]
+#[rtype(result = "Option<Entry>")]
+pub struct FindPanel(pub String);
+
+impl Handler<FindPanel> for Coordinator {
+    type Result = Option<Entry>;
+
+    fn handle(&mut self, FindPanel(id): FindPanel, _: &mut Self::Context) -> Self::Result {
+        self.register.find(&id).cloned()
+    }
+}
+
+/// The panels that a selector picks, by id.
+#[derive(Message)]
+#[rtype(result = "Vec<Entry>")]
+pub struct ListPanels {
+    /// All without one.
+    pub selector: Option<Selector>,
+    /// After this id.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Handler<ListPanels> for Coordinator {
+    type Result = Vec<Entry>;
+
+    fn handle(
+        &mut self,
+        ListPanels { selector, after, limit }: ListPanels,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.register.select(selector.as_ref(), after.as_deref()).take(limit).cloned().collect()
+    }
+}
+
+/// The panels that a target picks, by id, as a batch would.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Entry>, SubmitError>")]
+pub struct Resolve(pub Target);
+
+impl Handler<Resolve> for Coordinator {
+    type Result = Result<Vec<Entry>, SubmitError>;
+
+    fn handle(&mut self, Resolve(target): Resolve, _: &mut Self::Context) -> Self::Result {
+        let mut entries: Vec<_> = self.targets(&target)?.into_iter().cloned().collect();
+        entries.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
+        Ok(entries)
+    }
+}
+
+/// Add panels, all or none. The error lists the indexes of those whose id is taken.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>")]
+pub struct AddPanels(pub Vec<Settings>, pub Origin);
+
+impl Handler<AddPanels> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>;
+
+    fn handle(&mut self, AddPanels(panels, origin): AddPanels, _: &mut Self::Context) -> Self::Result {
+        let mut new = HashSet::new();
+        let taken: Vec<_> = panels
+            .iter()
+            .enumerate()
+            .filter(|(_, panel)| {
+                let id = &panel.id;
+                self.register.taken(id.as_str()) || self.reserved.contains(id) || !new.insert(id.clone())
+            })
+            .map(|(i, _)| i)
+            .collect();
+        if !taken.is_empty() {
+            return Err(taken);
+        }
+        let ids: Vec<_> = new.into_iter().collect();
+        self.reserved.extend(ids.iter().cloned());
+        let records: Vec<_> =
+            panels.iter().map(|panel| (panel.id.clone(), encode(&panel.record()))).collect();
+        let audit = match panels.as_slice() {
+            [one] => origin.audit("panel.add", one.id.as_str()),
+            many => origin.audit("panel.import", format!("{} panels", many.len())),
+        };
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        self.store.submit_change(
+            move |tables| {
+                let mut numbers = Vec::with_capacity(records.len());
+                for (id, record) in &records {
+                    numbers.push(tables.add_panel(id.as_str(), record)?);
+                }
+                tables.audit(&audit)?;
+                Ok(numbers)
+            },
+            move |result| {
+                let (numbers, result) = match result {
+                    Ok(numbers) => (numbers, Ok(())),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
+                let panels = numbers.into_iter().zip(panels.into_iter().map(Arc::new)).collect();
+                let _ = inbox.send(FromStore::Added(panels, ids, reply, result)); // gone only at the end
+            },
+        );
+        Ok(answer)
+    }
+}
+
+/// Give a panel other settings; the id stays. `None` when there is no such panel.
+#[derive(Message)]
+#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
+pub struct ChangePanel(pub Settings, pub Origin);
+
+impl Handler<ChangePanel> for Coordinator {
+    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
+
+    fn handle(&mut self, ChangePanel(settings, origin): ChangePanel, _: &mut Self::Context) -> Self::Result {
+        let number = self.register.find(settings.id.as_str())?.number;
+        let settings = Arc::new(settings);
+        let record = encode(&settings.record());
+        let audit = origin.audit("panel.change", settings.id.as_str());
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        self.store.submit_change(
+            move |tables| {
+                if tables.set_panel(number, &record)? {
+                    tables.audit(&audit)?;
+                }
+                Ok(())
+            },
+            move |result| {
+                let _ = inbox.send(FromStore::Changed(number, settings, reply, result)); // gone only at the end
+            },
+        );
+        Some(answer)
+    }
+}
+
+/// Remove a panel with all it holds. `None` when there is no such panel.
+#[derive(Message)]
+#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
+pub struct RemovePanel(pub String, pub Origin);
+
+impl Handler<RemovePanel> for Coordinator {
+    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
+
+    fn handle(&mut self, RemovePanel(id, origin): RemovePanel, _: &mut Self::Context) -> Self::Result {
+        let entry = self.register.find(&id)?.clone();
+        let number = entry.number;
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        let retire = Retire {
+            audit: origin.audit("panel.remove", id),
+            done: Box::new(move |result| {
+                let _ = inbox.send(FromStore::Removed(number, reply, result)); // gone only at the end
+            }),
+        };
+        // Where the mailbox is full the caller sees its answer's sender dropped, and is told to try again.
+        if entry.address.try_send(retire).is_ok() {
+            self.register.leave(number);
+        }
+        Some(answer)
+    }
+}
+
+/// Resolves when no batch is running.
+#[derive(Message)]
+#[rtype(result = "oneshot::Receiver<()>")]
+pub struct Drain;
+
+impl Handler<Drain> for Coordinator {
+    type Result = MessageResult<Drain>;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        let (drained, wait) = oneshot::channel();
+        if self.running.is_empty() {
+            let _ = drained.send(()); // the receiver is right here
+        } else {
+            self.draining.push(drained);
+        }
+        MessageResult(wait)
+    }
+}

@@ -1,0 +1,93 @@
+//! The fleet's register in memory: id → number, settings and address.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use actix::Addr;
+
+use crate::batch::selector::Selector;
+use crate::panel::Panel;
+use crate::panel::settings::{PanelId, Settings};
+use crate::store::PanelNo;
+
+/// A registered panel. Cheap to clone.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its number.
+    pub number: PanelNo,
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// Its actor.
+    pub address: Addr<Panel>,
+}
+
+/// All panels, by id and by number.
+#[derive(Default)]
+pub struct Register {
+    entries: BTreeMap<PanelId, Entry>,
+    ids: HashMap<PanelNo, PanelId>,
+    /// Being removed: not selected any more.
+    leaving: HashSet<PanelNo>,
+}
+
+impl Register {
+    /// How many panels there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds or replaces a panel.
+    pub fn set(&mut self, entry: Entry) {
+        let id = entry.settings.id.clone();
+        self.ids.insert(entry.number, id.clone());
+        self.entries.insert(id, entry);
+    }
+
+    /// From now on the panel is not selected and gets no more batches.
+    pub fn leave(&mut self, number: PanelNo) {
+        self.leaving.insert(number);
+    }
+
+    /// The panel stays after all.
+    pub fn stay(&mut self, number: PanelNo) {
+        self.leaving.remove(&number);
+    }
+
+    /// Takes a panel out.
+    pub fn remove(&mut self, number: PanelNo) {
+        self.leaving.remove(&number);
+        if let Some(id) = self.ids.remove(&number) {
+            self.entries.remove(&id);
+        }
+    }
+
+    /// The panel of this id.
+    pub fn find(&self, id: &str) -> Option<&Entry> {
+        self.entries.get(id).filter(|entry| !self.leaving.contains(&entry.number))
+    }
+
+    /// Whether the id is taken, be it by a panel that is leaving.
+    pub fn taken(&self, id: &str) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// The panel of this number.
+    pub fn by_number(&self, number: PanelNo) -> Option<&Entry> {
+        self.find(self.ids.get(&number)?.as_str())
+    }
+
+    /// The panels that a selector picks (all without one), by id, after the given id.
+    pub fn select<'r>(
+        &'r self,
+        selector: Option<&'r Selector>,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'r Entry> + 'r {
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.to_owned()));
+        self.entries
+            .range::<str, _>((start.as_ref().map(String::as_str), Bound::Unbounded))
+            .map(|(_, entry)| entry)
+            .filter(|entry| !self.leaving.contains(&entry.number))
+            .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
+    }
+}

@@ -1,0 +1,198 @@
+//! HTTP: the route table, what surrounds every request, and what all handlers share.
+//!
+//! | path | what | where |
+//! | --- | --- | --- |
+//! | `/panels/{panel}/api/…` | the panel API of an embedded panel | [`panel_api`] |
+//! | `/fleet/v1/as-panel/{selector}/api/…` | the panel API of a whole selection | [`fleet_api::as_panel`] |
+//! | `/fleet/v1/…` | the fleet API | [`fleet_api`] |
+//! | `/healthz`, `/readyz`, `/metrics` | for those who watch | [`probes`] |
+//! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
+//!
+//! Handlers parse, ask who it is, send one message, and turn the answer into JSON; they hold no state. Reads
+//! go to a snapshot of the store. A request that is dropped takes nothing back: what it sent on belongs to the
+//! coordinator or to a panel.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::Addr;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use tracing::Instrument;
+use utoipa::OpenApi;
+use utoipa_actix_web::AppExt;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::access::Access;
+use crate::access::sessions::Sessions;
+use crate::coordinator::Coordinator;
+use crate::store::StoreHandle;
+use crate::telemetry::Metrics;
+
+pub mod auth;
+pub mod body;
+pub mod fleet_api;
+pub mod openapi;
+pub mod panel_api;
+pub mod probes;
+pub mod problem;
+
+use problem::Problem;
+
+/// What all handlers share.
+pub struct Shared {
+    /// For reads.
+    pub store: StoreHandle,
+    /// For everything that changes.
+    pub coordinator: Addr<Coordinator>,
+    /// Users and tokens.
+    pub access: Access,
+    /// Sessions of the panel API.
+    pub sessions: Sessions,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+}
+
+impl Shared {
+    /// What the request's app shares. Every app is made with it.
+    fn of(request: &HttpRequest) -> Arc<Self> {
+        match request.app_data::<web::Data<Self>>() {
+            Some(shared) => Arc::clone(shared),
+            None => unreachable!("both apps below are made with Shared"),
+        }
+    }
+}
+
+/// The whole server's routes.
+pub fn app(
+    shared: web::Data<Shared>,
+) -> actix_web::App<
+    impl actix_web::dev::ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let (app, document) = actix_web::App::new()
+        .into_utoipa_app()
+        .openapi(openapi::Document::openapi())
+        .app_data(shared)
+        .service(probes::healthz)
+        .service(probes::readyz)
+        .service(probes::metrics)
+        .service(
+            utoipa_actix_web::scope("/panels/{panel}/api")
+                .configure(panel_api::routes)
+                .default_service(web::to(panel_api::not_found)),
+        )
+        .service(
+            utoipa_actix_web::scope("/fleet/v1/as-panel/{selector}/api")
+                .configure(fleet_api::as_panel::routes)
+                .default_service(web::to(panel_api::not_found)),
+        )
+        .service(
+            utoipa_actix_web::scope("/fleet/v1")
+                .configure(fleet_api::routes)
+                .default_service(web::to(not_found)),
+        )
+        .split_for_parts();
+    app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document))
+        .route("/docs", web::get().to(to_docs))
+        .route("/", web::get().to(to_docs))
+        .default_service(web::to(not_found))
+        .wrap(actix_web::middleware::from_fn(around))
+}
+
+/// The routes of one panel at the root of an address of its own.
+pub fn panel_app(
+    shared: web::Data<Shared>,
+    panel: panel_api::OnlyPanel,
+) -> actix_web::App<
+    impl actix_web::dev::ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let (app, _) = actix_web::App::new()
+        .into_utoipa_app()
+        .app_data(shared)
+        .app_data(panel)
+        .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
+        .split_for_parts();
+    app.default_service(web::to(panel_api::not_found)).wrap(actix_web::middleware::from_fn(around))
+}
+
+async fn to_docs() -> HttpResponse {
+    HttpResponse::Found().insert_header((header::LOCATION, "/docs/")).finish()
+}
+
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::NotFound(format!("{} {}; see /docs", request.method(), request.path())))
+}
+
+/// The span of a request, which all that follows from it belongs to.
+#[derive(Clone)]
+struct RequestSpan(tracing::Span);
+
+impl RequestSpan {
+    fn of(request: &HttpRequest) -> tracing::Span {
+        request.extensions().get::<Self>().map_or_else(tracing::Span::none, |span| span.0.clone())
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Around every request: its id, its span, its numbers, and headers that keep answers out of caches and frames.
+async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let api = if path.starts_with("/fleet/") {
+        "fleet"
+    } else if path.starts_with("/panels/") || path.starts_with("/api/") {
+        "panel"
+    } else {
+        "other"
+    };
+    let metrics = request.app_data::<web::Data<Shared>>().map(|shared| shared.metrics.http.clone());
+    // The path only: a query may hold a password's MD5.
+    let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path);
+    request.extensions_mut().insert(RequestSpan(span.clone()));
+    let mut response = next.call(request).instrument(span.clone()).await?;
+    let status = response.status().as_u16();
+    if let Some(metrics) = metrics {
+        metrics.answered(api, &method, status, started.elapsed());
+    }
+    tracing::debug!(parent: &span, http.status = status, duration_us = started.elapsed().as_micros() as u64, "answered");
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !path.starts_with("/docs") {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+/// The sender's id where it is a short plain word, else a new one.
+fn request_id(request: &ServiceRequest) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given {
+        Some(id) if crate::batch::selector::is_key(id) => id.to_owned(),
+        _ => uuid::Uuid::new_v4().to_string(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Extractors that say in a handler's arguments who may call it.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::problem::Problem;
+use super::{RequestSpan, Shared};
+use crate::access::{Principal, Role};
+use crate::panel::Origin;
+
+/// Someone who may read.
+pub struct Viewer(pub Principal);
+
+/// Someone who may submit batches.
+pub struct Operator(pub Principal);
+
+/// Someone who may change panels, users and tokens.
+pub struct Admin(pub Principal);
+
+macro_rules! role_extractor {
+    ($type:ident, $role:expr) => {
+        impl FromRequest for $type {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(at_least($role, request).map(Self))
+            }
+        }
+    };
+}
+role_extractor!(Viewer, Role::Viewer);
+role_extractor!(Operator, Role::Operator);
+role_extractor!(Admin, Role::Admin);
+
+fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
+    let token = bearer(request).ok_or(Problem::Unauthorized)?;
+    let principal = Shared::of(request).access.bearer(token)?.ok_or(Problem::Unauthorized)?;
+    if principal.role < needed {
+        return Err(Problem::Forbidden { needed, has: principal.role });
+    }
+    Ok(principal)
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Who asks, from where, in which span.
+pub fn origin(request: &HttpRequest, name: &str) -> Origin {
+    Origin {
+        actor: name.to_owned(),
+        address: request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default(),
+        span: RequestSpan::of(request),
+    }
+}

@@ -1,0 +1,55 @@
+//! Reading a request's body: its type, and never more of it than the limit.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_util::StreamExt;
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Larger than this limit, in bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// Of another type than this.
+    #[error("the content type must be {0}")]
+    WrongContentType(&'static str),
+    /// The connection broke.
+    #[error("the body ended early")]
+    Broken,
+}
+
+/// The JSON type.
+pub const JSON: &str = "application/json";
+
+/// One JSON value a line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// Reads a body of this type (or without a type), up to `limit` bytes.
+pub async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    wanted: &'static str,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
+    if let Some(given) = request.headers().get(header::CONTENT_TYPE) {
+        let essence = given.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
+        if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(wanted)) {
+            return Err(BodyError::WrongContentType(wanted));
+        }
+    }
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|len: usize| len > limit) {
+        return Err(BodyError::TooLarge(limit));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
+        if body.len() + chunk.len() > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

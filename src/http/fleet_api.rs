@@ -1,0 +1,100 @@
+//! The fleet API under `/fleet/v1`: the register, batches and their events, what the fleet holds, access.
+//!
+//! Who may call a handler stands in its arguments ([`super::auth`]); errors are [`super::problem::Problem`]s.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::problem::Problem;
+
+pub mod access;
+pub mod as_panel;
+pub mod batches;
+pub mod events;
+pub mod panels;
+pub mod profiles;
+pub mod session;
+pub mod types;
+
+/// The routes, below `/fleet/v1`.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(session::open)
+        .service(session::close)
+        .service(panels::import)
+        .service(panels::list_panels)
+        .service(panels::add)
+        .service(panels::show)
+        .service(panels::change)
+        .service(panels::remove)
+        .service(profiles::of_panel)
+        .service(profiles::list_profiles)
+        .service(profiles::show)
+        .service(batches::submit)
+        .service(batches::list_batches)
+        .service(batches::cancel)
+        .service(batches::retry)
+        .service(batches::show)
+        .service(batches::list_panels)
+        .service(events::of_batch)
+        .service(events::all)
+        .service(access::list_users)
+        .service(access::add_user)
+        .service(access::remove_user)
+        .service(access::list_tokens)
+        .service(access::add_token)
+        .service(access::revoke_token)
+        .service(access::list_audit);
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Give it as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Of at most `limit` items, from a list of one more where there is one. `cursor` names the last item.
+    fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = items.last().filter(|_| more).map(cursor);
+        Self { items, next_cursor }
+    }
+}
+
+/// Where in a list, and how much of it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// 1 to 1000; 100 without.
+    limit: Option<String>,
+    /// From the page before.
+    cursor: Option<String>,
+}
+
+impl Paging {
+    fn limit(&self) -> Result<usize, Problem> {
+        match &self.limit {
+            None => Ok(100),
+            Some(text) => match text.parse() {
+                Ok(limit @ 1..=1000) => Ok(limit),
+                _ => Err(Problem::BadRequest("limit takes a number from 1 to 1000".into())),
+            },
+        }
+    }
+
+    /// The cursor as a number; `first` without one.
+    fn number<N: std::str::FromStr>(&self, first: N) -> Result<N, Problem> {
+        match &self.cursor {
+            None => Ok(first),
+            Some(text) => text
+                .parse()
+                .map_err(|_| Problem::BadRequest("cursor takes a next_cursor of the page before".into())),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The fleet as one panel: the panel API over a selection, so that a program written for one panel drives a
+//! fleet by changing its base URL.
+//!
+//! A call becomes a batch. An item's `success` is true only if it succeeded on every selected panel; otherwise
+//! its `extended_info` is that of the first panel, in id order, where it did not. Items still pending count as
+//! done: they are durable here and will be delivered. Accounts of the roles `admin` and `operator` are
+//! administrators here, since both may submit batches. A token of the fleet API is good too.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, post, web};
+use uuid::Uuid;
+
+use super::batches::wait_until;
+use crate::access::Role;
+use crate::access::sessions::Scope;
+use crate::batch::selector::Selector;
+use crate::batch::{ItemOutcome, Operations, PanelState};
+use crate::coordinator::{Submit, SubmitError, Submitted, Target};
+use crate::http::panel_api::error::{ErrorBody, PanelError};
+use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
+use crate::http::panel_api::session::{Info, LoggedIn, close, credentials};
+use crate::http::{Shared, auth, body};
+use crate::panel::settings::ApiVersion;
+use crate::profile::parse;
+use crate::profile::rule::Family;
+use crate::store::{BatchSeq, PanelNo};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// How long a call waits for its panels: less than the 10 s after which clients of a panel give up.
+const WAIT: Duration = Duration::from_secs(8);
+
+/// The routes, below `/fleet/v1/as-panel/{selector}/api`.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(info)
+        .service(login)
+        .service(logout)
+        .service(logout_by_post)
+        .service(upsert)
+        .service(upsert_at_link)
+        .service(delete_items)
+        .service(delete_by_post);
+}
+
+/// The selector in the path.
+pub struct Selection(Selector);
+
+impl FromRequest for Selection {
+    type Error = PanelError;
+    type Future = std::future::Ready<Result<Self, PanelError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().get("selector").unwrap_or_default();
+        let parsed = Selector::parse(text).map(Self).map_err(|error| PanelError::Selector(error.to_string()));
+        std::future::ready(parsed)
+    }
+}
+
+/// Someone who may submit batches.
+pub struct Administrator {
+    name: String,
+}
+
+impl FromRequest for Administrator {
+    type Error = PanelError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PanelError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let shared = Shared::of(&request);
+            let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
+            let (name, role) = match shared.sessions.find(Scope::Fleet, token) {
+                Some(session) => (session.name, session.role),
+                None => {
+                    let principal = shared.access.bearer(token)?.ok_or(PanelError::LogIn)?;
+                    (principal.name, principal.role)
+                }
+            };
+            if role < Role::Operator {
+                Err(PanelError::NotAdministrator(Family::Android))
+            } else {
+                Ok(Self { name })
+            }
+        })
+    }
+}
+
+/// What the fleet says of itself as a panel.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_info", params(("selector" = String, Path)), security(()),
+    responses((status = 200, body = Info), (status = 422, body = ErrorBody)))]
+#[get("/info")]
+pub async fn info(Selection(selector): Selection) -> HttpResponse {
+    let version = ApiVersion::new("2.9.0").unwrap_or_else(|| unreachable!("three numbers"));
+    HttpResponse::Ok().json(Info::new(&selector.to_string(), "PS-FLEET".into(), version))
+}
+
+/// Logs in with an account of the server.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_login", security(()),
+    params(("selector" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[get("/v1/login")]
+pub async fn login(
+    _selection: Selection,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let (username, password) = credentials(&query)?;
+    let password = password.ok_or(PanelError::LogIn)?;
+    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
+    let token = shared.sessions.open(Scope::Fleet, username, role);
+    let account_type = if role >= Role::Operator { "admin" } else { "user" };
+    Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
+}
+
+/// Ends the session.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_logout", params(("selector" = String, Path)),
+    responses((status = 200), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[get("/v1/logout")]
+pub async fn logout(
+    _selection: Selection,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    end_session(&request, &shared)
+}
+
+/// The same as `GET`.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_logout_by_post", params(("selector" = String, Path)),
+    responses((status = 200), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[post("/v1/logout")]
+pub async fn logout_by_post(
+    _selection: Selection,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    end_session(&request, &shared)
+}
+
+fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpResponse, PanelError> {
+    let token = auth::bearer(request).ok_or(PanelError::LogIn)?;
+    shared.sessions.find(Scope::Fleet, token).ok_or(PanelError::LogIn)?;
+    Ok(close(request, shared))
+}
+
+/// Creates or updates many profiles by link_id on every selected panel.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert", params(("selector" = String, Path)), request_body = LinkItems,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/items/link")]
+pub async fn upsert(
+    Selection(selector): Selection,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_upserts(selector, who, request, payload, &shared).await
+}
+
+/// The same at the other path.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert_at_link", params(("selector" = String, Path)), request_body = LinkItems,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/link")]
+pub async fn upsert_at_link(
+    Selection(selector): Selection,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_upserts(selector, who, request, payload, &shared).await
+}
+
+async fn apply_upserts(
+    selector: Selector,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let profiles = parse::link_body(&body, Family::Android)?;
+    apply(shared, &request, who, selector, Operations::new(profiles, Vec::new(), false)).await
+}
+
+/// Deletes many profiles by link_id on every selected panel.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete", params(("selector" = String, Path)), request_body = LinkIds,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[delete("/v1/access/timeprofile/items/link")]
+pub async fn delete_items(
+    Selection(selector): Selection,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_deletes(selector, who, request, payload, &shared).await
+}
+
+/// The same by `POST`.
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete_by_post", params(("selector" = String, Path)), request_body = LinkIds,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/link/delete")]
+pub async fn delete_by_post(
+    Selection(selector): Selection,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_deletes(selector, who, request, payload, &shared).await
+}
+
+async fn apply_deletes(
+    selector: Selector,
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let deletes = parse::link_ids_body(&body)?;
+    apply(shared, &request, who, selector, Operations::new(Vec::new(), deletes, false)).await
+}
+
+async fn apply(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: Administrator,
+    selector: Selector,
+    operations: Operations,
+) -> Result<HttpResponse, PanelError> {
+    let operations = Arc::new(operations);
+    let id = Uuid::new_v4();
+    let mut origin = auth::origin(request, &who.name);
+    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
+    let target = Target::Selector(selector);
+    let submit = Submit { id, target, operations: Arc::clone(&operations), idempotency: None, origin };
+    let Submitted { seq, done, .. } = shared.coordinator.send(submit).await??.await??;
+    wait_until(done, WAIT).await;
+    Ok(HttpResponse::Ok().json(LinkResults { result: results(shared, seq, &operations)? }))
+}
+
+/// One result per item, over all panels of the batch.
+fn results(shared: &Shared, seq: BatchSeq, operations: &Operations) -> Result<Vec<LinkResult>, PanelError> {
+    let snapshot = shared.store.read()?;
+    let mut answered = Vec::new();
+    for outcome in snapshot.outcomes(seq, PanelNo::MIN)? {
+        let (panel, outcome) = outcome?;
+        if !matches!(outcome.state, PanelState::Pending | PanelState::Failed) {
+            answered.push((snapshot.panel_name(panel)?.unwrap_or_default(), outcome.items));
+        }
+    }
+    answered.sort_unstable();
+    let result = |(i, link)| {
+        let first = |wanted: fn(ItemOutcome) -> bool| {
+            answered.iter().filter_map(|(_, items)| items.get(i).copied()).find(|item| wanted(*item))
+        };
+        let expected = if i < operations.upserts.len() { ItemOutcome::Created } else { ItemOutcome::Deleted };
+        let outcome =
+            first(|item| !item.success()).or_else(|| first(ItemOutcome::success)).unwrap_or(expected);
+        LinkResult {
+            link_id: format!("{link}"),
+            success: outcome.success(),
+            extended_info: outcome.extended_info().to_owned(),
+            has_dublicates: None,
+        }
+    };
+    Ok(operations.link_ids().enumerate().map(result).collect())
+}
+
+impl From<SubmitError> for PanelError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Store(error) => error.into(),
+            SubmitError::NoPanels(_)
+            | SubmitError::UnknownPanels(_)
+            | SubmitError::KeyReused
+            | SubmitError::WrongState(_)
+            | SubmitError::NoSuchBatch => Self::Selector(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! Batches: submit, watch, cancel, retry.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::types::TimeProfileBody;
+use super::{Page, Paging};
+use crate::batch::report::{ItemCounts, PanelCounts, Report};
+use crate::batch::selector::Selector;
+use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
+use crate::clock;
+use crate::coordinator::register::Entry;
+use crate::coordinator::{Cancel, Progress, Resolve, Retry, Submit, Submitted, Target, work};
+use crate::http::auth::{self, Operator, Viewer};
+use crate::http::problem::{FieldError, Problem, ProblemBody};
+use crate::http::{Shared, body};
+use crate::panel::decide::{Limits, decide};
+use crate::panel::embedded::SnapshotRows;
+use crate::profile::parse;
+use crate::profile::rule::Family;
+use crate::profile::wire::Json;
+use crate::store::{BatchSeq, PanelNo, StoreHandle};
+
+/// Seconds that a submission waits for the outcomes without a word on it, and at most.
+const WAIT: u64 = 10;
+const MAX_WAIT: u64 = 300;
+
+/// The longest idempotency key, in characters.
+const MAX_KEY: usize = 255;
+
+/// What a batch asks for. Exactly one of `selector`, `panels` and `all` says for whom.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct BatchRequest {
+    /// Panels by their labels.
+    #[schema(example = "site=north")]
+    pub selector: Option<String>,
+    /// Panels by id.
+    pub panels: Option<Vec<String>>,
+    /// Every panel.
+    pub all: Option<bool>,
+    /// Profiles to create or update.
+    pub upsert: Option<Vec<TimeProfileBody>>,
+    /// Link_ids to delete.
+    pub delete: Option<Vec<Uuid>>,
+    /// Change nothing and say what would change.
+    pub dry_run: Option<bool>,
+    /// Also delete every other link_id of those panels.
+    pub prune: Option<bool>,
+}
+
+/// How a batch is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct BatchBody {
+    /// Its id.
+    pub id: Uuid,
+    /// When it was accepted.
+    pub created_at: String,
+    /// By whom it was sent.
+    pub created_by: String,
+    /// Running until every panel has an outcome.
+    pub state: BatchState,
+    /// By panel.
+    pub panels: PanelCounts,
+    /// By item.
+    pub items: ItemCounts,
+    /// From acceptance to the last outcome, in milliseconds.
+    pub duration_ms: Option<u64>,
+}
+
+impl From<BatchRecord> for BatchBody {
+    fn from(record: BatchRecord) -> Self {
+        Self {
+            id: record.id,
+            created_at: clock::rfc3339(record.created_at_ms),
+            created_by: record.created_by,
+            state: record.state,
+            panels: record.report.panels,
+            items: record.report.items,
+            duration_ms: record.duration_ms,
+        }
+    }
+}
+
+/// What a batch would do.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DryRun {
+    /// Always true.
+    pub dry_run: bool,
+    /// By panel.
+    pub panels: PanelCounts,
+    /// By item.
+    pub items: ItemCounts,
+    /// Each panel's part, by id.
+    pub plan: Vec<PlannedPanel>,
+}
+
+/// What a batch would do on one panel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlannedPanel {
+    /// Which panel.
+    pub panel: String,
+    /// What would come of it.
+    pub outcome: PanelState,
+    /// How many profiles it would create.
+    pub created: u64,
+    /// How many it would change.
+    pub updated: u64,
+    /// How many it would delete, pruned ones included.
+    pub deleted: u64,
+    /// How many are as asked for.
+    pub unchanged: u64,
+    /// How many are not there to delete.
+    pub entity_not_found: u64,
+    /// How many it would refuse.
+    pub rejected: u64,
+}
+
+/// Submits a batch. Answers 200 when every panel has an outcome within the time of `Prefer: wait`, else 202.
+#[utoipa::path(tag = "batches", request_body = BatchRequest,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 10 without"),
+    ),
+    responses((status = 200, body = BatchBody, description = "Every panel has an outcome; of a dry run, a DryRun"), (status = 202, body = BatchBody),
+        (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 413, body = ProblemBody),
+        (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[post("/batches")]
+pub async fn submit(
+    Operator(who): Operator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let wait = wait(&request)?;
+    let idempotency = idempotency_key(&request)?;
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let Wanted { target, operations, dry_run } = Wanted::parse(&body)?;
+    if dry_run {
+        return plan(&shared, target, operations).await;
+    }
+    let id = Uuid::new_v4();
+    let mut origin = auth::origin(&request, &who.name);
+    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
+    let digest: [u8; 32] = Sha256::digest(&body).into();
+    // One user's keys are not another's. No user's name holds a line feed.
+    let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.name), digest));
+    let submit = Submit { id, target, operations: Arc::new(operations), idempotency, origin };
+    let submitted = shared.coordinator.send(submit).await??.await??;
+    answer(&shared, submitted, wait).await
+}
+
+/// Waits as long as the client wants and answers with the batch as it is then.
+async fn answer(shared: &Shared, submitted: Submitted, wait: Duration) -> Result<HttpResponse, Problem> {
+    let Submitted { seq, id, done, .. } = submitted;
+    wait_until(done, wait).await;
+    let record = current(shared, seq).await?;
+    let mut response =
+        if record.state == BatchState::Running { HttpResponse::Accepted() } else { HttpResponse::Ok() };
+    Ok(response
+        .insert_header((header::LOCATION, format!("/fleet/v1/batches/{id}")))
+        .json(BatchBody::from(record)))
+}
+
+/// Waits for the end of a batch, but not longer than this.
+pub(super) async fn wait_until(done: oneshot::Receiver<()>, wait: Duration) {
+    let _ = tokio::time::timeout(wait, done).await; // the batch's record says which of the two it was
+}
+
+/// A batch's record as it is now.
+async fn current(shared: &Shared, seq: BatchSeq) -> Result<BatchRecord, Problem> {
+    let no_batch = || Problem::NotFound("such batch".into());
+    let record = shared.store.read()?.batch(seq)?.ok_or_else(no_batch)?;
+    if record.state != BatchState::Running {
+        return Ok(record);
+    }
+    match shared.coordinator.send(Progress(seq)).await? {
+        Some(record) => Ok(record),
+        // It has ended in between.
+        None => shared.store.read()?.batch(seq)?.ok_or_else(no_batch),
+    }
+}
+
+fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
+    let prefer = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    for preference in prefer.flat_map(|value| value.split([',', ';'])) {
+        let preference = preference.trim();
+        if preference.eq_ignore_ascii_case("respond-async") {
+            return Ok(Duration::ZERO);
+        }
+        if let Some((name, seconds)) = preference.split_once('=')
+            && name.trim().eq_ignore_ascii_case("wait")
+        {
+            let seconds: u64 = seconds
+                .trim()
+                .parse()
+                .map_err(|_| Problem::BadRequest("Prefer takes wait=N with N in seconds".into()))?;
+            return Ok(Duration::from_secs(seconds.min(MAX_WAIT)));
+        }
+    }
+    Ok(Duration::from_secs(WAIT))
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::BadRequest(format!("Idempotency-Key takes 1 to {MAX_KEY} characters"))),
+    }
+}
+
+/// A checked submission.
+struct Wanted {
+    target: Target,
+    operations: Operations,
+    dry_run: bool,
+}
+
+impl Wanted {
+    /// Reads a submission and gathers everything that is wrong with it.
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let Some(Json::Object(fields)) = Json::read(body) else {
+            return Err(Problem::BadRequest("the body is not a JSON object".into()));
+        };
+        let mut errors = Vec::new();
+        let mut found = Vec::new();
+        let (mut targets, mut profiles, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut dry_run, mut prune) = (false, false);
+        for (key, value) in &fields {
+            match (&**key, value) {
+                ("selector" | "panels" | "upsert" | "delete" | "all" | "dry_run" | "prune", Json::Null)
+                | ("all", Json::Bool(false)) => {}
+                ("selector", Json::Text(text)) => match Selector::parse(text) {
+                    Ok(selector) => targets.push(Target::Selector(selector)),
+                    Err(error) => errors.push(FieldError::at("/selector", error.to_string())),
+                },
+                ("panels", Json::List(ids)) => targets.push(Target::Panels(panel_ids(ids, &mut errors))),
+                ("all", Json::Bool(true)) => targets.push(Target::All),
+                ("upsert", list @ Json::List(_)) => {
+                    profiles = parse::linked_profiles(list, "/upsert", Family::Android, &mut found);
+                }
+                ("delete", list @ Json::List(_)) => {
+                    deletes = parse::link_id_list(list, "/delete", &mut found);
+                }
+                ("dry_run", Json::Bool(value)) => dry_run = *value,
+                ("prune", Json::Bool(value)) => prune = *value,
+                ("all" | "dry_run" | "prune", _) => {
+                    errors.push(FieldError::at(format!("/{key}"), "true or false is expected"));
+                }
+                ("panels" | "upsert" | "delete", _) => {
+                    errors.push(FieldError::at(format!("/{key}"), "a list is expected"));
+                }
+                ("selector", _) => errors.push(FieldError::at("/selector", "a text is expected")),
+                (other, _) => errors.push(FieldError::at(
+                    format!("/{}", other.replace('~', "~0").replace('/', "~1")),
+                    "no such field; a batch has selector, panels, all, upsert, delete, dry_run and prune",
+                )),
+            }
+        }
+        errors.extend(found.into_iter().map(FieldError::from));
+        let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
+        for (i, link) in deletes.iter().enumerate() {
+            if upserted.contains(link) {
+                errors.push(FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
+            }
+        }
+        let target = targets.pop();
+        if !targets.is_empty() || (target.is_none() && errors.is_empty()) {
+            errors.push(FieldError::at(
+                "",
+                "exactly one of selector, panels and all says for which panels it is",
+            ));
+        }
+        let operations = Operations::new(profiles, deletes, prune);
+        if operations.is_empty() && errors.is_empty() {
+            errors.push(FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
+        }
+        match target {
+            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run }),
+            _ => Err(Problem::Invalid(errors)),
+        }
+    }
+}
+
+fn panel_ids(ids: &[Json<'_>], errors: &mut Vec<FieldError>) -> Vec<String> {
+    let mut texts = Vec::with_capacity(ids.len());
+    for (i, id) in ids.iter().enumerate() {
+        match id {
+            Json::Text(id) => texts.push(id.to_string()),
+            _ => errors.push(FieldError::at(format!("/panels/{i}"), "a panel's id is expected")),
+        }
+    }
+    texts
+}
+
+/// Asks what the batch would do, on a thread that may take its time.
+async fn plan(shared: &Shared, target: Target, operations: Operations) -> Result<HttpResponse, Problem> {
+    let panels = shared.coordinator.send(Resolve(target)).await??;
+    let store = shared.store.clone();
+    let dry_run = web::block(move || plan_panels(&store, &panels, Arc::new(operations))).await??;
+    Ok(HttpResponse::Ok().json(dry_run))
+}
+
+fn plan_panels(
+    store: &StoreHandle,
+    panels: &[Entry],
+    operations: Arc<Operations>,
+) -> Result<DryRun, Problem> {
+    let snapshot = store.read()?;
+    let mut zones = std::collections::HashMap::new();
+    let mut report = Report::of_pending(panels.len(), &operations);
+    let mut plan = Vec::with_capacity(panels.len());
+    for panel in panels {
+        let zone = &panel.settings.zone;
+        let zoned =
+            zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
+        let mut rows = SnapshotRows::new(&snapshot, panel.number)?;
+        let limits = Limits { capacity: panel.settings.capacity, look_for_names: false };
+        let decision = decide(&mut rows, zoned, limits)?;
+        let outcome = Outcome::decided(decision.items, decision.pruned, 0);
+        report.add(&outcome, operations.len());
+        let mut alone = Report::of_pending(1, &operations);
+        alone.add(&outcome, operations.len());
+        let ItemCounts { created, updated, deleted, unchanged, entity_not_found, rejected, .. } = alone.items;
+        plan.push(PlannedPanel {
+            panel: panel.settings.id.to_string(),
+            outcome: outcome.state,
+            created,
+            updated,
+            deleted,
+            unchanged,
+            entity_not_found,
+            rejected,
+        });
+    }
+    Ok(DryRun { dry_run: true, panels: report.panels, items: report.items, plan })
+}
+
+/// The batches, newest first.
+#[utoipa::path(tag = "batches", params(Paging),
+    responses((status = 200, body = Page<BatchBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody)))]
+#[get("/batches")]
+pub async fn list_batches(
+    _who: Viewer,
+    paging: web::Query<Paging>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let limit = paging.limit()?;
+    let batches = shared.store.read()?.batches(paging.number(BatchSeq::MAX)?, limit + 1)?;
+    let mut page = Page::cut(batches, limit, |(seq, _)| seq.to_string());
+    for (seq, record) in &mut page.items {
+        if record.state == BatchState::Running
+            && let Some(current) = shared.coordinator.send(Progress(*seq)).await?
+        {
+            *record = current;
+        }
+    }
+    let items = page.items.into_iter().map(|(_, record)| BatchBody::from(record)).collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+}
+
+/// One batch.
+#[utoipa::path(tag = "batches", params(("id" = Uuid, Path)),
+    responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[get("/batches/{id}")]
+pub async fn show(
+    _who: Viewer,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let seq = find(&shared, &id)?;
+    Ok(HttpResponse::Ok().json(BatchBody::from(current(&shared, seq).await?)))
+}
+
+/// Which panels of a batch.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OutcomeFilter {
+    /// `applied`, `partial`, `rejected`, `pending` or `failed`; all without.
+    outcome: Option<String>,
+}
+
+/// What came of a batch on one panel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BatchPanel {
+    /// Which panel.
+    pub panel: String,
+    /// What came of it.
+    pub outcome: PanelState,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Why it failed, and what to do.
+    pub error: Option<String>,
+    /// One per item, then those that pruning deleted; empty while there is no answer.
+    pub result: Vec<BatchItem>,
+}
+
+/// What came of one item on one panel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BatchItem {
+    /// Which profile.
+    #[schema(value_type = Uuid)]
+    pub link_id: String,
+    /// Whether it was done.
+    pub success: bool,
+    /// How, or why not, in the panel's words.
+    #[schema(example = "created")]
+    pub extended_info: String,
+}
+
+impl BatchItem {
+    fn new(link_id: String, outcome: ItemOutcome) -> Self {
+        Self { link_id, success: outcome.success(), extended_info: outcome.extended_info().to_owned() }
+    }
+}
+
+/// A batch's panels, in the order in which they were added to the fleet.
+#[utoipa::path(tag = "batches", params(("id" = Uuid, Path), OutcomeFilter, Paging),
+    responses((status = 200, body = Page<BatchPanel>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[get("/batches/{id}/panels")]
+pub async fn list_panels(
+    _who: Viewer,
+    id: web::Path<String>,
+    filter: web::Query<OutcomeFilter>,
+    paging: web::Query<Paging>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let seq = find(&shared, &id)?;
+    let limit = paging.limit()?;
+    let after: PanelNo = paging.number(0)?;
+    let wanted = match filter.outcome.as_deref() {
+        None => None,
+        Some(word) => {
+            Some(PanelState::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| {
+                Problem::BadRequest("outcome takes applied, partial, rejected, pending or failed".into())
+            })?)
+        }
+    };
+    let store = shared.store.clone();
+    let page = web::block(move || outcomes(&store, seq, wanted, after, limit)).await??;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+fn outcomes(
+    store: &StoreHandle,
+    seq: BatchSeq,
+    wanted: Option<PanelState>,
+    after: PanelNo,
+    limit: usize,
+) -> Result<Page<BatchPanel>, Problem> {
+    let snapshot = store.read()?;
+    let work = snapshot.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
+    let links: Vec<_> = work::decode(&work)?.link_ids().map(|link| link.to_string()).collect();
+    let mut decided = snapshot.outcomes(seq, after.saturating_add(1))?.peekable();
+    let mut rows = Vec::new();
+    for panel in snapshot.batch_targets(seq)?.into_iter().filter(|panel| *panel > after) {
+        if rows.len() > limit {
+            break;
+        }
+        let outcome = match decided.next_if(|next| !matches!(next, Ok((number, _)) if *number > panel)) {
+            Some(next) => next?.1,
+            None => Outcome::pending(0),
+        };
+        if wanted.is_some_and(|wanted| wanted != outcome.state) {
+            continue;
+        }
+        let items = links.iter().zip(&outcome.items).map(|(link, item)| BatchItem::new(link.clone(), *item));
+        let pruned = outcome.pruned.iter().map(|link| BatchItem::new(link.to_string(), ItemOutcome::Deleted));
+        rows.push((
+            panel,
+            BatchPanel {
+                panel: snapshot.panel_name(panel)?.unwrap_or_default(),
+                outcome: outcome.state,
+                attempts: outcome.attempts,
+                error: outcome.error.as_deref().map(str::to_owned),
+                result: items.chain(pruned).collect(),
+            },
+        ));
+    }
+    let page = Page::cut(rows, limit, |(panel, _)| panel.to_string());
+    Ok(Page { items: page.items.into_iter().map(|(_, row)| row).collect(), next_cursor: page.next_cursor })
+}
+
+/// Cancels a running batch: panels that were not sent their part are failed, the others come out as they do.
+#[utoipa::path(tag = "batches", params(("id" = Uuid, Path)),
+    responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+#[post("/batches/{id}:cancel")]
+pub async fn cancel(
+    Operator(who): Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let seq = find(&shared, &id)?;
+    shared.coordinator.send(Cancel(seq, auth::origin(&request, &who.name))).await??.await??;
+    Ok(HttpResponse::Ok().json(BatchBody::from(current(&shared, seq).await?)))
+}
+
+/// Sends an ended batch again to the panels where it was not applied. It counts as a request of now: it comes
+/// after the batches accepted since.
+#[utoipa::path(tag = "batches", params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`")),
+    responses((status = 200, body = BatchBody), (status = 202, body = BatchBody), (status = 401, body = ProblemBody),
+        (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+#[post("/batches/{id}:retry")]
+pub async fn retry(
+    Operator(who): Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let wait = wait(&request)?;
+    let seq = find(&shared, &id)?;
+    let mut origin = auth::origin(&request, &who.name);
+    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %*id, retry = true);
+    let submitted = shared.coordinator.send(Retry(seq, origin)).await??.await??;
+    answer(&shared, submitted, wait).await
+}
+
+/// The number of a batch, or 404.
+pub(super) fn find(shared: &Shared, id: &str) -> Result<BatchSeq, Problem> {
+    let no_batch = || Problem::NotFound(format!("batch {id}"));
+    let uuid = Uuid::try_parse(id).map_err(|_| no_batch())?;
+    shared.store.read()?.batch_seq(uuid)?.ok_or_else(no_batch)
+}

@@ -1,0 +1,88 @@
+//! Logging in and out of the fleet API.
+
+use actix_web::{HttpRequest, HttpResponse, delete, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::{PasswordMd5, Role};
+use crate::clock;
+use crate::http::auth::{self, Viewer};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::{Shared, body};
+
+/// A user's name and password. Never logged: it has no `Debug`.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Credentials {
+    /// The user.
+    #[schema(example = "admin")]
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// A new session.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct SessionBody {
+    /// For `Authorization: Bearer`.
+    pub token: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it ends.
+    pub expires_at: String,
+}
+
+/// Logs in.
+#[utoipa::path(tag = "session", request_body = Credentials, security(()),
+    responses((status = 200, body = SessionBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
+        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[post("/session")]
+pub async fn open(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let Credentials { username, password } = read_json(&request, payload, &shared).await?;
+    let role = shared.access.verify(&username, PasswordMd5::of(&password)).await?;
+    let role = role.ok_or(Problem::WrongPassword)?;
+    let (token, ends) = shared.access.open_session(&username, role).await?;
+    let audit = auth::origin(&request, &username).audit("session.open", "");
+    shared.store.change(move |tables| tables.audit(&audit)).await?;
+    Ok(HttpResponse::Ok().json(SessionBody { token, role, expires_at: clock::rfc3339(ends) }))
+}
+
+/// Ends the session, or revokes the token that is shown.
+#[utoipa::path(tag = "session", responses((status = 204), (status = 401, body = ProblemBody)))]
+#[delete("/session")]
+pub async fn close(
+    Viewer(who): Viewer,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let audit = auth::origin(&request, &who.name).audit("session.close", "");
+    let change = move |tables: &mut crate::store::tables::Tables<'_>| {
+        tables.remove_tokens(|token| token.id == who.token)?;
+        tables.audit(&audit)
+    };
+    shared.store.change(change).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A JSON body of a type, or the problem with it.
+pub(super) async fn read_json<T: for<'de> Deserialize<'de>>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<T, Problem> {
+    let body = body::read(request, payload, body::JSON, shared.body_limit).await?;
+    parse_json(&body)
+}
+
+/// 400 for what is no JSON, 422 for JSON of another form.
+pub(super) fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => Problem::BadRequest(format!("the body is not JSON: {error}")),
+    })
+}

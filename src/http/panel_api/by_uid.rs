@@ -1,0 +1,172 @@
+//! The calls by uid, as the panel's own web page uses them.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use super::error::{ErrorBody, PanelError};
+use super::{Account, Administrator, list};
+use crate::batch::Body;
+use crate::http::fleet_api::types::TimeProfileBody;
+use crate::http::{Shared, auth, body};
+use crate::panel::{ApplyByUid, UidAnswer, UidOperation};
+use crate::profile::error::WireError;
+use crate::profile::{opens, parse};
+
+/// The panel's number for a new profile.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Created {
+    /// At least 1.
+    pub uid: u32,
+}
+
+/// Several uids.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UidItems {
+    /// The uids.
+    pub uid_items: Vec<u32>,
+}
+
+/// Creates a profile without link_id.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = TimeProfileBody,
+    responses((status = 200, body = Created), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[post("/v1/access/timeprofile")]
+pub async fn create(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let profile = read_profile(&who, &request, payload, &shared).await?;
+    match apply(&who, &request, UidOperation::Create(profile), "panel.create").await? {
+        UidAnswer::Created(uid) => Ok(HttpResponse::Ok().json(Created { uid })),
+        UidAnswer::Done => Ok(HttpResponse::Ok().finish()),
+    }
+}
+
+/// One profile.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)),
+    responses((status = 200, body = list::ListItem), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/access/timeprofile/item/{uid}")]
+pub async fn show(
+    account: Account,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let uid = uid(&request)?;
+    let profiles = shared.store.read()?.profiles(account.panel.number)?;
+    let profile = profiles.iter().find(|profile| profile.row.uid == uid);
+    let profile = profile.ok_or(PanelError::Body(WireError::Uid))?;
+    Ok(HttpResponse::Ok().content_type(body::JSON).body(list::item(profile, false)))
+}
+
+/// Replaces one profile; its uid and link_id stay.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)), request_body = TimeProfileBody,
+    responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[patch("/v1/access/timeprofile/item/{uid}")]
+pub async fn replace(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let uid = uid(&request)?;
+    let profile = read_profile(&who, &request, payload, &shared).await?;
+    apply(&who, &request, UidOperation::Replace(uid, profile), "panel.replace").await?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+/// Deletes one profile.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)),
+    responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[delete("/v1/access/timeprofile/item/{uid}")]
+pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
+    let uid = uid(&request)?;
+    apply(&who, &request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+/// All profiles, in the list form.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+    responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/access/timeprofile/items")]
+pub async fn read(
+    account: Account,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    read_all(&account, &query, &shared)
+}
+
+/// The same at its older path.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+    responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/access/timeprofile/items/list")]
+pub async fn read_older(
+    account: Account,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    read_all(&account, &query, &shared)
+}
+
+fn read_all(
+    account: &Account,
+    query: &HashMap<String, String>,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let profiles = shared.store.read()?.profiles(account.panel.number)?;
+    list::answer(profiles, query, account.panel.settings.family)
+}
+
+/// Deletes several profiles, all or none.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = UidItems,
+    responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[delete("/v1/access/timeprofile/items")]
+pub async fn delete_many(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let uids = parse::uids_body(&body)?;
+    apply(&who, &request, UidOperation::Delete(uids), "panel.delete").await?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
+    let uid = request.match_info().get("uid").and_then(|uid| uid.parse().ok()).filter(|uid| *uid >= 1);
+    uid.ok_or(PanelError::Body(WireError::Uid))
+}
+
+async fn read_profile(
+    who: &Administrator,
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<Body, PanelError> {
+    let body = body::read(request, payload, body::JSON, shared.body_limit).await?;
+    let settings = &who.panel.settings;
+    let profile = parse::profile_body(&body, settings.family)?;
+    opens::check(&profile, settings.zone.rules()).map_err(|_| PanelError::NeverOpens)?;
+    Ok(Body::of(&profile))
+}
+
+async fn apply(
+    Administrator { panel, session }: &Administrator,
+    request: &HttpRequest,
+    operation: UidOperation,
+    action: &str,
+) -> Result<UidAnswer, PanelError> {
+    let (reply, answer) = oneshot::channel();
+    let audit = auth::origin(request, &session.name).audit(action, panel.settings.id.as_str());
+    panel.address.try_send(ApplyByUid { operation, audit, reply })?;
+    Ok(answer.await???)
+}

@@ -1,0 +1,167 @@
+//! The panel API's errors: the only place that gives them a status and their exact text.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::AccessError;
+use crate::http::body::BodyError;
+use crate::panel::UidRefusal;
+use crate::profile;
+use crate::profile::error::WireError;
+use crate::profile::rule::Family;
+use crate::store::StoreError;
+
+/// Everything that a panel says no with. `Display` gives the exact text of the `error` field.
+#[derive(Debug, thiserror::Error)]
+pub enum PanelError {
+    /// No token, an unknown one, or one that has expired; wrong credentials.
+    #[error("Log In")]
+    LogIn,
+    /// A good token of an account that is not an administrator.
+    #[error("{}", not_administrator(*.0).1)]
+    NotAdministrator(Family),
+    /// A faulty body.
+    #[error("{0}")]
+    Body(WireError),
+    /// A query parameter that must be there is not.
+    #[error("No value for parameter `{0}`")]
+    MissingParameter(&'static str),
+    /// A query parameter with a value that it does not take.
+    #[error("Wrong value of parameter `{0}`")]
+    Parameter(&'static str),
+    /// Well-formed rules that can never open a door, in a call that has no result per item.
+    #[error("invalid_time_rules_settings")]
+    NeverOpens,
+    /// The panel's capacity is used up, in a call that has no result per item.
+    #[error("number_of_identifiers_exceeded")]
+    Full,
+    /// There is no such panel.
+    #[error("Panel not found")]
+    NoSuchPanel,
+    /// There is no such path.
+    #[error("Not found")]
+    NotFound,
+    /// A selector that does not follow the grammar, or picks nothing.
+    #[error("{0}")]
+    Selector(String),
+    /// The body is larger than the limit.
+    #[error("Body larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body is not JSON by its own word.
+    #[error("Wrong content type")]
+    WrongContentType,
+    /// Too much is going on.
+    #[error("Busy")]
+    Busy,
+    /// Something broke inside.
+    #[error("Internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The body of a panel's error.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    /// What is wrong.
+    #[schema(example = "Wrong repeat_type")]
+    pub error: String,
+}
+
+/// Android panels tell the two apart; camdroid panels know no 403.
+fn not_administrator(family: Family) -> (StatusCode, &'static str) {
+    match family {
+        Family::Android | Family::DoorController => (StatusCode::FORBIDDEN, "Administrator rights required"),
+        Family::Camdroid => (StatusCode::UNAUTHORIZED, "Log In"),
+    }
+}
+
+impl ResponseError for PanelError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::LogIn => StatusCode::UNAUTHORIZED,
+            Self::NotAdministrator(family) => not_administrator(*family).0,
+            Self::Body(_)
+            | Self::MissingParameter(_)
+            | Self::Parameter(_)
+            | Self::NeverOpens
+            | Self::Full => StatusCode::BAD_REQUEST,
+            Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if let Self::Internal(cause) = self {
+            tracing::error!(error = %cause, "a request of the panel API failed inside");
+        }
+        HttpResponse::build(self.status_code()).json(ErrorBody { error: self.to_string() })
+    }
+}
+
+impl From<profile::error::Problem> for PanelError {
+    fn from(problem: profile::error::Problem) -> Self {
+        Self::Body(problem.error)
+    }
+}
+
+impl From<UidRefusal> for PanelError {
+    fn from(refusal: UidRefusal) -> Self {
+        match refusal {
+            UidRefusal::NoSuchUid => Self::Body(WireError::Uid),
+            UidRefusal::Full => Self::Full,
+        }
+    }
+}
+
+impl From<BodyError> for PanelError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::WrongContentType(_) => Self::WrongContentType,
+            BodyError::Broken => Self::Body(WireError::NotAJsonObject),
+        }
+    }
+}
+
+impl From<StoreError> for PanelError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<AccessError> for PanelError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Store(error) => error.into(),
+            AccessError::Hashing => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<actix::MailboxError> for PanelError {
+    fn from(_: actix::MailboxError) -> Self {
+        Self::Busy
+    }
+}
+
+impl<T> From<actix::prelude::SendError<T>> for PanelError {
+    fn from(_: actix::prelude::SendError<T>) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<tokio::sync::oneshot::error::RecvError> for PanelError {
+    fn from(_: tokio::sync::oneshot::error::RecvError) -> Self {
+        Self::Busy
+    }
+}

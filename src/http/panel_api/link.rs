@@ -1,0 +1,181 @@
+//! The calls by link_id, as a link management server uses them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use super::error::{ErrorBody, PanelError};
+use super::{Account, Administrator, list};
+use crate::access::sessions::Session;
+use crate::batch::{ItemResult, Operations};
+use crate::coordinator::register::Entry;
+use crate::http::fleet_api::types::TimeProfileBody;
+use crate::http::{Shared, auth, body};
+use crate::panel::{Apply, Reply, Work};
+use crate::profile::parse;
+
+/// Many profiles, each with its link_id.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkItems {
+    /// The profiles.
+    pub list_items: Vec<TimeProfileBody>,
+}
+
+/// Many link_ids.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkIds {
+    /// The link_ids.
+    pub link_ids: Vec<uuid::Uuid>,
+}
+
+/// What came of each item, in request order.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkResults {
+    /// One per item.
+    pub result: Vec<LinkResult>,
+}
+
+/// What came of one item.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkResult {
+    /// Which profile.
+    #[schema(value_type = uuid::Uuid)]
+    pub link_id: String,
+    /// Whether what was asked for was done.
+    pub success: bool,
+    /// How, or why not.
+    #[schema(example = "created")]
+    pub extended_info: String,
+    /// Whether another profile bears the same name; from api 2.10.0 on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub has_dublicates: Option<bool>,
+}
+
+impl LinkResult {
+    /// As a panel answers it.
+    pub fn new(result: &ItemResult, tells_names: bool) -> Self {
+        Self {
+            link_id: result.link_id.to_string(),
+            success: result.outcome.success(),
+            extended_info: result.outcome.extended_info().to_owned(),
+            has_dublicates: tells_names.then_some(result.name_taken),
+        }
+    }
+}
+
+/// Creates or updates many profiles by link_id.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkItems,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/items/link")]
+pub async fn upsert(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_upserts(who, request, payload, &shared).await
+}
+
+/// The same at the path beside the documented delete.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkItems,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/link")]
+pub async fn upsert_at_link(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_upserts(who, request, payload, &shared).await
+}
+
+async fn apply_upserts(
+    Administrator { panel, session }: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let profiles = parse::link_body(&body, panel.settings.family)?;
+    let operations = Operations::new(profiles, Vec::new(), false);
+    let tells_names = panel.settings.tells_taken_names();
+    apply(&panel, &session, &request, operations, "panel.upsert", tells_names).await
+}
+
+/// Deletes many profiles by link_id.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkIds,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[delete("/v1/access/timeprofile/items/link")]
+pub async fn delete(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_deletes(who, request, payload, &shared).await
+}
+
+/// The same by `POST`.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkIds,
+    responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+#[post("/v1/access/timeprofile/link/delete")]
+pub async fn delete_by_post(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    apply_deletes(who, request, payload, &shared).await
+}
+
+async fn apply_deletes(
+    Administrator { panel, session }: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let operations = Operations::new(Vec::new(), parse::link_ids_body(&body)?, false);
+    apply(&panel, &session, &request, operations, "panel.delete", false).await
+}
+
+/// Gives the operations to the panel and answers after their commit. A request that is dropped meanwhile
+/// takes nothing back.
+async fn apply(
+    panel: &Entry,
+    session: &Session,
+    request: &HttpRequest,
+    operations: Operations,
+    action: &'static str,
+    tells_names: bool,
+) -> Result<HttpResponse, PanelError> {
+    let (reply, answer) = oneshot::channel();
+    let origin = Arc::new(auth::origin(request, &session.name));
+    let work = Work::Call(Arc::new(operations), action);
+    panel.address.try_send(Apply { work, origin, reply: Reply::Caller(reply) })?;
+    let answer = answer.await??;
+    let result = answer.results.iter().map(|item| LinkResult::new(item, tells_names)).collect();
+    Ok(HttpResponse::Ok().json(LinkResults { result }))
+}
+
+/// The profiles with a link_id, in the list form.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+    responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/access/timeprofile/items/link")]
+pub async fn read(
+    account: Account,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let mut profiles = shared.store.read()?.profiles(account.panel.number)?;
+    profiles.retain(|profile| profile.link_id().is_some());
+    list::answer(profiles, &query, account.panel.settings.family)
+}

@@ -1,0 +1,141 @@
+//! Who the panel is, and logging in.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ErrorBody, PanelError};
+use super::{Account, PanelRef};
+use crate::access::sessions::Scope;
+use crate::access::{PasswordMd5, Role};
+use crate::clock;
+use crate::http::{Shared, auth};
+use crate::panel::settings::ApiVersion;
+
+/// What a panel says of itself.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Info {
+    firmware_version: String,
+    framework_version: String,
+    frontend_version: String,
+    api_version: String,
+    device_name: String,
+    device_type: String,
+    device_model: String,
+    device_serial_number: String,
+    hybrid_enable: bool,
+    hybrid_version: String,
+    commit: String,
+}
+
+impl Info {
+    /// Of a device of this name and serial number. The versions are those of this program.
+    pub fn new(name: &str, serial: String, api_version: ApiVersion) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self {
+            firmware_version: version.clone(),
+            framework_version: version.clone(),
+            frontend_version: version,
+            api_version: api_version.to_string(),
+            device_name: name.to_owned(),
+            device_type: "panel".into(),
+            device_model: "panelsync".into(),
+            device_serial_number: serial,
+            hybrid_enable: false,
+            hybrid_version: String::new(),
+            commit: String::new(),
+        }
+    }
+}
+
+/// What the panel is; needs no token.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)), security(()),
+    responses((status = 200, body = Info), (status = 404, body = ErrorBody)))]
+#[get("/info")]
+pub async fn info(PanelRef(panel): PanelRef) -> HttpResponse {
+    let settings = &panel.settings;
+    let serial = format!("PS-{:08}", panel.number);
+    HttpResponse::Ok().json(Info::new(settings.id.as_str(), serial, settings.api_version))
+}
+
+/// A new session.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LoggedIn {
+    /// For `Authorization: Bearer`; lives two hours.
+    pub token: String,
+    /// `admin`, or `user` who may only read.
+    pub account_type: String,
+}
+
+/// The credentials of a login: the user's name and the MD5 of the password.
+pub fn credentials(query: &HashMap<String, String>) -> Result<(&str, Option<PasswordMd5>), PanelError> {
+    let username = query.get("username").ok_or(PanelError::MissingParameter("username"))?;
+    let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
+    Ok((username, PasswordMd5::from_hex(password)))
+}
+
+/// Logs in on this panel with an account of the server.
+#[utoipa::path(tag = "panel", security(()),
+    params(("panel" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/login")]
+pub async fn login(
+    PanelRef(panel): PanelRef,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let (username, password) = credentials(&query)?;
+    let password = password.ok_or(PanelError::LogIn)?;
+    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
+    let token = shared.sessions.open(Scope::Panel(panel.number), username, role);
+    let account_type = if role == Role::Admin { "admin" } else { "user" };
+    Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
+}
+
+/// Ends the session; its token is dead afterwards.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+    responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/logout")]
+pub async fn logout(_account: Account, request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+    close(&request, &shared)
+}
+
+/// The same as `GET`.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+    responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[post("/v1/logout")]
+pub async fn logout_by_post(
+    _account: Account,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> HttpResponse {
+    close(&request, &shared)
+}
+
+/// Ends the session of the request's token.
+pub fn close(request: &HttpRequest, shared: &Shared) -> HttpResponse {
+    if let Some(token) = auth::bearer(request) {
+        shared.sessions.close(token);
+    }
+    HttpResponse::Ok().finish()
+}
+
+/// The panel's clock.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeviceTime {
+    /// Unix seconds.
+    time_unix: i64,
+    /// IANA name.
+    timezone: String,
+}
+
+/// The panel's time and zone.
+#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+    responses((status = 200, body = DeviceTime), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[get("/v1/device/time")]
+pub async fn device_time(account: Account) -> HttpResponse {
+    let timezone = account.panel.settings.zone.name().to_owned();
+    HttpResponse::Ok().json(DeviceTime { time_unix: clock::now_ms() / 1000, timezone })
+}

@@ -1,0 +1,39 @@
+//! For those who watch the server: is it alive, is it ready, what has it done.
+
+use actix_web::http::header::ContentType;
+use actix_web::{HttpResponse, get, web};
+
+use super::Shared;
+use crate::coordinator::Subscribe;
+
+/// The process runs.
+#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "text/plain", example = json!("ok"))))]
+#[get("/healthz")]
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
+}
+
+/// The store can be read and the coordinator answers.
+#[utoipa::path(tag = "probes", responses(
+    (status = 200, body = String, content_type = "text/plain"),
+    (status = 503, body = String, content_type = "text/plain"),
+))]
+#[get("/readyz")]
+pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
+    let store = shared.store.read().is_ok();
+    let coordinator = shared.coordinator.send(Subscribe).await.is_ok();
+    if store && coordinator {
+        HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")
+    } else {
+        HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("not ready\n")
+    }
+}
+
+/// Counters and histograms in the OpenMetrics text format, which Prometheus reads.
+#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+#[get("/metrics")]
+pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(shared.metrics.text())
+}

@@ -1,0 +1,270 @@
+//! The fleet API's errors as RFC 9457 `application/problem+json`: the only place that gives them a status and
+//! a type. What went wrong inside goes to the log, not into the answer.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::BodyError;
+use crate::access::{AccessError, Role};
+use crate::batch::selector::SelectorError;
+use crate::coordinator::SubmitError;
+use crate::panel::settings::SettingProblem;
+use crate::profile;
+use crate::store::StoreError;
+
+/// Problems listed in one answer at most.
+const LISTED: usize = 100;
+
+/// Everything that the fleet API says no with.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The request's form: not JSON, a wrong query parameter.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The request's content, place by place.
+    #[error("{}", what_is_wrong(.0))]
+    Invalid(Vec<FieldError>),
+    /// No token, or one that is not good.
+    #[error("a valid bearer token is needed; log in with `panelsync login` or POST /fleet/v1/session")]
+    Unauthorized,
+    /// Wrong name or password.
+    #[error("the user name or the password is wrong")]
+    WrongPassword,
+    /// A good token that may not do this.
+    #[error("the role {} is needed; this token has the role {}", .needed.as_str(), .has.as_str())]
+    Forbidden {
+        /// The role that may.
+        needed: Role,
+        /// The token's role.
+        has: Role,
+    },
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// There is one already, or its state forbids it.
+    #[error("{0}")]
+    Conflict(String),
+    /// Several are there already.
+    #[error("{}", what_is_wrong(.0))]
+    ConflictAt(Vec<FieldError>),
+    /// The body is larger than the limit.
+    #[error("the body is larger than {0} bytes, the server's limit; send it in parts or raise --body-limit")]
+    TooLarge(usize),
+    /// The body is of a type that is not read.
+    #[error("the content type must be {0}")]
+    WrongContentType(&'static str),
+    /// Too much is going on.
+    #[error("the server has too much to do; try again in a moment")]
+    Busy,
+    /// Something broke inside.
+    #[error("something went wrong in the server; its log says what")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One wrong place in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// JSON pointer into the body.
+    #[schema(example = "/upsert/3/repeat_options/repeat_format/repeat_type")]
+    pub path: String,
+    /// What is wrong there.
+    #[schema(example = "Wrong repeat_type")]
+    pub message: String,
+}
+
+impl FieldError {
+    /// At a place.
+    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+fn what_is_wrong(errors: &[FieldError]) -> String {
+    match errors {
+        [one] if one.path.is_empty() => one.message.clone(),
+        [one] => format!("{}: {}", one.path, one.message),
+        many if many.len() > LISTED => {
+            format!("{} places are wrong; the first {LISTED} are listed", many.len())
+        }
+        many => format!("{} places are wrong", many.len()),
+    }
+}
+
+/// The body of an error (RFC 9457).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemBody {
+    /// Names the kind of problem; stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:panelsync:problem:invalid")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This very problem in words.
+    pub detail: String,
+    /// The wrong places, where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// One wrong place.
+    pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::at(path, message)])
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password", "Login refused"),
+            Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::Conflict(_) | Self::ConflictAt(_) => {
+                (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
+            }
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::WrongContentType(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "wrong-content-type",
+                "The body is of a type that is not read",
+            ),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
+        }
+    }
+
+    fn errors(&self) -> &[FieldError] {
+        match self {
+            Self::Invalid(errors) | Self::ConflictAt(errors) => &errors[..errors.len().min(LISTED)],
+            Self::BadRequest(_)
+            | Self::Unauthorized
+            | Self::WrongPassword
+            | Self::Forbidden { .. }
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::TooLarge(_)
+            | Self::WrongContentType(_)
+            | Self::Busy
+            | Self::Internal(_) => &[],
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, kind, title) = self.parts();
+        if let Self::Internal(cause) = self {
+            tracing::error!(error = %cause, "a request failed inside");
+        }
+        let body = ProblemBody {
+            kind: format!("urn:panelsync:problem:{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            errors: self.errors().to_vec(),
+        };
+        let mut response = HttpResponse::build(status).json(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Store(error) => error.into(),
+            AccessError::Hashing => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::WrongContentType(wanted) => Self::WrongContentType(wanted),
+            BodyError::Broken => Self::BadRequest("the body ended early".into()),
+        }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::NoPanels(_) => Self::invalid("/selector", error.to_string()),
+            SubmitError::UnknownPanels(ids) => Self::Invalid(
+                ids.into_iter()
+                    .map(|(i, id)| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")))
+                    .collect(),
+            ),
+            SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
+            SubmitError::WrongState(_) => Self::Conflict(error.to_string()),
+            SubmitError::NoSuchBatch => Self::NotFound("such batch".into()),
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SelectorError> for Problem {
+    fn from(error: SelectorError) -> Self {
+        Self::invalid("/selector", error.to_string())
+    }
+}
+
+impl From<actix::MailboxError> for Problem {
+    fn from(_: actix::MailboxError) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<tokio::sync::oneshot::error::RecvError> for Problem {
+    fn from(_: tokio::sync::oneshot::error::RecvError) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<actix_web::error::BlockingError> for Problem {
+    fn from(_: actix_web::error::BlockingError) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<profile::error::Problem> for FieldError {
+    fn from(problem: profile::error::Problem) -> Self {
+        Self { path: problem.path, message: problem.error.to_string() }
+    }
+}
+
+impl From<SettingProblem> for FieldError {
+    fn from(problem: SettingProblem) -> Self {
+        Self { path: problem.path, message: problem.message }
+    }
+}

@@ -1,0 +1,63 @@
+//! # panelsync
+//!
+//! Creates, updates and deletes access time profiles on many entrance panels at once, by link_id, and knows
+//! for each panel and each item what came of it. Each panel is an actor holding its profiles in redb; a
+//! coordinator fans batches out to many panels at once and aggregates what comes back.
+//!
+//! ## The rooms
+//!
+//! In reading order; a lower room knows nothing of an upper one.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`profile`] | the time profile, parsing into it, its wire errors, what its rules mean; pure |
+//! | [`batch`] | operations, item results, outcomes, the aggregated report, selectors; pure |
+//! | [`store`] | redb: tables, encodings, migrations, and the one writer that commits for all panels |
+//! | [`panel`] | the actor of one panel, and the pure decision what operations do to its rows |
+//! | [`coordinator`] | the actor that owns what was accepted: register, fan-out, progress, events |
+//! | [`access`] | roles, users, tokens, sessions |
+//! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
+//! | [`server`] | the composition root: store → panels and coordinator → HTTP |
+//! | [`cli`] | the commands: a server, or a thin client of the fleet API |
+//!
+//! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`clock`].
+//!
+//! ## The way of one batch
+//!
+//! 1. [`http::fleet_api::batches::submit`] checks the body with [`profile::parse::linked_profiles`], whatever is
+//!    wrong at once, and sends one [`coordinator::Submit`].
+//! 2. The [`coordinator::Coordinator`] picks the panels and has the batch made durable
+//!    ([`store::tables::Tables::add_batch`]). From here on it is accepted: the request may go away.
+//! 3. In panel order, a slice at a time, each [`panel::Panel`] is sent a [`panel::Apply`]. It queues one
+//!    [`store::writer::PanelWork`] and is done.
+//! 4. The store's writer takes many panels' work into one transaction. For each,
+//!    [`panel::decide::decide`] says what changes and what each item comes to; rows, bodies and the panel's
+//!    [`batch::Outcome`] are written; one fsync commits all.
+//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, which adds it to the
+//!    [`batch::report::Report`], tells [`coordinator::events`], and ends the batch when none is missing.
+//! 6. The handler, which has waited no longer than its client wanted, answers with the report.
+//!
+//! A call of the panel API takes the same road from step 3 on: [`http::panel_api::link`] sends the panel its
+//! `Apply` and answers after the commit.
+
+pub mod profile;
+
+pub mod batch;
+
+pub mod store;
+
+pub mod panel;
+
+pub mod coordinator;
+
+pub mod access;
+
+pub mod http;
+
+pub mod server;
+
+pub mod cli;
+
+pub mod clock;
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,257 @@
+//! One panel: an actor that gives its work to the store in the order in which it was told.
+//!
+//! 1. [`Panel`] owns a panel's [`settings::Settings`] and is the only one to submit work on its rows. An
+//!    answer comes after the commit that holds the rows, straight from the writer to whoever waits.
+//! 2. [`decide`] is the pure part: the rows that stand and the operations give changes and results.
+//! 3. [`embedded`] is the driver of panels that this server itself is.
+//!
+//! The actor keeps no copy of its profiles: a point read of the store costs about a microsecond, and reads go
+//! to a snapshot without passing here. Handlers never wait, so a mailbox holds only what has just arrived.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{Body, ItemResult, Outcome, Zoned};
+use crate::store::tables::AuditRecord;
+use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
+
+pub mod decide;
+pub mod embedded;
+pub mod settings;
+
+use decide::{Decision, Limits};
+use settings::Settings;
+
+/// Messages that wait for one panel at most. Handlers do not wait, so more only pile up when the whole thread
+/// is late; then the sender is told.
+const MAILBOX: usize = 16;
+
+/// The actor of one panel.
+pub struct Panel {
+    number: PanelNo,
+    settings: Arc<Settings>,
+    store: StoreHandle,
+}
+
+impl Panel {
+    /// A panel that is not started yet.
+    pub fn new(number: PanelNo, settings: Arc<Settings>, store: StoreHandle) -> Self {
+        Self { number, settings, store }
+    }
+
+    fn limits(&self, for_caller: bool) -> Limits {
+        Limits {
+            capacity: self.settings.capacity,
+            // A batch's report does not show taken names, so only callers of the panel API pay for the search.
+            look_for_names: for_caller && self.settings.tells_taken_names(),
+        }
+    }
+}
+
+impl Actor for Panel {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// Who asked, for the audit and the logs.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The user or token.
+    pub actor: String,
+    /// The client's address.
+    pub address: String,
+    /// The span that what follows belongs to; it carries the request's id.
+    pub span: tracing::Span,
+}
+
+impl Origin {
+    /// An audit entry of what this one does now.
+    pub fn audit(&self, action: &str, target: impl Into<String>) -> AuditRecord {
+        AuditRecord {
+            at_ms: crate::clock::now_ms(),
+            actor: self.actor.clone(),
+            address: self.address.clone(),
+            action: action.to_owned(),
+            target: target.into(),
+        }
+    }
+}
+
+/// Apply operations by link_id.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Apply {
+    /// What to do; for a caller's own operations the zone is that of the panel.
+    pub work: Work,
+    /// Who asked.
+    pub origin: Arc<Origin>,
+    /// Whom to tell after the commit.
+    pub reply: Reply,
+}
+
+/// The operations of an [`Apply`].
+pub enum Work {
+    /// A batch's part for this panel, and how often it was tried, this time included.
+    Batch(BatchSeq, u16, Arc<Zoned>),
+    /// A call of the panel API: what is done is written to the audit under this name.
+    Call(Arc<crate::batch::Operations>, &'static str),
+}
+
+/// Whom to tell after the commit.
+pub enum Reply {
+    /// The coordinator, with a [`Landed`].
+    Batch(mpsc::UnboundedSender<crate::coordinator::FromStore>),
+    /// Whoever waits for this one answer.
+    Caller(oneshot::Sender<Result<Answer, StoreError>>),
+}
+
+/// What a caller of the panel API is told.
+#[derive(Debug)]
+pub struct Answer {
+    /// One per item, in item order.
+    pub results: Vec<ItemResult>,
+}
+
+/// A panel's part of a batch is through the store.
+#[derive(Debug)]
+pub struct Landed {
+    /// Which batch.
+    pub batch: BatchSeq,
+    /// Which panel.
+    pub panel: PanelNo,
+    /// What came of it, if it was committed.
+    pub outcome: Outcome,
+    /// Whether it was.
+    pub result: Result<(), StoreError>,
+    /// When the panel was told.
+    pub sent: Instant,
+}
+
+impl Handler<Apply> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, Apply { work, origin, reply }: Apply, _: &mut Self::Context) {
+        tracing::debug!(parent: &origin.span, panel.id = %self.settings.id, "a panel takes its part");
+        let for_caller = matches!(reply, Reply::Caller(_));
+        let (batch, attempts, zoned, audit) = match work {
+            Work::Batch(batch, attempts, zoned) => (Some(batch), attempts, zoned, None),
+            Work::Call(operations, action) => {
+                let zoned = Arc::new(Zoned::new(operations, self.settings.zone.rules()));
+                let audit = origin.audit(action, self.settings.id.as_str());
+                (None, 1, zoned, Some(audit))
+            }
+        };
+        let work = Box::new(embedded::Apply {
+            panel: self.number,
+            zoned,
+            limits: self.limits(for_caller),
+            batch,
+            attempts,
+            origin,
+            audit,
+            reply,
+            sent: Instant::now(),
+            decision: Decision::default(),
+        });
+        // A batch's part was accepted durably and its number in flight is bounded by the coordinator.
+        if for_caller {
+            self.store.submit(work);
+        } else {
+            self.store.submit_accepted(work);
+        }
+    }
+}
+
+/// Change profiles by uid.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ApplyByUid {
+    /// What to do.
+    pub operation: UidOperation,
+    /// For the audit.
+    pub audit: AuditRecord,
+    /// Whom to tell after the commit.
+    pub reply: oneshot::Sender<Result<Result<UidAnswer, UidRefusal>, StoreError>>,
+}
+
+/// The changing calls by uid.
+#[derive(Debug)]
+pub enum UidOperation {
+    /// A new profile without link_id.
+    Create(Body),
+    /// Another text for the profile of this uid; a link_id stays.
+    Replace(u32, Body),
+    /// Away with all of these, or none.
+    Delete(Vec<u32>),
+}
+
+/// What a call by uid came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum UidAnswer {
+    /// The uid of the new profile.
+    Created(u32),
+    /// Replaced or deleted.
+    Done,
+}
+
+/// Why a call by uid changed nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum UidRefusal {
+    /// A uid that no profile has.
+    NoSuchUid,
+    /// The panel's capacity is used up.
+    Full,
+}
+
+impl Handler<ApplyByUid> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, ApplyByUid { operation, audit, reply }: ApplyByUid, _: &mut Self::Context) {
+        self.store.submit(Box::new(embedded::ByUid {
+            panel: self.number,
+            operation,
+            capacity: self.settings.capacity,
+            audit,
+            answer: Ok(UidAnswer::Done),
+            reply,
+        }));
+    }
+}
+
+/// From now on, behave by these settings.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Configure(pub Arc<Settings>);
+
+impl Handler<Configure> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, Configure(settings): Configure, _: &mut Self::Context) {
+        self.settings = settings;
+    }
+}
+
+/// Take the panel out of the store, after all work it was told before, and stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Retire {
+    /// For the audit.
+    pub audit: AuditRecord,
+    /// Told on the writer's thread, after the commit.
+    pub done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+impl Handler<Retire> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, Retire { audit, done }: Retire, ctx: &mut Self::Context) {
+        self.store.submit_accepted(Box::new(embedded::Remove { panel: self.number, audit, done }));
+        ctx.stop();
+    }
+}

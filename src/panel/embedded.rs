@@ -1,0 +1,276 @@
+//! The driver for panels that this server itself is: their rows in the store are the panel, so work is done
+//! once it is committed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use super::decide::{Change, Decision, Limits, Standing, decide};
+use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
+use crate::batch::{Body, ItemResult, Outcome, Zoned};
+use crate::profile::LinkId;
+use crate::store::read::Snapshot;
+use crate::store::row::{Row, RowName};
+use crate::store::tables::{AuditRecord, PanelRows};
+use crate::store::writer::PanelWork;
+use crate::store::{BatchSeq, PanelNo, StoreError};
+
+impl Standing for PanelRows<'_, '_> {
+    fn count(&self) -> u32 {
+        PanelRows::count(self)
+    }
+
+    fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
+        self.get(RowName::Link(link))
+    }
+
+    fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        PanelRows::holds(self, row, body)
+    }
+
+    fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError> {
+        PanelRows::all(self)
+    }
+
+    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(&self.json(row)?)
+    }
+}
+
+/// A panel's rows in a snapshot, for a dry run.
+pub struct SnapshotRows<'s> {
+    snapshot: &'s Snapshot,
+    panel: PanelNo,
+    count: u32,
+}
+
+impl<'s> SnapshotRows<'s> {
+    /// The panel's rows as the snapshot shows them.
+    pub fn new(snapshot: &'s Snapshot, panel: PanelNo) -> Result<Self, StoreError> {
+        Ok(Self { snapshot, panel, count: snapshot.head(panel)?.count })
+    }
+}
+
+impl Standing for SnapshotRows<'_> {
+    fn count(&self) -> u32 {
+        self.count
+    }
+
+    fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
+        self.snapshot.row(self.panel, RowName::Link(link))
+    }
+
+    fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        Ok(*self.snapshot.body(row.body)? == *body.json())
+    }
+
+    fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError> {
+        self.snapshot.rows(self.panel)
+    }
+
+    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(self.snapshot.body(row.body)?.as_bytes())
+    }
+}
+
+fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: Box<str>,
+    }
+    let named: Named = serde_json::from_slice(json).map_err(|_| StoreError::Corrupt("body"))?;
+    Ok(named.name)
+}
+
+/// Operations by link_id on one panel, decided and written in one transaction, with the outcome in the batch.
+pub(super) struct Apply {
+    pub panel: PanelNo,
+    pub zoned: Arc<Zoned>,
+    pub limits: Limits,
+    pub batch: Option<BatchSeq>,
+    pub attempts: u16,
+    pub origin: Arc<Origin>,
+    pub audit: Option<AuditRecord>,
+    pub reply: Reply,
+    pub sent: Instant,
+    pub decision: Decision,
+}
+
+impl PanelWork for Apply {
+    fn panel(&self) -> PanelNo {
+        self.panel
+    }
+
+    fn items(&self) -> usize {
+        self.zoned.operations().len()
+    }
+
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let operations = self.zoned.operations();
+        rows.prepare(operations.len())?;
+        self.decision = decide(rows, &self.zoned, self.limits)?;
+        for change in &self.decision.changes {
+            match *change {
+                Change::Put(index, standing) => {
+                    let upsert = &operations.upserts[index]; // decide() gives indexes of this list
+                    rows.put(RowName::Link(upsert.link_id), standing, &upsert.body)?;
+                }
+                Change::Remove(link, standing) => rows.remove(RowName::Link(link), standing)?,
+            }
+        }
+        if let Some(batch) = self.batch {
+            let outcome = self.outcome();
+            let panel = rows.number();
+            rows.tables().set_outcome(batch, panel, &outcome)?;
+        }
+        if let Some(audit) = &self.audit {
+            rows.tables().audit(audit)?;
+        }
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let outcome = self.outcome();
+        let Self { panel, batch, origin, reply, sent, zoned, decision, .. } = *self;
+        tracing::debug!(
+            parent: &origin.span,
+            panel.number = panel,
+            outcome = outcome.state.as_str(),
+            committed = result.is_ok(),
+            "a panel's part is through the store"
+        );
+        match reply {
+            Reply::Batch(inbox) => {
+                let landed = Landed { batch: batch.unwrap_or_default(), panel, outcome, result, sent };
+                let _ = inbox.send(landed.into()); // gone only when the server is stopping
+            }
+            Reply::Caller(caller) => {
+                let results = zoned
+                    .operations()
+                    .link_ids()
+                    .zip(decision.items)
+                    .enumerate()
+                    .map(|(i, (link_id, outcome))| ItemResult {
+                        link_id,
+                        outcome,
+                        name_taken: decision.names_taken.get(i).copied().unwrap_or(false),
+                    })
+                    .collect();
+                let _ = caller.send(result.map(|()| Answer { results })); // the caller may have left
+            }
+        }
+    }
+}
+
+impl Apply {
+    fn outcome(&self) -> Outcome {
+        Outcome::decided(self.decision.items.clone(), self.decision.pruned.clone(), self.attempts)
+    }
+}
+
+/// One of the calls by uid.
+pub(super) struct ByUid {
+    pub panel: PanelNo,
+    pub operation: UidOperation,
+    pub capacity: Option<u32>,
+    pub audit: AuditRecord,
+    pub answer: Result<UidAnswer, UidRefusal>,
+    pub reply: tokio::sync::oneshot::Sender<Result<Result<UidAnswer, UidRefusal>, StoreError>>,
+}
+
+impl PanelWork for ByUid {
+    fn panel(&self) -> PanelNo {
+        self.panel
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        self.answer = change_by_uid(rows, &self.operation, self.capacity)?;
+        if self.answer.is_ok() {
+            rows.tables().audit(&self.audit)?;
+        }
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let Self { answer, reply, .. } = *self;
+        let _ = reply.send(result.map(|()| answer)); // the caller may have left
+    }
+}
+
+fn change_by_uid(
+    rows: &mut PanelRows<'_, '_>,
+    operation: &UidOperation,
+    capacity: Option<u32>,
+) -> Result<Result<UidAnswer, UidRefusal>, StoreError> {
+    match operation {
+        UidOperation::Create(body) => {
+            if capacity.is_some_and(|capacity| rows.count() >= capacity) {
+                return Ok(Err(UidRefusal::Full));
+            }
+            Ok(Ok(UidAnswer::Created(rows.put_by_uid(body)?)))
+        }
+        UidOperation::Replace(uid, body) => {
+            let Some((name, row)) = find_uid(rows, &[*uid])?.pop() else {
+                return Ok(Err(UidRefusal::NoSuchUid));
+            };
+            if !rows.holds(&row, body)? {
+                rows.put(name, Some(row), body)?;
+            }
+            Ok(Ok(UidAnswer::Done))
+        }
+        UidOperation::Delete(uids) => {
+            let mut wanted = uids.clone();
+            wanted.sort_unstable();
+            wanted.dedup();
+            let found = find_uid(rows, &wanted)?;
+            if found.len() < wanted.len() {
+                return Ok(Err(UidRefusal::NoSuchUid));
+            }
+            for (name, row) in found {
+                rows.remove(name, row)?;
+            }
+            Ok(Ok(UidAnswer::Done))
+        }
+    }
+}
+
+/// The rows with these uids. There is no table by uid: the calls are rare, a panel's rows lie together, and a
+/// second table would slow down every fan-out.
+fn find_uid(rows: &PanelRows<'_, '_>, uids: &[u32]) -> Result<Vec<(RowName, Row)>, StoreError> {
+    let mut all = rows.all()?;
+    all.retain(|(_, row)| uids.contains(&row.uid));
+    Ok(all)
+}
+
+/// Takes a panel with all its rows out of the store.
+pub(super) struct Remove {
+    pub panel: PanelNo,
+    pub audit: AuditRecord,
+    pub done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+impl PanelWork for Remove {
+    fn panel(&self) -> PanelNo {
+        self.panel
+    }
+
+    fn items(&self) -> usize {
+        // Not small: it must not overtake anything of its panel, nor anything else.
+        256
+    }
+
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let panel = rows.number();
+        rows.tables().remove_panel(panel)?;
+        rows.tables().audit(&self.audit)
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        (self.done)(result);
+    }
+}

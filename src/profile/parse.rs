@@ -1,0 +1,548 @@
+//! JSON into profiles: every problem with its path, in the documented order.
+//!
+//! One parser, two readers: the panel API answers with the first problem, the fleet API and `profile check`
+//! list them all. The order is that of the list's items, and within an item first all absent or mistyped
+//! fields in the order of the profile's field table, then all wrong values in that same order.
+//!
+//! Decisions where the panel API is silent: `null` for an optional field is as if it were absent, for a
+//! required one it is of the wrong type; a name that is empty or too long is answered as a `name` of the wrong
+//! type, the nearest of the documented texts; what is not read (`repeat_format` without `repeat_enable`,
+//! `repeat_custom` without `custom`) is not checked either.
+
+use std::fmt;
+
+use super::error::{Problem, WireError};
+use super::rule::{
+    CustomDates, DayType, DaysOfMonth, Every, Family, Months, Name, NthDay, Repeat, Rule, WEEKDAYS,
+    WeekOrder, Weekdays,
+};
+use super::wire::Json;
+use super::{LinkId, TimeProfile};
+
+/// A profile with the link_id that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedProfile {
+    /// The profile's link_id.
+    pub link_id: LinkId,
+    /// The profile.
+    pub profile: TimeProfile,
+}
+
+/// Reads a body `{"list_items":[…]}` of the link calls; the error is the one that the panel answers.
+pub fn link_body(body: &[u8], family: Family) -> Result<Vec<LinkedProfile>, Problem> {
+    let mut problems = Problems::default();
+    let json = object(body)?;
+    let key = list_key(family);
+    let root = At::root();
+    let list = problems.list(&json, key, &root).unwrap_or_default();
+    problems.end_of_item();
+    let items = linked_items(list, &root.key(key), family, &mut problems);
+    problems.first_or(items)
+}
+
+/// Reads a body `{"link_ids":[…]}` of the delete calls; the error is the one that the panel answers.
+pub fn link_ids_body(body: &[u8]) -> Result<Vec<LinkId>, Problem> {
+    let mut problems = Problems::default();
+    let json = object(body)?;
+    let root = At::root();
+    let list = problems.list(&json, "link_ids", &root).unwrap_or_default();
+    let ids = link_ids(list, &root.key("link_ids"), &mut problems);
+    problems.first_or(ids)
+}
+
+/// Reads a body `{"uid_items":[…]}`; the error is the one that the panel answers.
+pub fn uids_body(body: &[u8]) -> Result<Vec<u32>, Problem> {
+    let mut problems = Problems::default();
+    let json = object(body)?;
+    let root = At::root();
+    let mut uids = Vec::new();
+    if let Some(list) = problems.list(&json, "uid_items", &root) {
+        let at = root.key("uid_items");
+        for (i, item) in list.iter().enumerate() {
+            match item {
+                Json::Int(uid) => match u32::try_from(*uid) {
+                    Ok(uid) if uid >= 1 => uids.push(uid),
+                    _ => problems.value(&at.index(i), WireError::Uid),
+                },
+                _ => problems.structure(&at.index(i), WireError::WrongType("uid_items")),
+            }
+        }
+    }
+    problems.end_of_item();
+    problems.first_or(uids)
+}
+
+/// Reads one profile body as the calls by uid take it; a `link_id` in it is not read.
+pub fn profile_body(body: &[u8], family: Family) -> Result<TimeProfile, Problem> {
+    let json = object(body)?;
+    let mut problems = Problems::default();
+    let profile = profile(&json, &At::root(), family, &mut problems);
+    problems.end_of_item();
+    match profile {
+        Some(profile) => problems.first_or(profile),
+        None => Err(problems.first()),
+    }
+}
+
+/// Reads a body that this program wrote ([`super::wire::body`]).
+pub fn stored(body: &[u8]) -> Result<TimeProfile, Problem> {
+    profile_body(body, Family::DoorController)
+}
+
+/// Reads a list of profiles anywhere in a larger body and gathers every problem below `path`.
+/// Items with problems are left out of the answer.
+pub fn linked_profiles(
+    list: &Json<'_>,
+    path: &str,
+    family: Family,
+    found: &mut Vec<Problem>,
+) -> Vec<LinkedProfile> {
+    let mut problems = Problems::default();
+    let at = At::named(path);
+    let items = match list {
+        Json::List(items) => linked_items(items, &at, family, &mut problems),
+        _ => {
+            problems.structure(&at, WireError::WrongType("list_items"));
+            problems.end_of_item();
+            Vec::new()
+        }
+    };
+    found.extend(problems.done);
+    items
+}
+
+/// Reads a list of link_ids anywhere in a larger body and gathers every problem below `path`.
+pub fn link_id_list(list: &Json<'_>, path: &str, found: &mut Vec<Problem>) -> Vec<LinkId> {
+    let mut problems = Problems::default();
+    let at = At::named(path);
+    let ids = match list {
+        Json::List(items) => link_ids(items, &at, &mut problems),
+        _ => {
+            problems.structure(&at, WireError::WrongType("link_ids"));
+            problems.end_of_item();
+            Vec::new()
+        }
+    };
+    found.extend(problems.done);
+    ids
+}
+
+/// The key under which a family lists its items.
+fn list_key(family: Family) -> &'static str {
+    match family {
+        Family::Android | Family::Camdroid => "list_items",
+        Family::DoorController => "items",
+    }
+}
+
+fn object(body: &[u8]) -> Result<Json<'_>, Problem> {
+    match Json::read(body) {
+        Some(json @ Json::Object(_)) => Ok(json),
+        _ => Err(Problem { path: String::new(), error: WireError::NotAJsonObject }),
+    }
+}
+
+fn linked_items(
+    items: &[Json<'_>],
+    at: &At<'_>,
+    family: Family,
+    problems: &mut Problems,
+) -> Vec<LinkedProfile> {
+    let mut linked = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let at = at.index(i);
+        if !matches!(item, Json::Object(_)) {
+            problems.structure(&at, WireError::WrongType(list_key(family)));
+            problems.end_of_item();
+            continue;
+        }
+        let link_id = link_id(item, &at, problems);
+        let profile = profile(item, &at, family, problems);
+        problems.end_of_item();
+        if let (Some(link_id), Some(profile)) = (link_id, profile) {
+            linked.push(LinkedProfile { link_id, profile });
+        }
+    }
+    linked
+}
+
+fn link_ids(items: &[Json<'_>], at: &At<'_>, problems: &mut Problems) -> Vec<LinkId> {
+    let mut ids = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let parsed = match item {
+            Json::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        match parsed {
+            Some(id) => ids.push(id),
+            None => problems.structure(&at.index(i), WireError::WrongType("link_ids")),
+        }
+    }
+    problems.end_of_item();
+    ids
+}
+
+fn link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<LinkId> {
+    let text = problems.text(item, "link_id", at)?;
+    let id = text.parse().ok();
+    if id.is_none() {
+        problems.structure(&at.key("link_id"), WireError::WrongType("link_id"));
+    }
+    id
+}
+
+fn profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<TimeProfile> {
+    let name = name(item, at, problems);
+    let time = time_options(item, at, problems);
+    let repeat = repeat_options(item, at, family, problems);
+    let (all_day, from, to) = time?;
+    Some(TimeProfile { name: name?, all_day, from, to, repeat: repeat? })
+}
+
+fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
+    let name = Name::new(problems.text(item, "name", at)?);
+    if name.is_none() {
+        problems.value(&at.key("name"), WireError::WrongType("name"));
+    }
+    name
+}
+
+fn time_options(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<(bool, i64, i64)> {
+    let options = problems.object(item, "time_options", at)?;
+    let at = at.key("time_options");
+    let all_day = problems.bool(options, "is_all_day", &at);
+    let from = problems.int(options, "date_from", &at);
+    let to = problems.int(options, "date_to", &at);
+    Some((all_day?, from?, to?))
+}
+
+/// `Some(None)` for a profile that does not repeat.
+fn repeat_options(
+    item: &Json<'_>,
+    at: &At<'_>,
+    family: Family,
+    problems: &mut Problems,
+) -> Option<Option<Repeat>> {
+    let options = problems.object(item, "repeat_options", at)?;
+    let at = at.key("repeat_options");
+    if !problems.bool(options, "repeat_enable", &at)? {
+        return Some(None);
+    }
+    let format = problems.object(options, "repeat_format", &at)?;
+    let at = at.key("repeat_format");
+    let repeat_type = problems.text(format, "repeat_type", &at);
+    let known = repeat_type.is_some_and(|name| {
+        let known = matches!(name, "day" | "week" | "twoWeeks" | "month" | "year" | "custom");
+        if !known {
+            problems.value(&at.key("repeat_type"), WireError::RepeatType);
+        }
+        known
+    });
+    let until = repeat_end(format, &at, problems);
+    if !known {
+        return None;
+    }
+    let rule = match repeat_type? {
+        "day" => Rule::Day,
+        "week" => Rule::Week,
+        "twoWeeks" => Rule::TwoWeeks,
+        "month" => Rule::Month,
+        "year" => Rule::Year,
+        _ => repeat_custom(format, &at, family, problems)?,
+    };
+    Some(Some(Repeat { rule, until: until? }))
+}
+
+/// `Some(None)` for a repetition without end.
+fn repeat_end(format: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Option<i64>> {
+    let end = problems.object(format, "repeat_end", at)?;
+    let at = at.key("repeat_end");
+    match problems.text(end, "format", &at)? {
+        "never" => Some(None),
+        "date" => problems.int(end, "date", &at).map(Some),
+        _ => {
+            problems.value(&at.key("format"), WireError::Format);
+            None
+        }
+    }
+}
+
+fn repeat_custom(format: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<Rule> {
+    let custom = problems.object(format, "repeat_custom", at)?;
+    let at = at.key("repeat_custom");
+    let point = problems.text(custom, "repeat_point_type", &at);
+    if point.is_some_and(|point| !matches!(point, "day" | "week" | "month" | "year")) {
+        problems.value(&at.key("repeat_point_type"), WireError::RepeatPointType);
+    }
+    let every = every(custom, &at, problems);
+    let on = match point? {
+        "day" => CustomDates::Day,
+        "week" => week_options(custom, &at, problems)?,
+        "month" => month_options(custom, &at, family, problems)?,
+        "year" => year_options(custom, &at, family, problems)?,
+        _ => return None,
+    };
+    Some(Rule::Custom { every: every?, on })
+}
+
+fn every(custom: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Every> {
+    let every = Every::new(problems.int(custom, "repeat_looper", at)?);
+    if every.is_none() {
+        problems.value(&at.key("repeat_looper"), WireError::RepeatLooper);
+    }
+    every
+}
+
+fn week_options(custom: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<CustomDates> {
+    let days = problems.list(custom, "repeat_options", at)?;
+    let at = at.key("repeat_options");
+    if days.is_empty() {
+        problems.value(&at, WireError::NoWeekdays);
+    }
+    let mut numbers = Vec::with_capacity(days.len());
+    for (i, day) in days.iter().enumerate() {
+        match day {
+            Json::Text(day) => match WEEKDAYS.iter().position(|name| name == day) {
+                Some(number) => numbers.push(number as i64),
+                None => problems.value(&at.index(i), WireError::RepeatOptions),
+            },
+            _ => problems.structure(&at.index(i), WireError::WrongType("repeat_options")),
+        }
+    }
+    Weekdays::new(numbers).map(CustomDates::Week)
+}
+
+fn month_options(
+    custom: &Json<'_>,
+    at: &At<'_>,
+    family: Family,
+    problems: &mut Problems,
+) -> Option<CustomDates> {
+    let options = problems.object(custom, "repeat_options", at)?;
+    let at = at.key("repeat_options");
+    match problems.text(options, "format", &at)? {
+        "dayNumbers" => {
+            let days = numbers(options, "range", &at, problems)?;
+            let at = at.key("range");
+            if days.is_empty() {
+                problems.value(&at, WireError::NoDayNumbers);
+            }
+            problems.in_range(&days, 1..=31, &at, WireError::DayOfMonth);
+            DaysOfMonth::new(days).map(CustomDates::MonthDays)
+        }
+        "parameterizedDay" => {
+            let range = problems.object(options, "range", &at)?;
+            let at = at.key("range");
+            let order = problems.text(range, "week_order", &at);
+            let day = problems.text(range, "day_type", &at);
+            nth_day(order?, day?, &at, family, problems).map(CustomDates::MonthNth)
+        }
+        _ => {
+            problems.value(&at.key("format"), WireError::Format);
+            None
+        }
+    }
+}
+
+fn year_options(
+    custom: &Json<'_>,
+    at: &At<'_>,
+    family: Family,
+    problems: &mut Problems,
+) -> Option<CustomDates> {
+    let options = problems.object(custom, "repeat_options", at)?;
+    let at = at.key("repeat_options");
+    let numbers = numbers(options, "months", &at, problems)?;
+    if numbers.is_empty() {
+        problems.value(&at.key("months"), WireError::NoMonths);
+    }
+    problems.in_range(&numbers, 1..=12, &at.key("months"), WireError::Month);
+    let months = Months::new(numbers);
+    let nth = match options.get("range") {
+        None | Some(Json::Null) => None,
+        Some(range) => {
+            let at = at.key("range");
+            let (Some(Json::Text(order)), Some(Json::Text(day))) =
+                (range.get("week_order"), range.get("day_type"))
+            else {
+                problems.value(&at, WireError::YearRange);
+                return None;
+            };
+            Some(nth_day(order, day, &at, family, problems)?)
+        }
+    };
+    Some(CustomDates::Year(months?, nth))
+}
+
+fn nth_day(order: &str, day: &str, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<NthDay> {
+    let order = WeekOrder::parse(order);
+    if order.is_none() {
+        problems.value(&at.key("week_order"), WireError::RepeatOptions);
+    }
+    let day = DayType::parse(day, family);
+    if day.is_none() {
+        problems.value(&at.key("day_type"), WireError::RepeatOptions);
+    }
+    Some(NthDay { order: order?, day: day? })
+}
+
+/// A list of whole numbers; the range is the caller's to check.
+fn numbers(of: &Json<'_>, key: &'static str, at: &At<'_>, problems: &mut Problems) -> Option<Vec<i64>> {
+    let list = problems.list(of, key, at)?;
+    let at = at.key(key);
+    let mut numbers = Vec::with_capacity(list.len());
+    for (i, value) in list.iter().enumerate() {
+        match value {
+            Json::Int(number) => numbers.push(*number),
+            _ => problems.structure(&at.index(i), WireError::WrongType(key)),
+        }
+    }
+    (numbers.len() == list.len()).then_some(numbers)
+}
+
+/// Where the parser is: a path that costs nothing until a problem is found.
+struct At<'a> {
+    parent: Option<&'a At<'a>>,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    /// A pointer given by the caller, or none.
+    Root(&'a str),
+    Key(&'static str),
+    Index(usize),
+}
+
+impl<'a> At<'a> {
+    fn root() -> Self {
+        Self::named("")
+    }
+
+    fn named(path: &'a str) -> Self {
+        Self { parent: None, step: Step::Root(path) }
+    }
+
+    fn key<'b>(&'b self, key: &'static str) -> At<'b> {
+        At { parent: Some(self), step: Step::Key(key) }
+    }
+
+    fn index(&self, index: usize) -> At<'_> {
+        At { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Root(path) => f.write_str(path),
+            Step::Key(key) => write!(f, "/{key}"),
+            Step::Index(index) => write!(f, "/{index}"),
+        }
+    }
+}
+
+/// The problems of all items so far, and those of the item being read in two heaps: its structure and its values.
+#[derive(Default)]
+struct Problems {
+    done: Vec<Problem>,
+    structure: Vec<Problem>,
+    values: Vec<Problem>,
+}
+
+impl Problems {
+    fn structure(&mut self, at: &At<'_>, error: WireError) {
+        self.structure.push(Problem { path: at.to_string(), error });
+    }
+
+    fn value(&mut self, at: &At<'_>, error: WireError) {
+        self.values.push(Problem { path: at.to_string(), error });
+    }
+
+    fn in_range(
+        &mut self,
+        numbers: &[i64],
+        range: std::ops::RangeInclusive<i64>,
+        at: &At<'_>,
+        error: WireError,
+    ) {
+        for (i, number) in numbers.iter().enumerate() {
+            if !range.contains(number) {
+                self.value(&at.index(i), error);
+            }
+        }
+    }
+
+    fn end_of_item(&mut self) {
+        self.done.append(&mut self.structure);
+        self.done.append(&mut self.values);
+    }
+
+    /// The required field `key`, or a note that it is missing.
+    fn required<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j Json<'a>> {
+        let value = of.get(key);
+        if value.is_none() {
+            self.structure(&at.key(key), WireError::Missing(key));
+        }
+        value
+    }
+
+    /// The required field `key` read as `T`, or a note of what is wrong with it.
+    fn typed<'j, 'a, T>(
+        &mut self,
+        of: &'j Json<'a>,
+        key: &'static str,
+        at: &At<'_>,
+        read: impl FnOnce(&'j Json<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let read = read(self.required(of, key, at)?);
+        if read.is_none() {
+            self.structure(&at.key(key), WireError::WrongType(key));
+        }
+        read
+    }
+
+    fn object<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j Json<'a>> {
+        self.typed(of, key, at, |value| matches!(value, Json::Object(_)).then_some(value))
+    }
+
+    fn list<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j [Json<'a>]> {
+        self.typed(of, key, at, |value| match value {
+            Json::List(list) => Some(list.as_slice()),
+            _ => None,
+        })
+    }
+
+    fn text<'j>(&mut self, of: &'j Json<'_>, key: &'static str, at: &At<'_>) -> Option<&'j str> {
+        self.typed(of, key, at, |value| match value {
+            Json::Text(text) => Some(&**text),
+            _ => None,
+        })
+    }
+
+    fn bool(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<bool> {
+        self.typed(of, key, at, |value| match value {
+            Json::Bool(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    fn int(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<i64> {
+        self.typed(of, key, at, |value| match value {
+            Json::Int(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// The first problem; called only when there is one.
+    fn first(self) -> Problem {
+        let nothing = || Problem { path: String::new(), error: WireError::NotAJsonObject };
+        self.done.into_iter().next().unwrap_or_else(nothing)
+    }
+
+    fn first_or<T>(self, value: T) -> Result<T, Problem> {
+        if self.done.is_empty() { Ok(value) } else { Err(self.first()) }
+    }
+}

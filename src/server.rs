@@ -1,0 +1,184 @@
+//! The composition root: store → panels and coordinator → HTTP, started from the end backwards, so that
+//! whoever is asked can already ask.
+//!
+//! `serve`, `demo` and the tests all start a server here. [`Server::build`] gives the bound address;
+//! [`Server::run`] serves until told to stop, and then lets what was accepted come to its end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use actix_web::dev::ServerHandle;
+use actix_web::{HttpServer, web};
+use tokio::sync::oneshot;
+
+use crate::access::sessions::Sessions;
+use crate::access::{Access, AccessError};
+use crate::config::Settings;
+use crate::coordinator::{Coordinator, Drain};
+use crate::http::panel_api::OnlyPanel;
+use crate::http::{self, Shared};
+use crate::store::{OpenError, Store, StoreError, StoreHandle};
+use crate::telemetry::Metrics;
+
+/// How long a stop waits for running batches; what is not done by then is taken up at the next start.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for requests that are being answered, in seconds.
+const GRACE_S: u64 = 10;
+
+/// Connections at most, per HTTP thread.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The stored state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The first user.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The address.
+    #[error("cannot listen on {0}: {1}; choose another with --listen")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The panels' thread.
+    #[error("the thread of the panels could not start")]
+    Engine,
+}
+
+/// A server that is bound and has taken up its work.
+pub struct Server {
+    address: SocketAddr,
+    panel_addresses: Vec<(String, SocketAddr)>,
+    first_password: Option<String>,
+    http: Vec<actix_web::dev::Server>,
+    engine: Engine,
+}
+
+/// The rooms below HTTP: the store, and the thread on which the coordinator and all panels live.
+pub struct Engine {
+    store: Store,
+    coordinator: Addr<Coordinator>,
+    arbiter: Arbiter,
+}
+
+impl Engine {
+    /// Opens the folder and starts the coordinator with every registered panel.
+    pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
+        let store = Store::open(&settings.data_dir, metrics)?;
+        let arbiter = Arbiter::new();
+        let (started, start) = oneshot::channel();
+        let mut coordinator =
+            Coordinator::new(store.handle(), settings.keep_batches, metrics.batches.clone());
+        arbiter.spawn_fn(move || {
+            let result = coordinator.take_up().map(|()| coordinator.start());
+            let _ = started.send(result); // the other end waits below
+        });
+        let coordinator = start.await.map_err(|_| StartError::Engine)??;
+        Ok(Self { store, coordinator, arbiter })
+    }
+
+    /// For reads, and for what changes beside the panels.
+    pub fn store(&self) -> StoreHandle {
+        self.store.handle()
+    }
+
+    /// For everything else.
+    pub fn coordinator(&self) -> Addr<Coordinator> {
+        self.coordinator.clone()
+    }
+
+    /// Lets running batches come to their end, for a bounded time, and closes the store.
+    pub async fn stop(self) {
+        if let Ok(drained) = self.coordinator.send(Drain).await
+            && tokio::time::timeout(DRAIN, drained).await.is_err()
+        {
+            tracing::warn!("some batches are not done; they go on at the next start");
+        }
+        self.arbiter.stop();
+        let _ = web::block(move || self.store.close()).await; // a panic there is logged by the store
+    }
+}
+
+impl Server {
+    /// Opens the data folder, takes up interrupted batches, makes the first user where there is none, and
+    /// binds the address.
+    pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Metrics::default();
+        let engine = Engine::start(&settings, &metrics).await?;
+        let access = Access::new(engine.store())?;
+        let first_password = access.first_start(settings.admin_password.map(|password| password.0)).await?;
+        let shared = web::Data::new(Shared {
+            store: engine.store(),
+            coordinator: engine.coordinator(),
+            access,
+            sessions: Sessions::default(),
+            metrics,
+            body_limit: settings.body_limit,
+        });
+        let bind_error = |address| move |error| StartError::Listen(address, error);
+        let app = shared.clone();
+        let main = HttpServer::new(move || http::app(app.clone()))
+            .workers(settings.workers)
+            .max_connections(MAX_CONNECTIONS)
+            .disable_signals()
+            .shutdown_timeout(GRACE_S)
+            .bind(settings.listen)
+            .map_err(bind_error(settings.listen))?;
+        let address = main.addrs().first().copied().unwrap_or(settings.listen);
+        let mut http = vec![main.run()];
+        let mut panel_addresses = Vec::new();
+        for (panel, listen) in settings.panel_listen {
+            let (app, only) = (shared.clone(), OnlyPanel(panel.clone()));
+            let server = HttpServer::new(move || http::panel_app(app.clone(), only.clone()))
+                .workers(1)
+                .max_connections(MAX_CONNECTIONS)
+                .disable_signals()
+                .shutdown_timeout(GRACE_S)
+                .bind(listen)
+                .map_err(bind_error(listen))?;
+            panel_addresses.push((panel, server.addrs().first().copied().unwrap_or(listen)));
+            http.push(server.run());
+        }
+        tracing::info!(%address, "listening");
+        Ok(Self { address, panel_addresses, first_password, http, engine })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where panels with an address of their own listen.
+    pub fn panel_addresses(&self) -> &[(String, SocketAddr)] {
+        &self.panel_addresses
+    }
+
+    /// The first user's password, where it was made up at this start. Given once.
+    pub fn take_first_password(&mut self) -> Option<String> {
+        self.first_password.take()
+    }
+
+    /// Serves until `stop` resolves, then finishes what was accepted.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let handles: Vec<ServerHandle> = self.http.iter().map(actix_web::dev::Server::handle).collect();
+        let serving: Vec<_> = self.http.into_iter().map(actix_web::rt::spawn).collect();
+        stop.await;
+        tracing::info!("stopping: finishing what was accepted");
+        for handle in handles {
+            handle.stop(true).await;
+        }
+        let mut result = Ok(());
+        for server in serving {
+            if let Ok(Err(error)) = server.await {
+                result = Err(error);
+            }
+        }
+        self.engine.stop().await;
+        result
+    }
+}

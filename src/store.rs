@@ -1,0 +1,214 @@
+//! The store: everything that must survive, in one redb database per data folder.
+//!
+//! It is responsible for
+//!
+//! 1. the tables and their encodings ([`tables`], [`row`]) and the format's version ([`migrate`]);
+//! 2. one writer thread ([`writer`]) that commits the work of many panels in one transaction and then tells
+//!    every waiter: whoever is told, is told after the fsync;
+//! 3. reads over a snapshot ([`read`]) that never wait for the writer;
+//! 4. the whole durable state as text ([`render`]) and the invariants between tables.
+//!
+//! It knows nothing of actors, HTTP or what a batch means: work on a panel's rows comes as a
+//! [`writer::PanelWork`]. redb's own lock on the file keeps a second server out of the folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use redb::Database;
+
+use crate::telemetry::Metrics;
+
+pub mod migrate;
+pub mod read;
+pub mod render;
+pub mod row;
+pub mod tables;
+pub mod writer;
+
+use read::Snapshot;
+use tables::Tables;
+use writer::{Job, PanelWork, Queue};
+
+/// The database's file name within a data folder.
+pub const FILE_NAME: &str = "panelsync.redb";
+
+/// A panel's number: given once, in ascending order, never reused. Keys of rows begin with it.
+pub type PanelNo = u32;
+
+/// A batch's number: given once, in the order of acceptance.
+pub type BatchSeq = u64;
+
+/// Why the folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data folder {0} is in use by another server; stop that one or choose another --data-dir")]
+    InUse(PathBuf),
+    /// The folder or file cannot be made or read.
+    #[error("the data folder {0} cannot be used: {1}")]
+    Folder(PathBuf, #[source] std::io::Error),
+    /// Written by a later version.
+    #[error(
+        "the data folder {path} has format {found}, and this version knows formats up to {known}; use the version that wrote it or a later one"
+    )]
+    Newer {
+        /// Which folder.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest known format.
+        known: u32,
+    },
+    /// redb's word.
+    #[error("the database in {0} cannot be opened: {1}")]
+    Database(PathBuf, #[source] Box<redb::Error>),
+    /// The tables contradict their format.
+    #[error("the database in {0} cannot be read: {1}")]
+    Store(PathBuf, #[source] StoreError),
+}
+
+/// Why work on an open store did not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// redb's word. After a failed commit the change is perhaps done; it is read back at the next start.
+    #[error("the database failed: {0}")]
+    Database(Arc<redb::Error>),
+    /// A value that this program cannot have written.
+    #[error("the database holds an unreadable {0}")]
+    Corrupt(&'static str),
+    /// Too much work is waiting; certainly not done.
+    #[error("the store has too much work waiting; try again in a moment")]
+    Busy,
+    /// The store is shut; certainly not done.
+    #[error("the store is shut down")]
+    Closed,
+}
+
+macro_rules! from_redb {
+    ($($error:ty),+) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(Arc::new(error.into()))
+            }
+        })+
+    };
+}
+from_redb!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);
+
+/// The open store. Dropping it without [`Store::close`] loses nothing that was answered.
+pub struct Store {
+    handle: StoreHandle,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the rooms hold: reads and submits work. Cheap to clone.
+#[derive(Clone)]
+pub struct StoreHandle {
+    db: Arc<Database>,
+    queue: Arc<Queue>,
+}
+
+impl Store {
+    /// Opens the folder's database, makes it where there is none, brings its format up to date and starts the
+    /// writer.
+    pub fn open(folder: &Path, metrics: &Metrics) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))?;
+        let file = folder.join(FILE_NAME);
+        let db = Database::create(&file).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
+            error => OpenError::Database(folder.into(), Box::new(error.into())),
+        })?;
+        let migrated = migrate::run(&db).map_err(|error| OpenError::Store(folder.into(), error))?;
+        if let migrate::Migrated::Newer(found) = migrated {
+            return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
+        }
+        let db = Arc::new(db);
+        let queue = Arc::new(Queue::default());
+        let handle = StoreHandle { db: Arc::clone(&db), queue: Arc::clone(&queue) };
+        let metrics = metrics.store.clone();
+        let writer = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer::run(&db, &queue, &metrics))
+            .map_err(|error| OpenError::Folder(folder.into(), error))?;
+        Ok(Self { handle, writer: Some(writer) })
+    }
+
+    /// A handle for the rooms above.
+    pub fn handle(&self) -> StoreHandle {
+        self.handle.clone()
+    }
+
+    /// Commits what is queued, refuses what comes later, and closes the file once the last handle is gone.
+    pub fn close(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.handle.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer thread ended by a panic");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl StoreHandle {
+    /// A consistent view of all that is committed now.
+    pub fn read(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::new(&self.db)
+    }
+
+    /// Queues work on one panel's rows, or tells it at once that it is not taken ([`StoreError::Busy`],
+    /// [`StoreError::Closed`]). Work on the same panel is committed in the order of the calls.
+    pub fn submit(&self, work: Box<dyn PanelWork>) {
+        self.queue.push_or_tell(Job::Panel(work), true);
+    }
+
+    /// [`StoreHandle::submit`] for work that was accepted already and whose number its sender bounds: it is
+    /// never refused as [`StoreError::Busy`].
+    pub fn submit_accepted(&self, work: Box<dyn PanelWork>) {
+        self.queue.push_or_tell(Job::Panel(work), false);
+    }
+
+    /// Queues a change whose result is told to `done`: on the writer's thread, after the commit, or at once
+    /// where it is not taken. Changes are committed, and told, in the order of the calls.
+    ///
+    /// The change must return an error only when the database failed, since that undoes the whole
+    /// transaction; a refusal is part of `T`, decided before anything is written.
+    pub fn submit_change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+        done: impl FnOnce(Result<T, StoreError>) + Send + 'static,
+    ) {
+        self.queue.push_or_tell(Job::Change(Box::new(writer::Change::new(change, done))), true);
+    }
+
+    /// [`StoreHandle::submit_change`], awaited.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the change back.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, committed) = tokio::sync::oneshot::channel();
+        self.submit_change(change, move |result| {
+            let _ = done.send(result); // whoever asked may have left
+        });
+        committed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// How many jobs wait for the writer.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+}

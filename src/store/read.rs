@@ -1,0 +1,264 @@
+//! Reads over one snapshot: all that was committed when it was taken, untouched by what is written since.
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use uuid::Uuid;
+
+use super::row::{self, Head, Row, RowName};
+use super::tables::{self, AuditRecord, TokenRecord, UserRecord, decode, split_body};
+use super::{BatchSeq, PanelNo, StoreError};
+use crate::batch::{BatchRecord, BatchState, Outcome};
+use crate::profile::LinkId;
+
+/// A consistent view of the store.
+pub struct Snapshot {
+    transaction: ReadTransaction,
+}
+
+/// A panel's number and its record, JSON.
+pub type PanelRow = (PanelNo, Box<[u8]>);
+
+/// A profile as it stands on a panel.
+#[derive(Debug, Clone)]
+pub struct StoredProfile {
+    /// By what it is known.
+    pub name: RowName,
+    /// Its row.
+    pub row: Row,
+    /// Its JSON, without link_id.
+    pub json: Box<str>,
+}
+
+impl StoredProfile {
+    /// The link_id, where it has one.
+    pub fn link_id(&self) -> Option<LinkId> {
+        match self.name {
+            RowName::Link(link) => Some(link),
+            RowName::Uid(_) => None,
+        }
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(db: &Database) -> Result<Self, StoreError> {
+        Ok(Self { transaction: db.begin_read()? })
+    }
+
+    /// All panels' numbers and records.
+    pub fn panels(&self) -> Result<Vec<PanelRow>, StoreError> {
+        let table = self.transaction.open_table(tables::PANELS)?;
+        let mut panels = Vec::new();
+        for entry in table.iter()? {
+            let (number, record) = entry?;
+            panels.push((number.value(), record.value().into()));
+        }
+        Ok(panels)
+    }
+
+    /// The id of a panel that is or was there.
+    pub fn panel_name(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
+        let table = self.transaction.open_table(tables::PANEL_NAMES)?;
+        Ok(table.get(panel)?.map(|name| name.value().to_owned()))
+    }
+
+    /// How many profiles the panel holds, and its next uid.
+    pub fn head(&self, panel: PanelNo) -> Result<Head, StoreError> {
+        let table = self.transaction.open_table(tables::HEADS)?;
+        Ok(table.get(panel)?.map(|head| Head::decode(head.value())).unwrap_or_default())
+    }
+
+    /// The row of a name on a panel.
+    pub fn row(&self, panel: PanelNo, name: RowName) -> Result<Option<Row>, StoreError> {
+        let table = self.transaction.open_table(tables::ROWS)?;
+        Ok(table.get(&row::row_key(panel, name))?.map(|value| Row::decode(value.value())))
+    }
+
+    /// The panel's rows, those with a link_id first, in link_id order.
+    pub fn rows(&self, panel: PanelNo) -> Result<Vec<(RowName, Row)>, StoreError> {
+        let table = self.transaction.open_table(tables::ROWS)?;
+        let (first, last) = row::panel_range(panel);
+        let mut rows = Vec::new();
+        for entry in table.range::<&row::RowKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            rows.push((row::row_name(key.value())?.1, Row::decode(value.value())));
+        }
+        Ok(rows)
+    }
+
+    /// The panel's profiles, in the order of [`Snapshot::rows`].
+    pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredProfile>, StoreError> {
+        let bodies = self.transaction.open_table(tables::BODIES)?;
+        self.rows(panel)?
+            .into_iter()
+            .map(|(name, row)| {
+                let stored = bodies.get(row.body)?.ok_or(StoreError::Corrupt("body number"))?;
+                Ok(StoredProfile { name, row, json: body_text(stored.value())? })
+            })
+            .collect()
+    }
+
+    /// The JSON of a body.
+    pub fn body(&self, number: u64) -> Result<Box<str>, StoreError> {
+        let bodies = self.transaction.open_table(tables::BODIES)?;
+        let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
+        body_text(stored.value())
+    }
+
+    /// Calls `each` with every row with a link_id of every panel, in panel order.
+    pub fn each_linked(&self, mut each: impl FnMut(PanelNo, LinkId, Row)) -> Result<(), StoreError> {
+        let table = self.transaction.open_table(tables::ROWS)?;
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            if let (panel, RowName::Link(link)) = row::row_name(key.value())? {
+                each(panel, link, Row::decode(value.value()));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many batches, rows and bodies there are.
+    pub fn sizes(&self) -> Result<Sizes, StoreError> {
+        Ok(Sizes {
+            batches: self.transaction.open_table(tables::BATCHES)?.len()?,
+            profiles: self.transaction.open_table(tables::ROWS)?.len()?,
+            bodies: self.transaction.open_table(tables::BODIES)?.len()?,
+        })
+    }
+
+    /// A batch's record.
+    pub fn batch(&self, seq: BatchSeq) -> Result<Option<BatchRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCHES)?;
+        table.get(seq)?.map(|record| decode(record.value(), "batch")).transpose()
+    }
+
+    /// The number of the batch with this public id.
+    pub fn batch_seq(&self, id: Uuid) -> Result<Option<BatchSeq>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCH_IDS)?;
+        Ok(table.get(id.as_bytes())?.map(|seq| seq.value()))
+    }
+
+    /// The batches before `before`, newest first, at most `limit`.
+    pub fn batches(
+        &self,
+        before: BatchSeq,
+        limit: usize,
+    ) -> Result<Vec<(BatchSeq, BatchRecord)>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCHES)?;
+        let mut batches = Vec::new();
+        for entry in table.range(..before)?.rev().take(limit) {
+            let (seq, record) = entry?;
+            batches.push((seq.value(), decode(record.value(), "batch")?));
+        }
+        Ok(batches)
+    }
+
+    /// The batches that are not finished, in the order of their acceptance.
+    pub fn running_batches(&self) -> Result<Vec<(BatchSeq, BatchRecord)>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCHES)?;
+        let mut running = Vec::new();
+        for entry in table.iter()? {
+            let (seq, record) = entry?;
+            let record: BatchRecord = decode(record.value(), "batch")?;
+            if record.state == BatchState::Running {
+                running.push((seq.value(), record));
+            }
+        }
+        Ok(running)
+    }
+
+    /// A batch's operations, as they were kept.
+    pub fn batch_work(&self, seq: BatchSeq) -> Result<Option<Box<[u8]>>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCH_WORK)?;
+        Ok(table.get(seq)?.map(|work| work.value().into()))
+    }
+
+    /// The panels that a batch is for, ascending.
+    pub fn batch_targets(&self, seq: BatchSeq) -> Result<Vec<PanelNo>, StoreError> {
+        let table = self.transaction.open_table(tables::BATCH_TARGETS)?;
+        Ok(table.get(seq)?.map(|panels| row::decode_panels(panels.value())).unwrap_or_default())
+    }
+
+    /// The outcomes of a batch from panel `from` on, in panel order, each with its panel.
+    pub fn outcomes(
+        &self,
+        seq: BatchSeq,
+        from: PanelNo,
+    ) -> Result<impl Iterator<Item = Result<(PanelNo, Outcome), StoreError>>, StoreError> {
+        let table = self.transaction.open_table(tables::OUTCOMES)?;
+        let (first, last) = (row::outcome_key(seq, from), row::outcome_key(seq, PanelNo::MAX));
+        Ok(table.range::<&row::OutcomeKey>(&first..=&last)?.map(|entry| {
+            let (key, value) = entry?;
+            Ok((row::outcome_panel(key.value()), row::decode_outcome(value.value())?))
+        }))
+    }
+
+    /// A user's record.
+    pub fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::USERS)?;
+        table.get(name)?.map(|record| decode(record.value(), "user")).transpose()
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> Result<Vec<(String, UserRecord)>, StoreError> {
+        let table = self.transaction.open_table(tables::USERS)?;
+        let mut users = Vec::new();
+        for entry in table.iter()? {
+            let (name, record) = entry?;
+            users.push((name.value().to_owned(), decode(record.value(), "user")?));
+        }
+        Ok(users)
+    }
+
+    /// The token with this id.
+    pub fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::TOKENS)?;
+        table.get(id.as_bytes())?.map(|record| decode(record.value(), "token")).transpose()
+    }
+
+    /// All tokens.
+    pub fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::TOKENS)?;
+        table.iter()?.map(|entry| decode(entry?.1.value(), "token")).collect()
+    }
+
+    /// The audit entries before `before`, newest first, of which `wanted` says so, at most `limit`.
+    pub fn audit(
+        &self,
+        before: u64,
+        limit: usize,
+        wanted: impl Fn(&AuditRecord) -> bool,
+    ) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        let table = self.transaction.open_table(tables::AUDIT)?;
+        let mut entries = Vec::new();
+        for entry in table.range(..before)?.rev() {
+            if entries.len() == limit {
+                break;
+            }
+            let (number, record) = entry?;
+            let record = decode(record.value(), "audit entry")?;
+            if wanted(&record) {
+                entries.push((number.value(), record));
+            }
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn transaction(&self) -> &ReadTransaction {
+        &self.transaction
+    }
+}
+
+/// Sizes of the larger tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Batches kept.
+    pub batches: u64,
+    /// Profiles over all panels.
+    pub profiles: u64,
+    /// Different profiles.
+    pub bodies: u64,
+}
+
+fn body_text(value: &[u8]) -> Result<Box<str>, StoreError> {
+    let (_, json) = split_body(value)?;
+    std::str::from_utf8(json).map(Into::into).map_err(|_| StoreError::Corrupt("body"))
+}

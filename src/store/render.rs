@@ -1,0 +1,194 @@
+//! The whole durable state as text, table by table in key order, and the invariants between tables.
+//!
+//! A snapshot of this text shows everything that a step changed. [`text`] destructures every record by name,
+//! so that a new field or table does not go unseen.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use redb::ReadableTable;
+
+use super::StoreError;
+use super::read::Snapshot;
+use super::row::{self, Head, Row, RowName};
+use super::tables::{self, decode, split_body};
+use crate::batch::BatchRecord;
+
+/// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
+pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
+    let mut out = String::new();
+    // Writing to a String cannot fail; a database error is kept aside.
+    match write_all(snapshot, &mut out) {
+        Err(Failed::Store(error)) => Err(error),
+        Ok(()) | Err(Failed::Format(_)) => Ok(out),
+    }
+}
+
+enum Failed {
+    Store(StoreError),
+    Format(fmt::Error),
+}
+
+impl<E: Into<StoreError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+fn line(out: &mut String, text: fmt::Arguments<'_>) -> Result<(), Failed> {
+    out.write_fmt(format_args!("{text}\n")).map_err(Failed::Format)
+}
+
+fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("meta"))?;
+    for entry in read.open_table(tables::META)?.iter()? {
+        let (name, number) = entry?;
+        line(out, format_args!("  {} {}", name.value(), number.value()))?;
+    }
+    line(out, format_args!("panels"))?;
+    for (panel, record) in snapshot.panels()? {
+        line(out, format_args!("  {panel} {}", String::from_utf8_lossy(&record)))?;
+    }
+    line(out, format_args!("panel_names"))?;
+    for entry in read.open_table(tables::PANEL_NAMES)?.iter()? {
+        let (panel, name) = entry?;
+        line(out, format_args!("  {} {}", panel.value(), name.value()))?;
+    }
+    line(out, format_args!("heads"))?;
+    for entry in read.open_table(tables::HEADS)?.iter()? {
+        let (panel, head) = entry?;
+        let Head { next_uid, count } = Head::decode(head.value());
+        line(out, format_args!("  {} next_uid={next_uid} count={count}", panel.value()))?;
+    }
+    line(out, format_args!("rows"))?;
+    for entry in read.open_table(tables::ROWS)?.iter()? {
+        let (key, value) = entry?;
+        let (panel, name) = row::row_name(key.value())?;
+        let Row { body, uid, revision } = Row::decode(value.value());
+        let name = match name {
+            RowName::Link(link) => link.to_string(),
+            RowName::Uid(uid) => format!("uid {uid}"),
+        };
+        line(out, format_args!("  {panel} {name} body={body} uid={uid} revision={revision}"))?;
+    }
+    line(out, format_args!("bodies"))?;
+    for entry in read.open_table(tables::BODIES)?.iter()? {
+        let (number, value) = entry?;
+        let (users, json) = split_body(value.value())?;
+        line(out, format_args!("  {} users={users} {}", number.value(), String::from_utf8_lossy(json)))?;
+    }
+    line(out, format_args!("batches"))?;
+    for entry in read.open_table(tables::BATCHES)?.iter()? {
+        let (seq, record) = entry?;
+        let (seq, record) = (seq.value(), decode::<BatchRecord>(record.value(), "batch")?);
+        let BatchRecord { id, created_at_ms, created_by, target, state, cancelled, report, duration_ms } =
+            record;
+        line(
+            out,
+            format_args!(
+                "  {seq} id={id} created_at_ms={created_at_ms} created_by={created_by} target={target}"
+            ),
+        )?;
+        line(
+            out,
+            format_args!(
+                "    state={state:?} cancelled={cancelled} duration_ms={}",
+                duration_ms.unwrap_or_default()
+            ),
+        )?;
+        line(out, format_args!("    {:?}", report.panels))?;
+        line(out, format_args!("    {:?}", report.items))?;
+        line(out, format_args!("    targets {:?}", snapshot.batch_targets(seq)?))?;
+        if let Some(work) = snapshot.batch_work(seq)? {
+            line(out, format_args!("    work {}", String::from_utf8_lossy(&work)))?;
+        }
+        for outcome in snapshot.outcomes(seq, 0)? {
+            let (panel, outcome) = outcome?;
+            line(out, format_args!("    outcome {panel} {outcome:?}"))?;
+        }
+    }
+    line(out, format_args!("batch_ids"))?;
+    for entry in read.open_table(tables::BATCH_IDS)?.iter()? {
+        let (id, seq) = entry?;
+        line(out, format_args!("  {} {}", uuid::Uuid::from_bytes(*id.value()), seq.value()))?;
+    }
+    line(out, format_args!("idempotency"))?;
+    for entry in read.open_table(tables::IDEMPOTENCY)?.iter()? {
+        let (key, value) = entry?;
+        line(out, format_args!("  {:?} batch={}", key.value(), row::be_u64(&value.value()[32..])))?;
+    }
+    line(out, format_args!("users"))?;
+    for (name, tables::UserRecord { role, verifier: _, created_at_ms }) in snapshot.users()? {
+        line(out, format_args!("  {name} role={role} created_at_ms={created_at_ms}"))?;
+    }
+    line(out, format_args!("tokens"))?;
+    for tables::TokenRecord { id, hash: _, name, role, session, created_at_ms, expires_at_ms } in
+        snapshot.tokens()?
+    {
+        let ends = expires_at_ms.map_or("never".to_owned(), |at| at.to_string());
+        line(
+            out,
+            format_args!(
+                "  id={id} {name} role={role} session={session} created_at_ms={created_at_ms} expires_at_ms={ends}"
+            ),
+        )?;
+    }
+    line(out, format_args!("audit"))?;
+    for (number, record) in snapshot.audit(u64::MAX, usize::MAX, |_| true)?.into_iter().rev() {
+        let tables::AuditRecord { at_ms, actor, address, action, target } = record;
+        line(out, format_args!("  {number} at_ms={at_ms} {actor} {address} {action} {target}"))?;
+    }
+    Ok(())
+}
+
+/// What contradicts itself between tables; empty when all is well.
+///
+/// Every row's body exists and knows its exact number of users, every head counts its rows and its next uid is
+/// above all given ones, rows and outcomes belong to known panels and batches.
+pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    let read = snapshot.transaction();
+    let panels: Vec<_> = snapshot.panels()?.into_iter().map(|(panel, _)| panel).collect();
+    let mut users = BTreeMap::<u64, u64>::new();
+    let mut heads = BTreeMap::<u32, Head>::new();
+    for entry in read.open_table(tables::ROWS)?.iter()? {
+        let (key, value) = entry?;
+        let (panel, name) = row::row_name(key.value())?;
+        let row = Row::decode(value.value());
+        *users.entry(row.body).or_default() += 1;
+        let head = heads.entry(panel).or_default();
+        head.count += 1;
+        head.next_uid = head.next_uid.max(row.uid + 1);
+        if panels.binary_search(&panel).is_err() {
+            found.push(format!("a row of panel {panel}, which is not there"));
+        }
+        if matches!(name, RowName::Uid(uid) if uid != row.uid) {
+            found.push(format!("panel {panel} has {name:?} with uid {}", row.uid));
+        }
+    }
+    for entry in read.open_table(tables::BODIES)?.iter()? {
+        let (number, value) = entry?;
+        let counted = users.remove(&number.value()).unwrap_or(0);
+        let (stored, _) = split_body(value.value())?;
+        if counted != stored || counted == 0 {
+            found.push(format!("body {} says {stored} users and has {counted}", number.value()));
+        }
+    }
+    found.extend(users.keys().map(|body| format!("body {body} is named and not there")));
+    for (panel, counted) in &heads {
+        let stored = snapshot.head(*panel)?;
+        if stored.count != counted.count || stored.next_uid < counted.next_uid {
+            found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
+        }
+    }
+    for entry in read.open_table(tables::OUTCOMES)?.iter()? {
+        let (key, _) = entry?;
+        let seq = row::be_u64(&key.value()[..8]);
+        let panel = row::outcome_panel(key.value());
+        if !snapshot.batch_targets(seq)?.contains(&panel) {
+            found.push(format!("an outcome of panel {panel} in batch {seq}, which is not for it"));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,235 @@
+//! Bytes of keys and values. Keys are big-endian, so that they sort as their numbers do.
+
+use crate::batch::{ItemOutcome, Outcome, PanelState};
+use crate::profile::LinkId;
+
+use super::{BatchSeq, PanelNo, StoreError};
+
+/// The key of a profile's row: panel (4), kind (1), then the link_id (16) or, for a profile that was made by
+/// uid, the uid (4, then zeros).
+pub type RowKey = [u8; 21];
+
+/// The value of a profile's row: body (8), uid (4), revision (4).
+pub type RowBytes = [u8; 16];
+
+/// The key of an outcome: batch (8), panel (4).
+pub type OutcomeKey = [u8; 12];
+
+const KIND_LINK: u8 = 0;
+const KIND_UID: u8 = 1;
+
+/// By what a profile is known on its panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowName {
+    /// Made by a link call.
+    Link(LinkId),
+    /// Made by a call by uid; has no link_id.
+    Uid(u32),
+}
+
+/// What stands in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Which body.
+    pub body: u64,
+    /// The panel's own number for the profile, at least 1.
+    pub uid: u32,
+    /// How often the profile was written here: 1 when created, one more at each change.
+    pub revision: u32,
+}
+
+/// Per panel: the next uid and the number of rows. Absent while the panel never held a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The uid that the next new profile gets.
+    pub next_uid: u32,
+    /// How many profiles the panel holds.
+    pub count: u32,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { next_uid: 1, count: 0 }
+    }
+}
+
+/// The row key of a name on a panel.
+pub fn row_key(panel: PanelNo, name: RowName) -> RowKey {
+    let mut key = [0; 21];
+    key[..4].copy_from_slice(&panel.to_be_bytes());
+    match name {
+        RowName::Link(link) => {
+            key[4] = KIND_LINK;
+            key[5..].copy_from_slice(link.as_bytes());
+        }
+        RowName::Uid(uid) => {
+            key[4] = KIND_UID;
+            key[5..9].copy_from_slice(&uid.to_be_bytes());
+        }
+    }
+    key
+}
+
+/// The panel and name of a row key.
+pub fn row_name(key: &RowKey) -> Result<(PanelNo, RowName), StoreError> {
+    let panel = be_u32(&key[..4]);
+    let name = match key[4] {
+        KIND_LINK => {
+            let mut link = [0; 16];
+            link.copy_from_slice(&key[5..]);
+            RowName::Link(LinkId::from_bytes(link))
+        }
+        KIND_UID => RowName::Uid(be_u32(&key[5..9])),
+        _ => return Err(StoreError::Corrupt("row key")),
+    };
+    Ok((panel, name))
+}
+
+/// The keys between which all rows of a panel lie.
+pub fn panel_range(panel: PanelNo) -> (RowKey, RowKey) {
+    let mut first = [0; 21];
+    let mut last = [0xff; 21];
+    first[..4].copy_from_slice(&panel.to_be_bytes());
+    last[..4].copy_from_slice(&panel.to_be_bytes());
+    (first, last)
+}
+
+/// The keys between which a panel's rows with a link_id lie.
+pub fn link_range(panel: PanelNo) -> (RowKey, RowKey) {
+    let (mut first, mut last) = panel_range(panel);
+    first[4] = KIND_LINK;
+    last[4] = KIND_LINK;
+    (first, last)
+}
+
+impl Row {
+    /// As stored.
+    pub fn encode(self) -> RowBytes {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.body.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.uid.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.revision.to_be_bytes());
+        bytes
+    }
+
+    /// From what is stored.
+    pub fn decode(bytes: &RowBytes) -> Self {
+        Self { body: be_u64(&bytes[..8]), uid: be_u32(&bytes[8..12]), revision: be_u32(&bytes[12..]) }
+    }
+}
+
+impl Head {
+    /// As stored: next uid (4), count (4).
+    pub fn encode(self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.next_uid.to_be_bytes());
+        bytes[4..].copy_from_slice(&self.count.to_be_bytes());
+        bytes
+    }
+
+    /// From what is stored.
+    pub fn decode(bytes: &[u8; 8]) -> Self {
+        Self { next_uid: be_u32(&bytes[..4]), count: be_u32(&bytes[4..]) }
+    }
+}
+
+/// The key of a panel's outcome in a batch.
+pub fn outcome_key(batch: BatchSeq, panel: PanelNo) -> OutcomeKey {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&batch.to_be_bytes());
+    key[8..].copy_from_slice(&panel.to_be_bytes());
+    key
+}
+
+/// The panel of an outcome's key.
+pub fn outcome_panel(key: &OutcomeKey) -> PanelNo {
+    be_u32(&key[8..])
+}
+
+/// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, number of pruned
+/// link_ids (4), 16 bytes each, and the error's text up to the end.
+pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
+    let error = outcome.error.as_deref().unwrap_or_default();
+    let mut bytes = Vec::with_capacity(11 + outcome.items.len() + 16 * outcome.pruned.len() + error.len());
+    bytes.push(outcome.state as u8);
+    bytes.extend(outcome.attempts.to_be_bytes());
+    bytes.extend((outcome.items.len() as u32).to_be_bytes());
+    bytes.extend(outcome.items.iter().map(|item| *item as u8));
+    bytes.extend((outcome.pruned.len() as u32).to_be_bytes());
+    for link in &outcome.pruned {
+        bytes.extend(link.as_bytes());
+    }
+    bytes.extend(error.as_bytes());
+    bytes
+}
+
+/// From what [`encode_outcome`] stored.
+pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, StoreError> {
+    read_outcome(bytes).ok_or(StoreError::Corrupt("outcome"))
+}
+
+fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
+    let state = PanelState::from_byte(bytes.split_off_first().copied()?)?;
+    let attempts = u16::from_be_bytes(bytes.split_off(..2)?.try_into().ok()?);
+    let items = be_u32(bytes.split_off(..4)?) as usize;
+    let items =
+        bytes.split_off(..items)?.iter().map(|b| ItemOutcome::from_byte(*b)).collect::<Option<_>>()?;
+    let pruned = be_u32(bytes.split_off(..4)?) as usize;
+    let pruned = bytes.split_off(..pruned.checked_mul(16)?)?;
+    let pruned =
+        pruned.chunks_exact(16).filter_map(|link| Some(LinkId::from_bytes(link.try_into().ok()?))).collect();
+    let error = std::str::from_utf8(bytes).ok()?;
+    let error = (!error.is_empty()).then(|| error.into());
+    Some(Outcome { state, attempts, error, items, pruned })
+}
+
+/// A list of panel numbers as stored: 4 bytes each.
+pub fn encode_panels(panels: &[PanelNo]) -> Vec<u8> {
+    panels.iter().flat_map(|panel| panel.to_be_bytes()).collect()
+}
+
+/// From what [`encode_panels`] stored.
+pub fn decode_panels(bytes: &[u8]) -> Vec<PanelNo> {
+    bytes.chunks_exact(4).map(be_u32).collect()
+}
+
+/// Of at most four bytes, the number that they spell.
+fn be_u32(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// Of at most eight bytes, the number that they spell.
+pub(super) fn be_u64(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_encoding_reads_back_as_it_was() {
+        let link = LinkId::from_bytes([7; 16]);
+        for name in [RowName::Link(link), RowName::Uid(0x0102_0304)] {
+            assert_eq!(row_name(&row_key(9, name)).expect("a key"), (9, name));
+        }
+        let row = Row { body: u64::MAX - 5, uid: 3, revision: u32::MAX };
+        assert_eq!(Row::decode(&row.encode()), row);
+        let head = Head { next_uid: 77, count: 12 };
+        assert_eq!(Head::decode(&head.encode()), head);
+        let items = (1..=8).filter_map(ItemOutcome::from_byte).collect();
+        let mut outcome = Outcome::decided(items, vec![link, link], 3);
+        outcome.error = Some("because".into());
+        assert_eq!(decode_outcome(&encode_outcome(&outcome)).expect("an outcome"), outcome);
+        assert_eq!(decode_panels(&encode_panels(&[1, 500, u32::MAX])), [1, 500, u32::MAX]);
+    }
+
+    #[test]
+    fn a_cut_outcome_is_corrupt_and_never_a_panic() {
+        let outcome = Outcome::decided(vec![ItemOutcome::Created; 3], vec![LinkId::from_bytes([1; 16])], 1);
+        let bytes = encode_outcome(&outcome);
+        for end in 0..bytes.len() {
+            assert!(decode_outcome(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+}

@@ -1,0 +1,620 @@
+//! Every table: its key, its value, and what deletes a row. [`Tables`] is all of them, open for writing.
+//!
+//! | table | key | value | a row goes when |
+//! | --- | --- | --- | --- |
+//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers | never |
+//! | `panels` | panel number | the panel's record, JSON | the panel is removed |
+//! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
+//! | `heads` | panel number | next uid, number of rows ([`super::row::Head`]) | the panel is removed |
+//! | `rows` | panel, link_id or uid ([`super::row::RowKey`]) | body, uid, revision ([`super::row::Row`]) | the profile or its panel is deleted |
+//! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
+//! | `batches` | batch number | [`BatchRecord`], JSON | newer batches push it out |
+//! | `batch_ids` | the batch's UUID | batch number | with its batch |
+//! | `batch_work` | batch number | the operations as `POST /batches` takes them, JSON | with its batch |
+//! | `batch_targets` | batch number | panel numbers, ascending, 4 bytes each | with its batch |
+//! | `outcomes` | batch, panel | [`crate::batch::Outcome`] | with its batch |
+//! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
+//! | `users` | name | [`UserRecord`], JSON | the user is removed |
+//! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
+//! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
+
+use std::collections::HashMap;
+
+use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
+use super::{BatchSeq, PanelNo, StoreError};
+use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
+use crate::profile::LinkId;
+
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const PANELS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("panels");
+pub(super) const PANEL_NAMES: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("panel_names");
+pub(super) const HEADS: TableDefinition<'_, PanelNo, &[u8; 8]> = TableDefinition::new("heads");
+pub(super) const ROWS: TableDefinition<'_, &RowKey, &RowBytes> = TableDefinition::new("rows");
+pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
+pub(super) const BATCHES: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batches");
+pub(super) const BATCH_IDS: TableDefinition<'_, &[u8; 16], BatchSeq> = TableDefinition::new("batch_ids");
+pub(super) const BATCH_WORK: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batch_work");
+pub(super) const BATCH_TARGETS: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batch_targets");
+pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes");
+pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
+pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
+pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
+pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+
+/// How many audit entries are kept.
+pub const KEPT_AUDIT: u64 = 100_000;
+
+/// A user. The verifier is Argon2id over the lower-case MD5 hex of the password, since that MD5 is all that
+/// clients of the panel API send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// What the user may do.
+    pub role: String,
+    /// The verifier, a PHC string.
+    pub verifier: String,
+    /// When the user was added, in Unix milliseconds.
+    pub created_at_ms: i64,
+}
+
+/// A token; the secret itself is kept nowhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// By what it is found, listed and revoked.
+    pub id: Uuid,
+    /// SHA-256 of the secret, in hex.
+    pub hash: String,
+    /// What people call it; for a session, the user's name.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: String,
+    /// Whether it came from a login, rather than from `token create`.
+    pub session: bool,
+    /// When it was made, in Unix milliseconds.
+    pub created_at_ms: i64,
+    /// When it ends, in Unix milliseconds.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// Who did what, when, from where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// The user or token.
+    pub actor: String,
+    /// The client's address.
+    pub address: String,
+    /// What was done, such as `batch.submit`.
+    pub action: String,
+    /// To what.
+    pub target: String,
+}
+
+/// All tables, open in one write transaction.
+pub struct Tables<'t> {
+    meta: Table<'t, &'static str, u64>,
+    panels: Table<'t, PanelNo, &'static [u8]>,
+    panel_names: Table<'t, PanelNo, &'static str>,
+    heads: Table<'t, PanelNo, &'static [u8; 8]>,
+    rows: Table<'t, &'static RowKey, &'static RowBytes>,
+    bodies: Table<'t, u64, &'static [u8]>,
+    batches: Table<'t, BatchSeq, &'static [u8]>,
+    batch_ids: Table<'t, &'static [u8; 16], BatchSeq>,
+    batch_work: Table<'t, BatchSeq, &'static [u8]>,
+    batch_targets: Table<'t, BatchSeq, &'static [u8]>,
+    outcomes: Table<'t, &'static OutcomeKey, &'static [u8]>,
+    idempotency: Table<'t, &'static str, &'static [u8; 40]>,
+    users: Table<'t, &'static str, &'static [u8]>,
+    tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
+    audit: Table<'t, u64, &'static [u8]>,
+    pending: PendingBodies,
+    memory: &'t mut Memory,
+}
+
+/// What the writer remembers between transactions, all of it derivable: which body has which digest, and
+/// which were compared. Cleared when a transaction fails, since numbers it gave were not committed.
+#[derive(Default)]
+pub(super) struct Memory {
+    by_digest: HashMap<BodyDigest, u64>,
+    digests: HashMap<u64, BodyDigest>,
+    compared: HashMap<(u64, BodyDigest), bool>,
+    next_body: Option<u64>,
+}
+
+/// Bodies remembered at most; beyond, remembering starts anew.
+const REMEMBERED: usize = 8192;
+
+impl Memory {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn remember(&mut self, digest: BodyDigest, body: u64) {
+        if self.digests.len() >= REMEMBERED {
+            self.by_digest.clear();
+            self.digests.clear();
+        }
+        self.by_digest.insert(digest, body);
+        self.digests.insert(body, digest);
+    }
+
+    fn forget(&mut self, body: u64) {
+        if let Some(digest) = self.digests.remove(&body) {
+            self.by_digest.remove(&digest);
+        }
+    }
+}
+
+/// Changes to bodies within this transaction, written once at its end: a body that thousands of rows begin or
+/// cease to name is written once.
+#[derive(Default)]
+struct PendingBodies {
+    users: HashMap<u64, i64>,
+    new: HashMap<u64, Box<[u8]>>,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        memory: &'t mut Memory,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            panels: transaction.open_table(PANELS)?,
+            panel_names: transaction.open_table(PANEL_NAMES)?,
+            heads: transaction.open_table(HEADS)?,
+            rows: transaction.open_table(ROWS)?,
+            bodies: transaction.open_table(BODIES)?,
+            batches: transaction.open_table(BATCHES)?,
+            batch_ids: transaction.open_table(BATCH_IDS)?,
+            batch_work: transaction.open_table(BATCH_WORK)?,
+            batch_targets: transaction.open_table(BATCH_TARGETS)?,
+            outcomes: transaction.open_table(OUTCOMES)?,
+            idempotency: transaction.open_table(IDEMPOTENCY)?,
+            users: transaction.open_table(USERS)?,
+            tokens: transaction.open_table(TOKENS)?,
+            audit: transaction.open_table(AUDIT)?,
+            pending: PendingBodies::default(),
+            memory,
+        })
+    }
+
+    /// Writes the gathered changes to bodies: new ones, changed numbers of users, and away with those that no
+    /// row names any more.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        let mut changed: Vec<_> = self.pending.users.drain().collect();
+        changed.sort_unstable(); // in key order, as the tree wants it
+        for (body, delta) in changed {
+            let (users, json) = match self.pending.new.remove(&body) {
+                Some(json) => (0, json),
+                None if delta == 0 => continue,
+                None => {
+                    let stored = self.bodies.get(body)?.ok_or(StoreError::Corrupt("body number"))?;
+                    let (users, json) = split_body(stored.value())?;
+                    (users, json.into())
+                }
+            };
+            match users.checked_add_signed(delta) {
+                Some(0) => {
+                    self.bodies.remove(body)?;
+                    self.memory.forget(body);
+                }
+                Some(users) => {
+                    let mut value = Vec::with_capacity(8 + json.len());
+                    value.extend(users.to_be_bytes());
+                    value.extend(&json);
+                    self.bodies.insert(body, value.as_slice())?;
+                }
+                None => return Err(StoreError::Corrupt("number of a body's users")),
+            }
+        }
+        if let Some(next) = self.memory.next_body {
+            let stored = self.meta.get("next_body")?.map(|number| number.value());
+            if stored != Some(next) {
+                self.meta.insert("next_body", next)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of one panel.
+    pub fn panel(&mut self, panel: PanelNo) -> Result<PanelRows<'_, 't>, StoreError> {
+        let stored = self.heads.get(panel)?.map(|head| Head::decode(head.value()));
+        let head = stored.unwrap_or_default();
+        Ok(PanelRows { tables: self, panel, head, stored: head, loaded: None })
+    }
+
+    /// Adds a panel and returns its number.
+    pub fn add_panel(&mut self, id: &str, record: &[u8]) -> Result<PanelNo, StoreError> {
+        let panel = self.next_number("next_panel")?;
+        let panel = PanelNo::try_from(panel).map_err(|_| StoreError::Corrupt("panel number"))?;
+        self.panels.insert(panel, record)?;
+        self.panel_names.insert(panel, id)?;
+        Ok(panel)
+    }
+
+    /// Replaces a panel's record; returns false where there is no such panel.
+    pub fn set_panel(&mut self, panel: PanelNo, record: &[u8]) -> Result<bool, StoreError> {
+        if self.panels.get(panel)?.is_none() {
+            return Ok(false);
+        }
+        self.panels.insert(panel, record)?;
+        Ok(true)
+    }
+
+    /// Removes a panel's record and all its rows.
+    pub fn remove_panel(&mut self, panel: PanelNo) -> Result<(), StoreError> {
+        let (first, last) = row::panel_range(panel);
+        for entry in self.rows.extract_from_if::<&RowKey, _>(&first..=&last, |_, _| true)? {
+            let (_, value) = entry?;
+            *self.pending.users.entry(Row::decode(value.value()).body).or_default() -= 1;
+        }
+        self.heads.remove(panel)?;
+        self.panels.remove(panel)?;
+        Ok(())
+    }
+
+    /// Keeps a new batch with its operations and targets, and the idempotency key under which it was sent.
+    /// Returns its number. Pushes out the oldest finished batches beyond `keep`.
+    pub fn add_batch(
+        &mut self,
+        record: &BatchRecord,
+        work: &[u8],
+        targets: &[PanelNo],
+        idempotency: Option<(&str, [u8; 32])>,
+        keep: u64,
+    ) -> Result<BatchSeq, StoreError> {
+        let seq = self.next_number("next_batch")?;
+        self.set_batch(seq, record)?;
+        self.batch_ids.insert(record.id.as_bytes(), seq)?;
+        self.batch_work.insert(seq, work)?;
+        self.batch_targets.insert(seq, row::encode_panels(targets).as_slice())?;
+        if let Some((key, digest)) = idempotency {
+            let mut value = [0; 40];
+            value[..32].copy_from_slice(&digest);
+            value[32..].copy_from_slice(&seq.to_be_bytes());
+            self.idempotency.insert(key, &value)?;
+        }
+        self.push_out_batches(keep)?;
+        Ok(seq)
+    }
+
+    fn push_out_batches(&mut self, keep: u64) -> Result<(), StoreError> {
+        let mut surplus = self.batches.len()?.saturating_sub(keep);
+        let mut old = Vec::new();
+        for entry in self.batches.iter()? {
+            if surplus == 0 {
+                break;
+            }
+            let (seq, record) = entry?;
+            let record = decode::<BatchRecord>(record.value(), "batch")?;
+            if record.state != BatchState::Running {
+                old.push((seq.value(), record.id));
+                surplus -= 1;
+            }
+        }
+        for (seq, id) in old {
+            self.batches.remove(seq)?;
+            self.batch_ids.remove(id.as_bytes())?;
+            self.batch_work.remove(seq)?;
+            self.batch_targets.remove(seq)?;
+            let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
+            self.outcomes.retain_in::<&OutcomeKey, _>(&first..=&last, |_, _| false)?;
+            self.idempotency.retain(|_, value| row::be_u64(&value[32..]) != seq)?;
+        }
+        Ok(())
+    }
+
+    /// The batch that was sent under this key, with the digest of its body.
+    pub fn idempotent(&self, key: &str) -> Result<Option<([u8; 32], BatchSeq)>, StoreError> {
+        let Some(value) = self.idempotency.get(key)? else { return Ok(None) };
+        let value = value.value();
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&value[..32]);
+        Ok(Some((digest, row::be_u64(&value[32..]))))
+    }
+
+    /// A batch's record.
+    pub fn batch(&self, seq: BatchSeq) -> Result<Option<BatchRecord>, StoreError> {
+        self.batches.get(seq)?.map(|record| decode(record.value(), "batch")).transpose()
+    }
+
+    /// Replaces a batch's record.
+    pub fn set_batch(&mut self, seq: BatchSeq, record: &BatchRecord) -> Result<(), StoreError> {
+        self.batches.insert(seq, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// Keeps what came of a batch on a panel.
+    pub fn set_outcome(
+        &mut self,
+        seq: BatchSeq,
+        panel: PanelNo,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError> {
+        let value = row::encode_outcome(outcome);
+        self.outcomes.insert(&row::outcome_key(seq, panel), value.as_slice())?;
+        Ok(())
+    }
+
+    /// What came of a batch on a panel.
+    pub fn outcome(&self, seq: BatchSeq, panel: PanelNo) -> Result<Option<Outcome>, StoreError> {
+        let stored = self.outcomes.get(&row::outcome_key(seq, panel))?;
+        stored.map(|value| row::decode_outcome(value.value())).transpose()
+    }
+
+    /// A user's record.
+    pub fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
+        self.users.get(name)?.map(|record| decode(record.value(), "user")).transpose()
+    }
+
+    /// Whether there is any user.
+    pub fn has_users(&self) -> Result<bool, StoreError> {
+        Ok(!self.users.is_empty()?)
+    }
+
+    /// Adds or replaces a user.
+    pub fn set_user(&mut self, name: &str, record: &UserRecord) -> Result<(), StoreError> {
+        self.users.insert(name, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// How many users have this role.
+    pub fn users_with_role(&self, role: &str) -> Result<usize, StoreError> {
+        let mut count = 0;
+        for entry in self.users.iter()? {
+            let user: UserRecord = decode(entry?.1.value(), "user")?;
+            count += usize::from(user.role == role);
+        }
+        Ok(count)
+    }
+
+    /// Removes a user with the sessions; returns false where there is no such user.
+    pub fn remove_user(&mut self, name: &str) -> Result<bool, StoreError> {
+        let removed = self.users.remove(name)?.is_some();
+        self.tokens.retain(|_, record| {
+            decode::<TokenRecord>(record, "token").is_ok_and(|token| !(token.session && token.name == name))
+        })?;
+        Ok(removed)
+    }
+
+    /// Keeps a token, and drops those that have expired by now.
+    pub fn add_token(&mut self, record: &TokenRecord, now_ms: i64) -> Result<(), StoreError> {
+        self.tokens.retain(|_, stored| {
+            decode::<TokenRecord>(stored, "token")
+                .is_ok_and(|token| token.expires_at_ms.is_none_or(|end| end > now_ms))
+        })?;
+        self.tokens.insert(record.id.as_bytes(), encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// Removes the tokens for which `which` says so; returns how many.
+    pub fn remove_tokens(&mut self, which: impl Fn(&TokenRecord) -> bool) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for entry in self
+            .tokens
+            .extract_if(|_, record| decode::<TokenRecord>(record, "token").is_ok_and(|t| which(&t)))?
+        {
+            entry?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Writes an audit entry, and pushes out what is older than the last [`KEPT_AUDIT`].
+    pub fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
+        let number = self.next_number("next_audit")?;
+        self.audit.insert(number, encode(record).as_slice())?;
+        if let Some(old) = number.checked_sub(KEPT_AUDIT) {
+            self.audit.remove(old)?;
+        }
+        Ok(())
+    }
+
+    /// The next of a run of numbers that begins at 1.
+    fn next_number(&mut self, name: &'static str) -> Result<u64, StoreError> {
+        let number = self.meta.get(name)?.map_or(1, |number| number.value());
+        self.meta.insert(name, number + 1)?;
+        Ok(number)
+    }
+
+    /// The number of the body with this text: a known one, or a new one.
+    fn body_number(&mut self, body: &Body) -> Result<u64, StoreError> {
+        if let Some(number) = self.memory.by_digest.get(&body.digest()) {
+            return Ok(*number);
+        }
+        let number = match self.memory.next_body {
+            Some(number) => number,
+            None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
+        };
+        self.memory.next_body = Some(number + 1);
+        self.pending.new.insert(number, body.json().as_bytes().into());
+        self.memory.remember(body.digest(), number);
+        Ok(number)
+    }
+
+    fn body_is(&mut self, number: u64, body: &Body) -> Result<bool, StoreError> {
+        if self.memory.by_digest.get(&body.digest()) == Some(&number) {
+            return Ok(true);
+        }
+        let question = (number, body.digest());
+        if let Some(same) = self.memory.compared.get(&question) {
+            return Ok(*same);
+        }
+        let same = match self.pending.new.get(&number) {
+            Some(json) => **json == *body.json().as_bytes(),
+            None => {
+                let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
+                split_body(stored.value())?.1 == body.json().as_bytes()
+            }
+        };
+        if self.memory.compared.len() >= REMEMBERED {
+            self.memory.compared.clear();
+        }
+        self.memory.compared.insert(question, same);
+        if same {
+            self.memory.remember(body.digest(), number);
+        }
+        Ok(same)
+    }
+
+    fn body_json(&self, number: u64) -> Result<Box<[u8]>, StoreError> {
+        if let Some(json) = self.pending.new.get(&number) {
+            return Ok(json.clone());
+        }
+        let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
+        Ok(split_body(stored.value())?.1.into())
+    }
+}
+
+/// One panel's rows within a transaction. What is changed here is seen by every later question.
+pub struct PanelRows<'a, 't> {
+    tables: &'a mut Tables<'t>,
+    panel: PanelNo,
+    head: Head,
+    stored: Head,
+    /// All rows with a link_id, sorted, where they were worth reading at once.
+    loaded: Option<Vec<(LinkId, Row)>>,
+}
+
+impl<'t> PanelRows<'_, 't> {
+    /// The tables, for what goes into the same transaction beside the rows.
+    pub fn tables(&mut self) -> &mut Tables<'t> {
+        self.tables
+    }
+
+    /// Which panel.
+    pub fn number(&self) -> PanelNo {
+        self.panel
+    }
+
+    /// How many profiles the panel holds.
+    pub fn count(&self) -> u32 {
+        self.head.count
+    }
+
+    /// Reads all rows at once when `questions` are about to be asked and the panel holds few enough rows.
+    pub fn prepare(&mut self, questions: usize) -> Result<(), StoreError> {
+        if self.head.count as usize > 16 + 4 * questions {
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(self.head.count as usize);
+        if self.head.count > 0 {
+            let (first, last) = row::link_range(self.panel);
+            for entry in self.tables.rows.range::<&RowKey>(&first..=&last)? {
+                let (key, value) = entry?;
+                if let (_, RowName::Link(link)) = row::row_name(key.value())? {
+                    rows.push((link, Row::decode(value.value())));
+                }
+            }
+        }
+        self.loaded = Some(rows);
+        Ok(())
+    }
+
+    /// The row of this name.
+    pub fn get(&self, name: RowName) -> Result<Option<Row>, StoreError> {
+        if let (RowName::Link(link), Some(rows)) = (name, &self.loaded) {
+            return Ok(rows.binary_search_by_key(&link, |(l, _)| *l).ok().map(|at| rows[at].1));
+        }
+        let stored = self.tables.rows.get(&row::row_key(self.panel, name))?;
+        Ok(stored.map(|value| Row::decode(value.value())))
+    }
+
+    /// All rows, those with a link_id first.
+    pub fn all(&self) -> Result<Vec<(RowName, Row)>, StoreError> {
+        let (first, last) = row::panel_range(self.panel);
+        let mut rows = Vec::with_capacity(self.head.count as usize);
+        for entry in self.tables.rows.range::<&RowKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            rows.push((row::row_name(key.value())?.1, Row::decode(value.value())));
+        }
+        Ok(rows)
+    }
+
+    /// Whether the row's body is this one.
+    pub fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        self.tables.body_is(row.body, body)
+    }
+
+    /// The JSON of a row's body.
+    pub fn json(&self, row: &Row) -> Result<Box<[u8]>, StoreError> {
+        self.tables.body_json(row.body)
+    }
+
+    /// Writes a profile under a name; a new one gets the next uid. `standing` is the row that stands there.
+    pub fn put(&mut self, name: RowName, standing: Option<Row>, body: &Body) -> Result<Row, StoreError> {
+        let number = self.tables.body_number(body)?;
+        let row = match standing {
+            Some(old) => {
+                *self.tables.pending.users.entry(old.body).or_default() -= 1;
+                Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
+            }
+            None => {
+                let uid = self.head.next_uid;
+                self.head.next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
+                self.head.count += 1;
+                Row { body: number, uid, revision: 1 }
+            }
+        };
+        *self.tables.pending.users.entry(number).or_default() += 1;
+        self.tables.rows.insert(&row::row_key(self.panel, name), &row.encode())?;
+        if let (RowName::Link(link), Some(rows)) = (name, &mut self.loaded) {
+            match rows.binary_search_by_key(&link, |(l, _)| *l) {
+                Ok(at) => rows[at].1 = row,
+                Err(at) => rows.insert(at, (link, row)),
+            }
+        }
+        Ok(row)
+    }
+
+    /// Writes a new profile that has no link_id, and returns its uid.
+    pub fn put_by_uid(&mut self, body: &Body) -> Result<u32, StoreError> {
+        let uid = self.head.next_uid;
+        self.put(RowName::Uid(uid), None, body)?;
+        Ok(uid)
+    }
+
+    /// Deletes the row that stands under this name.
+    pub fn remove(&mut self, name: RowName, standing: Row) -> Result<(), StoreError> {
+        self.tables.rows.remove(&row::row_key(self.panel, name))?;
+        *self.tables.pending.users.entry(standing.body).or_default() -= 1;
+        self.head.count = self.head.count.saturating_sub(1);
+        if let (RowName::Link(link), Some(rows)) = (name, &mut self.loaded) {
+            rows.retain(|(l, _)| *l != link);
+        }
+        Ok(())
+    }
+
+    /// Writes what changed of the panel's head. The writer calls it after the work.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        if self.head != self.stored {
+            self.tables.heads.insert(self.panel, &self.head.encode())?;
+        }
+        Ok(())
+    }
+}
+
+/// A body's number of users and its JSON.
+pub(super) fn split_body(value: &[u8]) -> Result<(u64, &[u8]), StoreError> {
+    let (users, json) = value.split_at_checked(8).ok_or(StoreError::Corrupt("body"))?;
+    Ok((row::be_u64(users), json))
+}
+
+/// A record as JSON.
+pub fn encode(record: &impl Serialize) -> Vec<u8> {
+    // Records have text keys and are written to memory, so serde_json cannot fail on them.
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+/// A record from JSON.
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(
+    bytes: &[u8],
+    what: &'static str,
+) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|_| StoreError::Corrupt(what))
+}

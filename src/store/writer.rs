@@ -1,0 +1,240 @@
+//! The one writer: a thread that drains its queue, does all that work in one transaction, commits with fsync,
+//! and then tells every waiter.
+//!
+//! There is no timed wait: while one commit runs, work gathers for the next. Small work takes a lane of its
+//! own past a flood, but never past work of the same panel. Measured: with at most [`MAX_ITEMS`] items a commit,
+//! one-item work waits about 10 ms during a flood, and larger commits gain nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use redb::Database;
+
+use super::tables::{Memory, PanelRows, Tables};
+use super::{PanelNo, StoreError};
+use crate::telemetry::StoreMetrics;
+
+/// Items in one commit, unless a single piece of work has more.
+pub const MAX_ITEMS: usize = 4096;
+
+/// Jobs waiting at most; beyond, [`StoreError::Busy`].
+pub const MAX_QUEUED: usize = 65_536;
+
+/// Work of at most so many items may take the lane past a flood.
+const SMALL: usize = 1;
+
+/// Work on one panel's rows, done within the transaction that commits it.
+pub trait PanelWork: Send {
+    /// Which panel's rows.
+    fn panel(&self) -> PanelNo;
+
+    /// About how many rows it touches.
+    fn items(&self) -> usize;
+
+    /// Does the work. An error undoes the whole transaction, so it is for a failing database only.
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError>;
+
+    /// Told after the commit, on the writer's thread; must not block.
+    fn committed(self: Box<Self>, result: Result<(), StoreError>);
+}
+
+/// A change beside the panels' rows.
+pub(super) trait ChangeWork: Send {
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
+    fn committed(self: Box<Self>, result: Result<(), StoreError>);
+}
+
+/// A closure and whom to tell, as [`ChangeWork`].
+pub(super) struct Change<T, F, D> {
+    ask: Option<F>,
+    value: Option<T>,
+    done: D,
+}
+
+impl<T, F, D> Change<T, F, D> {
+    pub(super) fn new(change: F, done: D) -> Self {
+        Self { ask: Some(change), value: None, done }
+    }
+}
+
+impl<T, F, D> ChangeWork for Change<T, F, D>
+where
+    T: Send,
+    F: FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send,
+    D: FnOnce(Result<T, StoreError>) + Send,
+{
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        let change = self.ask.take().ok_or(StoreError::Closed)?;
+        self.value = Some(change(tables)?);
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let value = self.value;
+        (self.done)(result.and_then(|()| value.ok_or(StoreError::Closed)));
+    }
+}
+
+pub(super) enum Job {
+    Panel(Box<dyn PanelWork>),
+    Change(Box<dyn ChangeWork>),
+}
+
+impl Job {
+    fn items(&self) -> usize {
+        match self {
+            Self::Panel(work) => work.items(),
+            Self::Change(_) => 1,
+        }
+    }
+
+    fn committed(self, result: Result<(), StoreError>) {
+        match self {
+            Self::Panel(work) => work.committed(result),
+            Self::Change(work) => work.committed(result),
+        }
+    }
+}
+
+/// The queue in front of the writer: a lane for small work and a line for the rest.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lane: VecDeque<Job>,
+    line: VecDeque<Job>,
+    /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
+    in_line: HashMap<PanelNo, u32>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Takes the job, or tells it why not. Only what may be refused is refused for want of room.
+    pub(super) fn push_or_tell(&self, job: Job, may_be_refused: bool) {
+        let mut waiting = self.lock();
+        let refusal = if waiting.closed {
+            Some(StoreError::Closed)
+        } else if may_be_refused && waiting.lane.len() + waiting.line.len() >= MAX_QUEUED {
+            Some(StoreError::Busy)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            drop(waiting);
+            return job.committed(Err(refusal));
+        }
+        match &job {
+            Job::Panel(work) if work.items() > SMALL || waiting.in_line.contains_key(&work.panel()) => {
+                *waiting.in_line.entry(work.panel()).or_default() += 1;
+                waiting.line.push_back(job);
+            }
+            Job::Panel(_) | Job::Change(_) => waiting.lane.push_back(job),
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let waiting = self.lock();
+        waiting.lane.len() + waiting.line.len()
+    }
+
+    /// Waits for work and takes a commit's worth of it; nothing once the queue is closed and empty.
+    fn take(&self) -> Vec<Job> {
+        let mut waiting = self.lock();
+        while waiting.lane.is_empty() && waiting.line.is_empty() && !waiting.closed {
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut jobs = Vec::new();
+        let mut items = 0;
+        while items < MAX_ITEMS {
+            let job = match waiting.lane.pop_front() {
+                Some(job) => job,
+                None => match waiting.line.pop_front() {
+                    Some(job) => {
+                        if let Job::Panel(work) = &job {
+                            waiting.left_line(work.panel());
+                        }
+                        job
+                    }
+                    None => break,
+                },
+            };
+            items += job.items().max(1);
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it holds the lock; if it did, the queue would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn left_line(&mut self, panel: PanelNo) {
+        if let Some(count) = self.in_line.get_mut(&panel) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_line.remove(&panel);
+            }
+        }
+    }
+}
+
+/// The writer's life: until the queue is closed and empty.
+pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
+    let mut memory = Memory::default();
+    loop {
+        let mut jobs = queue.take();
+        if jobs.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let items: usize = jobs.iter().map(Job::items).sum();
+        let result = commit(db, &mut memory, &mut jobs);
+        match &result {
+            Ok(()) => metrics.committed(items, started.elapsed()),
+            Err(error) => {
+                memory.clear();
+                metrics.failed();
+                tracing::error!(error = %error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
+            }
+        }
+        for job in jobs {
+            job.committed(result.clone());
+        }
+    }
+}
+
+fn commit(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<(), StoreError> {
+    let mut transaction = db.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        let mut tables = Tables::open(&transaction, memory)?;
+        for job in jobs {
+            match job {
+                Job::Panel(work) => {
+                    let mut rows = tables.panel(work.panel())?;
+                    work.run(&mut rows)?;
+                    rows.finish()?;
+                }
+                Job::Change(work) => work.run(&mut tables)?,
+            }
+        }
+        tables.finish()?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

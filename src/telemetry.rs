@@ -1,0 +1,203 @@
+//! Logs and metrics.
+//!
+//! Logs go to stderr, one event a line, as text or JSON; `RUST_LOG` overrides the level. The rules: a message
+//! reads alone; values are fields with units in their names (`panel.id`, `batch.id`, `duration_ms`); a failure
+//! is logged once, where it is handled; no secret and no body is ever a field.
+//!
+//! A request's span carries `request.id`; the spans of the batch (`batch.id`) and of each panel's part
+//! (`panel.id`) carry it on, so one batch can be followed through all rooms.
+//!
+//! Metrics are counted where the work is done and served as Prometheus text at `/metrics`.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to stderr. `verbose` counts `-v`: none is warnings on a terminal and news elsewhere.
+pub fn start_logging(format: LogFormat, verbose: u8) {
+    let quiet = std::io::stderr().is_terminal() && format == LogFormat::Text;
+    let level = match (verbose, quiet) {
+        (0, true) => "warn",
+        (0, false) => "warn,panelsync=info",
+        (1, _) => "warn,panelsync=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Tests start more than one server in a process; the first subscriber stays.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(quiet).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// All metrics. Cheap to clone; every clone counts into the same numbers.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Commits of the store.
+    pub store: StoreMetrics,
+    /// Batches and their panels.
+    pub batches: BatchMetrics,
+    /// HTTP requests.
+    pub http: HttpMetrics,
+    registry: std::sync::Arc<Registry>,
+}
+
+/// Commits of the store.
+#[derive(Clone)]
+pub struct StoreMetrics {
+    commits: Counter,
+    failures: Counter,
+    rows: Histogram,
+    seconds: Histogram,
+}
+
+impl StoreMetrics {
+    /// A commit of about so many rows has taken so long.
+    pub fn committed(&self, rows: usize, took: Duration) {
+        self.commits.inc();
+        self.rows.observe(rows as f64);
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// A commit has failed.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+}
+
+/// Batches and their panels.
+#[derive(Clone)]
+pub struct BatchMetrics {
+    /// Batches accepted.
+    pub accepted: Counter,
+    /// Batches that are running.
+    pub running: Gauge,
+    /// Panels registered.
+    pub panels: Gauge,
+    panels_done: Family<OutcomeLabel, Counter>,
+    panel_seconds: Histogram,
+    seconds: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl BatchMetrics {
+    /// A panel has come to an outcome, so long after it was sent its part.
+    pub fn panel_done(&self, outcome: &'static str, took: Duration) {
+        self.panels_done.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.panel_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A batch has an outcome from every panel, so long after its acceptance.
+    pub fn batch_done(&self, took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// HTTP requests.
+#[derive(Clone)]
+pub struct HttpMetrics {
+    requests: Family<HttpLabels, Counter>,
+    seconds: Family<ApiLabel, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    api: &'static str,
+    method: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabel {
+    api: &'static str,
+}
+
+impl HttpMetrics {
+    /// A request was answered. `method` is one that HTTP defines, or the label would be the sender's choice.
+    pub fn answered(&self, api: &'static str, method: &actix_web::http::Method, status: u16, took: Duration) {
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        self.requests.get_or_create(&HttpLabels { api, method: method.into(), status }).inc();
+        self.seconds.get_or_create(&ApiLabel { api }).observe(took.as_secs_f64());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("panelsync");
+        let store = StoreMetrics {
+            commits: Counter::default(),
+            failures: Counter::default(),
+            rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
+            seconds: seconds(),
+        };
+        registry.register("commits", "Commits of the store", store.commits.clone());
+        registry.register("commit_failures", "Commits that failed", store.failures.clone());
+        registry.register("commit_rows", "Rows in one commit, about", store.rows.clone());
+        registry.register("commit_seconds", "Time of one commit", store.seconds.clone());
+        let batches = BatchMetrics {
+            accepted: Counter::default(),
+            running: Gauge::default(),
+            panels: Gauge::default(),
+            panels_done: Family::default(),
+            panel_seconds: seconds(),
+            seconds: seconds(),
+        };
+        registry.register("batches_accepted", "Batches accepted", batches.accepted.clone());
+        registry.register("batches_running", "Batches without all outcomes", batches.running.clone());
+        registry.register("panels", "Panels registered", batches.panels.clone());
+        registry.register("batch_panels", "Outcomes of panels in batches", batches.panels_done.clone());
+        registry.register(
+            "batch_panel_seconds",
+            "From sending a panel its part of a batch to its outcome",
+            batches.panel_seconds.clone(),
+        );
+        registry.register("batch_seconds", "From acceptance to the last outcome", batches.seconds.clone());
+        let http = HttpMetrics {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
+        };
+        registry.register("http_requests", "HTTP requests answered", http.requests.clone());
+        registry.register("http_seconds", "Time to answer an HTTP request", http.seconds.clone());
+        Self { store, batches, http, registry: std::sync::Arc::new(registry) }
+    }
+}
+
+impl Metrics {
+    /// All numbers in the text format of Prometheus (OpenMetrics).
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// From 0.1 ms to about 26 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 4.0, 10))
+}
