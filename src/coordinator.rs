@@ -411,20 +411,23 @@ impl Coordinator {
         };
         if let Err(error) = result {
             // The outcomes are durable; the next start finds the batch complete and ends it.
-            tracing::error!(parent: &running.origin.span, error = %error, "a batch's end could not be recorded");
+            running.origin.span.in_scope(|| {
+                tracing::error!(error = %error, "a batch's end could not be recorded");
+            });
         }
         let BatchRecord { state, report, .. } = running.record;
         self.metrics.batch_done(running.started.elapsed());
         self.metrics.running.set(self.running.len() as i64);
         self.events.push(seq, What::Progress(report));
         self.events.push(seq, What::Done(state, report));
-        tracing::info!(
-            parent: &running.origin.span,
-            panels.total = report.panels.total,
-            panels.applied = report.panels.applied,
-            duration_ms = running.started.elapsed().as_millis() as u64,
-            "every panel of the batch has an outcome"
-        );
+        running.origin.span.in_scope(|| {
+            tracing::info!(
+                panels.total = report.panels.total,
+                panels.applied = report.panels.applied,
+                duration_ms = running.started.elapsed().as_millis() as u64,
+                "every panel of the batch has an outcome"
+            );
+        });
         for waiter in running.waiters {
             let _ = waiter.send(()); // whoever waited may have left
         }
@@ -440,7 +443,9 @@ impl Coordinator {
         let answer = match result {
             Ok(Taken::New(seq, record)) => {
                 self.metrics.accepted.inc();
-                tracing::info!(parent: &origin.span, panels = targets.len(), items = operations.len(), "batch accepted");
+                origin.span.in_scope(|| {
+                    tracing::info!(panels = targets.len(), items = operations.len(), "batch accepted");
+                });
                 let id = record.id;
                 self.begin(seq, *record, operations, targets, attempts, origin);
                 Ok(Submitted { seq, id, fresh: true, done: self.wait_for(seq) })

@@ -21,6 +21,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use tokio::sync::watch;
 use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The largest body, in bytes.
     pub body_limit: usize,
+    /// Becomes true when the server stops: answers without an end must end then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl Shared {

@@ -137,7 +137,9 @@ impl Handler<Apply> for Panel {
     type Result = ();
 
     fn handle(&mut self, Apply { work, origin, reply }: Apply, _: &mut Self::Context) {
-        tracing::debug!(parent: &origin.span, panel.id = %self.settings.id, "a panel takes its part");
+        origin.span.in_scope(|| {
+            tracing::debug!(panel.id = %self.settings.id, "a panel takes its part");
+        });
         let for_caller = matches!(reply, Reply::Caller(_));
         let (batch, attempts, zoned, audit) = match work {
             Work::Batch(batch, attempts, zoned) => (Some(batch), attempts, zoned, None),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter};
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
@@ -57,6 +57,7 @@ pub struct Server {
     first_password: Option<String>,
     http: Vec<actix_web::dev::Server>,
     engine: Engine,
+    stopping: watch::Sender<bool>,
 }
 
 /// The rooms below HTTP: the store, and the thread on which the coordinator and all panels live.
@@ -99,8 +100,13 @@ impl Engine {
         {
             tracing::warn!("some batches are not done; they go on at the next start");
         }
+        drop(self.coordinator);
         self.arbiter.stop();
-        let _ = web::block(move || self.store.close()).await; // a panic there is logged by the store
+        let closed = web::block(move || {
+            let _ = self.arbiter.join(); // a panic there has been printed already
+            self.store.close();
+        });
+        let _ = closed.await; // the store logs what goes wrong
     }
 }
 
@@ -112,6 +118,7 @@ impl Server {
         let engine = Engine::start(&settings, &metrics).await?;
         let access = Access::new(engine.store())?;
         let first_password = access.first_start(settings.admin_password.map(|password| password.0)).await?;
+        let stopping = watch::Sender::new(false);
         let shared = web::Data::new(Shared {
             store: engine.store(),
             coordinator: engine.coordinator(),
@@ -119,6 +126,7 @@ impl Server {
             sessions: Sessions::default(),
             metrics,
             body_limit: settings.body_limit,
+            stopping: stopping.subscribe(),
         });
         let bind_error = |address| move |error| StartError::Listen(address, error);
         let app = shared.clone();
@@ -145,7 +153,7 @@ impl Server {
             http.push(server.run());
         }
         tracing::info!(%address, "listening");
-        Ok(Self { address, panel_addresses, first_password, http, engine })
+        Ok(Self { address, panel_addresses, first_password, http, engine, stopping })
     }
 
     /// Where it listens.
@@ -169,6 +177,7 @@ impl Server {
         let serving: Vec<_> = self.http.into_iter().map(actix_web::rt::spawn).collect();
         stop.await;
         tracing::info!("stopping: finishing what was accepted");
+        self.stopping.send_replace(true);
         for handle in handles {
             handle.stop(true).await;
         }

@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use redb::Database;
 
@@ -32,6 +33,9 @@ use writer::{Job, PanelWork, Queue};
 
 /// The database's file name within a data folder.
 pub const FILE_NAME: &str = "panelsync.redb";
+
+/// How long a close waits for the threads of the rooms above to end and drop their handles.
+const HANDLES_GO: Duration = Duration::from_secs(5);
 
 /// A panel's number: given once, in ascending order, never reused. Keys of rows begin with it.
 pub type PanelNo = u32;
@@ -139,9 +143,14 @@ impl Store {
         self.handle.clone()
     }
 
-    /// Commits what is queued, refuses what comes later, and closes the file once the last handle is gone.
+    /// Commits what is queued, refuses what comes later, and waits a bounded time for the other handles to go,
+    /// so that the file is closed when this returns.
     pub fn close(mut self) {
         self.stop();
+        let until = Instant::now() + HANDLES_GO;
+        while Arc::strong_count(&self.handle.db) > 1 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn stop(&mut self) {

@@ -133,13 +133,14 @@ impl PanelWork for Apply {
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
         let outcome = self.outcome();
         let Self { panel, batch, origin, reply, sent, zoned, decision, .. } = *self;
-        tracing::debug!(
-            parent: &origin.span,
-            panel.number = panel,
-            outcome = outcome.state.as_str(),
-            committed = result.is_ok(),
-            "a panel's part is through the store"
-        );
+        origin.span.in_scope(|| {
+            tracing::debug!(
+                panel.number = panel,
+                outcome = outcome.state.as_str(),
+                committed = result.is_ok(),
+                "a panel's part is through the store"
+            );
+        });
         match reply {
             Reply::Batch(inbox) => {
                 let landed = Landed { batch: batch.unwrap_or_default(), panel, outcome, result, sent };

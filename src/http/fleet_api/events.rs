@@ -65,6 +65,7 @@ fn last_event_id(request: &HttpRequest) -> Option<u64> {
 struct Listener {
     shared: web::Data<Shared>,
     changes: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
     batch: Option<BatchSeq>,
     from: u64,
     /// Whether the client knows of events before `from`, so that missing some is worth a word.
@@ -86,6 +87,7 @@ async fn stream_events(
         (None, None) => next,
     };
     let listener = Listener {
+        stopping: shared.stopping.clone(),
         shared,
         changes,
         batch,
@@ -116,10 +118,10 @@ impl Listener {
             }
             self.changes.mark_unchanged();
             if !self.fetch().await? {
-                match tokio::time::timeout(HEARTBEAT, self.changes.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return None, // the coordinator has stopped
-                    Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
+                tokio::select! {
+                    changed = self.changes.changed() => changed.ok()?, // or the coordinator has stopped
+                    _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                    () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b": still here\n\n")),
                 }
             }
         }

@@ -1,0 +1,20 @@
+//! Tests of the whole program: the real server on a free port, real redb files, the real binary. One binary,
+//! since each one links the whole program; the modules are its areas.
+#![allow(
+    clippy::expect_used,
+    clippy::format_push_string,
+    clippy::unreadable_literal,
+    missing_docs,
+    reason = "tests: a failed expectation is a failed test"
+)]
+
+mod cli;
+mod crash;
+mod events;
+mod fleet_api;
+mod logs;
+mod openapi;
+mod order;
+mod panel_api;
+mod state;
+mod support;

@@ -1,0 +1,9 @@
+//! How a test session is built: a [`server::TestServer`] on a free port, actions on it, every answer checked
+//! ([`answer`]) and written to a [`snapshot::Transcript`] with only the necessary hidden ([`redact`]).
+
+pub mod answer;
+pub mod binary;
+pub mod profiles;
+pub mod redact;
+pub mod server;
+pub mod snapshot;

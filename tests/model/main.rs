@@ -1,0 +1,192 @@
+//! The store against a model: random work on several panels, with reopening in between, must leave exactly
+//! what a map in memory holds, and no contradiction between tables (which says too that every body is named).
+#![allow(clippy::expect_used, missing_docs, reason = "a test")]
+
+use std::collections::BTreeMap;
+
+use panelsync::batch::Body;
+use panelsync::profile::rule::Family;
+use panelsync::profile::{LinkId, parse};
+use panelsync::store::row::RowName;
+use panelsync::store::tables::PanelRows;
+use panelsync::store::writer::PanelWork;
+use panelsync::store::{PanelNo, Store, StoreError, render};
+use panelsync::telemetry::Metrics;
+use proptest::prelude::*;
+
+/// One step of work.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A profile under a link_id.
+    Put { panel: usize, link: u8, body: u8 },
+    /// A profile without link_id.
+    PutByUid { panel: usize, body: u8 },
+    /// Away with the profile of a link_id, if it is there.
+    Remove { panel: usize, link: u8 },
+    /// Away with the first profile, whatever it is.
+    RemoveFirst { panel: usize },
+    /// Away with a panel; another one takes its place.
+    Replace { panel: usize },
+    /// Close and open.
+    Reopen,
+}
+
+const PANELS: usize = 3;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let panel = 0..PANELS;
+    // Few link_ids and bodies, so that rows are hit again and bodies are shared.
+    let step = prop_oneof![
+        8 => (panel.clone(), 0u8..6, 0u8..4).prop_map(|(panel, link, body)| Step::Put { panel, link, body }),
+        2 => (panel.clone(), 0u8..4).prop_map(|(panel, body)| Step::PutByUid { panel, body }),
+        4 => (panel.clone(), 0u8..6).prop_map(|(panel, link)| Step::Remove { panel, link }),
+        2 => panel.clone().prop_map(|panel| Step::RemoveFirst { panel }),
+        1 => panel.prop_map(|panel| Step::Replace { panel }),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What a panel should hold: name → uid, revision, body.
+#[derive(Debug, Default)]
+struct Model {
+    rows: BTreeMap<RowName, (u32, u32, u8)>,
+    next_uid: u32,
+}
+
+fn body(n: u8) -> Body {
+    let json = format!(
+        r#"{{"name":"Profile {n}","time_options":{{"is_all_day":false,"date_from":0,"date_to":{}}},"repeat_options":{{"repeat_enable":false}}}}"#,
+        n + 1
+    );
+    Body::of(&parse::profile_body(json.as_bytes(), Family::Android).expect("well-formed"))
+}
+
+/// A piece of work given as a function.
+struct Work<F> {
+    panel: PanelNo,
+    job: F,
+    done: tokio::sync::oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl<F: FnMut(&mut PanelRows<'_, '_>) -> Result<(), StoreError> + Send> PanelWork for Work<F> {
+    fn panel(&self) -> PanelNo {
+        self.panel
+    }
+    fn items(&self) -> usize {
+        1
+    }
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        (self.job)(rows)
+    }
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let _ = self.done.send(result);
+    }
+}
+
+fn work(
+    store: &Store,
+    panel: PanelNo,
+    job: impl FnMut(&mut PanelRows<'_, '_>) -> Result<(), StoreError> + Send + 'static,
+) {
+    let (done, committed) = tokio::sync::oneshot::channel();
+    store.handle().submit(Box::new(Work { panel, job, done }));
+    committed.blocking_recv().expect("the writer tells").expect("it is committed");
+}
+
+fn add_panel(store: &Store, id: &str) -> PanelNo {
+    let (done, added) = tokio::sync::oneshot::channel();
+    let id = id.to_owned();
+    store.handle().submit_change(
+        move |tables| tables.add_panel(&id, b"{}"),
+        move |number| {
+            let _ = done.send(number);
+        },
+    );
+    added.blocking_recv().expect("the writer tells").expect("it is committed")
+}
+
+fn check(store: &Store, panels: &[PanelNo], models: &[Model]) {
+    let snapshot = store.handle().read().expect("a snapshot");
+    assert_eq!(render::contradictions(&snapshot).expect("readable"), Vec::<String>::new());
+    for (panel, model) in panels.iter().zip(models) {
+        let held: BTreeMap<_, _> = snapshot
+            .profiles(*panel)
+            .expect("readable")
+            .into_iter()
+            .map(|stored| (stored.name, (stored.row.uid, stored.row.revision, stored.json)))
+            .collect();
+        let expected: BTreeMap<_, _> = model
+            .rows
+            .iter()
+            .map(|(name, (uid, revision, n))| (*name, (*uid, *revision, body(*n).json().into())))
+            .collect();
+        assert_eq!(held, expected, "panel {panel}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_holds_what_the_model_holds(steps in steps()) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+        let mut panels: Vec<_> = (0..PANELS).map(|n| add_panel(&store, &format!("p{n}"))).collect();
+        let mut models: Vec<Model> = (0..PANELS).map(|_| Model { next_uid: 1, ..Model::default() }).collect();
+        for step in steps {
+            match step {
+                Step::Put { panel, link, body: n } => {
+                    let name = RowName::Link(LinkId::from_bytes([link; 16]));
+                    work(&store, panels[panel], move |rows| {
+                        rows.prepare(1)?;
+                        let standing = rows.get(name)?;
+                        rows.put(name, standing, &body(n)).map(|_| ())
+                    });
+                    let model = &mut models[panel];
+                    let next_uid = model.next_uid;
+                    let row = model.rows.entry(name).or_insert((next_uid, 0, n));
+                    row.1 += 1;
+                    row.2 = n;
+                    model.next_uid += u32::from(row.0 == next_uid);
+                }
+                Step::PutByUid { panel, body: n } => {
+                    work(&store, panels[panel], move |rows| rows.put_by_uid(&body(n)).map(|_| ()));
+                    let model = &mut models[panel];
+                    model.rows.insert(RowName::Uid(model.next_uid), (model.next_uid, 1, n));
+                    model.next_uid += 1;
+                }
+                Step::Remove { panel, link } => {
+                    let name = RowName::Link(LinkId::from_bytes([link; 16]));
+                    work(&store, panels[panel], move |rows| match rows.get(name)? {
+                        Some(row) => rows.remove(name, row),
+                        None => Ok(()),
+                    });
+                    models[panel].rows.remove(&name);
+                }
+                Step::RemoveFirst { panel } => {
+                    work(&store, panels[panel], |rows| match rows.all()?.first() {
+                        Some((name, row)) => rows.remove(*name, *row),
+                        None => Ok(()),
+                    });
+                    models[panel].rows.pop_first();
+                }
+                Step::Replace { panel } => {
+                    work(&store, panels[panel], |rows| {
+                        let number = rows.number();
+                        rows.tables().remove_panel(number)
+                    });
+                    let number = add_panel(&store, "another");
+                    prop_assert!(number > panels[panel], "numbers are not given twice");
+                    panels[panel] = number;
+                    models[panel] = Model { next_uid: 1, ..Model::default() };
+                }
+                Step::Reopen => {
+                    store.close();
+                    store = Store::open(folder.path(), &Metrics::default()).expect("it opens again");
+                }
+            }
+        }
+        check(&store, &panels, &models);
+    }
+}
