@@ -177,22 +177,18 @@ impl Coordinator {
     /// interrupted. To be called before the actor is started.
     pub fn take_up(&mut self) -> Result<(), StoreError> {
         let snapshot = self.store.read()?;
-        for (number, record) in snapshot.panels()? {
+        snapshot.each_panel(|number, record| {
             let record: PanelRecord =
-                serde_json::from_slice(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
+                serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
             let settings = Settings::parse(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
             self.start_panel(number, Arc::new(settings));
-        }
+            Ok::<_, StoreError>(())
+        })?;
         for (seq, record) in snapshot.running_batches()? {
             let work = snapshot.batch_work(seq)?.ok_or(StoreError::Corrupt("batch without work"))?;
             let operations = Arc::new(work::decode(&work)?);
-            let mut report = Report::of_pending(0, &operations);
-            let targets = snapshot.batch_targets(seq)?;
-            report.panels.total = targets.len() as u64;
-            report.panels.pending = report.panels.total;
-            report.items.total = report.panels.total * operations.len() as u64;
-            report.items.pending = report.items.total;
-            let mut waiting: Vec<_> = targets;
+            let mut waiting = snapshot.batch_targets(seq)?;
+            let mut report = Report::of_pending(waiting.len(), &operations);
             let mut attempts = HashMap::new();
             let mut decided = HashSet::new();
             for outcome in snapshot.outcomes(seq, 0)? {

@@ -84,16 +84,26 @@ fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
 }
 
 /// Operations by link_id on one panel, decided and written in one transaction, with the outcome in the batch.
-pub(super) struct Apply {
+pub struct Apply {
+    /// Which panel.
     pub panel: PanelNo,
+    /// What to do.
     pub zoned: Arc<Zoned>,
+    /// The panel's limits.
     pub limits: Limits,
+    /// The batch that this is a part of.
     pub batch: Option<BatchSeq>,
+    /// How often it was tried, this time included.
     pub attempts: u16,
+    /// Who asked.
     pub origin: Arc<Origin>,
+    /// What goes into the audit.
     pub audit: Option<AuditRecord>,
+    /// Whom to tell after the commit.
     pub reply: Reply,
+    /// When the panel was told.
     pub sent: Instant,
+    /// What was decided; empty before.
     pub decision: Decision,
 }
 

@@ -14,9 +14,6 @@ pub struct Snapshot {
     transaction: ReadTransaction,
 }
 
-/// A panel's number and its record, JSON.
-pub type PanelRow = (PanelNo, Box<[u8]>);
-
 /// A profile as it stands on a panel.
 #[derive(Debug, Clone)]
 pub struct StoredProfile {
@@ -43,15 +40,17 @@ impl Snapshot {
         Ok(Self { transaction: db.begin_read()? })
     }
 
-    /// All panels' numbers and records.
-    pub fn panels(&self) -> Result<Vec<PanelRow>, StoreError> {
-        let table = self.transaction.open_table(tables::PANELS)?;
-        let mut panels = Vec::new();
-        for entry in table.iter()? {
-            let (number, record) = entry?;
-            panels.push((number.value(), record.value().into()));
+    /// Calls `each` with every panel's number and record, JSON, in the order of the numbers.
+    pub fn each_panel<E: From<StoreError>>(
+        &self,
+        mut each: impl FnMut(PanelNo, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let table = self.transaction.open_table(tables::PANELS).map_err(StoreError::from)?;
+        for entry in table.iter().map_err(StoreError::from)? {
+            let (number, record) = entry.map_err(StoreError::from)?;
+            each(number.value(), record.value())?;
         }
-        Ok(panels)
+        Ok(())
     }
 
     /// The id of a panel that is or was there.

@@ -47,9 +47,9 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
     line(out, format_args!("panels"))?;
-    for (panel, record) in snapshot.panels()? {
-        line(out, format_args!("  {panel} {}", String::from_utf8_lossy(&record)))?;
-    }
+    snapshot.each_panel(|panel, record| {
+        line(out, format_args!("  {panel} {}", String::from_utf8_lossy(record)))
+    })?;
     line(out, format_args!("panel_names"))?;
     for entry in read.open_table(tables::PANEL_NAMES)?.iter()? {
         let (panel, name) = entry?;
@@ -149,7 +149,11 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
-    let panels: Vec<_> = snapshot.panels()?.into_iter().map(|(panel, _)| panel).collect();
+    let mut panels = Vec::new();
+    snapshot.each_panel(|panel, _| {
+        panels.push(panel);
+        Ok::<_, StoreError>(())
+    })?;
     let mut users = BTreeMap::<u64, u64>::new();
     let mut heads = BTreeMap::<u32, Head>::new();
     for entry in read.open_table(tables::ROWS)?.iter()? {

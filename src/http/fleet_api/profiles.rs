@@ -204,11 +204,12 @@ pub async fn show(
 fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
     let snapshot = store.read()?;
     let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
-    for (panel, _) in snapshot.panels()? {
+    snapshot.each_panel(|panel, _| {
         if let Some(row) = snapshot.row(panel, RowName::Link(link_id))? {
             bodies.entry(row.body).or_default().push(panel);
         }
-    }
+        Ok::<_, StoreError>(())
+    })?;
     if bodies.is_empty() {
         return Ok(None);
     }
