@@ -1,4 +1,5 @@
-//! The whole durable state as text, table by table in key order, and the invariants between tables.
+//! The whole durable state as text, table by table in key order (where keys are random, in the order in which
+//! they were given), and the invariants between tables.
 //!
 //! A snapshot of this text shows everything that a step changed. [`text`] destructures every record by name,
 //! so that a new field or table does not go unseen.
@@ -109,9 +110,14 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         }
     }
     line(out, format_args!("batch_ids"))?;
+    let mut ids = Vec::new();
     for entry in read.open_table(tables::BATCH_IDS)?.iter()? {
         let (id, seq) = entry?;
-        line(out, format_args!("  {} {}", uuid::Uuid::from_bytes(*id.value()), seq.value()))?;
+        ids.push((seq.value(), uuid::Uuid::from_bytes(*id.value())));
+    }
+    ids.sort_unstable();
+    for (seq, id) in ids {
+        line(out, format_args!("  {id} {seq}"))?;
     }
     line(out, format_args!("idempotency"))?;
     for entry in read.open_table(tables::IDEMPOTENCY)?.iter()? {
@@ -123,9 +129,9 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         line(out, format_args!("  {name} role={role} created_at_ms={created_at_ms}"))?;
     }
     line(out, format_args!("tokens"))?;
-    for tables::TokenRecord { id, hash: _, name, role, session, created_at_ms, expires_at_ms } in
-        snapshot.tokens()?
-    {
+    let mut tokens = snapshot.tokens()?;
+    tokens.sort_unstable_by_key(|token| (token.created_at_ms, token.id));
+    for tables::TokenRecord { id, hash: _, name, role, session, created_at_ms, expires_at_ms } in tokens {
         let ends = expires_at_ms.map_or("never".to_owned(), |at| at.to_string());
         line(
             out,

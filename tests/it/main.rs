@@ -16,5 +16,6 @@ mod logs;
 mod openapi;
 mod order;
 mod panel_api;
+mod readme;
 mod state;
 mod support;
