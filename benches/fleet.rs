@@ -14,10 +14,11 @@ use actix::Addr;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use panelsync::batch::{BatchRecord, BatchState, Operations, Zoned};
 use panelsync::config::Settings;
-use panelsync::coordinator::{AddPanels, Coordinator, FromStore, ListPanels, Submit, Target};
+use panelsync::coordinator::fleet::{AddPanels, ListPanels};
+use panelsync::coordinator::{Coordinator, Submit, Target};
 use panelsync::panel::decide::{Decision, Limits};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
-use panelsync::panel::{Configure, Origin, Reply, embedded};
+use panelsync::panel::{Configure, Landed, Origin, Reply, embedded};
 use panelsync::profile::parse;
 use panelsync::profile::rule::Family;
 use panelsync::server::Engine;
@@ -168,7 +169,10 @@ impl Contender for StoreAlone {
         let batch = change(&self.store, move |tables| tables.add_batch(&record, &work, &targets, None, 1000));
         let zoned = Arc::new(Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC));
         let origin = Arc::new(origin());
-        let (inbox, mut landed) = tokio::sync::mpsc::unbounded_channel();
+        let (landed, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+        let tell: Arc<dyn Fn(Landed) + Send + Sync> = Arc::new(move |part| {
+            let _ = landed.send(part);
+        });
         let handle = self.store.handle();
         for panel in &self.panels {
             handle.submit_accepted(Box::new(embedded::Apply {
@@ -179,16 +183,14 @@ impl Contender for StoreAlone {
                 attempts: 1,
                 origin: Arc::clone(&origin),
                 audit: None,
-                reply: Reply::Batch(inbox.clone()),
+                reply: Reply::Batch(Arc::clone(&tell)),
                 sent: Instant::now(),
                 decision: Decision::default(),
             }));
         }
         for _ in &self.panels {
-            match landed.blocking_recv() {
-                Some(FromStore::Landed(landed)) => landed.result.expect("it is committed"),
-                _ => unreachable!("only parts were submitted"),
-            }
+            let landed = inbox.blocking_recv().expect("the writer tells");
+            landed.result.expect("it is committed");
         }
     }
 }

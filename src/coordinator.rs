@@ -31,13 +31,13 @@ use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
 use crate::panel::settings::{PanelId, PanelRecord, Settings};
-use crate::panel::{self, Configure, Landed, Origin, Panel, Retire};
-use crate::store::tables::encode;
+use crate::panel::{self, Configure, Landed, Origin, Panel};
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 use crate::telemetry::BatchMetrics;
 
 pub mod events;
 pub mod fan_out;
+pub mod fleet;
 pub mod register;
 pub mod work;
 
@@ -79,6 +79,8 @@ pub struct Coordinator {
     sending: bool,
     events: Events,
     inbox: mpsc::UnboundedSender<FromStore>,
+    /// Puts what landed into the inbox.
+    tell_landed: Arc<dyn Fn(Landed) + Send + Sync>,
     from_store: Option<mpsc::UnboundedReceiver<FromStore>>,
     draining: Vec<oneshot::Sender<()>>,
     metrics: BatchMetrics,
@@ -125,12 +127,6 @@ pub enum FromStore {
     Removed(PanelNo, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
-impl From<Landed> for FromStore {
-    fn from(landed: Landed) -> Self {
-        Self::Landed(landed)
-    }
-}
-
 /// A batch that was made durable, or was sent before under the same key.
 pub struct Accepted {
     result: Result<Taken, StoreError>,
@@ -155,6 +151,10 @@ impl Coordinator {
     /// A coordinator for what the store holds; start it with [`Coordinator::start`].
     pub fn new(store: StoreHandle, keep_batches: u64, metrics: BatchMetrics) -> Self {
         let (inbox, from_store) = mpsc::unbounded_channel();
+        let landed = inbox.clone();
+        let tell_landed = Arc::new(move |part| {
+            let _ = landed.send(FromStore::Landed(part)); // gone only at the end
+        });
         Self {
             store,
             keep_batches,
@@ -167,6 +167,7 @@ impl Coordinator {
             sending: false,
             events: Events::new(clock::now_ms()),
             inbox,
+            tell_landed,
             from_store: Some(from_store),
             draining: Vec::new(),
             metrics,
@@ -332,7 +333,7 @@ impl Coordinator {
             let part = panel::Apply {
                 work: panel::Work::Batch(running.seq, attempt, zoned),
                 origin: Arc::clone(&running.origin),
-                reply: panel::Reply::Batch(self.inbox.clone()),
+                reply: panel::Reply::Batch(Arc::clone(&self.tell_landed)),
             };
             match entry.address.try_send(part) {
                 Ok(()) => {
@@ -851,169 +852,6 @@ impl Handler<Subscribe> for Coordinator {
 
     fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
         MessageResult((self.events.subscribe(), self.events.next()))
-    }
-}
-
-/// The panel of an id.
-#[derive(Message)]
-#[rtype(result = "Option<Entry>")]
-pub struct FindPanel(pub String);
-
-impl Handler<FindPanel> for Coordinator {
-    type Result = Option<Entry>;
-
-    fn handle(&mut self, FindPanel(id): FindPanel, _: &mut Self::Context) -> Self::Result {
-        self.register.find(&id).cloned()
-    }
-}
-
-/// The panels that a selector picks, by id.
-#[derive(Message)]
-#[rtype(result = "Vec<Entry>")]
-pub struct ListPanels {
-    /// All without one.
-    pub selector: Option<Selector>,
-    /// After this id.
-    pub after: Option<String>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Handler<ListPanels> for Coordinator {
-    type Result = Vec<Entry>;
-
-    fn handle(
-        &mut self,
-        ListPanels { selector, after, limit }: ListPanels,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        self.register.select(selector.as_ref(), after.as_deref()).take(limit).cloned().collect()
-    }
-}
-
-/// The panels that a target picks, by id, as a batch would.
-#[derive(Message)]
-#[rtype(result = "Result<Vec<Entry>, SubmitError>")]
-pub struct Resolve(pub Target);
-
-impl Handler<Resolve> for Coordinator {
-    type Result = Result<Vec<Entry>, SubmitError>;
-
-    fn handle(&mut self, Resolve(target): Resolve, _: &mut Self::Context) -> Self::Result {
-        let mut entries: Vec<_> = self.targets(&target)?.into_iter().cloned().collect();
-        entries.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
-        Ok(entries)
-    }
-}
-
-/// Add panels, all or none. The error lists the indexes of those whose id is taken.
-#[derive(Message)]
-#[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>")]
-pub struct AddPanels(pub Vec<Settings>, pub Origin);
-
-impl Handler<AddPanels> for Coordinator {
-    type Result = Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>;
-
-    fn handle(&mut self, AddPanels(panels, origin): AddPanels, _: &mut Self::Context) -> Self::Result {
-        let mut new = HashSet::new();
-        let taken: Vec<_> = panels
-            .iter()
-            .enumerate()
-            .filter(|(_, panel)| {
-                let id = &panel.id;
-                self.register.taken(id.as_str()) || self.reserved.contains(id) || !new.insert(id.clone())
-            })
-            .map(|(i, _)| i)
-            .collect();
-        if !taken.is_empty() {
-            return Err(taken);
-        }
-        let ids: Vec<_> = new.into_iter().collect();
-        self.reserved.extend(ids.iter().cloned());
-        let records: Vec<_> =
-            panels.iter().map(|panel| (panel.id.clone(), encode(&panel.record()))).collect();
-        let audit = match panels.as_slice() {
-            [one] => origin.audit("panel.add", one.id.as_str()),
-            many => origin.audit("panel.import", format!("{} panels", many.len())),
-        };
-        let (reply, answer) = oneshot::channel();
-        let inbox = self.inbox.clone();
-        self.store.submit_change(
-            move |tables| {
-                let mut numbers = Vec::with_capacity(records.len());
-                for (id, record) in &records {
-                    numbers.push(tables.add_panel(id.as_str(), record)?);
-                }
-                tables.audit(&audit)?;
-                Ok(numbers)
-            },
-            move |result| {
-                let (numbers, result) = match result {
-                    Ok(numbers) => (numbers, Ok(())),
-                    Err(error) => (Vec::new(), Err(error)),
-                };
-                let panels = numbers.into_iter().zip(panels.into_iter().map(Arc::new)).collect();
-                let _ = inbox.send(FromStore::Added(panels, ids, reply, result)); // gone only at the end
-            },
-        );
-        Ok(answer)
-    }
-}
-
-/// Give a panel other settings; the id stays. `None` when there is no such panel.
-#[derive(Message)]
-#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
-pub struct ChangePanel(pub Settings, pub Origin);
-
-impl Handler<ChangePanel> for Coordinator {
-    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
-
-    fn handle(&mut self, ChangePanel(settings, origin): ChangePanel, _: &mut Self::Context) -> Self::Result {
-        let number = self.register.find(settings.id.as_str())?.number;
-        let settings = Arc::new(settings);
-        let record = encode(&settings.record());
-        let audit = origin.audit("panel.change", settings.id.as_str());
-        let (reply, answer) = oneshot::channel();
-        let inbox = self.inbox.clone();
-        self.store.submit_change(
-            move |tables| {
-                if tables.set_panel(number, &record)? {
-                    tables.audit(&audit)?;
-                }
-                Ok(())
-            },
-            move |result| {
-                let _ = inbox.send(FromStore::Changed(number, settings, reply, result)); // gone only at the end
-            },
-        );
-        Some(answer)
-    }
-}
-
-/// Remove a panel with all it holds. `None` when there is no such panel.
-#[derive(Message)]
-#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
-pub struct RemovePanel(pub String, pub Origin);
-
-impl Handler<RemovePanel> for Coordinator {
-    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
-
-    fn handle(&mut self, RemovePanel(id, origin): RemovePanel, _: &mut Self::Context) -> Self::Result {
-        let entry = self.register.find(&id)?.clone();
-        let number = entry.number;
-        let (reply, answer) = oneshot::channel();
-        let inbox = self.inbox.clone();
-        let retire = Retire {
-            audit: origin.audit("panel.remove", id),
-            done: Box::new(move |result| {
-                let _ = inbox.send(FromStore::Removed(number, reply, result)); // gone only at the end
-            }),
-        };
-        // Where the mailbox is full the caller sees its answer's sender dropped, and is told to try again.
-        if entry.address.try_send(retire).is_ok() {
-            self.register.leave(number);
-        }
-        Some(answer)
     }
 }
 

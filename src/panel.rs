@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::batch::{Body, ItemResult, Outcome, Zoned};
 use crate::store::tables::AuditRecord;
@@ -105,8 +105,8 @@ pub enum Work {
 
 /// Whom to tell after the commit.
 pub enum Reply {
-    /// The coordinator, with a [`Landed`].
-    Batch(mpsc::UnboundedSender<crate::coordinator::FromStore>),
+    /// Whoever gathers a batch's outcomes, on the writer's thread; must not block.
+    Batch(Arc<dyn Fn(Landed) + Send + Sync>),
     /// Whoever waits for this one answer.
     Caller(oneshot::Sender<Result<Answer, StoreError>>),
 }

@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::{Shared, auth};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
-use crate::coordinator::FindPanel;
+use crate::coordinator::fleet::FindPanel;
 use crate::coordinator::register::Entry;
 
 pub mod by_uid;

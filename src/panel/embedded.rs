@@ -152,9 +152,8 @@ impl PanelWork for Apply {
             );
         });
         match reply {
-            Reply::Batch(inbox) => {
-                let landed = Landed { batch: batch.unwrap_or_default(), panel, outcome, result, sent };
-                let _ = inbox.send(landed.into()); // gone only when the server is stopping
+            Reply::Batch(tell) => {
+                tell(Landed { batch: batch.unwrap_or_default(), panel, outcome, result, sent });
             }
             Reply::Caller(caller) => {
                 let results = zoned

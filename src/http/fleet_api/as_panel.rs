@@ -24,7 +24,7 @@ use crate::batch::{ItemOutcome, Operations, PanelState};
 use crate::coordinator::{Submit, SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
-use crate::http::panel_api::session::{Info, LoggedIn, close, credentials};
+use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
 use crate::profile::parse;
@@ -111,12 +111,7 @@ pub async fn login(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let (username, password) = credentials(&query)?;
-    let password = password.ok_or(PanelError::LogIn)?;
-    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
-    let token = shared.sessions.open(Scope::Fleet, username, role);
-    let account_type = if role >= Role::Operator { "admin" } else { "user" };
-    Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
+    log_in(&shared, Scope::Fleet, Role::Operator, &query).await
 }
 
 /// Ends the session.

@@ -69,11 +69,20 @@ pub struct LoggedIn {
     pub account_type: String,
 }
 
-/// The credentials of a login: the user's name and the MD5 of the password.
-pub fn credentials(query: &HashMap<String, String>) -> Result<(&str, Option<PasswordMd5>), PanelError> {
+/// Logs in for a scope with the name and the MD5 in the query. Roles from `administrator` on are administrators.
+pub async fn log_in(
+    shared: &Shared,
+    scope: Scope,
+    administrator: Role,
+    query: &HashMap<String, String>,
+) -> Result<HttpResponse, PanelError> {
     let username = query.get("username").ok_or(PanelError::MissingParameter("username"))?;
     let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
-    Ok((username, PasswordMd5::from_hex(password)))
+    let password = PasswordMd5::from_hex(password).ok_or(PanelError::LogIn)?;
+    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
+    let token = shared.sessions.open(scope, username, role);
+    let account_type = if role >= administrator { "admin" } else { "user" };
+    Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
 }
 
 /// Logs in on this panel with an account of the server.
@@ -86,12 +95,7 @@ pub async fn login(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let (username, password) = credentials(&query)?;
-    let password = password.ok_or(PanelError::LogIn)?;
-    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
-    let token = shared.sessions.open(Scope::Panel(panel.number), username, role);
-    let account_type = if role == Role::Admin { "admin" } else { "user" };
-    Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
+    log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query).await
 }
 
 /// Ends the session; its token is dead afterwards.
