@@ -5,8 +5,10 @@
 //! 1. the [`TimeProfile`], which cannot hold anything the panel API calls wrong ([`rule`] has its parts);
 //! 2. reading one from JSON ([`wire`] reads without checking, [`parse`] checks) with every problem's
 //!    JSON path and exact panel-API text ([`error`]), and writing it back ([`wire::body`]);
-//! 3. what the rules mean in time: which dates they name ([`recurrence`]) and whether a door can ever
-//!    open under them in a zone ([`opens`]).
+//! 3. what the rules mean in time: which dates they name ([`recurrence`]), whether a door can ever open under
+//!    them in a zone ([`opens`]), and when it does ([`windows`]);
+//! 4. saying that to people: in a sentence ([`sentence`]), as a calendar file ([`ical`]), and what is surely
+//!    unintended ([`lint`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +16,14 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 pub mod error;
+pub mod ical;
+pub mod lint;
 pub mod opens;
 pub mod parse;
 pub mod recurrence;
 pub mod rule;
+pub mod sentence;
+pub mod windows;
 pub mod wire;
 
 use rule::{Name, Repeat};

@@ -156,7 +156,7 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
                 println!();
                 let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 output::table(
-                    ["link_id", ">uid", ">revision", "state", "name"],
+                    ["link_id", ">uid", ">revision", "state", "name", "opens"],
                     profiles.iter().map(|profile| {
                         let link_id = profile["link_id"].as_str().unwrap_or("(made by uid)").to_owned();
                         let name = text(&profile["profile"]["name"]);
@@ -166,6 +166,7 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
                             text(&profile["revision"]),
                             text(&profile["state"]),
                             name,
+                            text(&profile["sentence"]),
                         ]
                     }),
                 );

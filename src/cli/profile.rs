@@ -1,109 +1,404 @@
 //! `panelsync profile …`: time profiles in a file, without a server.
 
-use clap::Subcommand;
+use std::collections::HashMap;
+use std::io::{BufWriter, Write};
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::apply::read_file;
-use super::{Exit, Failure, Output, output};
+use super::{Exit, Failure, Output, link_id, output};
+use crate::clock;
+use crate::http::fleet_api::profiles::WindowBody;
 use crate::panel::settings::Zone;
-use crate::profile::opens;
-use crate::profile::parse;
+use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
+use crate::profile::sentence::sentence;
+use crate::profile::windows::{Schedule, Window};
 use crate::profile::wire::Json;
+use crate::profile::{LinkId, ical, lint, opens, parse};
 
 /// The commands on profiles in a file.
 #[derive(Debug, Subcommand)]
 pub enum ProfileCommand {
-    /// Check every profile of a file; each problem with its JSON path; exit 2 if there is any
-    #[command(after_help = "Example:\n  panelsync profile check -f profiles.yaml --zone Europe/Kyiv")]
-    Check {
-        /// JSON or YAML: {"list_items":[…]} or a bare list of profiles; - reads standard input
-        #[arg(short, long, value_name = "FILE")]
-        file: String,
-        /// The zone of the panels, for rules that depend on it
-        #[arg(long, default_value = "UTC")]
-        zone: String,
+    /// Check every profile of a file: problems and warnings with their JSON path, and each in a plain sentence
+    #[command(after_help = "Exit code 2 if there is any problem; warnings leave it 0.\n\n\
+        Example:\n  panelsync profile check -f profiles.yaml --zone Europe/Kyiv")]
+    Check(FileArgs),
+    /// When the door opens: a calendar of four weeks and the windows of a range
+    #[command(
+        after_help = "With --output json, one line for each profile, with Unix seconds.\n\nExamples:\n  \
+        panelsync profile windows -f profiles.yaml --zone Europe/Kyiv\n  \
+        panelsync profile windows -f profiles.yaml --from 2026-11-23T00:00:00Z --to 2026-12-01T00:00:00Z --output json"
+    )]
+    Windows {
+        #[command(flatten)]
+        file: FileArgs,
+        /// From this moment on; now without it
+        #[arg(long, value_name = "RFC3339", value_parser = moment)]
+        from: Option<Timestamp>,
+        /// Up to this moment; four weeks after --from without it
+        #[arg(long, value_name = "RFC3339", value_parser = moment)]
+        to: Option<Timestamp>,
+        /// Only this profile
+        #[arg(long, value_name = "U", value_parser = link_id)]
+        link_id: Option<LinkId>,
     },
+    /// The same rules as an iCalendar file, on standard output
+    #[command(
+        after_help = "Example:\n  panelsync profile ics -f profiles.yaml --zone Europe/Kyiv > profiles.ics"
+    )]
+    Ics(FileArgs),
 }
 
-/// Something wrong at a place.
+/// Which profiles, in which zone.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// JSON or YAML: {"list_items":[…]} or a bare list of profiles; - reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: String,
+    /// The zone of the panels, in which the rules run
+    #[arg(long, default_value = "UTC")]
+    zone: String,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("{text:?} is no moment such as 2026-11-23T00:00:00Z"))
+}
+
+/// Windows listed for people at most, for each profile; JSON has them all.
+const LISTED: usize = 20;
+
+/// Something about a place.
 struct Finding {
     path: String,
     message: String,
     hint: String,
 }
 
-/// Runs a command on profiles.
-pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
-    let ProfileCommand::Check { file, zone } = command;
-    let rules = Zone::new(zone)
-        .ok_or_else(|| Failure::usage(format!("--zone {zone:?} is no IANA time zone such as Europe/Kyiv")))?;
-    let content = read_file(file)?;
-    let (list, path) = match &content {
-        Value::Object(object) => (object.get("list_items"), "/list_items"),
-        list => (Some(list), ""),
-    };
-    let Some(Value::Array(items)) = list else {
-        return Err(Failure::usage(format!(
-            "{file} is neither a list of profiles nor an object with list_items"
-        )));
-    };
-    let findings = check(items, path, &rules)?;
-    match output {
-        Output::Json => {
-            let problems: Vec<_> = findings
-                .iter()
-                .map(|finding| json!({ "path": finding.path, "message": finding.message, "hint": finding.hint }))
-                .collect();
-            output::json(&json!({ "profiles": items.len(), "problems": problems }))?;
-        }
-        Output::Table => {
-            for Finding { path, message, hint } in &findings {
-                println!("{path}: {message} ({hint})");
-            }
-            match findings.len() {
-                0 => println!("{} profiles, no problems", items.len()),
-                n => println!("{} profiles, {n} problems", items.len()),
-            }
-        }
-    }
-    Ok(if findings.is_empty() { Exit::Done } else { Exit::Usage })
+/// A file's profiles and what is wrong with it.
+struct Checked {
+    /// The well-formed ones, each with its place.
+    profiles: Vec<(String, LinkedProfile)>,
+    problems: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
-fn check(items: &[Value], path: &str, zone: &Zone) -> Result<Vec<Finding>, Failure> {
+/// Runs a command on profiles.
+pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
+    match command {
+        ProfileCommand::Check(file) => {
+            let zone = file.zone()?;
+            let checked = file.read(&zone, true)?;
+            show_check(&checked, &zone, output)?;
+            Ok(if checked.problems.is_empty() { Exit::Done } else { Exit::Usage })
+        }
+        ProfileCommand::Windows { file, from, to, link_id } => {
+            let zone = file.zone()?;
+            let mut profiles = file.read_faultless(&zone)?;
+            if let Some(link_id) = link_id {
+                profiles.retain(|profile| profile.link_id == *link_id);
+                if profiles.is_empty() {
+                    return Err(Failure::usage(format!(
+                        "{} has no profile with the link_id {link_id}",
+                        file.file
+                    )));
+                }
+            }
+            let from = from.map_or(clock::now_ms() / 1000, Timestamp::as_second);
+            let to = to.map_or(from + 28 * 86_400, Timestamp::as_second);
+            show_windows(&profiles, &zone, Window { from, to }, output)?;
+            Ok(Exit::Done)
+        }
+        ProfileCommand::Ics(file) => {
+            let zone = file.zone()?;
+            let profiles = file.read_faultless(&zone)?;
+            let entries: Vec<_> =
+                profiles.iter().map(|linked| ical::Entry::linked(linked.link_id, &linked.profile)).collect();
+            let stamp = clock::now_ms() / 1000;
+            print!("{}", ical::calendar("Time profiles", zone.name(), zone.rules(), stamp, &entries));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+impl FileArgs {
+    fn zone(&self) -> Result<Zone, Failure> {
+        Zone::new(&self.zone).ok_or_else(|| {
+            Failure::usage(format!("--zone {:?} is no IANA time zone such as Europe/Kyiv", self.zone))
+        })
+    }
+
+    /// The file's profiles; warnings only where they are wanted, since they take a look at years of windows.
+    fn read(&self, zone: &Zone, with_warnings: bool) -> Result<Checked, Failure> {
+        let content = read_file(&self.file)?;
+        let (list, path) = match &content {
+            Value::Object(object) => (object.get("list_items"), "/list_items"),
+            list => (Some(list), ""),
+        };
+        let Some(Value::Array(items)) = list else {
+            let file = &self.file;
+            return Err(Failure::usage(format!(
+                "{file} is neither a list of profiles nor an object with list_items"
+            )));
+        };
+        check(items, path, zone, with_warnings)
+    }
+
+    /// The file's profiles, or what is wrong with them.
+    fn read_faultless(&self, zone: &Zone) -> Result<Vec<LinkedProfile>, Failure> {
+        let checked = self.read(zone, false)?;
+        if let Some(Finding { path, message, hint }) = checked.problems.first() {
+            let more = "see all with `panelsync profile check`";
+            return Err(Failure::usage(format!("{} {path}: {message} ({hint}); {more}", self.file)));
+        }
+        Ok(checked.profiles.into_iter().map(|(_, profile)| profile).collect())
+    }
+}
+
+fn check(items: &[Value], path: &str, zone: &Zone, with_warnings: bool) -> Result<Checked, Failure> {
     let text = serde_json::to_string(items).map_err(std::io::Error::other)?;
-    let list = Json::read(text.as_bytes()).unwrap_or(Json::Null);
-    let Json::List(profiles) = list else { return Ok(Vec::new()) };
-    let mut findings = Vec::new();
-    let mut seen = std::collections::HashMap::new();
+    let Some(Json::List(list)) = Json::read(text.as_bytes()) else {
+        return Ok(Checked { profiles: Vec::new(), problems: Vec::new(), warnings: Vec::new() });
+    };
+    let now = clock::now_ms() / 1000;
+    let mut checked = Checked { profiles: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
+    let mut seen = HashMap::new();
     // One at a time, so that each profile keeps its index in the list.
-    for (i, profile) in profiles.into_iter().enumerate() {
+    for (i, item) in list.into_iter().enumerate() {
         let at = format!("{path}/{i}");
         let mut problems = Vec::new();
-        let parsed = parse::linked_profiles(&Json::List(vec![profile]), "", Family::Android, &mut problems);
-        findings.extend(problems.into_iter().map(|problem| Finding {
+        let parsed = parse::linked_profiles(&Json::List(vec![item]), "", Family::Android, &mut problems);
+        checked.problems.extend(problems.into_iter().map(|problem| Finding {
             // The path within the list of one begins with its index.
             path: format!("{at}{}", problem.path.strip_prefix("/0").unwrap_or(&problem.path)),
             message: problem.error.to_string(),
             hint: problem.error.hint(),
         }));
-        for linked in parsed {
-            if let Err(never) = opens::check(&linked.profile, zone.rules()) {
-                findings.push(Finding {
-                    path: at.clone(),
-                    message: "invalid_time_rules_settings".into(),
-                    hint: never.to_string(),
-                });
-            }
-            if let Some(first) = seen.insert(linked.link_id, i) {
-                findings.push(Finding {
-                    path: format!("{at}/link_id"),
-                    message: "has_dublicates".into(),
-                    hint: format!("the same link_id stands at {path}/{first}"),
-                });
-                seen.insert(linked.link_id, first);
+        let Some(linked) = parsed.into_iter().next() else { continue };
+        if let Err(never) = opens::check(&linked.profile, zone.rules()) {
+            let message = "invalid_time_rules_settings".to_owned();
+            checked.problems.push(Finding { path: at.clone(), message, hint: never.to_string() });
+        }
+        if let Some(first) = seen.get(&linked.link_id) {
+            checked.problems.push(Finding {
+                path: format!("{at}/link_id"),
+                message: "has_dublicates".into(),
+                hint: format!("the same link_id stands at {path}/{first}"),
+            });
+        } else {
+            seen.insert(linked.link_id, i);
+        }
+        if with_warnings {
+            let warnings = lint::warnings(&linked.profile, zone.rules(), now);
+            checked.warnings.extend(warnings.into_iter().map(|warning| Finding {
+                path: at.clone(),
+                message: warning.to_string(),
+                hint: String::new(),
+            }));
+        }
+        checked.profiles.push((at, linked));
+    }
+    if with_warnings {
+        checked.warnings.extend(equal_in_time(&checked.profiles));
+    }
+    Ok(checked)
+}
+
+/// Profiles that open the door at the same times as an earlier one.
+fn equal_in_time(profiles: &[(String, LinkedProfile)]) -> Vec<Finding> {
+    let mut first = HashMap::new();
+    let mut findings = Vec::new();
+    for (at, linked) in profiles {
+        let profile = &linked.profile;
+        let key = (profile.all_day, profile.from, profile.to, format!("{:?}", profile.repeat));
+        match first.get(&key) {
+            Some(earlier) => findings.push(Finding {
+                path: at.clone(),
+                message: format!("it opens the door at the same times as {earlier}"),
+                hint: String::new(),
+            }),
+            None => {
+                first.insert(key, at);
             }
         }
     }
-    Ok(findings)
+    findings
+}
+
+fn show_check(checked: &Checked, zone: &Zone, output: Output) -> Result<(), Failure> {
+    let Checked { profiles, problems, warnings } = checked;
+    let sentences =
+        profiles.iter().map(|(path, linked)| (path, linked, sentence(&linked.profile, zone.rules())));
+    match output {
+        Output::Json => {
+            let profiles: Vec<_> = sentences
+                .map(|(path, linked, sentence)| {
+                    json!({ "path": path, "link_id": linked.link_id, "name": linked.profile.name.as_str(), "sentence": sentence })
+                })
+                .collect();
+            let findings = |findings: &[Finding]| -> Vec<Value> {
+                let entry = |f: &Finding| json!({ "path": f.path, "message": f.message, "hint": f.hint });
+                findings.iter().map(entry).collect()
+            };
+            let (problems, warnings) = (findings(problems), findings(warnings));
+            output::json(
+                &json!({ "zone": zone.name(), "profiles": profiles, "problems": problems, "warnings": warnings }),
+            )?;
+        }
+        Output::Table => {
+            if !profiles.is_empty() {
+                output::table(
+                    ["link_id", "name", "opens"],
+                    sentences.map(|(_, linked, sentence)| {
+                        [linked.link_id.to_string(), linked.profile.name.as_str().to_owned(), sentence]
+                    }),
+                );
+                println!();
+            }
+            for Finding { path, message, hint } in problems {
+                println!("problem {path}: {message} ({hint})");
+            }
+            for Finding { path, message, .. } in warnings {
+                println!("warning {path}: {message}");
+            }
+            println!(
+                "{} in {}, {}, {}",
+                count(profiles.len(), "well-formed profile"),
+                zone.name(),
+                count(problems.len(), "problem"),
+                count(warnings.len(), "warning")
+            );
+        }
+    }
+    Ok(())
+}
+
+fn count(n: usize, what: &str) -> String {
+    match n {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
+/// A line of `profile windows --output json`.
+#[derive(Serialize)]
+struct Opens<'a> {
+    link_id: LinkId,
+    zone: &'a str,
+    windows: Vec<WindowBody>,
+}
+
+fn show_windows(
+    profiles: &[LinkedProfile],
+    zone: &Zone,
+    range: Window,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(std::io::stdout());
+    for (i, linked) in profiles.iter().enumerate() {
+        let schedule = Schedule::new(&linked.profile, zone.rules());
+        let windows = schedule
+            .windows(range.from, range.to)
+            .map_err(|error| Failure::usage(format!("{}: {error}", linked.link_id)))?;
+        if output == Output::Json {
+            let windows = windows.iter().map(|w| WindowBody { from: w.from, to: w.to }).collect();
+            let line = Opens { link_id: linked.link_id, zone: zone.name(), windows };
+            serde_json::to_writer(&mut out, &line).map_err(std::io::Error::other)?;
+            out.write_all(b"\n")?;
+            continue;
+        }
+        if i > 0 {
+            println!();
+        }
+        println!("{} ({})", linked.profile.name.as_str(), linked.link_id);
+        println!("{}; zone {}\n", sentence(&linked.profile, zone.rules()), zone.name());
+        calendar(&schedule, zone, range.from);
+        println!();
+        for window in windows.iter().take(LISTED) {
+            println!("{}", window_text(*window, zone));
+        }
+        match windows.len() {
+            0 => println!("no window between {} and {}", at(range.from, zone), at(range.to, zone)),
+            n if n > LISTED => println!("… and {} more; --output json has them all", n - LISTED),
+            _ => {}
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn local(unix: i64, zone: &Zone) -> Option<DateTime> {
+    Timestamp::from_second(unix).ok().map(|at| zone.rules().to_datetime(at))
+}
+
+fn at(unix: i64, zone: &Zone) -> String {
+    local(unix, zone).map_or_else(|| unix.to_string(), |at| at.strftime("%a %d %b %Y %H:%M").to_string())
+}
+
+fn window_text(window: Window, zone: &Zone) -> String {
+    let (Some(from), Some(to)) = (local(window.from, zone), local(window.to, zone)) else {
+        return format!("{} – {}", window.from, window.to);
+    };
+    let start = from.strftime("%a %d %b %Y  %H:%M");
+    if from.date() == to.date() {
+        format!("{start}–{}", to.strftime("%H:%M"))
+    } else {
+        format!("{start} – {}", to.strftime("%a %d %b %Y %H:%M"))
+    }
+}
+
+/// Four weeks from the Monday on or before a moment: for each day, when the door opens.
+fn calendar(schedule: &Schedule<'_>, zone: &Zone, from: i64) {
+    let Some(today) = local(from, zone).map(DateTime::date) else { return };
+    let monday = today.saturating_sub(jiff::Span::new().days(today.weekday().to_monday_zero_offset()));
+    let days: Vec<_> = monday.series(jiff::Span::new().days(1)).take(29).collect();
+    let midnight = |day: &jiff::civil::Date| {
+        let start = zone.rules().to_timestamp(day.at(0, 0, 0, 0));
+        start.map_or(0, Timestamp::as_second)
+    };
+    let rows = days.windows(2).map(|day| {
+        let [start, end] = [midnight(&day[0]), midnight(&day[1])];
+        let windows = schedule.windows(start, end).unwrap_or_default();
+        day_text(&windows, start, end, zone)
+    });
+    let cells: Vec<_> = rows.collect();
+    output::table(
+        ["week of", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+        cells.chunks_exact(7).zip(days.iter().step_by(7)).map(|(week, monday)| {
+            let cell = |i: usize| week.get(i).cloned().unwrap_or_default();
+            [
+                monday.strftime("%d %b").to_string(),
+                cell(0),
+                cell(1),
+                cell(2),
+                cell(3),
+                cell(4),
+                cell(5),
+                cell(6),
+            ]
+        }),
+    );
+}
+
+/// A day in few characters.
+fn day_text(windows: &[Window], start: i64, end: i64, zone: &Zone) -> String {
+    let time = |unix: i64| {
+        if unix == end {
+            return "24".to_owned();
+        }
+        local(unix, zone).map_or_else(String::new, |at| match at.minute() {
+            0 => at.strftime("%H").to_string(),
+            _ => at.strftime("%H:%M").to_string(),
+        })
+    };
+    match windows {
+        [] => "·".to_owned(),
+        [whole] if (whole.from, whole.to) == (start, end) => "all day".to_owned(),
+        some => some.iter().map(|w| format!("{}–{}", time(w.from), time(w.to))).collect::<Vec<_>>().join(" "),
+    }
 }

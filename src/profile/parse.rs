@@ -111,6 +111,28 @@ pub fn linked_profiles(
     items
 }
 
+/// Reads one profile anywhere in a larger body and gathers every problem below `path`; a link_id in it is not
+/// read.
+pub fn profile_at(
+    item: &Json<'_>,
+    path: &str,
+    family: Family,
+    found: &mut Vec<Problem>,
+) -> Option<TimeProfile> {
+    let mut problems = Problems::default();
+    let at = At::named(path);
+    let profile = match item {
+        Json::Object(_) => profile(item, &at, family, &mut problems),
+        _ => {
+            problems.structure(&at, WireError::WrongType("profile"));
+            None
+        }
+    };
+    problems.end_of_item();
+    found.extend(problems.done);
+    profile
+}
+
 /// Reads a list of link_ids anywhere in a larger body and gathers every problem below `path`.
 pub fn link_id_list(list: &Json<'_>, path: &str, found: &mut Vec<Problem>) -> Vec<LinkId> {
     let mut problems = Problems::default();

@@ -3,6 +3,11 @@
 //! Dates are plain integers, so nothing here ends at the year 9999. Every question is bounded: month and year
 //! rules repeat after 400 years (146,097 days, which are whole weeks), so a rule that names no date within one
 //! cycle of its interval names none at all.
+//!
+//! These few date rules are our own: a crate for RFC 5545 must also know seconds, exceptions and BYSETPOS over
+//! years, none says whether a rule names any date at all in bounded time, and the one at hand (`rrule`) has an
+//! open bug with doubled and missing occurrences at daylight-saving changes. An independent library holds
+//! ours against the standard in `tests/ics`.
 
 use super::rule::{CustomDates, NthDay, Rule, WeekOrder};
 
@@ -64,77 +69,175 @@ fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// The first date at or after `start` that the rule names when `start` is the date of the first window;
-/// `None` when the rule names no date, ever.
-pub fn first_date(rule: &Rule, start: CivilDate) -> Option<CivilDate> {
-    match rule {
-        Rule::Day | Rule::Week | Rule::TwoWeeks | Rule::Month | Rule::Year => Some(start),
-        Rule::Custom { every, on } => {
-            let every = every.get();
-            match on {
-                CustomDates::Day => Some(start),
-                CustomDates::Week(days) => {
-                    let weekday = start.weekday();
-                    let later_this_week = days.iter().find(|day| *day >= weekday);
-                    let days_on = match later_this_week {
-                        Some(day) => day - weekday,
-                        None => 7 * every + days.iter().next()? - weekday,
-                    };
-                    Some(CivilDate::from_days(start.days() + days_on))
-                }
-                CustomDates::MonthDays(days) => {
-                    first_in_months(start, every, |year, month| cut(days.bits(), year, month))
-                }
-                CustomDates::MonthNth(nth) => {
-                    first_in_months(start, every, |year, month| nth_day(*nth, year, month))
-                }
-                CustomDates::Year(months, nth) => first_in_years(start, every, |year| {
-                    let named = months.iter().map(move |month| {
-                        let days = match nth {
-                            Some(nth) => nth_day(*nth, year, month),
-                            None => cut(1 << start.day, year, month),
-                        };
-                        (month, days)
-                    });
-                    earliest(named, year, start)
-                }),
-            }
+/// The dates that a rule names when `start` is the date of the first window, as day numbers
+/// ([`CivilDate::days`]): ascending, none before `start`.
+#[derive(Debug, Clone)]
+pub struct Dates {
+    start: CivilDate,
+    first_day: i64,
+    every: i64,
+    what: What,
+}
+
+/// What is named within a day, week, month or year; sets are bits as in [`super::rule`].
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Day,
+    Week(u32),
+    MonthDays(u32),
+    MonthNth(NthDay),
+    YearDay(u32),
+    YearNth(u32, NthDay),
+}
+
+/// The dates named within one period, in place: a year names at most 12, a month 31.
+struct Named {
+    days: [i64; 31],
+    len: usize,
+}
+
+impl Named {
+    fn push(&mut self, day: i64) {
+        if let Some(slot) = self.days.get_mut(self.len) {
+            *slot = day;
+            self.len += 1;
         }
+    }
+
+    /// The dates of one month; bit `d` is its day `d`.
+    fn push_month(&mut self, year: i64, month: i64, mut days: u32) {
+        let before = CivilDate { year, month, day: 1 }.days() - 1;
+        while days != 0 {
+            self.push(before + i64::from(days.trailing_zeros()));
+            days &= days - 1;
+        }
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + '_ {
+        self.days[..self.len].iter().copied()
     }
 }
 
-/// Walks every `every`-th month from that of `start` until one has a named day at or after `start`,
-/// through one whole cycle and the first month again (which `start` may have cut).
-fn first_in_months(start: CivilDate, every: i64, days: impl Fn(i64, i64) -> u32) -> Option<CivilDate> {
-    const CYCLE: i64 = 400 * 12;
-    let first = start.year * 12 + start.month - 1;
-    (0..=CYCLE / gcd(every, CYCLE)).find_map(|step| {
-        let at = first + step * every;
-        let (year, month) = (at.div_euclid(12), at.rem_euclid(12) + 1);
-        earliest([(month, days(year, month))].into_iter(), year, start)
-    })
-}
+impl Dates {
+    /// The dates of a rule that begins on `start`.
+    pub fn new(rule: &Rule, start: CivilDate) -> Self {
+        let weekday = 1 << start.weekday();
+        let (every, what) = match rule {
+            Rule::Day => (1, What::Day),
+            Rule::Week => (1, What::Week(weekday)),
+            Rule::TwoWeeks => (2, What::Week(weekday)),
+            Rule::Month => (1, What::MonthDays(1 << start.day)),
+            Rule::Year => (1, What::YearDay(1 << start.month)),
+            Rule::Custom { every, on } => {
+                let what = match on {
+                    CustomDates::Day => What::Day,
+                    CustomDates::Week(days) => What::Week(days.bits()),
+                    CustomDates::MonthDays(days) => What::MonthDays(days.bits()),
+                    CustomDates::MonthNth(nth) => What::MonthNth(*nth),
+                    CustomDates::Year(months, None) => What::YearDay(months.bits()),
+                    CustomDates::Year(months, Some(nth)) => What::YearNth(months.bits(), *nth),
+                };
+                (every.get(), what)
+            }
+        };
+        Self { start, first_day: start.days(), every, what }
+    }
 
-/// As [`first_in_months`], by years.
-fn first_in_years(
-    start: CivilDate,
-    every: i64,
-    date: impl Fn(i64) -> Option<CivilDate>,
-) -> Option<CivilDate> {
-    const CYCLE: i64 = 400;
-    (0..=CYCLE / gcd(every, CYCLE)).find_map(|step| date(start.year + step * every))
-}
-
-/// The first of the months' named days at or after `start`. Bit `d` of a month's days is its day `d`.
-fn earliest(months: impl Iterator<Item = (i64, u32)>, year: i64, start: CivilDate) -> Option<CivilDate> {
-    months
-        .filter_map(|(month, days)| {
-            let before_start =
-                if (year, month) == (start.year, start.month) { (1u32 << start.day) - 1 } else { 0 };
-            let days = days & !before_start;
-            (days != 0).then(|| CivilDate { year, month, day: i64::from(days.trailing_zeros()) })
+    /// The named dates from this day on. Ends only where a rule names no date any more.
+    pub fn from(&self, day: i64) -> impl Iterator<Item = i64> + '_ {
+        let day = day.max(self.first_day);
+        let mut step =
+            (self.period(CivilDate::from_days(day)) - self.period(self.start)).div_euclid(self.every);
+        let mut named = self.named(step);
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let mut empty = 0;
+            loop {
+                while next < named.len {
+                    let date = named.days[next];
+                    next += 1;
+                    if date >= day {
+                        return Some(date);
+                    }
+                }
+                // The first period may be cut by `day`, so one more than a whole cycle.
+                if empty > self.cycle() {
+                    return None;
+                }
+                empty += 1;
+                step += 1;
+                named = self.named(step);
+                next = 0;
+            }
         })
-        .find(|date| *date >= start)
+    }
+
+    /// The last named date up to this day.
+    pub fn last_until(&self, day: i64) -> Option<i64> {
+        if day < self.first_day {
+            return None;
+        }
+        let last = (self.period(CivilDate::from_days(day)) - self.period(self.start)).div_euclid(self.every);
+        (0..=self.cycle().saturating_add(1).min(last)).find_map(|back| {
+            self.named(last - back).iter().rev().find(|date| (self.first_day..=day).contains(date))
+        })
+    }
+
+    /// The number of the day, week (Monday first), month or year that a date lies in.
+    fn period(&self, date: CivilDate) -> i64 {
+        match self.what {
+            What::Day => date.days(),
+            What::Week(_) => (date.days() + 3).div_euclid(7),
+            What::MonthDays(_) | What::MonthNth(_) => date.year * 12 + date.month - 1,
+            What::YearDay(_) | What::YearNth(..) => date.year,
+        }
+    }
+
+    /// After so many steps the pattern of periods with and without dates comes again.
+    fn cycle(&self) -> i64 {
+        match self.what {
+            What::Day | What::Week(_) => 1,
+            What::MonthDays(_) | What::MonthNth(_) => 4800 / gcd(self.every, 4800),
+            What::YearDay(_) | What::YearNth(..) => 400 / gcd(self.every, 400),
+        }
+    }
+
+    /// The dates in the period that many steps after that of the start; for step 0 also those before the start.
+    fn named(&self, step: i64) -> Named {
+        let at = self.period(self.start) + step * self.every;
+        let mut named = Named { days: [0; 31], len: 0 };
+        match self.what {
+            What::Day => named.push(at),
+            What::Week(days) => {
+                (0..7).filter(|day| days & (1 << day) != 0).for_each(|day| named.push(at * 7 - 3 + day));
+            }
+            What::MonthDays(days) => {
+                let (year, month) = (at.div_euclid(12), at.rem_euclid(12) + 1);
+                named.push_month(year, month, cut(days, year, month));
+            }
+            What::MonthNth(nth) => {
+                let (year, month) = (at.div_euclid(12), at.rem_euclid(12) + 1);
+                named.push_month(year, month, nth_day(nth, year, month));
+            }
+            What::YearDay(months) => {
+                for month in (1..=12).filter(|month| months & (1 << month) != 0) {
+                    named.push_month(at, month, cut(1 << self.start.day, at, month));
+                }
+            }
+            What::YearNth(months, nth) => {
+                for month in (1..=12).filter(|month| months & (1 << month) != 0) {
+                    named.push_month(at, month, nth_day(nth, at, month));
+                }
+            }
+        }
+        named
+    }
+}
+
+/// The first date at or after `start` that the rule names when `start` is the date of the first window;
+/// `None` when the rule names no date, ever.
+pub fn first_date(rule: &Rule, start: CivilDate) -> Option<CivilDate> {
+    Dates::new(rule, start).from(start.days()).next().map(CivilDate::from_days)
 }
 
 /// Those of the days that the month has.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::json;
 
 use crate::support::binary::{Ran, Served, Shell, command};
-use crate::support::profiles::{link, list, never, once, work_week};
+use crate::support::profiles::{data, link, list, never, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::snapshot::{self, Transcript};
 
@@ -219,6 +219,105 @@ fn profiles_are_checked_without_a_server() {
     log.check();
 }
 
+/// A profile with a custom rule from Monday 3 January 2050, 09:00–18:00 in Kyiv, so that it is not over soon.
+fn later(
+    n: u32,
+    name: &str,
+    from: i64,
+    to: i64,
+    point: &str,
+    options: &serde_json::Value,
+    until: Option<i64>,
+) -> serde_json::Value {
+    let mut profile = work_week(n, name);
+    profile["time_options"] = json!({ "is_all_day": false, "date_from": from, "date_to": to });
+    let format = &mut profile["repeat_options"]["repeat_format"];
+    format["repeat_custom"] =
+        json!({ "repeat_point_type": point, "repeat_looper": 1, "repeat_options": options });
+    if let Some(until) = until {
+        format["repeat_end"] = json!({ "format": "date", "date": until });
+    }
+    profile
+}
+
+#[test]
+fn what_is_legal_and_surely_unintended_is_warned_of() {
+    let nobody = "127.0.0.1:9".parse().expect("an address");
+    let shell = Shell::new(nobody, None);
+    let mut log = Transcript::new("cli", "profile_lint");
+    let monday = 2_524_806_000; // 3 January 2050, 09:00 in Kyiv
+    let (day, nine_hours) = (86_400, 32_400);
+    let days = |names: &[&str]| json!(names);
+    let every_day = days(&["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]);
+    let items = [
+        later(1, "Nothing to say", monday, monday + nine_hours, "week", &days(&["MON"]), None),
+        later(2, "Begins off its rule", monday, monday + nine_hours, "week", &days(&["TUE"]), None),
+        later(
+            3,
+            "Only one window",
+            monday,
+            monday + nine_hours,
+            "week",
+            &days(&["MON"]),
+            Some(monday + 6 * day),
+        ),
+        later(4, "Day and night", monday, monday + 30 * 3600, "week", &every_day, None),
+        later(
+            5,
+            "Over midnight on the last day",
+            monday,
+            monday + 20 * 3600,
+            "week",
+            &days(&["MON", "TUE"]),
+            Some(monday + day),
+        ),
+        later(6, "The same times", monday, monday + nine_hours, "week", &days(&["MON"]), None),
+        once(7, "Over"),
+    ];
+    shell.file("lint.json", &json!(items).to_string());
+    let ran = shell.run(&["profile", "check", "-f", "lint.json", "--zone", "Europe/Kyiv"]);
+    assert_eq!(ran.exit, Some(0), "warnings are no problems: {ran}");
+    log.step("each warning once", &ran);
+    log.step(
+        "as JSON",
+        &shell.run(&["profile", "check", "-f", "lint.json", "--zone", "Europe/Kyiv", "--output", "json"]),
+    );
+    log.check();
+}
+
+#[test]
+fn windows_and_calendars_come_without_a_server() {
+    let nobody = "127.0.0.1:9".parse().expect("an address");
+    let shell = Shell::new(nobody, None);
+    let mut log = Transcript::new("cli", "profile_windows");
+    shell.file("kinds.json", &data("valid-kinds.json").to_string());
+    shell.file("never.json", &json!([never(1)]).to_string());
+    let range = "--from 2026-03-23T00:00:00Z --to 2026-04-06T00:00:00Z";
+    for args in [
+        format!("profile windows -f kinds.json --zone Europe/Kyiv {range}"),
+        format!("profile windows -f kinds.json --zone Europe/Kyiv --output json {range}"),
+        format!(
+            "profile windows -f kinds.json --zone America/New_York --link-id 91c615e3-1040-4815-8ecb-039a18b7000b {range}"
+        ),
+        format!("profile windows -f kinds.json --link-id {} {range}", link(1)),
+        "profile windows -f kinds.json --zone Mars/Olympus".into(),
+        "profile windows -f kinds.json --from 2026-04-06T00:00:00Z --to 2026-03-23T00:00:00Z".into(),
+        "profile windows -f kinds.json --from 1970-01-01T00:00:00Z --to 2026-01-01T00:00:00Z".into(),
+        "profile windows -f kinds.json --from yesterday".into(),
+        "profile windows -f never.json".into(),
+    ] {
+        log.step(&args, &shell.run(&args.split(' ').collect::<Vec<_>>()));
+    }
+    log.check();
+    let ran = shell.run(&["profile", "ics", "-f", "kinds.json", "--zone", "Europe/Kyiv"]);
+    assert_eq!(ran.exit, Some(0), "{ran}");
+    assert!(ran.stdout.lines().count() > 100 && ran.stdout.ends_with("END:VCALENDAR\r\n"));
+    let stamp =
+        |line: &str| if line.starts_with("DTSTAMP:") { "DTSTAMP:[now]".to_owned() } else { line.to_owned() };
+    let text: Vec<_> = ran.stdout.lines().map(stamp).collect();
+    snapshot::check("cli", "profile_ics", &text.join("\n"));
+}
+
 #[test]
 fn help_and_completions_are_as_they_were() {
     let shell = Shell::new("127.0.0.1:9".parse().expect("an address"), None);
@@ -237,6 +336,8 @@ fn help_and_completions_are_as_they_were() {
         ("batch_show", "batch show --help"),
         ("status", "status --help"),
         ("profile_check", "profile check --help"),
+        ("profile_windows", "profile windows --help"),
+        ("profile_ics", "profile ics --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
     ] {

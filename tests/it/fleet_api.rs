@@ -463,6 +463,49 @@ fn the_fleet_is_driven_as_one_panel() {
 }
 
 #[test]
+fn windows_are_asked_for_before_a_push_and_a_panels_calendar_after() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({ "zone": "Europe/Kyiv" }));
+    let mut log = Transcript::new("fleet_api", "windows");
+    let ask = |body: &Value| server.fleet("POST", "/windows").json(body).send();
+    let week = json!({ "profile": work_week(1, "Work week"), "zone": "Europe/Kyiv", "from": "2026-03-27T00:00:00Z", "to": "2026-03-31T00:00:00Z" });
+    log.step("over a change to daylight saving", &ask(&week));
+    let mut nameless = once(2, "x");
+    nameless.as_object_mut().expect("an object").remove("link_id");
+    log.step(
+        "Unix seconds, no link_id, no zone",
+        &ask(&json!({ "profile": nameless, "from": 1_735_800_000, "to": 1_735_900_000 })),
+    );
+    log.step("rules that never open", &ask(&json!({ "profile": never(1), "from": 0, "to": 86_400 })));
+    for (what, body) in [
+        ("nothing", json!({})),
+        (
+            "everything wrong",
+            json!({ "profile": { "name": 1 }, "zone": "Mars/Olympus", "from": "soon", "to": null }),
+        ),
+        ("backwards", json!({ "profile": once(1, "x"), "from": 2, "to": 1 })),
+        ("over 50 years", json!({ "profile": once(1, "x"), "from": 0, "to": 1_600_000_000 })),
+        ("beyond the calendar", json!({ "profile": once(1, "x"), "from": i64::MAX - 1, "to": i64::MAX })),
+    ] {
+        log.step(what, &ask(&body));
+    }
+    submit(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work, week; and \\ more"), once(2, "Once")] }),
+    );
+    let token = server.panel_login("p1");
+    let create = server.call("POST", "/panels/p1/api/v1/access/timeprofile").bearer(&token);
+    assert_eq!(create.json(&once(3, "By uid")).send().status, 200);
+    let mut calendar = server.fleet("GET", "/panels/p1/profiles.ics").send();
+    let stamp =
+        |line: &str| if line.starts_with("DTSTAMP:") { "DTSTAMP:[now]".to_owned() } else { line.to_owned() };
+    calendar.body = calendar.body.lines().map(stamp).collect::<Vec<_>>().join("\n");
+    log.step("the panel's calendar", &calendar);
+    log.step("of a panel that is not there", &server.fleet("GET", "/panels/x/profiles.ics").send());
+    log.check();
+}
+
+#[test]
 fn users_and_tokens_come_and_go_and_the_audit_knows() {
     let server = TestServer::start();
     server.add_panels(1);

@@ -2,6 +2,8 @@
 //! what a map in memory holds, and no contradiction between tables (which says too that every body is named).
 #![allow(clippy::expect_used, missing_docs, reason = "a test")]
 
+mod schedule;
+
 use std::collections::BTreeMap;
 
 use panelsync::batch::Body;

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging, panels};
-use crate::http::Shared;
+use crate::clock;
 use crate::http::auth::Viewer;
-use crate::http::problem::{Problem, ProblemBody};
-use crate::profile::LinkId;
+use crate::http::problem::{FieldError, Problem, ProblemBody};
+use crate::http::{Shared, body};
+use crate::panel::settings::Zone;
+use crate::profile::rule::Family;
+use crate::profile::sentence::sentence;
+use crate::profile::windows::{RangeError, Schedule};
+use crate::profile::wire::Json;
+use crate::profile::{LinkId, TimeProfile, ical, lint, opens, parse};
 use crate::store::read::Snapshot;
 use crate::store::row::RowName;
 use crate::store::{PanelNo, StoreError, StoreHandle};
@@ -31,6 +37,9 @@ pub struct PanelProfile {
     extended_info: Option<String>,
     /// 1 when created, one more at each change.
     revision: u32,
+    /// When it opens the door, in words and in the panel's zone.
+    #[schema(example = "Monday to Friday, 09:00–18:00, until 31 Dec 2026")]
+    sentence: String,
     /// What it says.
     #[schema(value_type = TimeProfileBody)]
     profile: Box<RawValue>,
@@ -57,6 +66,7 @@ pub async fn of_panel(
         .skip(shown)
         .take(limit + 1)
         .map(|stored| {
+            let sentence = sentence(&read(&stored.json)?, panel.settings.zone.rules());
             let profile = raw(stored.json.to_string())?;
             let (uid, revision) = (stored.row.uid, stored.row.revision);
             Ok(PanelProfile {
@@ -65,11 +75,167 @@ pub async fn of_panel(
                 state: "applied",
                 extended_info: None,
                 revision,
+                sentence,
                 profile,
             })
         })
         .collect::<Result<_, StoreError>>()?;
     Ok(HttpResponse::Ok().json(Page::cut(rows, limit, |row: &PanelProfile| row.uid.to_string())))
+}
+
+/// The windows of all profiles of a panel, as an iCalendar file for a calendar program.
+#[utoipa::path(tag = "profiles", params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/calendar"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[get("/panels/{id}/profiles.ics")]
+pub async fn calendar_of_panel(
+    _who: Viewer,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let panel = panels::find(&shared, &id).await?;
+    let zone = &panel.settings.zone;
+    let mut profiles = Vec::new();
+    for stored in shared.store.read()?.profiles(panel.number)? {
+        let uid = match stored.link_id() {
+            Some(link_id) => link_id.to_string(),
+            None => format!("{}-{}", panel.settings.id, stored.row.uid),
+        };
+        profiles.push((uid, read(&stored.json)?));
+    }
+    let entries: Vec<_> =
+        profiles.iter().map(|(uid, profile)| ical::Entry { uid: uid.clone(), profile }).collect();
+    let stamp = clock::now_ms() / 1000;
+    let text = ical::calendar(panel.settings.id.as_str(), zone.name(), zone.rules(), stamp, &entries);
+    Ok(HttpResponse::Ok().content_type("text/calendar; charset=utf-8").body(text))
+}
+
+/// A question when a door would open.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct WindowsRequest {
+    /// The profile; it needs no link_id.
+    pub profile: TimeProfileBody,
+    /// IANA name of the zone; UTC without it.
+    #[schema(example = "Europe/Kyiv")]
+    pub zone: Option<String>,
+    /// From this moment on: RFC 3339, or Unix seconds.
+    #[schema(value_type = String, example = "2026-11-23T00:00:00Z")]
+    pub from: serde_json::Value,
+    /// Up to this moment: RFC 3339, or Unix seconds.
+    #[schema(value_type = String, example = "2026-12-01T00:00:00Z")]
+    pub to: serde_json::Value,
+}
+
+/// When a door would open.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct WindowsBody {
+    /// The profile's link_id, where it has one.
+    pub link_id: Option<uuid::Uuid>,
+    /// The zone.
+    pub zone: String,
+    /// The profile in words.
+    pub sentence: String,
+    /// What is legal and surely unintended.
+    pub warnings: Vec<String>,
+    /// The windows within the range, ascending, merged and cut at its ends.
+    pub windows: Vec<WindowBody>,
+}
+
+/// From `from` on the door opens, and at `to` it is shut; Unix seconds.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct WindowBody {
+    /// Unix seconds.
+    pub from: i64,
+    /// Unix seconds.
+    pub to: i64,
+}
+
+/// When a door would open under a profile; at most 50 years and 100,000 windows. Nothing is stored.
+#[utoipa::path(tag = "profiles", request_body = WindowsRequest,
+    responses((status = 200, body = WindowsBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
+        (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[post("/windows")]
+pub async fn show_windows(
+    _who: Viewer,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let question = Question::parse(&body)?;
+    let answer = web::block(move || question.answer()).await??;
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// A checked [`WindowsRequest`].
+struct Question {
+    link_id: Option<LinkId>,
+    profile: TimeProfile,
+    zone: Zone,
+    from: i64,
+    to: i64,
+}
+
+impl Question {
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let Some(json @ Json::Object(_)) = Json::read(body) else {
+            return Err(Problem::BadRequest("the body is not a JSON object".into()));
+        };
+        let mut errors = Vec::new();
+        let mut found = Vec::new();
+        let nothing = Json::Null;
+        let item = json.get("profile").unwrap_or(&nothing);
+        let profile = parse::profile_at(item, "/profile", Family::DoorController, &mut found);
+        errors.extend(found.into_iter().map(FieldError::from));
+        let link_id = match item.get("link_id") {
+            Some(Json::Text(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let zone = match json.get("zone") {
+            None | Some(Json::Null) => Zone::new("UTC"),
+            Some(Json::Text(name)) => Zone::new(name),
+            Some(_) => None,
+        };
+        if zone.is_none() {
+            errors.push(FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv"));
+        }
+        let mut moment = |key: &str| {
+            let moment = match json.get(key) {
+                Some(Json::Int(unix)) => Some(*unix),
+                Some(Json::Text(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
+                _ => None,
+            };
+            if moment.is_none() {
+                let takes = "a moment such as 2026-11-23T00:00:00Z, or Unix seconds";
+                errors.push(FieldError::at(format!("/{key}"), takes));
+            }
+            moment
+        };
+        match (moment("from"), moment("to"), profile, zone) {
+            (Some(from), Some(to), Some(profile), Some(zone)) if errors.is_empty() => {
+                Ok(Self { link_id, profile, zone, from, to })
+            }
+            _ => Err(Problem::Invalid(errors)),
+        }
+    }
+
+    fn answer(self) -> Result<WindowsBody, Problem> {
+        let Self { link_id, profile, zone, from, to } = self;
+        let range = Schedule::new(&profile, zone.rules()).windows(from, to);
+        let windows = range.map_err(|error| {
+            let path = if error == RangeError::Backwards { "/from" } else { "/to" };
+            Problem::invalid(path, error.to_string())
+        })?;
+        let never =
+            opens::check(&profile, zone.rules()).err().map(|never| format!("the door never opens: {never}"));
+        let warnings = lint::warnings(&profile, zone.rules(), clock::now_ms() / 1000);
+        Ok(WindowsBody {
+            link_id: link_id.map(|link| uuid::Uuid::from_bytes(*link.as_bytes())),
+            zone: zone.name().to_owned(),
+            sentence: sentence(&profile, zone.rules()),
+            warnings: never.into_iter().chain(warnings.iter().map(ToString::to_string)).collect(),
+            windows: windows.iter().map(|window| WindowBody { from: window.from, to: window.to }).collect(),
+        })
+    }
 }
 
 /// How many panels hold a profile in which state.
@@ -147,13 +313,7 @@ fn fleet_profiles(
 }
 
 fn name(snapshot: &Snapshot, body: u64) -> Result<String, Problem> {
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
-    }
-    let named: Named =
-        serde_json::from_str(&snapshot.body(body)?).map_err(|_| StoreError::Corrupt("body"))?;
-    Ok(named.name)
+    Ok(read(&snapshot.body(body)?)?.name.as_str().to_owned())
 }
 
 /// A profile over the fleet, version by version.
@@ -227,6 +387,11 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
     versions.sort_by_key(|version| std::cmp::Reverse(version.count));
     let states = StateCounts { applied: panels, ..StateCounts::default() };
     Ok(Some(FleetProfileVersions { link_id, panels, states, versions }))
+}
+
+/// A stored profile.
+fn read(json: &str) -> Result<TimeProfile, StoreError> {
+    parse::stored(json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
 }
 
 fn raw(json: String) -> Result<Box<RawValue>, StoreError> {

@@ -1,0 +1,97 @@
+//! What is legal and surely unintended in a profile.
+
+use jiff::tz::TimeZone;
+
+use super::TimeProfile;
+use super::opens;
+use super::recurrence::{CivilDate, Dates};
+use super::rule::Repeat;
+use super::windows::{Schedule, Window};
+
+const DAY: i64 = 86_400;
+
+/// A warning about one profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// The first window's date is none of the rule's.
+    #[error("the first window is not on a day of the rule, so the door does not open then")]
+    FirstWindowOffRule,
+    /// Only one occurrence is left.
+    #[error("the end of the repetition cuts off all but one window")]
+    OnlyOneWindow,
+    /// Windows run into each other without end.
+    #[error("the windows overlap so that the door opens day and night")]
+    AlwaysOpen,
+    /// Nothing comes any more.
+    #[error("it is over: the door does not open again")]
+    Over,
+    /// The last occurrence runs over midnight, past the date of the end.
+    #[error("the last window runs over midnight, past the last allowed day")]
+    PastLastDay,
+}
+
+/// What stands out about a profile in a zone, as of `now` (Unix seconds). A profile that never opens has
+/// problems, not warnings, and gets none here.
+pub fn warnings(profile: &TimeProfile, zone: &TimeZone, now: i64) -> Vec<Warning> {
+    if opens::check(profile, zone).is_err() {
+        return Vec::new();
+    }
+    let schedule = Schedule::new(profile, zone);
+    let mut warnings = Vec::new();
+    if let Some(repeat) = &profile.repeat {
+        warnings.extend(of_repeat(profile, repeat, &schedule, zone));
+    }
+    if !schedule.is_open(now) && schedule.next_change(now).is_none() && begins_before(profile, now) {
+        warnings.push(Warning::Over);
+    }
+    warnings
+}
+
+fn of_repeat(
+    profile: &TimeProfile,
+    repeat: &Repeat,
+    schedule: &Schedule<'_>,
+    zone: &TimeZone,
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let Some((start, start_time)) = local(profile.from, zone) else { return warnings };
+    let dates = Dates::new(&repeat.rule, CivilDate::from_days(start));
+    let first = dates.from(start).next();
+    if first != Some(start) {
+        warnings.push(Warning::FirstWindowOffRule);
+    }
+    let Some(first) = first else { return warnings };
+    if let Some((last_day, last_time)) = repeat.until.and_then(|until| local(until, zone)) {
+        let starts = if profile.all_day { 0 } else { start_time };
+        // An occurrence on the last day counts only when it starts by then.
+        let last_start = if starts <= last_time { last_day } else { last_day - 1 };
+        if dates.last_until(last_start) == Some(first) {
+            warnings.push(Warning::OnlyOneWindow);
+        }
+        let runs_on =
+            !profile.all_day && local(profile.to, zone).is_some_and(|(end, time)| end > start && time > 0);
+        if runs_on && dates.last_until(last_start) == Some(last_day) {
+            warnings.push(Warning::PastLastDay);
+        }
+    }
+    // Some years, unless it ends sooner: a rule whose windows touch for so long does so for ever.
+    let begin = first.saturating_mul(DAY) + 2 * DAY;
+    let end = repeat.until.map_or(begin + 8 * 366 * DAY, |until| until.min(begin + 8 * 366 * DAY));
+    if end - begin > 7 * DAY
+        && schedule.windows(begin, end).is_ok_and(|all| all == [Window { from: begin, to: end }])
+    {
+        warnings.push(Warning::AlwaysOpen);
+    }
+    warnings
+}
+
+fn begins_before(profile: &TimeProfile, now: i64) -> bool {
+    profile.from <= now
+}
+
+/// The local day of an instant and the seconds into it.
+fn local(unix: i64, zone: &TimeZone) -> Option<(i64, i64)> {
+    let instant = jiff::Timestamp::from_second(unix).ok()?;
+    let local = unix + i64::from(zone.to_offset(instant).seconds());
+    Some((local.div_euclid(DAY), local.rem_euclid(DAY)))
+}
