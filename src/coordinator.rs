@@ -71,6 +71,8 @@ pub struct Coordinator {
     register: Register,
     /// Ids of panels that are being added.
     reserved: HashSet<PanelId>,
+    /// Ended batches whose retry is on its way to the store.
+    retrying: HashSet<BatchSeq>,
     /// In the order of acceptance.
     running: BTreeMap<u64, Running>,
     orders: HashMap<BatchSeq, u64>,
@@ -129,6 +131,8 @@ pub enum FromStore {
 
 /// A batch that was made durable, or was sent before under the same key.
 pub struct Accepted {
+    /// The batch, where it had ended before.
+    retried: Option<BatchSeq>,
     result: Result<Taken, StoreError>,
     operations: Arc<Operations>,
     targets: Vec<PanelNo>,
@@ -145,6 +149,8 @@ enum Taken {
     Known(BatchSeq),
     /// The key stands for another body.
     OtherBody,
+    /// The batch to retry was pushed out by newer ones.
+    Gone,
 }
 
 impl Coordinator {
@@ -160,6 +166,7 @@ impl Coordinator {
             keep_batches,
             register: Register::default(),
             reserved: HashSet::new(),
+            retrying: HashSet::new(),
             running: BTreeMap::new(),
             orders: HashMap::new(),
             next_order: 0,
@@ -356,7 +363,7 @@ impl Coordinator {
     fn settle(&mut self, seq: BatchSeq, outcomes: Vec<(PanelNo, Outcome)>) {
         let inbox = self.inbox.clone();
         let kept = outcomes.clone();
-        self.store.submit_change(
+        self.store.submit_accepted_change(
             move |tables| {
                 for (panel, outcome) in &kept {
                     tables.set_outcome(seq, *panel, outcome)?;
@@ -394,7 +401,7 @@ impl Coordinator {
         running.record.duration_ms = Some(took.unsigned_abs());
         let (seq, record) = (running.seq, running.record.clone());
         let inbox = self.inbox.clone();
-        self.store.submit_change(
+        self.store.submit_accepted_change(
             move |tables| tables.set_batch(seq, &record),
             move |result| {
                 let _ = inbox.send(FromStore::Finished(seq, result)); // gone only at the end
@@ -436,7 +443,10 @@ impl Coordinator {
     }
 
     fn accepted(&mut self, accepted: Accepted) {
-        let Accepted { result, operations, targets, attempts, origin, reply } = accepted;
+        let Accepted { retried, result, operations, targets, attempts, origin, reply } = accepted;
+        if let Some(seq) = retried {
+            self.retrying.remove(&seq);
+        }
         let answer = match result {
             Ok(Taken::New(seq, record)) => {
                 self.metrics.accepted.inc();
@@ -452,6 +462,7 @@ impl Coordinator {
                 Err(error) => Err(error.into()),
             },
             Ok(Taken::OtherBody) => Err(SubmitError::KeyReused),
+            Ok(Taken::Gone) => Err(SubmitError::NoSuchBatch),
             Err(error) => Err(error.into()),
         };
         let _ = reply.send(answer); // whoever asked may have left; the batch stays
@@ -552,7 +563,7 @@ impl Coordinator {
                 entries
             }
         };
-        if entries.is_empty() { Err(SubmitError::NoPanels(target.to_string())) } else { Ok(entries) }
+        if entries.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(entries) }
     }
 }
 
@@ -633,12 +644,21 @@ pub struct Submitted {
     pub done: oneshot::Receiver<()>,
 }
 
+fn no_panels(target: &Target) -> String {
+    let hint = "see `panelsync panel ls`";
+    match target {
+        Target::All => format!("there is no panel yet; {hint}"),
+        Target::Selector(selector) => format!("no panel matches \"{selector}\"; {hint}"),
+        Target::Panels(_) => format!("the list names no panel; {hint}"),
+    }
+}
+
 /// Why a batch was not accepted. Nothing changed anywhere.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The target picks nothing.
-    #[error("no panel matches {0:?}; see `panelsync panel ls`")]
-    NoPanels(String),
+    #[error("{}", no_panels(.0))]
+    NoPanels(Target),
     /// Ids without a panel, each with its index in the list.
     #[error("there is no such panel")]
     UnknownPanels(Vec<(usize, String)>),
@@ -693,7 +713,8 @@ impl Handler<Submit> for Coordinator {
             move |result| {
                 let origin = Arc::new(origin);
                 let attempts = HashMap::new();
-                let accepted = Accepted { result, operations, targets, attempts, origin, reply };
+                let accepted =
+                    Accepted { retried: None, result, operations, targets, attempts, origin, reply };
                 let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
             },
         );
@@ -731,7 +752,7 @@ impl Handler<Cancel> for Coordinator {
             .collect();
         let (reply, answer) = oneshot::channel();
         let kept = outcomes.clone();
-        store.submit_change(
+        store.submit_accepted_change(
             move |tables| {
                 tables.set_batch(seq, &record)?;
                 for (panel, outcome) in &kept {
@@ -758,7 +779,7 @@ impl Handler<Retry> for Coordinator {
     type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
 
     fn handle(&mut self, Retry(seq, origin): Retry, _: &mut Self::Context) -> Self::Result {
-        if self.orders.contains_key(&seq) {
+        if self.orders.contains_key(&seq) || self.retrying.contains(&seq) {
             return Err(SubmitError::WrongState("is still running; wait for it or cancel it"));
         }
         let snapshot = self.store.read()?;
@@ -786,8 +807,12 @@ impl Handler<Retry> for Coordinator {
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         let tried = attempts.clone();
+        self.retrying.insert(seq);
         self.store.submit_change(
             move |tables| {
+                if tables.batch(seq)?.is_none() {
+                    return Ok(Taken::Gone);
+                }
                 for (panel, attempts) in tried {
                     tables.set_outcome(seq, panel, &Outcome::pending(attempts))?;
                 }
@@ -796,7 +821,8 @@ impl Handler<Retry> for Coordinator {
                 Ok(Taken::New(seq, Box::new(record)))
             },
             move |result| {
-                let accepted = Accepted { result, operations, targets, attempts, origin, reply };
+                let accepted =
+                    Accepted { retried: Some(seq), result, operations, targets, attempts, origin, reply };
                 let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
             },
         );

@@ -200,6 +200,16 @@ impl StoreHandle {
         self.queue.push_or_tell(Job::Change(Box::new(writer::Change::new(change, done))), true);
     }
 
+    /// [`StoreHandle::submit_change`] for what follows from work that was accepted already: it is never refused
+    /// as [`StoreError::Busy`].
+    pub fn submit_accepted_change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+        done: impl FnOnce(Result<T, StoreError>) + Send + 'static,
+    ) {
+        self.queue.push_or_tell(Job::Change(Box::new(writer::Change::new(change, done))), false);
+    }
+
     /// [`StoreHandle::submit_change`], awaited.
     ///
     /// # Cancel safety

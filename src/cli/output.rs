@@ -21,7 +21,7 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
     table.load_style(presets::NOTHING);
     table.set_header(columns.map(|column| Cell::new(column.trim_start_matches('>').to_uppercase())));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| printable(&cell)));
     }
     for (i, column) in columns.iter().enumerate() {
         if let Some(settings) = table.column_mut(i) {
@@ -39,6 +39,11 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     println!("{}", table.trim_fmt());
+}
+
+/// Names come from anyone; what would steer the terminal is shown as a mark instead.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A bar over so many panels; hidden where stderr is no terminal.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::body::BodyError;
 use crate::access::{AccessError, Role};
 use crate::batch::selector::SelectorError;
-use crate::coordinator::SubmitError;
+use crate::coordinator::{SubmitError, Target};
 use crate::panel::settings::SettingProblem;
 use crate::profile;
 use crate::store::StoreError;
@@ -219,7 +219,14 @@ impl From<BodyError> for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::NoPanels(_) => Self::invalid("/selector", error.to_string()),
+            SubmitError::NoPanels(ref target) => {
+                let path = match target {
+                    Target::All => "/all",
+                    Target::Selector(_) => "/selector",
+                    Target::Panels(_) => "/panels",
+                };
+                Self::invalid(path, error.to_string())
+            }
             SubmitError::UnknownPanels(ids) => Self::Invalid(
                 ids.into_iter()
                     .map(|(i, id)| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")))

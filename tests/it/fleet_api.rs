@@ -369,6 +369,27 @@ fn a_cancelled_batch_says_which_panels_it_did_not_reach_and_a_retry_sends_to_tho
 }
 
 #[test]
+fn retries_of_one_batch_at_once_are_one_retry_at_a_time() {
+    let server = std::sync::Arc::new(TestServer::start());
+    server.add_panels(3);
+    let id = id_of(&submit(&server, &json!({ "all": true, "upsert": [once(1, "x"), never(2)] })));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (server, path) = (std::sync::Arc::clone(&server), format!("/batches/{id}:retry"));
+            std::thread::spawn(move || server.fleet("POST", &path).header("prefer", "wait=30").send().status)
+        })
+        .collect();
+    let answers: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
+    assert!(answers.iter().all(|status| [200, 409].contains(status)), "{answers:?}");
+    let retried = answers.iter().filter(|status| **status == 200).count() as u64;
+    assert!(retried >= 1);
+    let batch = ended(&server, &id);
+    assert_eq!((&batch["panels"]["partial"], &batch["panels"]["pending"]), (&json!(3), &json!(0)), "{batch}");
+    let row = &server.fleet("GET", &format!("/batches/{id}/panels?limit=1")).send().value()["items"][0];
+    assert_eq!(row["attempts"], json!(1 + retried));
+}
+
+#[test]
 fn the_oldest_batches_give_way() {
     let server = TestServer::start_with(|settings: &mut Settings| settings.keep_batches = 3);
     server.add_panels(1);
