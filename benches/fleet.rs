@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench fleet` prints criterion's figures and, at the end, one table with ratios. Every round
 //! sends other bodies than the one before, so every item is an update that is written and synced.
-#![allow(clippy::expect_used, missing_docs, reason = "a bench")]
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! When the door opens: windows of a year, the verdict on hostile rules, and a whole file through the command
 //! line. `cargo bench --bench schedule`
-#![allow(clippy::expect_used, missing_docs, reason = "a bench")]
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};

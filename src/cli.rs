@@ -11,6 +11,17 @@ use crate::config::ServeArgs;
 use crate::profile::LinkId;
 use crate::telemetry::{self, LogFormat};
 
+/// Prints a line of data. Whoever reads it may have left (`| head`); that is no failure of the command.
+macro_rules! say {
+    () => { $crate::cli::output::write_line(std::io::stdout(), format_args!("")) };
+    ($($arg:tt)*) => { $crate::cli::output::write_line(std::io::stdout(), format_args!($($arg)*)) };
+}
+
+/// Prints a line for people beside the data.
+macro_rules! note {
+    ($($arg:tt)*) => { $crate::cli::output::write_line(std::io::stderr(), format_args!($($arg)*)) };
+}
+
 mod access;
 mod apply;
 mod batch;
@@ -200,7 +211,7 @@ pub fn run() -> ExitCode {
     let exit = match dispatch(&cli) {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
-            eprintln!("panelsync: {message}");
+            note!("panelsync: {message}");
             exit
         }
     };
@@ -223,7 +234,9 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "panelsync", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "panelsync", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(Exit::Done)
         }
     }

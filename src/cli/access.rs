@@ -36,7 +36,7 @@ pub fn login(args: &LoginArgs, server: &str) -> Result<Exit, Failure> {
     let answer = client.post("/session", &[], &credentials)?;
     let session: SessionBody = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
     let path = client::keep_token(server, &session.token)?;
-    eprintln!(
+    note!(
         "logged in to {server} as {username} ({}), until {}; the token is kept in {}",
         session.role.as_str(),
         output::moment(&session.expires_at),
@@ -50,8 +50,9 @@ fn ask(prompt: &str) -> Result<String, Failure> {
     if !stdin.is_terminal() {
         return Err(Failure::usage("there is no terminal to ask on; give --username and --password-stdin"));
     }
-    eprint!("{prompt}");
-    std::io::stderr().flush()?;
+    let mut stderr = std::io::stderr();
+    write!(stderr, "{prompt}")?;
+    stderr.flush()?;
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
     Ok(line.trim().to_owned())
@@ -100,7 +101,7 @@ pub fn user(command: &UserCommand, client: &Client, output: Output) -> Result<Ex
                 client.post("/users", &[], &json!({ "name": name, "role": role, "password": password }))?;
             match output {
                 Output::Json => output::json(&answer.body)?,
-                Output::Table => println!("added user {name} ({})", role.as_str()),
+                Output::Table => say!("added user {name} ({})", role.as_str()),
             }
         }
         UserCommand::Ls => {
@@ -119,7 +120,7 @@ pub fn user(command: &UserCommand, client: &Client, output: Output) -> Result<Ex
             client.delete(&format!("/users/{}", percent(name)))?;
             match output {
                 Output::Json => output::json(&json!({ "removed": name }))?,
-                Output::Table => println!("removed user {name}"),
+                Output::Table => say!("removed user {name}"),
             }
         }
     }
@@ -160,8 +161,8 @@ pub fn token(command: &TokenCommand, client: &Client, output: Output) -> Result<
             match output {
                 Output::Json => output::json(&created)?,
                 Output::Table => {
-                    println!("{}", created.token);
-                    eprintln!("token {} ({}); it is shown this once", created.about.id, created.about.role);
+                    say!("{}", created.token);
+                    note!("token {} ({}); it is shown this once", created.about.id, created.about.role);
                 }
             }
         }
@@ -188,7 +189,7 @@ pub fn token(command: &TokenCommand, client: &Client, output: Output) -> Result<
             client.delete(&format!("/tokens/{id}"))?;
             match output {
                 Output::Json => output::json(&json!({ "revoked": id }))?,
-                Output::Table => println!("revoked {id}"),
+                Output::Table => say!("revoked {id}"),
             }
         }
     }

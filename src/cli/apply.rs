@@ -119,7 +119,7 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
                     ]
                 }),
             );
-            eprintln!("nothing was changed: this was a dry run");
+            note!("nothing was changed: this was a dry run");
         }
     }
     Ok(Exit::Done)

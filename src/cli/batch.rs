@@ -86,33 +86,16 @@ pub fn run(command: &BatchCommand, client: &Client, output: Output) -> Result<Ex
     }
 }
 
-/// A line per batch.
+/// A line per batch, short enough for 80 columns; JSON has the rest.
 pub fn table(batches: &[BatchBody]) {
     output::table(
-        [
-            "batch",
-            "created",
-            "by",
-            "state",
-            ">panels",
-            ">applied",
-            ">not applied",
-            ">pending",
-            ">items",
-            "took",
-        ],
+        ["batch", "created", "state", "panels", ">took"],
         batches.iter().map(|batch| {
-            let panels = &batch.panels;
             [
                 batch.id.to_string(),
-                output::moment(&batch.created_at),
-                batch.created_by.clone(),
+                output::short_moment(&batch.created_at),
                 state(batch.state).to_owned(),
-                panels.total.to_string(),
-                panels.applied.to_string(),
-                (panels.partial + panels.rejected + panels.failed).to_string(),
-                panels.pending.to_string(),
-                batch.items.total.to_string(),
+                panel_counts(batch),
                 batch.duration_ms.map_or("-".to_owned(), output::duration),
             ]
         }),
@@ -138,7 +121,7 @@ fn show(client: &Client, id: Uuid, failed: bool, output: Output) -> Result<Exit,
         Output::Table => {
             headline(&batch);
             if !panels.is_empty() {
-                println!();
+                say!();
                 panel_table(&panels);
             }
         }
@@ -201,10 +184,10 @@ pub fn report(client: &Client, batch: &BatchBody, output: Output) -> Result<Exit
                     refused.extend(page.items);
                 }
                 refused.truncate(LISTED);
-                println!();
+                say!();
                 panel_table(&refused);
                 if bad > refused.len() as u64 {
-                    eprintln!(
+                    note!(
                         "… and {} more: panelsync batch show {} --failed",
                         bad - refused.len() as u64,
                         batch.id
@@ -214,51 +197,45 @@ pub fn report(client: &Client, batch: &BatchBody, output: Output) -> Result<Exit
         }
     }
     if panels.pending > 0 {
-        eprintln!("{} panels are pending; follow with: panelsync batch watch {}", panels.pending, batch.id);
+        note!("{} panels are pending; follow with: panelsync batch watch {}", panels.pending, batch.id);
     }
     Ok(if bad > 0 { Exit::Failed } else { Exit::Done })
 }
 
+/// The batch and its sums; what is nought is not said.
 fn headline(batch: &BatchBody) {
     let took = batch.duration_ms.map_or(String::new(), |ms| format!(" in {}", output::duration(ms)));
-    println!("batch {} {}{took}\n", batch.id, state(batch.state));
-    let panels = &batch.panels;
-    output::table(
-        ["panels", ">total", ">applied", ">partial", ">rejected", ">pending", ">failed"],
-        [[
-            String::new(),
-            panels.total.to_string(),
-            panels.applied.to_string(),
-            panels.partial.to_string(),
-            panels.rejected.to_string(),
-            panels.pending.to_string(),
-            panels.failed.to_string(),
-        ]],
-    );
-    println!();
+    say!("batch {} {}{took}", batch.id, state(batch.state));
     let items = &batch.items;
-    output::table(
-        [
-            "items",
-            ">total",
-            ">created",
-            ">updated",
-            ">deleted",
-            ">unchanged",
-            ">not found",
-            ">rejected",
-            ">pending",
-        ],
-        [[
-            String::new(),
-            items.total.to_string(),
-            items.created.to_string(),
-            items.updated.to_string(),
-            items.deleted.to_string(),
-            items.unchanged.to_string(),
-            items.entity_not_found.to_string(),
-            items.rejected.to_string(),
-            items.pending.to_string(),
-        ]],
-    );
+    let counts = counts(&[
+        (items.created, "created"),
+        (items.updated, "updated"),
+        (items.deleted, "deleted"),
+        (items.unchanged, "unchanged"),
+        (items.entity_not_found, "not found"),
+        (items.rejected, "rejected"),
+        (items.pending, "pending"),
+    ]);
+    say!("{:>8} panels: {}", batch.panels.total, panel_counts(batch));
+    say!("{:>8} items:  {counts}", items.total);
+}
+
+fn panel_counts(batch: &BatchBody) -> String {
+    let panels = &batch.panels;
+    counts(&[
+        (panels.applied, "applied"),
+        (panels.partial, "partial"),
+        (panels.rejected, "rejected"),
+        (panels.failed, "failed"),
+        (panels.pending, "pending"),
+    ])
+}
+
+fn counts(counts: &[(u64, &str)]) -> String {
+    let said: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if said.is_empty() { "none".to_owned() } else { said.join(", ") }
 }

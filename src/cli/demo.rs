@@ -102,7 +102,7 @@ fn push(address: &str, password: &str, output: Output, once: bool) -> Result<(),
     client.post_lines("/panels:import", lines.join("\n"))?;
     let upsert: Value = serde_json::from_str(PROFILES).map_err(std::io::Error::other)?;
     let profiles = upsert.as_array().map_or(0, Vec::len);
-    eprintln!("Pushing {profiles} profiles to {} panels on three sites at {address} …\n", PANELS.len());
+    note!("Pushing {profiles} profiles to {} panels on three sites at {address} …\n", PANELS.len());
     let answer =
         client.post("/batches", &[("prefer", "wait=60")], &json!({ "all": true, "upsert": upsert }))?;
     let report = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
@@ -110,7 +110,7 @@ fn push(address: &str, password: &str, output: Output, once: bool) -> Result<(),
     if output == Output::Table {
         let panels: Vec<crate::http::fleet_api::batches::BatchPanel> =
             client.get_all(&format!("/batches/{}/panels", report.id))?;
-        println!();
+        say!();
         let item = |item: &crate::http::fleet_api::batches::BatchItem| item.extended_info.clone();
         output::table(
             ["panel", "outcome", "items"],
@@ -121,11 +121,11 @@ fn push(address: &str, password: &str, output: Output, once: bool) -> Result<(),
         );
     }
     if !once {
-        eprintln!("\nThe API's page is at {address}/docs/ (user {FIRST_ADMIN}, password {password})");
-        eprintln!("Try, in another terminal:");
-        eprintln!("  panelsync --server {address} login");
-        eprintln!("  panelsync --server {address} status");
-        eprintln!("Stop with ctrl-C; the demo's folder is removed then.");
+        note!("\nThe API's page is at {address}/docs/ (user {FIRST_ADMIN}, password {password})");
+        note!("Try, in another terminal:");
+        note!("  panelsync --server {address} login");
+        note!("  panelsync --server {address} status");
+        note!("Stop with ctrl-C; the demo's folder is removed then.");
     }
     Ok(())
 }

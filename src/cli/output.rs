@@ -1,17 +1,22 @@
 //! Tables that fit the terminal, JSON, and a progress bar that is shown on a terminal only.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::Failure;
 
+/// Writes a line; where nobody reads it any more, it is dropped.
+pub fn write_line(mut to: impl Write, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(to, "{line}"); // nobody is left to be told
+}
+
 /// Prints a value as JSON.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
@@ -25,11 +30,15 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
     }
     for (i, column) in columns.iter().enumerate() {
         if let Some(settings) = table.column_mut(i) {
-            settings.set_padding((0, 2));
+            settings.set_padding((0, if i + 1 < N { 2 } else { 0 }));
             if column.starts_with('>') {
                 settings.set_cell_alignment(CellAlignment::Right);
             }
         }
+    }
+    // An id that is broken over two lines cannot be copied.
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     let terminal = console::Term::stdout();
     if terminal.is_term() {
@@ -38,7 +47,7 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    println!("{}", table.trim_fmt());
+    say!("{}", table.trim_fmt());
 }
 
 /// Names come from anyone; what would steer the terminal is shown as a mark instead.
@@ -74,4 +83,10 @@ pub fn moment(text: &str) -> String {
         Some((seconds, _)) => format!("{}Z", seconds.replace('T', " ")),
         None => text.replace('T', " "),
     }
+}
+
+/// An RFC 3339 moment in UTC as `11-23 19:12Z`.
+pub fn short_moment(text: &str) -> String {
+    let short = text.get(5..16).map(|text| format!("{}Z", text.replace('T', " ")));
+    short.unwrap_or_else(|| text.to_owned())
 }

@@ -89,7 +89,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             let answer = client.post("/panels", &[], &record)?;
             match output {
                 Output::Json => output::json(&answer.body)?,
-                Output::Table => println!("added panel {id}"),
+                Output::Table => say!("added panel {id}"),
             }
         }
         PanelCommand::Ls { selector } => {
@@ -104,7 +104,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             client.delete(&format!("/panels/{}", percent(id)))?;
             match output {
                 Output::Json => output::json(&json!({ "removed": id }))?,
-                Output::Table => println!("removed panel {id}"),
+                Output::Table => say!("removed panel {id}"),
             }
         }
         PanelCommand::Import { file } => {
@@ -113,7 +113,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             let imported: Imported = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
             match output {
                 Output::Json => output::json(&imported)?,
-                Output::Table => println!("added {} panels", imported.added),
+                Output::Table => say!("added {} panels", imported.added),
             }
         }
     }
@@ -153,21 +153,14 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
         Output::Table => {
             table(std::slice::from_ref(&panel));
             if !profiles.is_empty() {
-                println!();
+                say!();
                 let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 output::table(
-                    ["link_id", ">uid", ">revision", "state", "name", "opens"],
+                    ["link_id", "state", "name", "opens"],
                     profiles.iter().map(|profile| {
                         let link_id = profile["link_id"].as_str().unwrap_or("(made by uid)").to_owned();
                         let name = text(&profile["profile"]["name"]);
-                        [
-                            link_id,
-                            text(&profile["uid"]),
-                            text(&profile["revision"]),
-                            text(&profile["state"]),
-                            name,
-                            text(&profile["sentence"]),
-                        ]
+                        [link_id, text(&profile["state"]), name, text(&profile["sentence"])]
                     }),
                 );
             }

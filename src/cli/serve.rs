@@ -12,16 +12,12 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     actix_web::rt::System::new().block_on(async move {
         let mut server = Server::build(settings).await?;
         if let Some(password) = server.take_first_password() {
-            eprintln!("first start: made the user {FIRST_ADMIN} with the password {password}");
-            eprintln!("it is shown this once; log in with `panelsync login`");
+            note!("first start: made the user {FIRST_ADMIN} with the password {password}");
+            note!("it is shown this once; log in with `panelsync login`");
         }
-        eprintln!(
-            "panelsync serves {} on http://{} (stop with ctrl-C)",
-            data_dir.display(),
-            server.address()
-        );
+        note!("panelsync serves {} on http://{} (stop with ctrl-C)", data_dir.display(), server.address());
         for (panel, address) in server.panel_addresses() {
-            eprintln!("panel {panel} is at http://{address}");
+            note!("panel {panel} is at http://{address}");
         }
         server.run(stop_signal()).await?;
         Ok(Exit::Done)

@@ -27,7 +27,7 @@ pub fn status(client: &Client, output: Output) -> Result<Exit, Failure> {
             "batches": batches.items,
         }))?,
         Output::Table => {
-            println!("{}\n", client.server());
+            say!("{}\n", client.server());
             output::table(
                 ["panels", ">total", ">online", ">offline", ">unknown", ">profiles", ">pending", ">drifted"],
                 [[
@@ -41,9 +41,9 @@ pub fn status(client: &Client, output: Output) -> Result<Exit, Failure> {
                     drifted.to_string(),
                 ]],
             );
-            println!();
+            say!();
             if batches.items.is_empty() {
-                println!("no batches yet; push one with `panelsync apply`");
+                say!("no batches yet; push one with `panelsync apply`");
             } else {
                 batch::table(&batches.items);
             }

@@ -319,6 +319,32 @@ fn windows_and_calendars_come_without_a_server() {
 }
 
 #[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let shell = Shell::new("127.0.0.1:9".parse().expect("an address"), None);
+    let profiles: Vec<_> = (1..400).map(|n| work_week(n, "Work week")).collect();
+    shell.file("many.json", &list(&profiles).to_string());
+    for args in [
+        "profile windows -f many.json --from 2026-01-01T00:00:00Z --to 2027-01-01T00:00:00Z --output json",
+        "profile windows -f many.json",
+        "profile check -f many.json",
+        "profile ics -f many.json",
+        "completions zsh",
+    ] {
+        let mut child = command()
+            .args(args.split(' '))
+            .current_dir(shell.home.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8(ended.stderr).expect("a text");
+        assert_eq!((ended.status.code(), stderr.as_str()), (Some(0), ""), "{args}");
+    }
+}
+
+#[test]
 fn help_and_completions_are_as_they_were() {
     let shell = Shell::new("127.0.0.1:9".parse().expect("an address"), None);
     for (name, args) in [

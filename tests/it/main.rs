@@ -2,6 +2,7 @@
 //! since each one links the whole program; the modules are its areas.
 #![allow(
     clippy::expect_used,
+    clippy::print_stderr,
     clippy::format_push_string,
     clippy::unreadable_literal,
     missing_docs,

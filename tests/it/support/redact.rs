@@ -20,6 +20,7 @@ static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+ ms$"));
 static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_unix":)1[0-9]{9}\b"#));
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: )\d{16}$"));
+static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -40,6 +41,7 @@ pub fn redact(text: &str) -> String {
         names.entry(uuid.to_owned()).or_insert_with(|| format!("[uuid {number}]")).clone()
     });
     let text = MOMENT.replace_all(&text, "[moment]");
+    let text = SHORT_MOMENT.replace_all(&text, "[moment]");
     let text = MILLIS.replace_all(&text, "${name}[ms]");
     let text = DURATION.replace_all(&text, "${name}[ms]");
     let text = TOOK.replace_all(&text, "${name}[time]");
