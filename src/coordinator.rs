@@ -525,11 +525,11 @@ impl Coordinator {
                 if result.is_ok()
                     && let Some(entry) = self.register.by_number(number).cloned()
                 {
-                    // Behind what the panel was told before; a full mailbox cannot be: it holds MAILBOX parts
-                    // only while this very thread is late, and then the record is read at the next start.
-                    if entry.address.try_send(Configure(Arc::clone(&settings))).is_err() {
-                        tracing::error!(panel.id = %settings.id, "a panel is too busy to take its new settings");
-                    }
+                    // Behind what the panel was told before; waits where its mailbox is full just now.
+                    let told = entry.address.send(Configure(Arc::clone(&settings)));
+                    actix_rt::spawn(async move {
+                        let _ = told.await; // a panel that has stopped needs no settings
+                    });
                     self.register.set(Entry { settings, ..entry });
                 }
                 let _ = reply.send(result); // whoever asked may have left

@@ -615,6 +615,20 @@ fn an_expired_token_is_not_good() {
 }
 
 #[test]
+fn a_body_over_the_limit_is_refused_and_changes_nothing() {
+    let server = TestServer::start_with(|settings: &mut Settings| settings.body_limit = 3000);
+    server.add_panels(1);
+    let batch = |n: u32| json!({ "all": true, "upsert": (1..=n).map(|n| once(n, "x")).collect::<Vec<_>>() });
+    assert_eq!(submit(&server, &batch(2)).status, 200);
+    let mut log = Transcript::new("fleet_api", "too_large");
+    let answer = submit(&server, &batch(40));
+    assert_eq!(answer.status, 413);
+    log.step("a batch of 40 profiles", &format!("{}\n{}", answer.status, answer.body));
+    log.check();
+    assert_eq!(server.fleet("GET", "/profiles").send().value()["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn probes_metrics_and_the_documentation_answer_without_a_token() {
     let server = TestServer::start();
     server.add_panels(3);
