@@ -97,18 +97,13 @@ pub fn linked_profiles(
     family: Family,
     found: &mut Vec<Problem>,
 ) -> Vec<LinkedProfile> {
-    let mut problems = Problems::default();
-    let at = At::named(path);
-    let items = match list {
-        Json::List(items) => linked_items(items, &at, family, &mut problems),
+    gather(path, found, |at, problems| match list {
+        Json::List(items) => linked_items(items, at, family, problems),
         _ => {
-            problems.structure(&at, WireError::WrongType("list_items"));
-            problems.end_of_item();
+            problems.structure(at, WireError::WrongType("list_items"));
             Vec::new()
         }
-    };
-    found.extend(problems.done);
-    items
+    })
 }
 
 /// Reads one profile anywhere in a larger body and gathers every problem below `path`; a link_id in it is not
@@ -119,34 +114,33 @@ pub fn profile_at(
     family: Family,
     found: &mut Vec<Problem>,
 ) -> Option<TimeProfile> {
-    let mut problems = Problems::default();
-    let at = At::named(path);
-    let profile = match item {
-        Json::Object(_) => profile(item, &at, family, &mut problems),
+    gather(path, found, |at, problems| match item {
+        Json::Object(_) => profile(item, at, family, problems),
         _ => {
-            problems.structure(&at, WireError::WrongType("profile"));
+            problems.structure(at, WireError::WrongType("profile"));
             None
         }
-    };
-    problems.end_of_item();
-    found.extend(problems.done);
-    profile
+    })
 }
 
 /// Reads a list of link_ids anywhere in a larger body and gathers every problem below `path`.
 pub fn link_id_list(list: &Json<'_>, path: &str, found: &mut Vec<Problem>) -> Vec<LinkId> {
-    let mut problems = Problems::default();
-    let at = At::named(path);
-    let ids = match list {
-        Json::List(items) => link_ids(items, &at, &mut problems),
+    gather(path, found, |at, problems| match list {
+        Json::List(items) => link_ids(items, at, problems),
         _ => {
-            problems.structure(&at, WireError::WrongType("link_ids"));
-            problems.end_of_item();
+            problems.structure(at, WireError::WrongType("link_ids"));
             Vec::new()
         }
-    };
+    })
+}
+
+/// Reads something at a path and adds the problems with it to those found before.
+fn gather<T>(path: &str, found: &mut Vec<Problem>, read: impl FnOnce(&At<'_>, &mut Problems) -> T) -> T {
+    let mut problems = Problems::default();
+    let value = read(&At::named(path), &mut problems);
+    problems.end_of_item();
     found.extend(problems.done);
-    ids
+    value
 }
 
 /// The key under which a family lists its items.

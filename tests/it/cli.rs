@@ -137,11 +137,10 @@ fn a_server_that_is_not_there_is_3_and_what_is_not_allowed_is_4() {
     server.add_panels(1);
     admin.file("never.json", &list(&[never(1), once(2, "x")]).to_string());
     step("a panel refuses an item", 1, admin.run(&["apply", "-f", "never.json", "--all"]));
-    step(
-        "no waiting",
-        0,
-        admin.run_with(&["delete", &link(2), "--all", "--no-wait", "--output", "json"], ""),
-    );
+    // Whether it has ended already when the answer comes is a matter of speed.
+    let ran = admin.run(&["delete", &link(2), "--all", "--no-wait", "--output", "json"]);
+    let accepted: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert!(ran.exit == Some(0) && accepted["id"].is_string(), "{ran}");
     log.check();
 }
 

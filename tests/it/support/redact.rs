@@ -16,7 +16,9 @@ static MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"20\d\d-\d\d-\d\d[T ]\d
 static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>at_ms=)1[0-9]{12}\b"));
 static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"duration_ms": ?|duration_ms=)\d+"#));
 static TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>done in |cancelled in )\d+(\.\d)? m?s"));
-static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+ ms$"));
+static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+(\.\d)? m?s$"));
+/// The heading over [`CELL`], whose column is as wide as the longest time.
+static HEADING: LazyLock<Regex> = LazyLock::new(|| regex(r" +TOOK$"));
 static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_unix":)1[0-9]{9}\b"#));
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: )\d{16}$"));
@@ -49,5 +51,6 @@ pub fn redact(text: &str) -> String {
     let text = EVENT_ID.replace_all(&text, "${name}[event]");
     let text = ADDRESS.replace_all(&text, "[address]");
     let text = FOLDER.replace_all(&text, "[folder]");
-    text.lines().map(|line| CELL.replace(line, "  [time]").into_owned()).collect::<Vec<_>>().join("\n")
+    let line = |line| HEADING.replace(&CELL.replace(line, "  [time]"), "  TOOK").into_owned();
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
