@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use etcetera::{BaseStrategy, choose_base_strategy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Method, Request, StatusCode};
@@ -228,5 +229,6 @@ fn kept_tokens() -> BTreeMap<String, String> {
 }
 
 fn tokens_file() -> Option<PathBuf> {
-    Some(dirs::config_dir()?.join("panelsync").join("tokens.json"))
+    let config = choose_base_strategy().ok()?.config_dir();
+    Some(config.join("panelsync").join("tokens.json"))
 }
