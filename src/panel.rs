@@ -26,7 +26,7 @@ use decide::{Decision, Limits};
 use settings::Settings;
 
 /// Messages that wait for one panel at most. Handlers do not wait, so more only pile up when the whole thread
-/// is late; then the sender is told.
+/// is late; then a batch's part is sent a little later, and a caller of the panel API waits for room.
 const MAILBOX: usize = 16;
 
 /// The actor of one panel.

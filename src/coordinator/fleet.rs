@@ -169,10 +169,11 @@ impl Handler<RemovePanel> for Coordinator {
                 let _ = inbox.send(FromStore::Removed(number, reply, result)); // gone only at the end
             }),
         };
-        // Where the mailbox is full the caller sees its answer's sender dropped, and is told to try again.
-        if entry.address.try_send(retire).is_ok() {
-            self.register.leave(number);
-        }
+        self.register.leave(number);
+        let told = entry.address.send(retire);
+        actix_rt::spawn(async move {
+            let _ = told.await; // a panel that has stopped is told nothing; its caller's answer is dropped then
+        });
         Some(answer)
     }
 }

@@ -603,3 +603,22 @@ fn a_panel_with_an_address_of_its_own_is_at_its_root() {
     log.step("the fleet API is not there", &server.own_address("p1", "GET", "/fleet/v1/panels").send());
     log.check();
 }
+
+#[test]
+fn many_clients_of_one_panel_at_once_are_all_served() {
+    let panel = std::sync::Arc::new(Panel::new(&json!({})));
+    let clients: Vec<_> = (0..64)
+        .map(|client| {
+            let panel = std::sync::Arc::clone(&panel);
+            std::thread::spawn(move || {
+                (0..10)
+                    .map(|n| panel.upsert(&list(&[once(client * 10 + n + 1, "x")])).status)
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().expect("a client"), [200; 10]);
+    }
+    assert_eq!(panel.all().value()["list_option"]["pagination"]["total_items"], 640);
+}

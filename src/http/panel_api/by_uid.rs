@@ -167,6 +167,6 @@ async fn apply(
 ) -> Result<UidAnswer, PanelError> {
     let (reply, answer) = oneshot::channel();
     let audit = auth::origin(request, &session.name).audit(action, panel.settings.id.as_str());
-    panel.address.try_send(ApplyByUid { operation, audit, reply })?;
+    panel.address.send(ApplyByUid { operation, audit, reply }).await?;
     Ok(answer.await???)
 }

@@ -154,12 +154,6 @@ impl From<actix::MailboxError> for PanelError {
     }
 }
 
-impl<T> From<actix::prelude::SendError<T>> for PanelError {
-    fn from(_: actix::prelude::SendError<T>) -> Self {
-        Self::Busy
-    }
-}
-
 impl From<tokio::sync::oneshot::error::RecvError> for PanelError {
     fn from(_: tokio::sync::oneshot::error::RecvError) -> Self {
         Self::Busy

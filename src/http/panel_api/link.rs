@@ -147,8 +147,8 @@ async fn apply_deletes(
     apply(&panel, &session, &request, operations, "panel.delete", false).await
 }
 
-/// Gives the operations to the panel and answers after their commit. A request that is dropped meanwhile
-/// takes nothing back.
+/// Gives the operations to the panel, waiting for room in its mailbox, and answers after their commit. A request
+/// that is dropped before the panel took them is not done; later it takes nothing back.
 async fn apply(
     panel: &Entry,
     session: &Session,
@@ -160,7 +160,7 @@ async fn apply(
     let (reply, answer) = oneshot::channel();
     let origin = Arc::new(auth::origin(request, &session.name));
     let work = Work::Call(Arc::new(operations), action);
-    panel.address.try_send(Apply { work, origin, reply: Reply::Caller(reply) })?;
+    panel.address.send(Apply { work, origin, reply: Reply::Caller(reply) }).await?;
     let answer = answer.await??;
     let result = answer.results.iter().map(|item| LinkResult::new(item, tells_names)).collect();
     Ok(HttpResponse::Ok().json(LinkResults { result }))
