@@ -14,12 +14,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::opens::{self, DAY, local_parts};
 use super::recurrence::{CivilDate, Dates};
 use super::rule::{CustomDates, DayType, Every, Months, NthDay, Rule, WeekOrder};
 use super::sentence::sentence;
 use super::{LinkId, TimeProfile};
-
-const DAY: i64 = 86_400;
 
 /// A profile for a calendar, under a name that is unique in it.
 pub struct Entry<'p> {
@@ -69,7 +68,7 @@ struct Event {
 
 fn events(entry: &Entry<'_>, zone: &TimeZone) -> Vec<Event> {
     let profile = entry.profile;
-    if super::opens::check(profile, zone).is_err() {
+    if opens::check(profile, zone).is_err() {
         return Vec::new();
     }
     let (Some(from), Some(to)) = (local(profile.from, zone), local(profile.to, zone)) else {
@@ -371,8 +370,7 @@ fn offset_text(seconds: i64) -> String {
 
 /// An instant's local time, in seconds since the local 1970-01-01.
 fn local(unix: i64, zone: &TimeZone) -> Option<i64> {
-    let instant = Timestamp::from_second(unix).ok()?;
-    Some(unix + i64::from(zone.to_offset(instant).seconds()))
+    local_parts(unix, zone).map(|(day, seconds)| day * DAY + seconds)
 }
 
 fn zone_instant(local: i64, zone: &TimeZone) -> Option<i64> {

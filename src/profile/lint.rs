@@ -3,12 +3,10 @@
 use jiff::tz::TimeZone;
 
 use super::TimeProfile;
-use super::opens;
+use super::opens::{self, DAY, local_parts};
 use super::recurrence::{CivilDate, Dates};
 use super::rule::Repeat;
 use super::windows::{Schedule, Window};
-
-const DAY: i64 = 86_400;
 
 /// A warning about one profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +39,7 @@ pub fn warnings(profile: &TimeProfile, zone: &TimeZone, now: i64) -> Vec<Warning
     if let Some(repeat) = &profile.repeat {
         warnings.extend(of_repeat(profile, repeat, &schedule, zone));
     }
-    if !schedule.is_open(now) && schedule.next_change(now).is_none() && begins_before(profile, now) {
+    if !schedule.is_open(now) && schedule.next_change(now).is_none() && profile.from <= now {
         warnings.push(Warning::Over);
     }
     warnings
@@ -54,22 +52,22 @@ fn of_repeat(
     zone: &TimeZone,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let Some((start, start_time)) = local(profile.from, zone) else { return warnings };
+    let Some((start, start_time)) = local_parts(profile.from, zone) else { return warnings };
     let dates = Dates::new(&repeat.rule, CivilDate::from_days(start));
     let first = dates.from(start).next();
     if first != Some(start) {
         warnings.push(Warning::FirstWindowOffRule);
     }
     let Some(first) = first else { return warnings };
-    if let Some((last_day, last_time)) = repeat.until.and_then(|until| local(until, zone)) {
+    if let Some((last_day, last_time)) = repeat.until.and_then(|until| local_parts(until, zone)) {
         let starts = if profile.all_day { 0 } else { start_time };
         // An occurrence on the last day counts only when it starts by then.
         let last_start = if starts <= last_time { last_day } else { last_day - 1 };
         if dates.last_until(last_start) == Some(first) {
             warnings.push(Warning::OnlyOneWindow);
         }
-        let runs_on =
-            !profile.all_day && local(profile.to, zone).is_some_and(|(end, time)| end > start && time > 0);
+        let runs_on = !profile.all_day
+            && local_parts(profile.to, zone).is_some_and(|(end, time)| end > start && time > 0);
         if runs_on && dates.last_until(last_start) == Some(last_day) {
             warnings.push(Warning::PastLastDay);
         }
@@ -83,15 +81,4 @@ fn of_repeat(
         warnings.push(Warning::AlwaysOpen);
     }
     warnings
-}
-
-fn begins_before(profile: &TimeProfile, now: i64) -> bool {
-    profile.from <= now
-}
-
-/// The local day of an instant and the seconds into it.
-fn local(unix: i64, zone: &TimeZone) -> Option<(i64, i64)> {
-    let instant = jiff::Timestamp::from_second(unix).ok()?;
-    let local = unix + i64::from(zone.to_offset(instant).seconds());
-    Some((local.div_euclid(DAY), local.rem_euclid(DAY)))
 }

@@ -78,9 +78,18 @@ fn local_start(profile: &TimeProfile, date: CivilDate, zone: &TimeZone) -> Optio
 }
 
 fn local_date(unix: i64, zone: &TimeZone) -> Result<CivilDate, NeverOpens> {
-    let instant = Timestamp::from_second(unix).map_err(|_| NeverOpens::OutOfCalendar)?;
-    let date = zone.to_datetime(instant).date();
-    Ok(CivilDate { year: date.year().into(), month: date.month().into(), day: date.day().into() })
+    let (day, _) = local_parts(unix, zone).ok_or(NeverOpens::OutOfCalendar)?;
+    Ok(CivilDate::from_days(day))
+}
+
+/// Seconds in a civil day.
+pub(super) const DAY: i64 = 86_400;
+
+/// The local day of an instant ([`CivilDate::days`]) and the seconds into it; `None` outside of the calendar.
+pub(super) fn local_parts(unix: i64, zone: &TimeZone) -> Option<(i64, i64)> {
+    let instant = Timestamp::from_second(unix).ok()?;
+    let local = unix + i64::from(zone.to_offset(instant).seconds());
+    Some((local.div_euclid(DAY), local.rem_euclid(DAY)))
 }
 
 #[cfg(test)]

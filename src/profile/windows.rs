@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::TimeProfile;
-use super::opens;
+use super::opens::{self, DAY, local_parts};
 use super::recurrence::{CivilDate, Dates};
 
 /// The longest range of one question, in years.
@@ -22,7 +22,6 @@ pub const MAX_YEARS: i64 = 50;
 /// The most windows of one answer.
 pub const MAX_WINDOWS: usize = 100_000;
 
-const DAY: i64 = 86_400;
 const LONGEST: i64 = MAX_YEARS * 366 * DAY;
 
 /// From `from` on the door opens, and at `to` it is shut.
@@ -268,13 +267,6 @@ impl Local {
         let passed = changes.partition_point(|(from, _)| *from <= at);
         if passed == 0 { self.first } else { changes[passed - 1].1 }
     }
-}
-
-/// The local day of an instant, and the seconds into it.
-fn local_parts(unix: i64, zone: &TimeZone) -> Option<(i64, i64)> {
-    let instant = Timestamp::from_second(unix).ok()?;
-    let local = unix + i64::from(zone.to_offset(instant).seconds());
-    Some((local.div_euclid(DAY), local.rem_euclid(DAY)))
 }
 
 fn midnight(day: i64, zone: &TimeZone) -> Option<i64> {
