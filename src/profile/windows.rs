@@ -181,10 +181,11 @@ impl Rules {
         let first_local_day = local.day(from);
         // All occurrences are equally long in local time, so of those that start earlier the last one ends last.
         let mut before = dates.last_until(first_local_day - 1);
+        // An end beyond the calendar cuts nothing off.
         if let Some(until) = *until
+            && let Some((last_day, _)) = local_parts(until, zone)
             && before.is_some_and(|day| !self.starts_by(day, until, zone))
         {
-            let last_day = local_parts(until, zone).map_or(i64::MAX, |(day, _)| day);
             let last = dates.last_until(last_day).filter(|day| self.starts_by(*day, until, zone));
             before = last.or_else(|| dates.last_until(last_day - 1));
         }

@@ -350,3 +350,43 @@ fn windows_longer_than_their_period_are_one() {
     long.repeat = Some(Repeat { rule: Rule::Day, until: Some(long.from + 10 * 86_400) });
     assert_eq!(Schedule::new(&long, &zone).windows(from, to), Ok(vec![Window { from, to }]));
 }
+
+#[test]
+fn at_the_ends_of_the_calendar_there_is_an_answer_and_no_panic() {
+    let ends = [Timestamp::MIN.as_second(), Timestamp::MAX.as_second(), i64::MIN, i64::MAX, 0];
+    let nth = NthDay { order: WeekOrder::Nth(5), day: DayType::Weekday(0) };
+    let rules = [
+        Rule::Day,
+        Rule::Year,
+        Rule::Custom {
+            every: Every::new(999).expect("in range"),
+            on: CustomDates::Year(Months::new([2]).expect("in range"), Some(nth)),
+        },
+    ];
+    for name in ["UTC", "Australia/Lord_Howe", "America/Santiago"] {
+        let zone = TimeZone::get(name).expect("a zone");
+        for (from, until) in ends.iter().flat_map(|from| ends.iter().map(move |until| (*from, *until))) {
+            for (rule, offset) in rules.iter().flat_map(|rule| [0, 5, 90_000, -90_000].map(|o| (rule, o))) {
+                for until in [None, Some(until)] {
+                    let profile = TimeProfile {
+                        name: Name::new("x").expect("a name"),
+                        all_day: offset % 2 == 0,
+                        from: from.saturating_add(offset),
+                        to: from.saturating_add(offset).saturating_add(3600),
+                        repeat: Some(Repeat { rule: rule.clone(), until }),
+                    };
+                    let schedule = Schedule::new(&profile, &zone);
+                    for at in ends {
+                        let _ = schedule.windows(at, at.saturating_add(200_000));
+                        let _ = schedule.windows(at.saturating_sub(200_000), at);
+                        let _ = (schedule.is_open(at), schedule.next_change(at));
+                    }
+                    let _ = panelsync::profile::lint::warnings(&profile, &zone, 0);
+                    let _ = panelsync::profile::sentence::sentence(&profile, &zone);
+                    let entry = panelsync::profile::ical::Entry { uid: "x".into(), profile: &profile };
+                    let _ = panelsync::profile::ical::calendar("x", name, &zone, 0, &[entry]);
+                }
+            }
+        }
+    }
+}
