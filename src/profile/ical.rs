@@ -35,7 +35,7 @@ impl<'p> Entry<'p> {
     }
 }
 
-/// The calendar's text. Profiles that never open have no event. `stamp` (Unix seconds) is when it was made.
+/// The calendar's text. Profiles that never open have no event, nor has one outside of the years 1 to 9999. `stamp` (Unix seconds) is when it was made.
 pub fn calendar(name: &str, zone_name: &str, zone: &TimeZone, stamp: i64, entries: &[Entry<'_>]) -> String {
     let mut out = Lines::default();
     out.line("BEGIN:VCALENDAR");
@@ -44,7 +44,8 @@ pub fn calendar(name: &str, zone_name: &str, zone: &TimeZone, stamp: i64, entrie
     out.line("CALSCALE:GREGORIAN");
     out.line(&format!("X-WR-CALNAME:{}", escape(name)));
     out.line(&format!("X-WR-TIMEZONE:{zone_name}"));
-    let events: Vec<_> = entries.iter().flat_map(|entry| events(entry, zone)).collect();
+    let events: Vec<_> =
+        entries.iter().flat_map(|entry| events(entry, zone)).filter(Event::can_be_written).collect();
     if let Some(first) = events.iter().filter(|event| !event.all_day).map(|event| event.start).min() {
         time_zone(&mut out, zone_name, zone, first);
     }
@@ -194,6 +195,12 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 }
 
 impl Event {
+    /// Whether its dates have the four digits that the format has for a year.
+    fn can_be_written(&self) -> bool {
+        let year = |local: i64| CivilDate::from_days(local.div_euclid(DAY)).year;
+        (1..=9999).contains(&year(self.start)) && (1..=9999).contains(&year(self.end))
+    }
+
     fn write(&self, out: &mut Lines, zone_name: &str, stamp: i64) {
         out.line("BEGIN:VEVENT");
         out.line(&format!("UID:{}", escape(&self.uid)));

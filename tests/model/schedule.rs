@@ -384,7 +384,9 @@ fn at_the_ends_of_the_calendar_there_is_an_answer_and_no_panic() {
                     let _ = panelsync::profile::lint::warnings(&profile, &zone, 0);
                     let _ = panelsync::profile::sentence::sentence(&profile, &zone);
                     let entry = panelsync::profile::ical::Entry { uid: "x".into(), profile: &profile };
-                    let _ = panelsync::profile::ical::calendar("x", name, &zone, 0, &[entry]);
+                    let text = panelsync::profile::ical::calendar("x", name, &zone, 0, &[entry]);
+                    let dates = text.lines().filter_map(|line| line.strip_prefix("DTSTART;VALUE=DATE:"));
+                    assert!(dates.map(str::len).all(|len| len == 8), "{text}");
                 }
             }
         }
