@@ -14,7 +14,7 @@ use actix::Addr;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use panelsync::batch::{BatchRecord, BatchState, Operations, Zoned};
 use panelsync::config::Settings;
-use panelsync::coordinator::fleet::{AddPanels, ListPanels};
+use panelsync::coordinator::fleet::{AddPanels, ListPanels, NewPanel};
 use panelsync::coordinator::{Coordinator, Submit, Target};
 use panelsync::panel::decide::{Decision, Limits};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
@@ -82,7 +82,7 @@ impl Actors {
         let engine = system.block_on(start(folder.path()));
         let coordinator = engine.coordinator();
         let records = (0..panels).map(|n| PanelRecord::new(format!("panel-{n:05}")));
-        let settings = records.map(|record| PanelSettings::parse(&record).expect("valid")).collect();
+        let settings = records.map(|record| NewPanel::new(PanelSettings::parse(&record).expect("valid"))).collect();
         system.block_on(async {
             let added =
                 coordinator.send(AddPanels(settings, origin())).await.expect("it runs").expect("new ids");

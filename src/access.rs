@@ -108,6 +108,11 @@ impl PasswordMd5 {
         let is_md5 = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
         is_md5.then(|| Self(text.to_ascii_lowercase()))
     }
+
+    /// The hex digits, in lower case.
+    pub fn into_hex(self) -> String {
+        self.0
+    }
 }
 
 /// Why a login or a change of access did not happen.

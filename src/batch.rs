@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::report::Report;
 use crate::profile::parse::LinkedProfile;
+use crate::profile::rule::Family;
 use crate::profile::{LinkId, TimeProfile, opens, wire};
 
 pub mod report;
@@ -89,6 +90,21 @@ impl Operations {
         Self { upserts, deletes, prune }
     }
 
+    /// The indexes of the upserts that some of these families cannot say.
+    pub fn unknown_to(&self, families: impl Iterator<Item = Family>) -> Vec<usize> {
+        let mut kinds = Vec::new();
+        for family in families {
+            if !kinds.contains(&family) {
+                kinds.push(family);
+            }
+        }
+        let unknown = |profile: &TimeProfile| {
+            profile.repeat.as_ref().is_some_and(|repeat| kinds.iter().any(|kind| !repeat.rule.known_to(*kind)))
+        };
+        let upserts = self.upserts.iter().enumerate();
+        upserts.filter(|(_, upsert)| unknown(&upsert.profile)).map(|(i, _)| i).collect()
+    }
+
     /// How many items the batch names (what pruning finds comes on top).
     pub fn len(&self) -> usize {
         self.upserts.len() + self.deletes.len()
@@ -151,6 +167,16 @@ pub enum ItemOutcome {
     NeverOpens = 7,
     /// Refused: the panel is full.
     Full = 8,
+    /// Asked of a device that has not answered yet; as far as is known here it creates the profile.
+    ToCreate = 9,
+    /// The same, for a profile that should stand there already.
+    ToUpdate = 10,
+    /// The same, for a profile to delete.
+    ToDelete = 11,
+    /// A later batch asked for something else, and the device has confirmed that.
+    Superseded = 12,
+    /// Refused by a device in words of its own; they stand in [`Outcome::said`].
+    Refused = 13,
 }
 
 impl ItemOutcome {
@@ -165,21 +191,42 @@ impl ItemOutcome {
             6 => Self::Repeated,
             7 => Self::NeverOpens,
             8 => Self::Full,
+            9 => Self::ToCreate,
+            10 => Self::ToUpdate,
+            11 => Self::ToDelete,
+            12 => Self::Superseded,
+            13 => Self::Refused,
             _ => return None,
         })
     }
 
     /// The panel API's `success`.
     pub fn success(self) -> bool {
-        matches!(self, Self::Created | Self::Updated | Self::Unchanged | Self::Deleted)
+        matches!(self, Self::Created | Self::Updated | Self::Unchanged | Self::Deleted | Self::Superseded)
+    }
+
+    /// Whether a device has not answered yet.
+    pub fn pending(self) -> bool {
+        matches!(self, Self::ToCreate | Self::ToUpdate | Self::ToDelete)
+    }
+
+    /// What a pending item comes to when all goes well; any other is what it is.
+    pub fn foretold(self) -> Self {
+        match self {
+            Self::ToCreate => Self::Created,
+            Self::ToUpdate => Self::Updated,
+            Self::ToDelete => Self::Deleted,
+            settled => settled,
+        }
     }
 
     /// Whether the panel said no. What is not there to delete is no refusal.
     pub fn refused(self) -> bool {
-        matches!(self, Self::Repeated | Self::NeverOpens | Self::Full)
+        matches!(self, Self::Repeated | Self::NeverOpens | Self::Full | Self::Refused)
     }
 
-    /// The panel API's `extended_info`, in the panel's own spelling.
+    /// The panel API's `extended_info`, in the panel's own spelling; `pending`, `superseded` and `rejected` are
+    /// ours, for what a panel's own answer cannot be.
     pub fn extended_info(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -189,6 +236,9 @@ impl ItemOutcome {
             Self::Repeated => "has_dublicates",
             Self::NeverOpens => "invalid_time_rules_settings",
             Self::Full => "number_of_identifiers_exceeded",
+            Self::ToCreate | Self::ToUpdate | Self::ToDelete => "pending",
+            Self::Superseded => "superseded",
+            Self::Refused => "rejected",
         }
     }
 }
@@ -213,23 +263,38 @@ pub struct Outcome {
     pub attempts: u16,
     /// Why it failed, with what to do; only for [`PanelState::Failed`].
     pub error: Option<Box<str>>,
-    /// One per named item, in item order; empty while pending or failed.
+    /// One per named item, in item order; empty before the panel has taken its part, and when failed.
     pub items: Vec<ItemOutcome>,
     /// What pruning deleted beyond the named items.
     pub pruned: Vec<LinkId>,
+    /// Whether the panel has taken its part. A remote panel's is pending then, but must not be sent to it again:
+    /// what later batches asked for would be undone.
+    pub taken: bool,
+    /// A device's own words for items that it refused, each with the item's index, ascending.
+    pub said: Vec<(u32, Box<str>)>,
 }
 
 impl Outcome {
-    /// Of items that a panel has decided on.
+    /// Of items that a panel has decided on; pending while a device has not answered for one of them.
     pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<LinkId>, attempts: u16) -> Self {
+        let pending = items.iter().any(|item| item.pending());
         let refused = items.iter().any(|item| item.refused());
         let done = !pruned.is_empty() || items.iter().any(|item| item.success());
         let state = match (refused, done) {
+            _ if pending => PanelState::Pending,
             (false, _) => PanelState::Applied,
             (true, true) => PanelState::Partial,
             (true, false) => PanelState::Rejected,
         };
-        Self { state, attempts, error: None, items, pruned }
+        Self { state, attempts, error: None, items, pruned, taken: true, said: Vec::new() }
+    }
+
+    /// The `extended_info` of the item at this index: the device's own word where it had one.
+    pub fn extended_info(&self, item: usize) -> &str {
+        match self.said.binary_search_by_key(&(item as u32), |(index, _)| *index) {
+            Ok(at) => &self.said[at].1,
+            Err(_) => self.items.get(item).map_or("", |item| item.extended_info()),
+        }
     }
 
     /// Given up for a reason.
@@ -238,14 +303,21 @@ impl Outcome {
             state: PanelState::Failed,
             attempts,
             error: Some(why.into()),
-            items: Vec::new(),
-            pruned: Vec::new(),
+            ..Self::pending(attempts)
         }
     }
 
-    /// Not delivered yet, after so many attempts.
+    /// Not taken by the panel yet, after so many attempts.
     pub fn pending(attempts: u16) -> Self {
-        Self { state: PanelState::Pending, attempts, error: None, items: Vec::new(), pruned: Vec::new() }
+        Self {
+            state: PanelState::Pending,
+            attempts,
+            error: None,
+            items: Vec::new(),
+            pruned: Vec::new(),
+            taken: false,
+            said: Vec::new(),
+        }
     }
 }
 

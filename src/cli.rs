@@ -27,10 +27,12 @@ mod apply;
 mod batch;
 mod client;
 mod demo;
+mod drift;
 mod output;
 mod panel;
 mod profile;
 mod serve;
+mod simulate;
 mod status;
 
 use client::Client;
@@ -100,6 +102,15 @@ enum Command {
     /// Start a server with 8 panels on three sites, push one batch to all, and show the report
     #[command(after_help = "Example:\n  panelsync demo --once")]
     Demo(demo::DemoArgs),
+    /// Run panels to test clients against: they speak only the panel API
+    #[command(
+        after_help = "Every panel has the account admin with the password 123456. Faults can be switched at run time:\n  \
+        curl -X POST http://127.0.0.1:9099/sim/faults -H 'content-type: application/json' \\\n    \
+        -d '{\"panels\":[\"sim-0001\"],\"faults\":{\"offline\":true}}'\n\n\
+        Examples:\n  panelsync simulate --panels 50 --latency 50ms --fail 5%\n  \
+        panelsync simulate --panels 3 --port-per-panel --listen 127.0.0.1:9200 --data-dir ./sim"
+    )]
+    Simulate(simulate::SimulateArgs),
     /// Log in and keep the token in the user's config folder
     #[command(
         after_help = "Examples:\n  panelsync login\n  panelsync login --username admin --password-stdin < secret"
@@ -118,6 +129,12 @@ enum Command {
     /// Batches: list, show, watch, cancel, retry
     #[command(subcommand)]
     Batch(batch::BatchCommand),
+    /// What devices really hold, item by item, against what is desired; exit 1 if any differs
+    #[command(after_help = "Example:\n  panelsync diff -l site=north")]
+    Diff(drift::DiffArgs),
+    /// Read devices back and put right what has drifted
+    #[command(after_help = "Example:\n  panelsync reconcile -l site=north")]
+    Reconcile(drift::ReconcileArgs),
     /// One screen: panels, and the last batches
     #[command(after_help = "Example:\n  panelsync status")]
     Status,
@@ -224,11 +241,14 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Serve(args) => serve::serve(args),
         Command::Demo(args) => demo::demo(args, output),
+        Command::Simulate(args) => simulate::simulate(args),
         Command::Login(args) => access::login(args, &cli.global.server),
         Command::Panel(command) => panel::run(command, &client()?, output),
         Command::Apply(args) => apply::apply(args, &client()?, output),
         Command::Delete(args) => apply::delete(args, &client()?, output),
         Command::Batch(command) => batch::run(command, &client()?, output),
+        Command::Diff(args) => drift::diff(args, &client()?, output),
+        Command::Reconcile(args) => drift::reconcile(args, &client()?, output),
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
         Command::User(command) => access::user(command, &client()?, output),

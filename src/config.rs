@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
+
+use crate::panel::remote::DeviceSettings;
 
 /// How `serve` is asked to run.
 #[derive(Debug, Clone, Default, Args)]
@@ -28,6 +31,24 @@ pub struct ServeArgs {
     /// How many finished batches are kept [default: 1000]
     #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
     pub keep_batches: Option<u64>,
+    /// Remote panels talked to at once [default: 256]
+    #[arg(long, env = "PANELSYNC_DEVICE_CONCURRENCY", value_name = "N")]
+    pub device_concurrency: Option<usize>,
+    /// Profiles in one call to a device at most [default: 50]
+    #[arg(long, env = "PANELSYNC_DEVICE_CHUNK", value_name = "N")]
+    pub device_chunk: Option<usize>,
+    /// How long a connection to a device may take [default: 3s]
+    #[arg(long, env = "PANELSYNC_DEVICE_CONNECT_TIMEOUT", value_name = "TIME", value_parser = time)]
+    pub device_connect_timeout: Option<Duration>,
+    /// How long a call to a device may take [default: 10s]
+    #[arg(long, env = "PANELSYNC_DEVICE_TIMEOUT", value_name = "TIME", value_parser = time)]
+    pub device_timeout: Option<Duration>,
+    /// Between two looks at an idle device [default: 60s]
+    #[arg(long, env = "PANELSYNC_CHECK_EVERY", value_name = "TIME", value_parser = time)]
+    pub check_every: Option<Duration>,
+    /// Between two readings of all that a device holds [default: 6h]
+    #[arg(long, env = "PANELSYNC_READ_BACK_EVERY", value_name = "TIME", value_parser = time)]
+    pub read_back_every: Option<Duration>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -41,6 +62,12 @@ struct File {
     data_dir: Option<PathBuf>,
     body_limit: Option<usize>,
     keep_batches: Option<u64>,
+    device_concurrency: Option<usize>,
+    device_chunk: Option<usize>,
+    device_connect_timeout: Option<FileTime>,
+    device_timeout: Option<FileTime>,
+    check_every: Option<FileTime>,
+    read_back_every: Option<FileTime>,
     #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
@@ -58,6 +85,8 @@ pub struct Settings {
     pub keep_batches: u64,
     /// Panels at addresses of their own.
     pub panel_listen: Vec<(String, SocketAddr)>,
+    /// How devices are treated.
+    pub devices: DeviceSettings,
     /// HTTP threads. All panels and the coordinator share one more, and the store's writer has its own.
     pub workers: usize,
     /// The first admin's password, where the environment gives one.
@@ -97,6 +126,7 @@ impl Settings {
             body_limit: 16 * 1024 * 1024,
             keep_batches: 1000,
             panel_listen: Vec::new(),
+            devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             admin_password: None,
         }
@@ -120,6 +150,29 @@ impl Settings {
             }
             settings.keep_batches = keep_batches;
         }
+        let devices = &mut settings.devices;
+        for (name, given, limit) in [
+            ("device_concurrency", args.device_concurrency.or(file.device_concurrency), &mut devices.concurrency),
+            ("device_chunk", args.device_chunk.or(file.device_chunk), &mut devices.chunk),
+        ] {
+            match given {
+                Some(1..=10_000) => *limit = given.unwrap_or(*limit),
+                Some(_) => return Err(ConfigError::Range(name, "1 to 10000")),
+                None => {}
+            }
+        }
+        let from_file = |time: Option<FileTime>| time.map(|time| time.0);
+        for (given, time) in [
+            (
+                args.device_connect_timeout.or(from_file(file.device_connect_timeout)),
+                &mut devices.timeouts.connect,
+            ),
+            (args.device_timeout.or(from_file(file.device_timeout)), &mut devices.timeouts.request),
+            (args.check_every.or(from_file(file.check_every)), &mut devices.check_every),
+            (args.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
+        ] {
+            *time = given.unwrap_or(*time);
+        }
         settings.panel_listen.clone_from(&args.panel_listen);
         settings.panel_listen.extend(file.panel_listen);
         // From the environment only: the process list shows every flag.
@@ -134,6 +187,36 @@ impl File {
             std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.into(), error))?;
         toml::from_str(&text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))
     }
+}
+
+/// A time in a settings file, such as `"10s"`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct FileTime(Duration);
+
+impl TryFrom<String> for FileTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        time(&text).map(Self)
+    }
+}
+
+/// A time such as `500ms`, `10s`, `5m` or `6h`; at least a millisecond, at most thirty days.
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time such as 500ms, 10s, 5m or 6h");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let factor = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    let ms = number.checked_mul(factor).filter(|ms| (1..=30 * 86_400_000).contains(ms)).ok_or_else(wrong)?;
+    Ok(Duration::from_millis(ms))
 }
 
 fn panel_listen(text: &str) -> Result<(String, SocketAddr), String> {

@@ -18,6 +18,7 @@
 //! Nothing here waits: handlers send and return, and the store's answers come back as [`FromStore`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,9 @@ use crate::batch::report::Report;
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
-use crate::panel::settings::{PanelId, PanelRecord, Settings};
-use crate::panel::{self, Configure, Landed, Origin, Panel};
+use crate::panel::settings::{PanelId, PanelRecord, Settings, Zone};
+use crate::panel::remote::{Condition, Connection, DeviceSettings, Devices, Waiting};
+use crate::panel::{self, Attend, Configure, Landed, Origin, Panel};
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 use crate::telemetry::BatchMetrics;
 
@@ -68,6 +70,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub struct Coordinator {
     store: StoreHandle,
     keep_batches: u64,
+    devices: Rc<Devices>,
     register: Register,
     /// Ids of panels that are being added.
     reserved: HashSet<PanelId>,
@@ -96,6 +99,8 @@ struct Running {
     /// The operations by zone, made as zones come up.
     zoned: HashMap<String, Arc<Zoned>>,
     fan_out: FanOut,
+    /// Panels that have taken their part and wait for their device.
+    waiting: HashSet<PanelNo>,
     small: bool,
     /// Tries before this one, where there were any.
     attempts: HashMap<PanelNo, u16>,
@@ -106,7 +111,26 @@ struct Running {
     waiters: Vec<oneshot::Sender<()>>,
 }
 
-/// What the store tells, in the order of its commits.
+impl Running {
+    /// The operations in a zone.
+    fn zoned(&mut self, zone: &Zone) -> Arc<Zoned> {
+        match self.zoned.get(zone.name()) {
+            Some(zoned) => Arc::clone(zoned),
+            None => {
+                let zoned = Arc::new(Zoned::new(Arc::clone(&self.operations), zone.rules()));
+                self.zoned.insert(zone.name().to_owned(), Arc::clone(&zoned));
+                zoned
+            }
+        }
+    }
+
+    /// Whether nothing is missing but what devices have to confirm.
+    fn only_waits(&mut self) -> bool {
+        self.fan_out.is_done() && self.record.report.panels.pending == self.waiting.len() as u64
+    }
+}
+
+/// What the store tells, in the order of its commits; and what panels tell.
 pub enum FromStore {
     /// A batch is durable.
     Accepted(Box<Accepted>),
@@ -114,11 +138,15 @@ pub enum FromStore {
     Landed(Landed),
     /// Outcomes that the coordinator itself decided on are durable, or not.
     Settled(BatchSeq, Vec<(PanelNo, Outcome)>, Result<(), StoreError>),
+    /// Panels of a running batch that had an outcome are to be sent their part again.
+    Again(BatchSeq, Vec<(PanelNo, Outcome)>, SubmittedReply, Result<(), StoreError>),
+    /// A remote panel's condition has changed.
+    Condition(PanelNo, Condition),
     /// A batch's end is durable, or not.
     Finished(BatchSeq, Result<(), StoreError>),
     /// Panels are in the register's table.
     Added(
-        Vec<(PanelNo, Arc<Settings>)>,
+        Vec<(PanelNo, Arc<Settings>, Condition)>,
         Vec<PanelId>,
         oneshot::Sender<Result<(), StoreError>>,
         Result<(), StoreError>,
@@ -129,6 +157,9 @@ pub enum FromStore {
     Removed(PanelNo, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
+/// Whoever waits for a batch to be accepted.
+type SubmittedReply = oneshot::Sender<Result<Submitted, SubmitError>>;
+
 /// A batch that was made durable, or was sent before under the same key.
 pub struct Accepted {
     /// The batch, where it had ended before.
@@ -138,7 +169,7 @@ pub struct Accepted {
     targets: Vec<PanelNo>,
     attempts: HashMap<PanelNo, u16>,
     origin: Arc<Origin>,
-    reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    reply: SubmittedReply,
 }
 
 /// What the transaction of an acceptance came to.
@@ -154,16 +185,27 @@ enum Taken {
 }
 
 impl Coordinator {
-    /// A coordinator for what the store holds; start it with [`Coordinator::start`].
-    pub fn new(store: StoreHandle, keep_batches: u64, metrics: BatchMetrics) -> Self {
+    /// A coordinator for what the store holds, on the thread on which it is to live; start it with
+    /// [`Coordinator::start`].
+    pub fn new(
+        store: StoreHandle,
+        keep_batches: u64,
+        devices: DeviceSettings,
+        metrics: BatchMetrics,
+    ) -> Self {
         let (inbox, from_store) = mpsc::unbounded_channel();
         let landed = inbox.clone();
+        let conditions = inbox.clone();
+        let devices = Devices::new(devices, move |panel, condition| {
+            let _ = conditions.send(FromStore::Condition(panel, condition)); // gone only at the end
+        });
         let tell_landed = Arc::new(move |part| {
             let _ = landed.send(FromStore::Landed(part)); // gone only at the end
         });
         Self {
             store,
             keep_batches,
+            devices: Rc::new(devices),
             register: Register::default(),
             reserved: HashSet::new(),
             retrying: HashSet::new(),
@@ -185,11 +227,12 @@ impl Coordinator {
     /// interrupted. To be called before the actor is started.
     pub fn take_up(&mut self) -> Result<(), StoreError> {
         let snapshot = self.store.read()?;
+        let mut panels = BTreeMap::new();
         snapshot.each_panel(|number, record| {
             let record: PanelRecord =
                 serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
             let settings = Settings::parse(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
-            self.start_panel(number, Arc::new(settings));
+            panels.insert(number, (Arc::new(settings), BTreeMap::new()));
             Ok::<_, StoreError>(())
         })?;
         for (seq, record) in snapshot.running_batches()? {
@@ -199,10 +242,15 @@ impl Coordinator {
             let mut report = Report::of_pending(waiting.len(), &operations);
             let mut attempts = HashMap::new();
             let mut decided = HashSet::new();
+            let mut taken = Vec::new();
             for outcome in snapshot.outcomes(seq, 0)? {
                 let (panel, outcome) = outcome?;
                 if outcome.state == PanelState::Pending {
                     attempts.insert(panel, outcome.attempts);
+                    if outcome.taken && panels.contains_key(&panel) {
+                        taken.push(panel);
+                        decided.insert(panel);
+                    }
                 } else {
                     report.add(&outcome, operations.len());
                     decided.insert(panel);
@@ -216,13 +264,34 @@ impl Coordinator {
                 span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
             });
             self.begin(seq, BatchRecord { report, ..record }, operations, waiting, attempts, origin);
+            let tell = Arc::clone(&self.tell_landed);
+            let Some(running) = self.running_mut(seq) else { continue };
+            for panel in taken {
+                running.waiting.insert(panel);
+                let attempts = running.attempts.get(&panel).copied().unwrap_or(0);
+                if let Some((settings, batches)) = panels.get_mut(&panel) {
+                    let zoned = running.zoned(&settings.zone);
+                    let (tell, sent) = (Arc::clone(&tell), Instant::now());
+                    batches.insert(seq, Waiting { zoned, attempts, tell, sent });
+                }
+            }
+        }
+        for (number, (settings, waiting)) in panels {
+            self.start_panel(number, settings, waiting, Condition::default());
         }
         Ok(())
     }
 
-    fn start_panel(&mut self, number: PanelNo, settings: Arc<Settings>) {
-        let address = Panel::new(number, Arc::clone(&settings), self.store.clone()).start();
-        self.register.set(Entry { number, settings, address });
+    fn start_panel(
+        &mut self,
+        number: PanelNo,
+        settings: Arc<Settings>,
+        waiting: BTreeMap<BatchSeq, Waiting>,
+        condition: Condition,
+    ) {
+        let (store, kept) = (self.store.clone(), condition.clone());
+        let panel = Panel::new(number, Arc::clone(&settings), store, &self.devices, waiting, condition);
+        self.register.set(Entry { number, settings, address: panel.start(), condition: kept });
         self.metrics.panels.set(self.register.count() as i64);
     }
 
@@ -246,6 +315,7 @@ impl Coordinator {
             zoned: HashMap::new(),
             small: panels.len() <= SMALL_BATCH,
             fan_out: FanOut::new(panels),
+            waiting: HashSet::new(),
             attempts,
             origin,
             started: now,
@@ -327,16 +397,7 @@ impl Coordinator {
                 self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
                 continue;
             };
-            let zone = entry.settings.zone.name();
-            let zoned = match running.zoned.get(zone) {
-                Some(zoned) => Arc::clone(zoned),
-                None => {
-                    let operations = Arc::clone(&running.operations);
-                    let zoned = Arc::new(Zoned::new(operations, entry.settings.zone.rules()));
-                    running.zoned.insert(zone.to_owned(), Arc::clone(&zoned));
-                    zoned
-                }
-            };
+            let zoned = running.zoned(&entry.settings.zone);
             let part = panel::Apply {
                 work: panel::Work::Batch(running.seq, attempt, zoned),
                 origin: Arc::clone(&running.origin),
@@ -379,8 +440,10 @@ impl Coordinator {
     fn landed(&mut self, seq: BatchSeq, panel: PanelNo, outcome: Outcome) {
         let Some(order) = self.orders.get(&seq).copied() else { return };
         let Some(running) = self.running.get_mut(&order) else { return };
+        running.waiting.remove(&panel);
         running.record.report.add(&outcome, running.operations.len());
         let Outcome { state, attempts, error, .. } = outcome;
+        let seq = Some(seq);
         self.events.push(seq, What::Panel { panel, outcome: state, attempts, error });
         if running.last_progress.elapsed() >= PROGRESS_EVERY {
             running.last_progress = Instant::now();
@@ -422,8 +485,8 @@ impl Coordinator {
         let BatchRecord { state, report, .. } = running.record;
         self.metrics.batch_done(running.started.elapsed());
         self.metrics.running.set(self.running.len() as i64);
-        self.events.push(seq, What::Progress(report));
-        self.events.push(seq, What::Done(state, report));
+        self.events.push(Some(seq), What::Progress(report));
+        self.events.push(Some(seq), What::Done(state, report));
         running.origin.span.in_scope(|| {
             tracing::info!(
                 panels.total = report.panels.total,
@@ -435,11 +498,62 @@ impl Coordinator {
         for waiter in running.waiters {
             let _ = waiter.send(()); // whoever waited may have left
         }
-        if self.running.is_empty() {
+    }
+
+    /// Tells those who wait for it that nothing is under way any more.
+    fn tell_drained(&mut self) {
+        if !self.draining.is_empty() && self.running.values_mut().all(Running::only_waits) {
             for drained in self.draining.drain(..) {
                 let _ = drained.send(()); // the server is stopping either way
             }
         }
+    }
+
+    fn condition_changed(&mut self, number: PanelNo, condition: Condition) {
+        let (now, error) = (condition.connection, condition.last_error.clone());
+        let before = self.register.set_condition(number, condition).map(|before| before.connection);
+        if matches!(
+            (before, now),
+            (Some(Connection::Offline), Connection::Online)
+                | (Some(Connection::Online | Connection::Unknown), Connection::Offline)
+        ) {
+            self.events.push(None, What::Connection { panel: number, connection: now, error });
+        }
+    }
+
+    /// Sends a panel's actor what it must not miss, waiting for room in its mailbox.
+    fn attend(&self, panel: PanelNo, attend: Attend) {
+        if let Some(entry) = self.register.by_number(panel) {
+            let told = entry.address.send(attend);
+            actix_rt::spawn(async move {
+                let _ = told.await; // a panel that has stopped attends to nothing
+            });
+        }
+    }
+
+    fn send_again(
+        &mut self,
+        seq: BatchSeq,
+        outcomes: &[(PanelNo, Outcome)],
+        reply: SubmittedReply,
+        result: Result<(), StoreError>,
+    ) {
+        self.retrying.remove(&seq);
+        let answer = match (result, self.running_mut(seq)) {
+            (Ok(()), Some(running)) => {
+                let named = running.operations.len();
+                for (panel, outcome) in outcomes {
+                    running.record.report.take_back(outcome, named);
+                    running.attempts.insert(*panel, outcome.attempts);
+                }
+                running.fan_out = FanOut::new(outcomes.iter().map(|(panel, _)| *panel).collect());
+                let id = running.record.id;
+                Ok(Submitted { seq, id, fresh: true, done: self.wait_for(seq) })
+            }
+            (Ok(()), None) => Err(SubmitError::WrongState("has ended in between; retry it again")),
+            (Err(error), _) => Err(error.into()),
+        };
+        let _ = reply.send(answer); // whoever asked may have left
     }
 
     fn accepted(&mut self, accepted: Accepted) {
@@ -488,9 +602,16 @@ impl Coordinator {
     fn take(&mut self, told: FromStore) {
         match told {
             FromStore::Accepted(accepted) => self.accepted(*accepted),
-            FromStore::Landed(Landed { batch, panel, outcome, result, sent }) => {
-                self.in_flight = self.in_flight.saturating_sub(1);
+            FromStore::Landed(Landed { batch, panel, outcome, result, sent, first }) => {
+                if first {
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                }
                 match result {
+                    Ok(()) if outcome.state == PanelState::Pending => {
+                        if let Some(running) = self.running_mut(batch) {
+                            running.waiting.insert(panel);
+                        }
+                    }
                     Ok(()) => {
                         self.metrics.panel_done(outcome.state.as_str(), sent.elapsed());
                         self.landed(batch, panel, outcome);
@@ -501,6 +622,8 @@ impl Coordinator {
                     }
                 }
             }
+            FromStore::Again(seq, outcomes, reply, result) => self.send_again(seq, &outcomes, reply, result),
+            FromStore::Condition(number, condition) => self.condition_changed(number, condition),
             FromStore::Settled(seq, outcomes, Ok(())) => {
                 for (panel, outcome) in outcomes {
                     self.landed(seq, panel, outcome);
@@ -515,8 +638,8 @@ impl Coordinator {
                     self.reserved.remove(&id);
                 }
                 if result.is_ok() {
-                    for (number, settings) in panels {
-                        self.start_panel(number, settings);
+                    for (number, settings, condition) in panels {
+                        self.start_panel(number, settings, BTreeMap::new(), condition);
                     }
                 }
                 let _ = reply.send(result); // whoever asked may have left
@@ -536,12 +659,29 @@ impl Coordinator {
             }
             FromStore::Removed(number, reply, result) => {
                 match &result {
-                    Ok(()) => self.register.remove(number),
+                    Ok(()) => {
+                        self.register.remove(number);
+                        self.no_longer_waits(number);
+                    }
                     Err(_) => self.register.stay(number),
                 }
                 self.metrics.panels.set(self.register.count() as i64);
                 let _ = reply.send(result); // whoever asked may have left
             }
+        }
+    }
+
+    /// A panel is gone: batches that waited for its device wait no longer.
+    fn no_longer_waits(&mut self, panel: PanelNo) {
+        let waited: Vec<_> = self
+            .running
+            .values_mut()
+            .filter(|running| running.waiting.contains(&panel))
+            .map(|running| (running.seq, running.attempts.get(&panel).copied().unwrap_or(0)))
+            .collect();
+        for (seq, attempts) in waited {
+            let why = "the panel was removed before its device had confirmed everything";
+            self.settle(seq, vec![(panel, Outcome::failed(why, attempts))]);
         }
     }
 
@@ -591,6 +731,7 @@ impl StreamHandler<Vec<FromStore>> for Coordinator {
         }
         self.events.wake();
         self.send_parts(ctx);
+        self.tell_drained();
     }
 }
 
@@ -662,6 +803,9 @@ pub enum SubmitError {
     /// Ids without a panel, each with its index in the list.
     #[error("there is no such panel")]
     UnknownPanels(Vec<(usize, String)>),
+    /// Upserts that some of the panels' families cannot say, by their index.
+    #[error("the day type DAY is known to door controllers only, and the batch is for other panels too")]
+    UnknownToFamily(Vec<usize>),
     /// The idempotency key was sent before with another body.
     #[error("this Idempotency-Key was used with another body; choose a new key")]
     KeyReused,
@@ -681,7 +825,12 @@ impl Handler<Submit> for Coordinator {
 
     fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
         let Submit { id, target, operations, idempotency, origin } = submit;
-        let mut targets: Vec<_> = self.targets(&target)?.iter().map(|entry| entry.number).collect();
+        let entries = self.targets(&target)?;
+        let unknown = operations.unknown_to(entries.iter().map(|entry| entry.settings.family));
+        if !unknown.is_empty() {
+            return Err(SubmitError::UnknownToFamily(unknown));
+        }
+        let mut targets: Vec<_> = entries.iter().map(|entry| entry.number).collect();
         targets.sort_unstable();
         let record = BatchRecord {
             id,
@@ -722,7 +871,8 @@ impl Handler<Submit> for Coordinator {
     }
 }
 
-/// Cancel a running batch: panels that were not sent their part yet are failed.
+/// Cancel a running batch: panels that were not sent their part yet are failed, and panels whose device has not
+/// confirmed everything are waited for no longer. What they have taken stays desired.
 #[derive(Message)]
 #[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, SubmitError>")]
 pub struct Cancel(pub BatchSeq, pub Origin);
@@ -750,19 +900,42 @@ impl Handler<Cancel> for Coordinator {
                 (panel, Outcome::failed(why, attempts))
             })
             .collect();
+        let why = "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that";
+        let waiting: Vec<_> = running
+            .waiting
+            .iter()
+            .map(|panel| {
+                let attempts = running.attempts.get(panel).copied().unwrap_or(0);
+                (*panel, Outcome::failed(why, attempts))
+            })
+            .collect();
+        for (panel, _) in &waiting {
+            self.attend(*panel, Attend::Forget(seq));
+        }
         let (reply, answer) = oneshot::channel();
-        let kept = outcomes.clone();
         store.submit_accepted_change(
             move |tables| {
                 tables.set_batch(seq, &record)?;
-                for (panel, outcome) in &kept {
+                let mut cancelled = outcomes;
+                for (panel, outcome) in waiting {
+                    let stored = tables.outcome(seq, panel)?;
+                    if stored.is_some_and(|stored| stored.state == PanelState::Pending) {
+                        cancelled.push((panel, outcome));
+                    }
+                }
+                for (panel, outcome) in &cancelled {
                     tables.set_outcome(seq, *panel, outcome)?;
                 }
-                tables.audit(&audit)
+                tables.audit(&audit)?;
+                Ok(cancelled)
             },
             move |result| {
+                let (cancelled, result) = match result {
+                    Ok(cancelled) => (cancelled, Ok(())),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
                 let _ = reply.send(result.clone()); // whoever asked may have left
-                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+                let _ = inbox.send(FromStore::Settled(seq, cancelled, result)); // gone only at the end
             },
         );
         Ok(answer)
@@ -780,7 +953,7 @@ impl Handler<Retry> for Coordinator {
 
     fn handle(&mut self, Retry(seq, origin): Retry, _: &mut Self::Context) -> Self::Result {
         if self.orders.contains_key(&seq) || self.retrying.contains(&seq) {
-            return Err(SubmitError::WrongState("is still running; wait for it or cancel it"));
+            return self.retry_running(seq, &origin);
         }
         let snapshot = self.store.read()?;
         let work = snapshot.batch_work(seq)?.ok_or(SubmitError::NoSuchBatch)?;
@@ -824,6 +997,53 @@ impl Handler<Retry> for Coordinator {
                 let accepted =
                     Accepted { retried: Some(seq), result, operations, targets, attempts, origin, reply };
                 let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
+            },
+        );
+        Ok(answer)
+    }
+}
+
+impl Coordinator {
+    /// Of a batch that only waits for devices: has them tried now, and sends it again to the panels that have come
+    /// to another outcome than applied.
+    fn retry_running(
+        &mut self,
+        seq: BatchSeq,
+        origin: &Origin,
+    ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
+        let still = SubmitError::WrongState("is still being sent out; wait for it or cancel it");
+        let retrying = self.retrying.contains(&seq);
+        let Some(running) = self.running_mut(seq).filter(|_| !retrying) else { return Err(still) };
+        if running.finishing || !running.only_waits() {
+            return Err(still);
+        }
+        let id = running.record.id;
+        let waiting: Vec<_> = running.waiting.iter().copied().collect();
+        for panel in waiting {
+            self.attend(panel, Attend::TryNow);
+        }
+        let mut again = Vec::new();
+        for outcome in self.store.read()?.outcomes(seq, 0)? {
+            let (panel, outcome) = outcome?;
+            if !matches!(outcome.state, PanelState::Applied | PanelState::Pending) {
+                again.push((panel, outcome));
+            }
+        }
+        self.retrying.insert(seq);
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        let audit = origin.audit("batch.retry", id);
+        let pending: Vec<_> =
+            again.iter().map(|(panel, outcome)| (*panel, Outcome::pending(outcome.attempts))).collect();
+        self.store.submit_change(
+            move |tables| {
+                for (panel, outcome) in &pending {
+                    tables.set_outcome(seq, *panel, outcome)?;
+                }
+                tables.audit(&audit)
+            },
+            move |result| {
+                let _ = inbox.send(FromStore::Again(seq, again, reply, result)); // gone only at the end
             },
         );
         Ok(answer)
@@ -881,7 +1101,54 @@ impl Handler<Subscribe> for Coordinator {
     }
 }
 
-/// Resolves when no batch is running.
+/// How many panels there are, by connection: online, offline, unknown.
+#[derive(Message)]
+#[rtype(result = "[u64; 3]")]
+pub struct Connections;
+
+impl Handler<Connections> for Coordinator {
+    type Result = MessageResult<Connections>;
+
+    fn handle(&mut self, _: Connections, _: &mut Self::Context) -> Self::Result {
+        let mut counts = [0; 3];
+        for entry in self.register.select(None, None) {
+            counts[match entry.connection() {
+                Connection::Online => 0,
+                Connection::Offline => 1,
+                Connection::Unknown => 2,
+            }] += 1;
+        }
+        MessageResult(counts)
+    }
+}
+
+/// End the sessions on all devices. Each gives a sign when its own is ended.
+#[derive(Message)]
+#[rtype(result = "Vec<oneshot::Receiver<()>>")]
+pub struct CloseDevices;
+
+impl Handler<CloseDevices> for Coordinator {
+    type Result = Vec<oneshot::Receiver<()>>;
+
+    fn handle(&mut self, _: CloseDevices, _: &mut Self::Context) -> Self::Result {
+        let remote: Vec<_> = self
+            .register
+            .select(None, None)
+            .filter(|entry| entry.settings.remote.is_some())
+            .map(|entry| entry.number)
+            .collect();
+        remote
+            .into_iter()
+            .map(|panel| {
+                let (done, closed) = oneshot::channel();
+                self.attend(panel, Attend::Close(done));
+                closed
+            })
+            .collect()
+    }
+}
+
+/// Resolves when nothing is under way but what devices have to confirm.
 #[derive(Message)]
 #[rtype(result = "oneshot::Receiver<()>")]
 pub struct Drain;
@@ -891,11 +1158,8 @@ impl Handler<Drain> for Coordinator {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         let (drained, wait) = oneshot::channel();
-        if self.running.is_empty() {
-            let _ = drained.send(()); // the receiver is right here
-        } else {
-            self.draining.push(drained);
-        }
+        self.draining.push(drained);
+        self.tell_drained();
         MessageResult(wait)
     }
 }

@@ -30,6 +30,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::access::Access;
 use crate::access::sessions::Sessions;
 use crate::coordinator::Coordinator;
+use crate::panel::device::line::Timeouts;
 use crate::store::StoreHandle;
 use crate::telemetry::Metrics;
 
@@ -57,6 +58,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The largest body, in bytes.
     pub body_limit: usize,
+    /// How long a device may take that is asked before its panel is added.
+    pub device_timeouts: Timeouts,
     /// Becomes true when the server stops: answers without an end must end then.
     pub stopping: watch::Receiver<bool>,
 }
@@ -156,7 +159,7 @@ impl RequestSpan {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Around every request: its id, its span, its numbers, and headers that keep answers out of caches and frames.
-async fn around(
+pub(crate) async fn around(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {

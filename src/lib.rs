@@ -18,6 +18,7 @@
 //! | [`access`] | roles, users, tokens, sessions |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
 //! | [`server`] | the composition root: store → panels and coordinator → HTTP |
+//! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
 //!
 //! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`clock`].
@@ -55,6 +56,8 @@ pub mod access;
 pub mod http;
 
 pub mod server;
+
+pub mod simulator;
 
 pub mod cli;
 

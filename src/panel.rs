@@ -3,11 +3,15 @@
 //! 1. [`Panel`] owns a panel's [`settings::Settings`] and is the only one to submit work on its rows. An
 //!    answer comes after the commit that holds the rows, straight from the writer to whoever waits.
 //! 2. [`decide`] is the pure part: the rows that stand and the operations give changes and results.
-//! 3. [`embedded`] is the driver of panels that this server itself is.
+//! 3. [`embedded`] is the driver of panels that this server itself is: done means committed.
+//! 4. [`remote`] is the driver of panels that are devices somewhere else: what is asked for is made the desired
+//!    state, and [`delivery`] says what to ask of the [`device`] next until it has confirmed that.
 //!
 //! The actor keeps no copy of its profiles: a point read of the store costs about a microsecond, and reads go
 //! to a snapshot without passing here. Handlers never wait, so a mailbox holds only what has just arrived.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,10 +23,15 @@ use crate::store::tables::AuditRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
 pub mod decide;
+pub mod delivery;
+pub mod device;
 pub mod embedded;
+pub mod remote;
 pub mod settings;
 
 use decide::{Decision, Limits};
+use remote::record::Accept;
+use remote::{Condition, Devices, Remote, Waiting};
 use settings::Settings;
 
 /// Messages that wait for one panel at most. Handlers do not wait, so more only pile up when the whole thread
@@ -34,12 +43,26 @@ pub struct Panel {
     number: PanelNo,
     settings: Arc<Settings>,
     store: StoreHandle,
+    /// The delivery to its device; none for an embedded panel.
+    remote: Option<Box<Remote>>,
 }
 
 impl Panel {
-    /// A panel that is not started yet.
-    pub fn new(number: PanelNo, settings: Arc<Settings>, store: StoreHandle) -> Self {
-        Self { number, settings, store }
+    /// A panel that is not started yet, with the batches that wait for its device already and how that was seen
+    /// last.
+    pub fn new(
+        number: PanelNo,
+        settings: Arc<Settings>,
+        store: StoreHandle,
+        devices: &Rc<Devices>,
+        waiting: BTreeMap<BatchSeq, Waiting>,
+        condition: Condition,
+    ) -> Self {
+        let remote = settings
+            .remote
+            .is_some()
+            .then(|| Box::new(Remote::new(Rc::clone(devices), number, waiting, condition)));
+        Self { number, settings, store, remote }
     }
 
     fn limits(&self, for_caller: bool) -> Limits {
@@ -56,6 +79,7 @@ impl Actor for Panel {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.go(ctx);
     }
 }
 
@@ -131,15 +155,20 @@ pub struct Landed {
     pub result: Result<(), StoreError>,
     /// When the panel was told.
     pub sent: Instant,
+    /// Whether this is the answer to the part itself; what a device confirms later is a second one.
+    pub first: bool,
 }
 
 impl Handler<Apply> for Panel {
     type Result = ();
 
-    fn handle(&mut self, Apply { work, origin, reply }: Apply, _: &mut Self::Context) {
+    fn handle(&mut self, Apply { work, origin, reply }: Apply, ctx: &mut Self::Context) {
         origin.span.in_scope(|| {
             tracing::debug!(panel.id = %self.settings.id, "a panel takes its part");
         });
+        if self.remote.is_some() {
+            return self.accept(work, origin, reply, ctx);
+        }
         let for_caller = matches!(reply, Reply::Caller(_));
         let (batch, attempts, zoned, audit) = match work {
             Work::Batch(batch, attempts, zoned) => (Some(batch), attempts, zoned, None),
@@ -166,6 +195,70 @@ impl Handler<Apply> for Panel {
             self.store.submit(work);
         } else {
             self.store.submit_accepted(work);
+        }
+    }
+}
+
+impl Panel {
+    /// Makes a batch's part what the device should hold. The panel API is served by embedded panels only, so
+    /// nobody calls a remote one.
+    fn accept(&mut self, work: Work, origin: Arc<Origin>, reply: Reply, ctx: &mut Context<Self>) {
+        let (Work::Batch(batch, attempts, zoned), Reply::Batch(tell)) = (work, &reply) else { return };
+        let sent = Instant::now();
+        // Counted as attempts are made; the first is part of what came with the batch.
+        let attempts = attempts.saturating_sub(1);
+        let waiting = Waiting { zoned: Arc::clone(&zoned), attempts, tell: Arc::clone(tell), sent };
+        let (done, waits) = oneshot::channel();
+        let outcome = crate::batch::Outcome::pending(attempts);
+        let panel = self.number;
+        self.store.submit_accepted(Box::new(Accept {
+            panel,
+            zoned,
+            batch,
+            attempts,
+            origin,
+            reply,
+            sent,
+            outcome,
+            done,
+        }));
+        self.wait(batch, waiting, ctx);
+        ctx.spawn(waits.into_actor(self).map(move |waits, this, ctx| {
+            if waits.unwrap_or(false) {
+                this.go(ctx);
+            } else {
+                this.forget(batch);
+            }
+        }));
+    }
+}
+
+/// Attend to the device.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Attend {
+    /// Make the next attempt now.
+    TryNow,
+    /// Read all that it holds, compare, and tell what was found.
+    Read(oneshot::Sender<Result<remote::record::Findings, remote::ReadError>>),
+    /// Send everything again.
+    Resync(AuditRecord, oneshot::Sender<Result<(), StoreError>>),
+    /// This batch has its outcome already; do not wait for the device on its behalf.
+    Forget(BatchSeq),
+    /// End the session after the call that is under way, and begin nothing more.
+    Close(oneshot::Sender<()>),
+}
+
+impl Handler<Attend> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, attend: Attend, ctx: &mut Self::Context) {
+        match attend {
+            Attend::TryNow => self.try_now(ctx),
+            Attend::Read(reader) => self.read_now(reader, ctx),
+            Attend::Resync(audit, reply) => self.resync(audit, reply, ctx),
+            Attend::Forget(batch) => self.forget(batch),
+            Attend::Close(done) => self.close_when_idle(done, ctx),
         }
     }
 }
@@ -234,8 +327,9 @@ pub struct Configure(pub Arc<Settings>);
 impl Handler<Configure> for Panel {
     type Result = ();
 
-    fn handle(&mut self, Configure(settings): Configure, _: &mut Self::Context) {
+    fn handle(&mut self, Configure(settings): Configure, ctx: &mut Self::Context) {
         self.settings = settings;
+        self.reconnect(ctx);
     }
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter};
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
+use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
 use crate::config::Settings;
-use crate::coordinator::{Coordinator, Drain};
+use crate::coordinator::{CloseDevices, Coordinator, Drain};
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
 use crate::store::{OpenError, Store, StoreError, StoreHandle};
@@ -23,6 +24,9 @@ use crate::telemetry::Metrics;
 
 /// How long a stop waits for running batches; what is not done by then is taken up at the next start.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for calls to devices that are under way, and for the ends of their sessions.
+const CLOSE: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for requests that are being answered, in seconds.
 const GRACE_S: u64 = 10;
@@ -73,9 +77,10 @@ impl Engine {
         let store = Store::open(&settings.data_dir, metrics)?;
         let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
-        let mut coordinator =
-            Coordinator::new(store.handle(), settings.keep_batches, metrics.batches.clone());
+        let (handle, keep, devices) = (store.handle(), settings.keep_batches, settings.devices.clone());
+        let metrics = metrics.batches.clone();
         arbiter.spawn_fn(move || {
+            let mut coordinator = Coordinator::new(handle, keep, devices, metrics);
             let result = coordinator.take_up().map(|()| coordinator.start());
             let _ = started.send(result); // the other end waits below
         });
@@ -99,6 +104,9 @@ impl Engine {
             && tokio::time::timeout(DRAIN, drained).await.is_err()
         {
             tracing::warn!("some batches are not done; they go on at the next start");
+        }
+        if let Ok(closed) = self.coordinator.send(CloseDevices).await {
+            let _ = tokio::time::timeout(CLOSE, join_all(closed)).await; // sessions end by themselves too
         }
         drop(self.coordinator);
         self.arbiter.stop();
@@ -126,6 +134,7 @@ impl Server {
             sessions: Sessions::default(),
             metrics,
             body_limit: settings.body_limit,
+            device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });
         let bind_error = |address| move |error| StartError::Listen(address, error);

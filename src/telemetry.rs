@@ -57,6 +57,8 @@ pub struct Metrics {
     pub batches: BatchMetrics,
     /// HTTP requests.
     pub http: HttpMetrics,
+    /// Panels by connection, and how far their devices are behind.
+    pub devices: DeviceMetrics,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -112,6 +114,32 @@ impl BatchMetrics {
     /// A batch has an outcome from every panel, so long after its acceptance.
     pub fn batch_done(&self, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// Panels by connection, and how far their devices are behind.
+#[derive(Clone)]
+pub struct DeviceMetrics {
+    connections: Family<ConnectionLabel, Gauge>,
+    pending: Gauge,
+    drifted: Gauge,
+    rejected: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabel {
+    connection: &'static str,
+}
+
+impl DeviceMetrics {
+    /// As it is now. Connections are counted as online, offline, unknown.
+    pub fn set(&self, connections: [u64; 3], pending: u64, drifted: u64, rejected: u64) {
+        for (connection, count) in ["online", "offline", "unknown"].into_iter().zip(connections) {
+            self.connections.get_or_create(&ConnectionLabel { connection }).set(count as i64);
+        }
+        self.pending.set(pending as i64);
+        self.drifted.set(drifted as i64);
+        self.rejected.set(rejected as i64);
     }
 }
 
@@ -183,7 +211,17 @@ impl Default for Metrics {
         };
         registry.register("http_requests", "HTTP requests answered", http.requests.clone());
         registry.register("http_seconds", "Time to answer an HTTP request", http.seconds.clone());
-        Self { store, batches, http, registry: std::sync::Arc::new(registry) }
+        let devices = DeviceMetrics {
+            connections: Family::default(),
+            pending: Gauge::default(),
+            drifted: Gauge::default(),
+            rejected: Gauge::default(),
+        };
+        registry.register("panel_connections", "Panels by connection", devices.connections.clone());
+        registry.register("profiles_pending", "Profiles that devices have not confirmed", devices.pending.clone());
+        registry.register("profiles_drifted", "Profiles that differ on devices", devices.drifted.clone());
+        registry.register("profiles_rejected", "Profiles that devices refuse", devices.rejected.clone());
+        Self { store, batches, http, devices, registry: std::sync::Arc::new(registry) }
     }
 }
 

@@ -72,6 +72,11 @@ impl Sessions {
         self.lock().remove(&hash(token));
     }
 
+    /// Ends all sessions that hold there, as when a panel restarts.
+    pub fn close_scope(&self, scope: Scope) {
+        self.lock().retain(|_, session| session.scope != scope);
+    }
+
     /// Ends all sessions of a user.
     pub fn close_user(&self, name: &str) {
         self.lock().retain(|_, session| session.name != name);

@@ -33,7 +33,7 @@ pub struct ItemCounts {
     pub updated: u64,
     /// Deleted.
     pub deleted: u64,
-    /// Already as asked for.
+    /// Already as asked for, or asked for differently by a later batch that was delivered.
     pub unchanged: u64,
     /// To be deleted and not there.
     pub entity_not_found: u64,
@@ -120,10 +120,14 @@ impl Report {
         match item {
             ItemOutcome::Created => &mut self.items.created,
             ItemOutcome::Updated => &mut self.items.updated,
-            ItemOutcome::Unchanged => &mut self.items.unchanged,
+            ItemOutcome::Unchanged | ItemOutcome::Superseded => &mut self.items.unchanged,
             ItemOutcome::Deleted => &mut self.items.deleted,
             ItemOutcome::NotFound => &mut self.items.entity_not_found,
-            ItemOutcome::Repeated | ItemOutcome::NeverOpens | ItemOutcome::Full => &mut self.items.rejected,
+            ItemOutcome::Repeated
+            | ItemOutcome::NeverOpens
+            | ItemOutcome::Full
+            | ItemOutcome::Refused => &mut self.items.rejected,
+            ItemOutcome::ToCreate | ItemOutcome::ToUpdate | ItemOutcome::ToDelete => &mut self.items.pending,
         }
     }
 }

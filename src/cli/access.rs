@@ -58,7 +58,7 @@ fn ask(prompt: &str) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-fn password(from_stdin: bool) -> Result<String, Failure> {
+pub(super) fn password(from_stdin: bool) -> Result<String, Failure> {
     if from_stdin {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line)?;

@@ -135,9 +135,12 @@ fn panel_table(panels: &[BatchPanel]) {
         ["panel", "outcome", ">attempts", "what it said"],
         panels.iter().map(|panel| {
             let said = match &panel.error {
-                Some(error) => error.clone(),
+                Some(error) => match &panel.next_attempt {
+                    Some(next) => format!("{error}; next attempt {}", output::moment(next)),
+                    None => error.clone(),
+                },
                 None => {
-                    let refused = panel.result.iter().filter(|item| !item.success);
+                    let refused = panel.result.iter().filter(|item| !item.success && item.extended_info != "pending");
                     let refused: Vec<_> =
                         refused.map(|item| format!("{}: {}", item.link_id, item.extended_info)).collect();
                     refused.join("\n")

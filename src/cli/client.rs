@@ -95,6 +95,12 @@ impl Client {
         self.good(answer)
     }
 
+    /// Changes what stands at a path.
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let answer = self.send(Method::PATCH, path, &[], "application/json", body.to_string())?;
+        self.good(answer)
+    }
+
     /// Sends lines of JSON.
     pub fn post_lines(&self, path: &str, lines: String) -> Result<Answer, Failure> {
         let answer = self.send(Method::POST, path, &[], "application/x-ndjson", lines)?;

@@ -6,19 +6,21 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, percent};
 use super::{Exit, Failure, Output, output};
 use crate::http::fleet_api::panels::{Imported, PanelBody};
-use crate::panel::settings::PanelRecord;
 
 /// The commands on panels.
 #[derive(Debug, Subcommand)]
 pub enum PanelCommand {
     /// Add a panel
     #[command(
-        after_help = "Example:\n  panelsync panel add north-01 --zone Europe/Kyiv --label site=north --label floor=1"
+        after_help = "A device is asked before its panel is added, and its account's password is read from stdin.\n\nExamples:\n  \
+            panelsync panel add north-01 --zone Europe/Kyiv --label site=north --label floor=1\n  \
+            panelsync panel add gate-7 --driver http --url https://10.0.3.17 --username admin --password-stdin < secret\n  \
+            panelsync panel add gate-8 --driver http --url http://10.0.3.18 --username admin --password-stdin --adopt < secret"
     )]
     Add {
         /// Its id: 1 to 63 letters, digits and -_.
         id: String,
-        /// What it is: embedded means that this server is the panel
+        /// What it is: embedded means that this server is the panel, http that a device is
         #[arg(long, default_value = "embedded")]
         driver: String,
         /// IANA name of the zone in which its rules run
@@ -27,15 +29,54 @@ pub enum PanelCommand {
         /// A label, for selectors; may be repeated
         #[arg(long = "label", value_name = "K=V", value_parser = label)]
         labels: Vec<(String, String)>,
-        /// The family whose API it speaks: android or camdroid
+        /// The family whose API it speaks: android, camdroid or door-controller
         #[arg(long, default_value = "android")]
         api: String,
-        /// The version it says it speaks
-        #[arg(long, default_value = "2.9.0")]
-        api_version: String,
+        /// The version it says it speaks; a device is asked for it [default: 2.9.0]
+        #[arg(long)]
+        api_version: Option<String>,
         /// How many profiles it holds at most
         #[arg(long, value_name = "N")]
         capacity: Option<u32>,
+        #[command(flatten)]
+        device: DeviceArgs,
+        /// Take what the device holds by link_id as desired, so that nothing is pushed
+        #[arg(long, conflicts_with = "force")]
+        adopt: bool,
+    },
+    /// Change a panel; what is not given stays
+    #[command(
+        after_help = "A device that is moved to or replaced gets everything that is desired by itself.\n\nExamples:\n  \
+            panelsync panel set gate-7 --url https://10.0.3.99\n  \
+            panelsync panel set gate-7 --username admin --password-stdin < secret\n  \
+            panelsync panel set gate-7 --repair on"
+    )]
+    Set {
+        /// Its id
+        id: String,
+        /// IANA name of the zone in which its rules run
+        #[arg(long)]
+        zone: Option<String>,
+        /// A label; given once or more, these replace all labels
+        #[arg(long = "label", value_name = "K=V", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// The family whose API it speaks: android, camdroid or door-controller
+        #[arg(long)]
+        api: Option<String>,
+        /// The version it says it speaks
+        #[arg(long)]
+        api_version: Option<String>,
+        /// How many profiles it holds at most
+        #[arg(long, value_name = "N")]
+        capacity: Option<u32>,
+        #[command(flatten)]
+        device: DeviceArgs,
+    },
+    /// Send everything that is desired to a device again, now
+    #[command(after_help = "Example:\n  panelsync panel resync gate-7")]
+    Resync {
+        /// Its id
+        id: String,
     },
     /// List panels
     #[command(after_help = "Example:\n  panelsync panel ls -l site=north")]
@@ -59,12 +100,66 @@ pub enum PanelCommand {
     /// Add many panels at once, all or none
     #[command(
         after_help = "FILE is JSON lines, or CSV whose first line names the columns: id, driver, zone, api,\n\
-        api_version, capacity; every other column is a label.\n\nExample:\n  panelsync panel import panels.csv"
+        api_version, capacity, url, username, password, repair; every other column is a label.\n\
+        Devices are not asked.\n\nExample:\n  panelsync panel import panels.csv"
     )]
     Import {
         /// CSV or JSON lines
         file: String,
     },
+}
+
+/// How a device is reached.
+#[derive(Debug, clap::Args)]
+pub struct DeviceArgs {
+    /// Where the device is, up to what comes before /api
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// An administrator's account on the device
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// Read the account's password from stdin
+    #[arg(long)]
+    password_stdin: bool,
+    /// Put drift right as soon as it is found: on or off
+    #[arg(long, value_name = "ON|OFF")]
+    repair: Option<String>,
+    /// With https: certificates that may vouch for the device, PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
+    ca_file: Option<std::path::PathBuf>,
+    /// With https: SHA-256 of the one certificate that the device may show
+    #[arg(long, value_name = "HEX")]
+    pin: Option<String>,
+    /// Do not ask the device, which may be offline
+    #[arg(long)]
+    force: bool,
+}
+
+impl DeviceArgs {
+    fn put_into(&self, panel: &mut Map<String, Value>) -> Result<(), Failure> {
+        let fields = [
+            ("url", &self.url),
+            ("username", &self.username),
+            ("repair", &self.repair),
+            ("tls_pin", &self.pin),
+        ];
+        for (key, value) in fields {
+            if let Some(value) = value {
+                panel.insert(key.into(), value.as_str().into());
+            }
+        }
+        if let Some(file) = &self.ca_file {
+            let wrong = |error| Failure::usage(format!("{} cannot be read: {error}", file.display()));
+            panel.insert("tls_ca".into(), std::fs::read_to_string(file).map_err(wrong)?.into());
+            panel.insert("tls_pin".into(), Value::Null);
+        } else if self.pin.is_some() {
+            panel.insert("tls_ca".into(), Value::Null);
+        }
+        if self.password_stdin {
+            panel.insert("password".into(), super::access::password(true)?.into());
+        }
+        Ok(())
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -75,21 +170,58 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Runs a command on panels.
 pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
     match command {
-        PanelCommand::Add { id, driver, zone, labels, api, api_version, capacity } => {
-            let record = PanelRecord {
-                driver: driver.clone(),
-                zone: zone.clone(),
-                labels: labels.iter().cloned().collect(),
-                api: api.clone(),
-                api_version: api_version.clone(),
-                capacity: *capacity,
-                ..PanelRecord::new(id.clone())
-            };
-            let record = serde_json::to_value(record).map_err(std::io::Error::other)?;
-            let answer = client.post("/panels", &[], &record)?;
+        PanelCommand::Add { id, driver, zone, labels, api, api_version, capacity, device, adopt } => {
+            let labels: Map<_, _> = labels.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+            let panel = json!({ "id": id, "driver": driver, "zone": zone, "labels": labels, "api": api, "capacity": capacity });
+            let Value::Object(mut panel) = panel else { unreachable!("an object stands right here") };
+            if let Some(version) = api_version {
+                panel.insert("api_version".into(), version.as_str().into());
+            }
+            device.put_into(&mut panel)?;
+            if driver == "http" && !device.force && !device.password_stdin {
+                panel.insert("password".into(), super::access::password(false)?.into());
+            }
+            let path = format!("/panels?force={}&adopt={adopt}", device.force);
+            let answer = client.post(&path, &[], &panel.into())?;
             match output {
                 Output::Json => output::json(&answer.body)?,
+                Output::Table if *adopt => {
+                    let profiles = &answer.body["state"]["profiles"];
+                    say!("added panel {id}, and adopted {profiles} profiles that its device holds");
+                }
                 Output::Table => say!("added panel {id}"),
+            }
+        }
+        PanelCommand::Set { id, zone, labels, api, api_version, capacity, device } => {
+            let mut changes = Map::new();
+            for (key, value) in [("zone", zone), ("api", api), ("api_version", api_version)] {
+                if let Some(value) = value {
+                    changes.insert(key.into(), value.as_str().into());
+                }
+            }
+            if !labels.is_empty() {
+                let labels: Map<_, _> = labels.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+                changes.insert("labels".into(), labels.into());
+            }
+            if let Some(capacity) = capacity {
+                changes.insert("capacity".into(), (*capacity).into());
+            }
+            device.put_into(&mut changes)?;
+            if changes.is_empty() {
+                return Err(Failure::usage("nothing to change; see panelsync panel set --help"));
+            }
+            let path = format!("/panels/{}?force={}", percent(id), device.force);
+            let answer = client.patch(&path, &changes.into())?;
+            match output {
+                Output::Json => output::json(&answer.body)?,
+                Output::Table => say!("changed panel {id}"),
+            }
+        }
+        PanelCommand::Resync { id } => {
+            let answer = client.post(&format!("/panels/{}:resync", percent(id)), &[], &Value::Null)?;
+            match output {
+                Output::Json => output::json(&answer.body)?,
+                Output::Table => say!("everything is sent to {id} again; see panelsync panel show {id}"),
             }
         }
         PanelCommand::Ls { selector } => {
@@ -152,21 +284,52 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
         Output::Json => output::json(&json!({ "panel": panel, "profiles": profiles }))?,
         Output::Table => {
             table(std::slice::from_ref(&panel));
+            device_lines(&panel);
             if !profiles.is_empty() {
                 say!();
                 let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 output::table(
                     ["link_id", "state", "name", "opens"],
                     profiles.iter().map(|profile| {
+                        let state = match profile["extended_info"].as_str() {
+                            Some(word) => format!("{}: {word}", text(&profile["state"])),
+                            None => text(&profile["state"]),
+                        };
                         let link_id = profile["link_id"].as_str().unwrap_or("(made by uid)").to_owned();
                         let name = text(&profile["profile"]["name"]);
-                        [link_id, text(&profile["state"]), name, text(&profile["sentence"])]
+                        [link_id, state, name, text(&profile["sentence"])]
                     }),
                 );
             }
         }
     }
     Ok(())
+}
+
+/// What is to be known of a remote panel's device, a line each.
+fn device_lines(PanelBody { record, state }: &PanelBody) {
+    let Some(device) = &state.device else { return };
+    say!();
+    let url = record.url.as_deref().unwrap_or_default();
+    say!("device      {url}, account {}", record.username.as_deref().unwrap_or_default());
+    if !device.serial.is_empty() {
+        say!(
+            "            {} {}, firmware {}, API {}",
+            device.model, device.serial, device.firmware, device.api_version
+        );
+    }
+    let moment = |at: &Option<String>| at.as_deref().map_or("never".to_owned(), output::moment);
+    say!("last seen   {}", moment(&state.last_seen));
+    say!("last read   {}, {} profiles made on the device", moment(&device.last_read), device.unlinked);
+    if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 60) {
+        say!("its clock   {ahead:+} s against the server's: its door opens at other times");
+    }
+    if let Some(error) = &state.last_error {
+        say!("last error  {error}");
+    }
+    if let Some(next) = &device.next_attempt {
+        say!("next try    {}", output::moment(next));
+    }
 }
 
 /// JSON lines from JSON lines or CSV.
@@ -188,7 +351,8 @@ fn read_import(file: &str) -> Result<String, Failure> {
         let mut labels = Map::new();
         for (column, value) in columns.iter().zip(&row).filter(|(_, value)| !value.is_empty()) {
             match column {
-                "id" | "driver" | "zone" | "api" | "api_version" | "url" | "username" => {
+                "id" | "driver" | "zone" | "api" | "api_version" | "url" | "username" | "password"
+                | "repair" => {
                     panel.insert(column.into(), value.into());
                 }
                 "capacity" => {

@@ -1,4 +1,4 @@
-//! What happens to batches, for listeners: a bounded ring of numbered events.
+//! What happens to batches and panels, for listeners: a bounded ring of numbered events.
 //!
 //! Listeners pull: they are woken by a change of the newest number and ask for what came after theirs. So a
 //! slow listener costs nothing, and one that falls behind the ring is told how much it missed.
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::batch::report::Report;
 use crate::batch::{BatchState, PanelState};
+use crate::panel::remote::Connection;
 use crate::store::{BatchSeq, PanelNo};
 
 /// Events kept.
@@ -19,15 +20,24 @@ const KEPT: usize = 32_768;
 pub struct Event {
     /// Its number.
     pub id: u64,
-    /// Of which batch.
-    pub batch: BatchSeq,
+    /// Of which batch; none for what happens to a panel by itself.
+    pub batch: Option<BatchSeq>,
     /// What happened.
     pub what: What,
 }
 
-/// What happened to a batch.
+/// What happened to a batch, or to a panel.
 #[derive(Debug, Clone)]
 pub enum What {
+    /// A remote panel went offline, or came back.
+    Connection {
+        /// Which panel.
+        panel: PanelNo,
+        /// How it can be reached now.
+        connection: Connection,
+        /// What it fails with.
+        error: Option<Box<str>>,
+    },
     /// A panel has an outcome.
     Panel {
         /// Which panel.
@@ -60,7 +70,7 @@ impl Events {
     }
 
     /// Adds an event; listeners are woken by [`Events::wake`].
-    pub fn push(&mut self, batch: BatchSeq, what: What) {
+    pub fn push(&mut self, batch: Option<BatchSeq>, what: What) {
         if self.ring.len() == KEPT {
             self.ring.pop_front();
         }
@@ -96,7 +106,7 @@ impl Events {
                 break;
             }
             go_on = event.id + 1;
-            if batch.is_none_or(|batch| batch == event.batch) {
+            if batch.is_none() || batch == event.batch {
                 events.push(event.clone());
             }
         }
@@ -112,7 +122,7 @@ mod tests {
     fn a_listener_goes_on_where_it_was_and_learns_what_it_missed() {
         let mut events = Events::new(1);
         for n in 0..KEPT as u64 + 10 {
-            events.push(n % 2, What::Progress(Report::default()));
+            events.push(Some(n % 2), What::Progress(Report::default()));
         }
         let (got, go_on, missed) = events.since(1000, None, 3);
         assert_eq!((got.len(), go_on, missed), (3, 1013, 10));

@@ -34,6 +34,11 @@ impl FanOut {
         None
     }
 
+    /// Whether every panel was sent its part.
+    pub fn is_done(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
     /// Whether this panel still waits.
     pub fn waits(&self, panel: PanelNo) -> bool {
         self.panels.get(self.next..).is_some_and(|rest| rest.binary_search(&panel).is_ok())

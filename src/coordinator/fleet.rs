@@ -10,9 +10,12 @@ use super::register::Entry;
 use super::{Coordinator, FromStore, SubmitError, Target};
 use crate::batch::selector::Selector;
 use crate::panel::settings::Settings;
-use crate::panel::{Origin, Retire};
-use crate::store::StoreError;
-use crate::store::tables::encode;
+use crate::panel::remote::{Condition, Connection};
+use crate::panel::{Attend, Origin, Retire};
+use crate::batch::Body;
+use crate::profile::LinkId;
+use crate::store::tables::{DeviceRecord, Tables, encode};
+use crate::store::{PanelNo, StoreError};
 
 /// The panel of an id.
 #[derive(Message)]
@@ -66,10 +69,53 @@ impl Handler<Resolve> for Coordinator {
     }
 }
 
+/// A panel to add.
+pub struct NewPanel {
+    /// Its settings.
+    pub settings: Settings,
+    /// Of a remote panel, the MD5 hex of the account's password.
+    pub password_md5: Option<String>,
+    /// Of a remote panel that was met already, what it said of itself.
+    pub device: Option<DeviceRecord>,
+    /// What its device holds and is desired from now on, in link_id order.
+    pub adopted: Vec<(LinkId, Body)>,
+}
+
+impl NewPanel {
+    /// With nothing but its settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, password_md5: None, device: None, adopted: Vec::new() }
+    }
+
+    /// How its device is, where that was met just now.
+    fn condition(&self) -> Condition {
+        match &self.device {
+            Some(device) => Condition {
+                connection: Connection::Online,
+                last_seen_ms: Some(device.last_seen_ms),
+                ..Condition::default()
+            },
+            None => Condition::default(),
+        }
+    }
+
+    fn add(&self, record: &[u8], tables: &mut Tables<'_>) -> Result<PanelNo, StoreError> {
+        let number = tables.add_panel(self.settings.id.as_str(), record)?;
+        if let Some(password) = &self.password_md5 {
+            tables.set_credential(number, password)?;
+        }
+        if let Some(device) = &self.device {
+            tables.set_device(number, device)?;
+        }
+        tables.adopt(number, &self.adopted)?;
+        Ok(number)
+    }
+}
+
 /// Add panels, all or none. The error lists the indexes of those whose id is taken.
 #[derive(Message)]
 #[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>")]
-pub struct AddPanels(pub Vec<Settings>, pub Origin);
+pub struct AddPanels(pub Vec<NewPanel>, pub Origin);
 
 impl Handler<AddPanels> for Coordinator {
     type Result = Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>;
@@ -80,7 +126,7 @@ impl Handler<AddPanels> for Coordinator {
             .iter()
             .enumerate()
             .filter(|(_, panel)| {
-                let id = &panel.id;
+                let id = &panel.settings.id;
                 self.register.taken(id.as_str()) || self.reserved.contains(id) || !new.insert(id.clone())
             })
             .map(|(i, _)| i)
@@ -90,29 +136,29 @@ impl Handler<AddPanels> for Coordinator {
         }
         let ids: Vec<_> = new.into_iter().collect();
         self.reserved.extend(ids.iter().cloned());
-        let records: Vec<_> =
-            panels.iter().map(|panel| (panel.id.clone(), encode(&panel.record()))).collect();
+        let records: Vec<_> = panels.iter().map(|panel| encode(&panel.settings.record())).collect();
         let audit = match panels.as_slice() {
-            [one] => origin.audit("panel.add", one.id.as_str()),
+            [one] => origin.audit("panel.add", one.settings.id.as_str()),
             many => origin.audit("panel.import", format!("{} panels", many.len())),
         };
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         self.store.submit_change(
             move |tables| {
-                let mut numbers = Vec::with_capacity(records.len());
-                for (id, record) in &records {
-                    numbers.push(tables.add_panel(id.as_str(), record)?);
+                let mut added = Vec::with_capacity(panels.len());
+                for (panel, record) in panels.into_iter().zip(&records) {
+                    let number = panel.add(record, tables)?;
+                    let condition = panel.condition();
+                    added.push((number, Arc::new(panel.settings), condition));
                 }
                 tables.audit(&audit)?;
-                Ok(numbers)
+                Ok(added)
             },
             move |result| {
-                let (numbers, result) = match result {
-                    Ok(numbers) => (numbers, Ok(())),
+                let (panels, result) = match result {
+                    Ok(added) => (added, Ok(())),
                     Err(error) => (Vec::new(), Err(error)),
                 };
-                let panels = numbers.into_iter().zip(panels.into_iter().map(Arc::new)).collect();
                 let _ = inbox.send(FromStore::Added(panels, ids, reply, result)); // gone only at the end
             },
         );
@@ -123,12 +169,23 @@ impl Handler<AddPanels> for Coordinator {
 /// Give a panel other settings; the id stays. `None` when there is no such panel.
 #[derive(Message)]
 #[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
-pub struct ChangePanel(pub Settings, pub Origin);
+pub struct ChangePanel {
+    /// What holds from now on.
+    pub settings: Settings,
+    /// Of a remote panel, the MD5 hex of a new password.
+    pub password_md5: Option<String>,
+    /// Who asked.
+    pub origin: Origin,
+}
 
 impl Handler<ChangePanel> for Coordinator {
     type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
 
-    fn handle(&mut self, ChangePanel(settings, origin): ChangePanel, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        ChangePanel { settings, password_md5, origin }: ChangePanel,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let number = self.register.find(settings.id.as_str())?.number;
         let settings = Arc::new(settings);
         let record = encode(&settings.record());
@@ -138,6 +195,9 @@ impl Handler<ChangePanel> for Coordinator {
         self.store.submit_change(
             move |tables| {
                 if tables.set_panel(number, &record)? {
+                    if let Some(password) = &password_md5 {
+                        tables.set_credential(number, password)?;
+                    }
                     tables.audit(&audit)?;
                 }
                 Ok(())
@@ -147,6 +207,39 @@ impl Handler<ChangePanel> for Coordinator {
             },
         );
         Some(answer)
+    }
+}
+
+/// Send everything to a panel's device again, from now on. `None` when there is no such panel.
+#[derive(Message)]
+#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
+pub struct ResyncPanel(pub String, pub Origin);
+
+impl Handler<ResyncPanel> for Coordinator {
+    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
+
+    fn handle(&mut self, ResyncPanel(id, origin): ResyncPanel, _: &mut Self::Context) -> Self::Result {
+        let entry = self.register.find(&id)?;
+        let audit = origin.audit("panel.resync", id);
+        let (reply, answer) = oneshot::channel();
+        let told = entry.address.send(Attend::Resync(audit, reply));
+        actix_rt::spawn(async move {
+            let _ = told.await; // a panel that has stopped drops the reply
+        });
+        Some(answer)
+    }
+}
+
+/// The conditions of these panels; `None` for those that are gone.
+#[derive(Message)]
+#[rtype(result = "Vec<Option<Condition>>")]
+pub struct Conditions(pub Vec<PanelNo>);
+
+impl Handler<Conditions> for Coordinator {
+    type Result = Vec<Option<Condition>>;
+
+    fn handle(&mut self, Conditions(panels): Conditions, _: &mut Self::Context) -> Self::Result {
+        panels.into_iter().map(|panel| Some(self.register.by_number(panel)?.condition.clone())).collect()
     }
 }
 

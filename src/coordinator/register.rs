@@ -8,6 +8,7 @@ use actix::Addr;
 
 use crate::batch::selector::Selector;
 use crate::panel::Panel;
+use crate::panel::remote::{Condition, Connection};
 use crate::panel::settings::{PanelId, Settings};
 use crate::store::PanelNo;
 
@@ -20,6 +21,15 @@ pub struct Entry {
     pub settings: Arc<Settings>,
     /// Its actor.
     pub address: Addr<Panel>,
+    /// How its device is; as it begins for an embedded panel.
+    pub condition: Condition,
+}
+
+impl Entry {
+    /// Whether the panel can be reached; an embedded one always can.
+    pub fn connection(&self) -> Connection {
+        if self.settings.remote.is_some() { self.condition.connection } else { Connection::Online }
+    }
 }
 
 /// All panels, by id and by number.
@@ -42,6 +52,12 @@ impl Register {
         let id = entry.settings.id.clone();
         self.ids.insert(entry.number, id.clone());
         self.entries.insert(id, entry);
+    }
+
+    /// A panel's condition is this now; gives what it was.
+    pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Condition> {
+        let entry = self.entries.get_mut(self.ids.get(&number)?)?;
+        Some(std::mem::replace(&mut entry.condition, condition))
     }
 
     /// From now on the panel is not selected and gets no more batches.

@@ -11,6 +11,7 @@ use super::problem::Problem;
 pub mod access;
 pub mod as_panel;
 pub mod batches;
+pub mod drift;
 pub mod events;
 pub mod panels;
 pub mod profiles;
@@ -28,6 +29,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(panels::show)
         .service(panels::change)
         .service(panels::remove)
+        .service(panels::resync)
+        .service(drift::show_diff)
+        .service(drift::reconcile)
         .service(profiles::calendar_of_panel)
         .service(profiles::of_panel)
         .service(profiles::show_windows)

@@ -1,13 +1,14 @@
 //! The panel API of one embedded panel, under `/panels/{panel}/api` or at the root of an address of its own.
 //!
 //! What differs between families follows the panel's `api` and `api_version`; every error has its text from
-//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`]; [`list`] is the form of all lists.
+//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], and once more [`controller`] as door
+//! controllers have them; [`list`] is the form of all lists.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{Shared, auth};
@@ -15,8 +16,10 @@ use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
 use crate::coordinator::fleet::FindPanel;
 use crate::coordinator::register::Entry;
+use crate::profile::rule::Family;
 
 pub mod by_uid;
+pub mod controller;
 pub mod error;
 pub mod filter;
 pub mod link;
@@ -44,10 +47,12 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(by_uid::delete)
         .service(by_uid::read)
         .service(by_uid::read_older)
-        .service(by_uid::delete_many);
+        .service(by_uid::delete_many)
+        .configure(controller::routes);
 }
 
-/// The panel of a listener that serves only one.
+/// The panel of a listener that serves only one, be it of its app or, where many listeners share one, of the
+/// request.
 #[derive(Debug, Clone)]
 pub struct OnlyPanel(pub String);
 
@@ -115,12 +120,27 @@ impl FromRequest for Administrator {
 }
 
 async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
-    let id = match request.app_data::<OnlyPanel>() {
-        Some(OnlyPanel(id)) => id.clone(),
-        None => request.match_info().get("panel").unwrap_or_default().to_owned(),
+    let by_port = request.extensions().get::<OnlyPanel>().map(|OnlyPanel(id)| id.clone());
+    let id = match (by_port, request.app_data::<OnlyPanel>()) {
+        (Some(id), _) => id,
+        (None, Some(OnlyPanel(id))) => id.clone(),
+        (None, None) => request.match_info().get("panel").unwrap_or_default().to_owned(),
     };
     let coordinator = &Shared::of(request).coordinator;
-    coordinator.send(FindPanel(id)).await?.ok_or(PanelError::NoSuchPanel)
+    let panel = coordinator.send(FindPanel(id)).await?.ok_or(PanelError::NoSuchPanel)?;
+    // A remote panel speaks for itself.
+    if panel.settings.remote.is_some() {
+        return Err(PanelError::NoSuchPanel);
+    }
+    // A family has the other's paths no more than any other unknown ones.
+    let path = request.path();
+    let controllers = path.contains("/v1/access/time-profiles");
+    let panels = path.contains("/v1/access/timeprofile");
+    match panel.settings.family {
+        Family::DoorController if panels => Err(PanelError::NotFound),
+        Family::Android | Family::Camdroid if controllers => Err(PanelError::NotFound),
+        Family::Android | Family::Camdroid | Family::DoorController => Ok(panel),
+    }
 }
 
 /// Any other path.

@@ -4,7 +4,8 @@ use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get, web};
 
 use super::Shared;
-use crate::coordinator::Subscribe;
+use super::problem::Problem;
+use crate::coordinator::{Connections, Subscribe};
 
 /// The process runs.
 #[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "text/plain", example = json!("ok"))))]
@@ -32,8 +33,12 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
 /// Counters and histograms in the OpenMetrics text format, which Prometheus reads.
 #[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 #[get("/metrics")]
-pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
-    HttpResponse::Ok()
+pub async fn metrics(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let connections = shared.coordinator.send(Connections).await?;
+    let store = shared.store.clone();
+    let counts = web::block(move || store.read()?.all_reported_counts()).await??;
+    shared.metrics.devices.set(connections, counts.pending, counts.drifted, counts.refused);
+    Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(shared.metrics.text())
+        .body(shared.metrics.text()))
 }

@@ -232,6 +232,12 @@ impl From<SubmitError> for Problem {
                     .map(|(i, id)| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")))
                     .collect(),
             ),
+            SubmitError::UnknownToFamily(ref upserts) => {
+                let message = error.to_string();
+                Self::Invalid(
+                    upserts.iter().map(|i| FieldError::at(format!("/upsert/{i}"), message.clone())).collect(),
+                )
+            }
             SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
             SubmitError::WrongState(_) => Self::Conflict(error.to_string()),
             SubmitError::NoSuchBatch => Self::NotFound("such batch".into()),

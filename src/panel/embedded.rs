@@ -74,7 +74,7 @@ impl Standing for SnapshotRows<'_> {
     }
 }
 
-fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
+pub(super) fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
     #[derive(Deserialize)]
     struct Named {
         name: Box<str>,
@@ -153,7 +153,8 @@ impl PanelWork for Apply {
         });
         match reply {
             Reply::Batch(tell) => {
-                tell(Landed { batch: batch.unwrap_or_default(), panel, outcome, result, sent });
+                let batch = batch.unwrap_or_default();
+                tell(Landed { batch, panel, outcome, result, sent, first: true });
             }
             Reply::Caller(caller) => {
                 let results = zoned

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use std::collections::BTreeMap;
 
+use actix_web::http::Uri;
 use jiff::tz::TimeZone;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -50,7 +53,7 @@ pub struct PanelRecord {
     /// 1 to 63 letters, digits and `-_.`.
     #[schema(example = "north-01")]
     pub id: String,
-    /// `embedded`: this server is the panel.
+    /// `embedded`: this server is the panel. `http`: a device somewhere else is.
     #[serde(default = "embedded")]
     pub driver: String,
     /// What selectors look at.
@@ -60,7 +63,7 @@ pub struct PanelRecord {
     #[serde(default = "utc")]
     #[schema(example = "Europe/Kyiv")]
     pub zone: String,
-    /// `android` or `camdroid`.
+    /// `android`, `camdroid` or `door-controller`.
     #[serde(default = "android")]
     pub api: String,
     /// The version that the panel says it speaks.
@@ -70,12 +73,22 @@ pub struct PanelRecord {
     /// How many profiles it holds at most; none is no limit.
     #[serde(default)]
     pub capacity: Option<u32>,
-    /// Where a remote panel is reached; always null for an embedded one.
+    /// Where a remote panel is reached, up to what comes before `/api`; always null for an embedded one.
     #[serde(default)]
+    #[schema(example = "https://10.0.3.17")]
     pub url: Option<String>,
-    /// The account on a remote panel; always null for an embedded one.
+    /// The account on a remote panel; always null for an embedded one. Its password is never in a record.
     #[serde(default)]
     pub username: Option<String>,
+    /// Of a remote panel, whether drift is put right as soon as it is found: `on` or `off`, which is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
+    /// Of a remote panel with `https`, the certificates that may vouch for it, PEM. Without, the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<String>,
+    /// Of a remote panel with `https`, the SHA-256 of the one certificate that it may show, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_pin: Option<String>,
 }
 
 fn embedded() -> String {
@@ -107,6 +120,9 @@ impl PanelRecord {
             capacity: None,
             url: None,
             username: None,
+            repair: None,
+            tls_ca: None,
+            tls_pin: None,
         }
     }
 }
@@ -135,6 +151,32 @@ pub struct Settings {
     pub api_version: ApiVersion,
     /// How many profiles it holds at most.
     pub capacity: Option<u32>,
+    /// Where its device is; none for an embedded panel.
+    pub remote: Option<Remote>,
+}
+
+/// How the device of a remote panel is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its address up to what comes before `/api`, without a slash at the end.
+    pub url: Box<str>,
+    /// The account.
+    pub username: Box<str>,
+    /// Whether drift is put right as soon as it is found.
+    pub repair: bool,
+    /// Which certificates are good.
+    pub trust: Trust,
+}
+
+/// Which certificates of a device are good.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Those that the system's roots vouch for.
+    System,
+    /// Those that these certificates vouch for, PEM.
+    Ca(Box<str>),
+    /// This one, by its SHA-256.
+    Pin([u8; 32]),
 }
 
 impl Settings {
@@ -147,9 +189,6 @@ impl Settings {
         let id = PanelId::new(&record.id);
         if id.is_none() {
             wrong("/id", "an id is 1 to 63 letters, digits and -_.");
-        }
-        if record.driver != "embedded" {
-            wrong("/driver", "this version knows the driver embedded");
         }
         for (key, value) in &record.labels {
             let path = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -166,9 +205,9 @@ impl Settings {
         if zone.is_none() {
             wrong("/zone", "an IANA time zone such as Europe/Kyiv");
         }
-        let family = Family::parse(&record.api).filter(|family| *family != Family::DoorController);
+        let family = Family::parse(&record.api);
         if family.is_none() {
-            wrong("/api", "an embedded panel speaks android or camdroid");
+            wrong("/api", "a panel speaks android, camdroid or door-controller");
         }
         let api_version = ApiVersion::new(&record.api_version);
         if api_version.is_none() {
@@ -177,16 +216,31 @@ impl Settings {
         if record.capacity == Some(0) {
             wrong("/capacity", "at least 1, or null for no limit");
         }
-        if record.url.is_some() {
-            wrong("/url", "an embedded panel has no url");
-        }
-        if record.username.is_some() {
-            wrong("/username", "an embedded panel has no account of its own");
-        }
+        let remote = match record.driver.as_str() {
+            "http" => Remote::parse(record, &mut wrong),
+            "embedded" => {
+                for (path, given) in [
+                    ("/url", &record.url),
+                    ("/username", &record.username),
+                    ("/repair", &record.repair),
+                    ("/tls_ca", &record.tls_ca),
+                    ("/tls_pin", &record.tls_pin),
+                ] {
+                    if given.is_some() {
+                        wrong(path, "only a panel with the driver http has one");
+                    }
+                }
+                None
+            }
+            _ => {
+                wrong("/driver", "embedded, where this server is the panel, or http, where a device is");
+                None
+            }
+        };
         let labels = record.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
         match (id, zone, family, api_version) {
             (Some(id), Some(zone), Some(family), Some(api_version)) if problems.is_empty() => {
-                Ok(Self { id, labels, zone, family, api_version, capacity: record.capacity })
+                Ok(Self { id, labels, zone, family, api_version, capacity: record.capacity, remote })
             }
             _ => Err(problems),
         }
@@ -194,7 +248,20 @@ impl Settings {
 
     /// The record of these settings.
     pub fn record(&self) -> PanelRecord {
+        let trust = self.remote.as_ref().map(|remote| &remote.trust);
         PanelRecord {
+            driver: self.driver().to_owned(),
+            url: self.remote.as_ref().map(|remote| remote.url.to_string()),
+            username: self.remote.as_ref().map(|remote| remote.username.to_string()),
+            repair: self.remote.as_ref().map(|remote| if remote.repair { "on" } else { "off" }.to_owned()),
+            tls_ca: trust.and_then(|trust| match trust {
+                Trust::Ca(pem) => Some(pem.to_string()),
+                Trust::System | Trust::Pin(_) => None,
+            }),
+            tls_pin: trust.and_then(|trust| match trust {
+                Trust::Pin(digest) => Some(hex(digest)),
+                Trust::System | Trust::Ca(_) => None,
+            }),
             labels: self.labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             zone: self.zone.name().to_owned(),
             api: self.family.as_str().to_owned(),
@@ -208,15 +275,105 @@ impl Settings {
     pub fn matches(&self, selector: &Selector) -> bool {
         selector.matches(|key| match key {
             "id" => Some(self.id.as_str()),
-            "driver" => Some("embedded"),
+            "driver" => Some(self.driver()),
             key => self.labels.iter().find(|(k, _)| **k == *key).map(|(_, v)| &**v),
         })
+    }
+
+    /// The name of its driver.
+    pub fn driver(&self) -> &'static str {
+        if self.remote.is_some() { "http" } else { "embedded" }
     }
 
     /// Whether results carry `has_dublicates`: panels from 2.10.0 on do.
     pub fn tells_taken_names(&self) -> bool {
         self.family == Family::Android && self.api_version >= ApiVersion { numbers: [2, 10, 0] }
     }
+}
+
+impl Remote {
+    fn parse(record: &PanelRecord, wrong: &mut impl FnMut(&str, &str)) -> Option<Self> {
+        let url = match record.url.as_deref().map(base_url) {
+            Some(Ok(url)) => Some(url),
+            Some(Err(why)) => {
+                wrong("/url", why);
+                None
+            }
+            None => {
+                wrong("/url", "a panel with the driver http needs its address, such as http://10.0.3.17");
+                None
+            }
+        };
+        let username = record.username.as_deref().filter(|name| !name.is_empty());
+        if username.is_none() {
+            wrong("/username", "a panel with the driver http needs the name of an administrator's account on it");
+        }
+        let repair = match record.repair.as_deref() {
+            None | Some("off") => Some(false),
+            Some("on") => Some(true),
+            Some(_) => {
+                wrong("/repair", "on or off");
+                None
+            }
+        };
+        let trust = match (&record.tls_ca, &record.tls_pin) {
+            (None, None) => Some(Trust::System),
+            (Some(pem), None) => {
+                let good = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+                let good = good.is_ok_and(|certificates| !certificates.is_empty());
+                if !good {
+                    wrong("/tls_ca", "one or more certificates in PEM");
+                }
+                good.then(|| Trust::Ca(pem.as_str().into()))
+            }
+            (None, Some(pin)) => {
+                let digest = from_hex(pin);
+                if digest.is_none() {
+                    wrong("/tls_pin", "the SHA-256 of the certificate, 64 hex digits");
+                }
+                digest.map(Trust::Pin)
+            }
+            (Some(_), Some(_)) => {
+                wrong("/tls_pin", "either tls_ca or tls_pin");
+                None
+            }
+        };
+        Some(Self { url: url?.into(), username: username?.into(), repair: repair?, trust: trust? })
+    }
+}
+
+/// A device's address up to what comes before `/api`, without a slash at its end; the error is what it takes.
+fn base_url(text: &str) -> Result<String, &'static str> {
+    let url: Uri = text.parse().map_err(|_| "a URL such as http://10.0.3.17 or https://door.example:8443")?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err("a URL that begins with http:// or https://");
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("a URL without a user name or password; give them as username and password");
+    }
+    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    if ServerName::try_from(host).is_err() {
+        return Err("a URL with the name or address of a host");
+    }
+    if url.query().is_some() || text.contains('#') {
+        return Err("a URL without ? and #");
+    }
+    let base = text.trim_end_matches('/');
+    if base.ends_with("/api") || base.contains("/api/") {
+        return Err("the address up to what comes before /api");
+    }
+    Ok(base.to_owned())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 32 bytes from hex digits in either case; colons between them are passed over, as openssl prints them.
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
+    (digits.len() == 64).then(|| bytes.try_into().ok())?
 }
 
 /// An IANA time zone from the compiled-in database.

@@ -144,7 +144,7 @@ fn gather<T>(path: &str, found: &mut Vec<Problem>, read: impl FnOnce(&At<'_>, &m
 }
 
 /// The key under which a family lists its items.
-fn list_key(family: Family) -> &'static str {
+pub fn list_key(family: Family) -> &'static str {
     match family {
         Family::Android | Family::Camdroid => "list_items",
         Family::DoorController => "items",

@@ -1,15 +1,15 @@
 //! The format's version and the way from older ones.
 //!
 //! A migration is a function from one version to the next with a description; all that are needed run in one
-//! transaction, so a crash leaves the old format or the new one. There is one format so far.
+//! transaction, so a crash leaves the old format or the new one. `tests/data/` keeps a file of every older format.
 
 use redb::{Database, ReadableTable, WriteTransaction};
 
-use super::StoreError;
-use super::tables::{META, Memory, Tables};
+use super::tables::{META, Memory, OUTCOMES, Tables};
+use super::{StoreError, row};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One step: from the version of its place in [`MIGRATIONS`] (counted from 1) to the next.
 struct Migration {
@@ -18,7 +18,24 @@ struct Migration {
 }
 
 /// Entry 0 leads from format 1 to format 2.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[Migration {
+    what: "outcomes carry a device's own words; tables for remote panels",
+    run: words_in_outcomes,
+}];
+
+fn words_in_outcomes(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut outcomes = transaction.open_table(OUTCOMES)?;
+    let mut changed = Vec::new();
+    for entry in outcomes.iter()? {
+        let (key, value) = entry?;
+        let now = row::outcome_from_format_1(value.value()).ok_or(StoreError::Corrupt("outcome"))?;
+        changed.push((*key.value(), now));
+    }
+    for (key, value) in changed {
+        outcomes.insert(&key, value.as_slice())?;
+    }
+    Ok(())
+}
 
 /// What [`run`] found.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 
-use super::row::{self, Head, Row, RowName};
-use super::tables::{self, AuditRecord, TokenRecord, UserRecord, decode, split_body};
+use super::row::{self, Head, Reported, ReportedKey, Row, RowName};
+use super::tables::{self, AuditRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body};
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
@@ -112,6 +112,76 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// What is known of a link_id on a panel's device.
+    pub fn reported(&self, panel: PanelNo, link: LinkId) -> Result<Option<Reported>, StoreError> {
+        let table = self.transaction.open_table(tables::REPORTED)?;
+        let stored = table.get(&row::reported_key(panel, link))?;
+        stored.map(|value| Reported::decode(value.value())).transpose()
+    }
+
+    /// Calls `each` with all that is known of a panel's device, in link_id order, until it says no.
+    pub fn each_reported(
+        &self,
+        panel: PanelNo,
+        mut each: impl FnMut(LinkId, Reported) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let table = self.transaction.open_table(tables::REPORTED)?;
+        let (first, last) = row::reported_range(panel);
+        for entry in table.range::<&ReportedKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            if !each(row::reported_name(key.value()).1, Reported::decode(value.value())?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with all that is known of all devices, by panel.
+    pub fn each_reported_anywhere(
+        &self,
+        mut each: impl FnMut(PanelNo, LinkId, Reported) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let table = self.transaction.open_table(tables::REPORTED)?;
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            let (panel, link) = row::reported_name(key.value());
+            each(panel, link, Reported::decode(value.value())?)?;
+        }
+        Ok(())
+    }
+
+    /// How many link_ids of a panel's device are in which state.
+    pub fn reported_counts(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
+        let mut counts = ReportedCounts::default();
+        self.each_reported(panel, |_, reported| {
+            counts.add(&reported);
+            Ok(true)
+        })?;
+        Ok(counts)
+    }
+
+    /// The same over all panels.
+    pub fn all_reported_counts(&self) -> Result<ReportedCounts, StoreError> {
+        let mut counts = ReportedCounts::default();
+        self.each_reported_anywhere(|_, _, reported| {
+            counts.add(&reported);
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+
+    /// What a panel's device said of itself.
+    pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::DEVICES)?;
+        table.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+    }
+
+    /// The MD5 hex of the password of a remote panel's account. It is for the device and for nobody else.
+    pub fn credential(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
+        let table = self.transaction.open_table(tables::CREDENTIALS)?;
+        Ok(table.get(panel)?.map(|password| password.value().to_owned()))
     }
 
     /// How many batches, rows and bodies there are.
@@ -243,6 +313,30 @@ impl Snapshot {
 
     pub(super) fn transaction(&self) -> &ReadTransaction {
         &self.transaction
+    }
+}
+
+/// How many link_ids are in which state on devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportedCounts {
+    /// Confirmed.
+    pub held: u64,
+    /// Desired and not confirmed.
+    pub pending: u64,
+    /// Refused by the device.
+    pub refused: u64,
+    /// Found to be different.
+    pub drifted: u64,
+}
+
+impl ReportedCounts {
+    fn add(&mut self, reported: &Reported) {
+        match reported {
+            Reported::Held(_) => self.held += 1,
+            Reported::Unknown => self.pending += 1,
+            Reported::Refused(_) => self.refused += 1,
+            Reported::Drifted(_) => self.drifted += 1,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use redb::ReadableTable;
 
 use super::StoreError;
 use super::read::Snapshot;
-use super::row::{self, Head, Row, RowName};
+use super::row::{self, Head, Reported, Row, RowName};
 use super::tables::{self, decode, split_body};
 use crate::batch::BatchRecord;
 
@@ -124,6 +124,22 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         let (key, value) = entry?;
         line(out, format_args!("  {:?} batch={}", key.value(), row::be_u64(&value.value()[32..])))?;
     }
+    line(out, format_args!("reported"))?;
+    for entry in read.open_table(tables::REPORTED)?.iter()? {
+        let (key, value) = entry?;
+        let (panel, link) = row::reported_name(key.value());
+        line(out, format_args!("  {panel} {link} {:?}", Reported::decode(value.value())?))?;
+    }
+    line(out, format_args!("devices"))?;
+    for entry in read.open_table(tables::DEVICES)?.iter()? {
+        let (panel, record) = entry?;
+        let record: tables::DeviceRecord = decode(record.value(), "device")?;
+        line(out, format_args!("  {} {record:?}", panel.value()))?;
+    }
+    line(out, format_args!("credentials"))?;
+    for entry in read.open_table(tables::CREDENTIALS)?.iter()? {
+        line(out, format_args!("  {} (secret)", entry?.0.value()))?;
+    }
     line(out, format_args!("users"))?;
     for (name, tables::UserRecord { role, verifier: _, created_at_ms }) in snapshot.users()? {
         line(out, format_args!("  {name} role={role} created_at_ms={created_at_ms}"))?;
@@ -151,7 +167,9 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
 /// What contradicts itself between tables; empty when all is well.
 ///
 /// Every row's body exists and knows its exact number of users, every head counts its rows and its next uid is
-/// above all given ones, rows and outcomes belong to known panels and batches.
+/// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device
+/// belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
+/// desired of a remote panel has a reported state.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
@@ -190,6 +208,28 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         let stored = snapshot.head(*panel)?;
         if stored.count != counted.count || stored.next_uid < counted.next_uid {
             found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
+        }
+    }
+    let mut reported_by = BTreeMap::<u32, u32>::new();
+    for entry in read.open_table(tables::REPORTED)?.iter()? {
+        let (key, value) = entry?;
+        let (panel, link) = row::reported_name(key.value());
+        let reported = Reported::decode(value.value())?;
+        let desired = snapshot.row(panel, RowName::Link(link))?;
+        *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
+        if panels.binary_search(&panel).is_err() {
+            found.push(format!("a reported state of panel {panel}, which is not there"));
+        }
+        if let Reported::Held(body) = reported
+            && desired.is_none_or(|row| row.body != body)
+        {
+            found.push(format!("panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"));
+        }
+    }
+    for (panel, reported) in reported_by {
+        let desired = snapshot.head(panel)?.count;
+        if desired != reported {
+            found.push(format!("panel {panel} should hold {desired} profiles and has {reported} reported states"));
         }
     }
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {

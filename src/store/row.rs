@@ -15,6 +15,9 @@ pub type RowBytes = [u8; 16];
 /// The key of an outcome: batch (8), panel (4).
 pub type OutcomeKey = [u8; 12];
 
+/// The byte of a pending outcome whose panel has taken its part.
+const PENDING_TAKEN: u8 = 6;
+
 const KIND_LINK: u8 = 0;
 const KIND_UID: u8 = 1;
 
@@ -147,11 +150,15 @@ pub fn outcome_panel(key: &OutcomeKey) -> PanelNo {
 }
 
 /// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, number of pruned
-/// link_ids (4), 16 bytes each, and the error's text up to the end.
+/// link_ids (4), 16 bytes each, number of words (4), each with its item's index (4), its length (4) and its
+/// text, and the error's text up to the end.
 pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     let error = outcome.error.as_deref().unwrap_or_default();
     let mut bytes = Vec::with_capacity(11 + outcome.items.len() + 16 * outcome.pruned.len() + error.len());
-    bytes.push(outcome.state as u8);
+    bytes.push(match outcome.state {
+        PanelState::Pending if outcome.taken => PENDING_TAKEN,
+        state => state as u8,
+    });
     bytes.extend(outcome.attempts.to_be_bytes());
     bytes.extend((outcome.items.len() as u32).to_be_bytes());
     bytes.extend(outcome.items.iter().map(|item| *item as u8));
@@ -159,8 +166,28 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     for link in &outcome.pruned {
         bytes.extend(link.as_bytes());
     }
+    bytes.extend((outcome.said.len() as u32).to_be_bytes());
+    for (item, word) in &outcome.said {
+        bytes.extend(item.to_be_bytes());
+        bytes.extend((word.len() as u32).to_be_bytes());
+        bytes.extend(word.as_bytes());
+    }
     bytes.extend(error.as_bytes());
     bytes
+}
+
+/// An outcome of format 1, which had no words, as it is stored now.
+pub fn outcome_from_format_1(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let whole = bytes;
+    bytes.split_off(..3)?;
+    let items = be_u32(bytes.split_off(..4)?) as usize;
+    bytes.split_off(..items)?;
+    let pruned = be_u32(bytes.split_off(..4)?) as usize;
+    bytes.split_off(..pruned.checked_mul(16)?)?;
+    let mut now = whole[..whole.len() - bytes.len()].to_vec();
+    now.extend(0_u32.to_be_bytes());
+    now.extend(bytes);
+    Some(now)
 }
 
 /// From what [`encode_outcome`] stored.
@@ -169,7 +196,11 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, StoreError> {
 }
 
 fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
-    let state = PanelState::from_byte(bytes.split_off_first().copied()?)?;
+    let (state, taken) = match bytes.split_off_first().copied()? {
+        PENDING_TAKEN => (PanelState::Pending, true),
+        byte => PanelState::from_byte(byte)
+            .map(|state| (state, !matches!(state, PanelState::Pending | PanelState::Failed)))?,
+    };
     let attempts = u16::from_be_bytes(bytes.split_off(..2)?.try_into().ok()?);
     let items = be_u32(bytes.split_off(..4)?) as usize;
     let items =
@@ -178,9 +209,94 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
     let pruned = bytes.split_off(..pruned.checked_mul(16)?)?;
     let pruned =
         pruned.chunks_exact(16).filter_map(|link| Some(LinkId::from_bytes(link.try_into().ok()?))).collect();
+    let mut said = Vec::new();
+    for _ in 0..be_u32(bytes.split_off(..4)?) {
+        let item = be_u32(bytes.split_off(..4)?);
+        let length = be_u32(bytes.split_off(..4)?) as usize;
+        said.push((item, std::str::from_utf8(bytes.split_off(..length)?).ok()?.into()));
+    }
     let error = std::str::from_utf8(bytes).ok()?;
     let error = (!error.is_empty()).then(|| error.into());
-    Some(Outcome { state, attempts, error, items, pruned })
+    Some(Outcome { state, attempts, error, items, pruned, taken, said })
+}
+
+/// The key of what a device last confirmed of a link_id: panel (4), link_id (16).
+pub type ReportedKey = [u8; 20];
+
+/// What is known of a link_id on a device. A link_id that is neither desired nor known there has no row.
+///
+/// `Held` and `Refused` speak of what is desired now: whatever changes that makes it `Unknown` in the same
+/// transaction, and it stays so while a call is under way, until an answer makes it known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reported {
+    /// To be sent, or sent without an answer: what the device holds is not known.
+    Unknown,
+    /// The device has confirmed that it holds this body.
+    Held(u64),
+    /// The device has refused what is desired, in these words. It is not asked again until that changes.
+    Refused(Box<str>),
+    /// When it was last read, the device held something else than it had confirmed.
+    Drifted(Drift),
+}
+
+/// How a device differs from what it had confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// The profile is gone.
+    Missing,
+    /// Another one stands under its link_id.
+    Changed,
+    /// One stands there under a link_id that nobody asked for.
+    Extra,
+}
+
+impl Reported {
+    /// As stored: kind (1), then the body (8) or the words.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Unknown => vec![0],
+            Self::Held(body) => [&[1][..], &body.to_be_bytes()].concat(),
+            Self::Refused(words) => [&[2][..], words.as_bytes()].concat(),
+            Self::Drifted(Drift::Missing) => vec![3],
+            Self::Drifted(Drift::Changed) => vec![4],
+            Self::Drifted(Drift::Extra) => vec![5],
+        }
+    }
+
+    /// From what is stored.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let corrupt = StoreError::Corrupt("reported state");
+        let (kind, rest) = bytes.split_first().ok_or(corrupt.clone())?;
+        Ok(match (kind, rest.len()) {
+            (0, 0) => Self::Unknown,
+            (1, 8) => Self::Held(be_u64(rest)),
+            (2, _) => Self::Refused(std::str::from_utf8(rest).map_err(|_| corrupt)?.into()),
+            (3, 0) => Self::Drifted(Drift::Missing),
+            (4, 0) => Self::Drifted(Drift::Changed),
+            (5, 0) => Self::Drifted(Drift::Extra),
+            _ => return Err(corrupt),
+        })
+    }
+}
+
+/// The key of a link_id on a device.
+pub fn reported_key(panel: PanelNo, link: LinkId) -> ReportedKey {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&panel.to_be_bytes());
+    key[4..].copy_from_slice(link.as_bytes());
+    key
+}
+
+/// The panel and link_id of such a key.
+pub fn reported_name(key: &ReportedKey) -> (PanelNo, LinkId) {
+    let mut link = [0; 16];
+    link.copy_from_slice(&key[4..]);
+    (be_u32(&key[..4]), LinkId::from_bytes(link))
+}
+
+/// The keys between which all that is known of a panel's device lies.
+pub fn reported_range(panel: PanelNo) -> (ReportedKey, ReportedKey) {
+    (reported_key(panel, LinkId::from_bytes([0; 16])), reported_key(panel, LinkId::from_bytes([0xff; 16])))
 }
 
 /// A list of panel numbers as stored: 4 bytes each.
@@ -217,16 +333,31 @@ mod tests {
         assert_eq!(Row::decode(&row.encode()), row);
         let head = Head { next_uid: 77, count: 12 };
         assert_eq!(Head::decode(&head.encode()), head);
-        let items = (1..=8).filter_map(ItemOutcome::from_byte).collect();
+        let items = (1..=13).filter_map(ItemOutcome::from_byte).collect();
         let mut outcome = Outcome::decided(items, vec![link, link], 3);
+        outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
         outcome.error = Some("because".into());
+        assert_eq!(reported_name(&reported_key(7, link)), (7, link));
+        for reported in [
+            Reported::Unknown,
+            Reported::Held(u64::MAX - 1),
+            Reported::Refused("".into()),
+            Reported::Refused("no".into()),
+            Reported::Drifted(Drift::Missing),
+            Reported::Drifted(Drift::Changed),
+            Reported::Drifted(Drift::Extra),
+        ] {
+            assert_eq!(Reported::decode(&reported.encode()).expect("a state"), reported);
+        }
         assert_eq!(decode_outcome(&encode_outcome(&outcome)).expect("an outcome"), outcome);
         assert_eq!(decode_panels(&encode_panels(&[1, 500, u32::MAX])), [1, 500, u32::MAX]);
     }
 
     #[test]
     fn a_cut_outcome_is_corrupt_and_never_a_panic() {
-        let outcome = Outcome::decided(vec![ItemOutcome::Created; 3], vec![LinkId::from_bytes([1; 16])], 1);
+        let mut outcome =
+            Outcome::decided(vec![ItemOutcome::Created; 3], vec![LinkId::from_bytes([1; 16])], 1);
+        outcome.said = vec![(1, "why".into())];
         let bytes = encode_outcome(&outcome);
         for end in 0..bytes.len() {
             assert!(decode_outcome(&bytes[..end]).is_err(), "cut at {end}");

@@ -14,6 +14,9 @@
 //! | `batch_targets` | batch number | panel numbers, ascending, 4 bytes each | with its batch |
 //! | `outcomes` | batch, panel | [`crate::batch::Outcome`] | with its batch |
 //! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
+//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
+//! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
+//! | `credentials` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes | the panel is removed |
 //! | `users` | name | [`UserRecord`], JSON | the user is removed |
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
@@ -24,7 +27,7 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTr
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
+use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowBytes, RowKey, RowName};
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
 use crate::profile::LinkId;
@@ -41,6 +44,9 @@ pub(super) const BATCH_WORK: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinit
 pub(super) const BATCH_TARGETS: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batch_targets");
 pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes");
 pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
+pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
+pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
+pub(super) const CREDENTIALS: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("credentials");
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
@@ -79,6 +85,29 @@ pub struct TokenRecord {
     pub expires_at_ms: Option<i64>,
 }
 
+/// What a remote panel's device said of itself, and when it was last read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Its serial number: another one means another device.
+    pub serial: String,
+    /// Its model.
+    pub model: String,
+    /// Its firmware.
+    pub firmware: String,
+    /// The API version that it says it speaks.
+    pub api_version: String,
+    /// When it last answered, in Unix milliseconds. Written only when something else is.
+    pub last_seen_ms: i64,
+    /// When all that it holds was last read, in Unix milliseconds.
+    pub last_read_ms: Option<i64>,
+    /// How far its clock was ahead of ours then, in seconds.
+    pub clock_ahead_s: Option<i64>,
+    /// Profiles without link_id that it held then.
+    pub unlinked: u32,
+    /// To be read and put right as soon as it can be reached.
+    pub reconcile: bool,
+}
+
 /// Who did what, when, from where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditRecord {
@@ -108,6 +137,9 @@ pub struct Tables<'t> {
     batch_targets: Table<'t, BatchSeq, &'static [u8]>,
     outcomes: Table<'t, &'static OutcomeKey, &'static [u8]>,
     idempotency: Table<'t, &'static str, &'static [u8; 40]>,
+    reported: Table<'t, &'static ReportedKey, &'static [u8]>,
+    devices: Table<'t, PanelNo, &'static [u8]>,
+    credentials: Table<'t, PanelNo, &'static str>,
     users: Table<'t, &'static str, &'static [u8]>,
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
     audit: Table<'t, u64, &'static [u8]>,
@@ -175,6 +207,9 @@ impl<'t> Tables<'t> {
             batch_targets: transaction.open_table(BATCH_TARGETS)?,
             outcomes: transaction.open_table(OUTCOMES)?,
             idempotency: transaction.open_table(IDEMPOTENCY)?,
+            reported: transaction.open_table(REPORTED)?,
+            devices: transaction.open_table(DEVICES)?,
+            credentials: transaction.open_table(CREDENTIALS)?,
             users: transaction.open_table(USERS)?,
             tokens: transaction.open_table(TOKENS)?,
             audit: transaction.open_table(AUDIT)?,
@@ -246,6 +281,33 @@ impl<'t> Tables<'t> {
         Ok(true)
     }
 
+    /// Sets or changes the password of a remote panel's account.
+    pub fn set_credential(&mut self, panel: PanelNo, password_md5: &str) -> Result<(), StoreError> {
+        self.credentials.insert(panel, password_md5)?;
+        Ok(())
+    }
+
+    /// What a panel's device said of itself.
+    pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
+        self.devices.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+    }
+
+    /// Keeps what a panel's device said of itself.
+    pub fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
+        self.devices.insert(panel, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// Takes what a new panel's device holds as desired and as confirmed.
+    pub fn adopt(&mut self, panel: PanelNo, profiles: &[(LinkId, Body)]) -> Result<(), StoreError> {
+        let mut rows = self.panel(panel)?;
+        for (link, body) in profiles {
+            let row = rows.put(RowName::Link(*link), None, body)?;
+            rows.set_reported(*link, Some(&Reported::Held(row.body)))?;
+        }
+        rows.finish()
+    }
+
     /// Removes a panel's record and all its rows.
     pub fn remove_panel(&mut self, panel: PanelNo) -> Result<(), StoreError> {
         let (first, last) = row::panel_range(panel);
@@ -253,6 +315,10 @@ impl<'t> Tables<'t> {
             let (_, value) = entry?;
             *self.pending.users.entry(Row::decode(value.value()).body).or_default() -= 1;
         }
+        let (first, last) = row::reported_range(panel);
+        self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
+        self.devices.remove(panel)?;
+        self.credentials.remove(panel)?;
         self.heads.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())
@@ -587,6 +653,33 @@ impl<'t> PanelRows<'_, 't> {
         if let (RowName::Link(link), Some(rows)) = (name, &mut self.loaded) {
             rows.retain(|(l, _)| *l != link);
         }
+        Ok(())
+    }
+
+    /// What is known of a link_id on the panel's device.
+    pub fn reported(&self, link: LinkId) -> Result<Option<Reported>, StoreError> {
+        let stored = self.tables.reported.get(&row::reported_key(self.panel, link))?;
+        stored.map(|value| Reported::decode(value.value())).transpose()
+    }
+
+    /// All that is known of the panel's device, in link_id order.
+    pub fn all_reported(&self) -> Result<Vec<(LinkId, Reported)>, StoreError> {
+        let (first, last) = row::reported_range(self.panel);
+        let mut all = Vec::new();
+        for entry in self.tables.reported.range::<&ReportedKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            all.push((row::reported_name(key.value()).1, Reported::decode(value.value())?));
+        }
+        Ok(all)
+    }
+
+    /// Writes what is known of a link_id on the device; nothing where it is known to be gone.
+    pub fn set_reported(&mut self, link: LinkId, reported: Option<&Reported>) -> Result<(), StoreError> {
+        let key = row::reported_key(self.panel, link);
+        match reported {
+            Some(reported) => self.tables.reported.insert(&key, reported.encode().as_slice())?,
+            None => self.tables.reported.remove(&key)?,
+        };
         Ok(())
     }
 

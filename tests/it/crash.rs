@@ -1,13 +1,15 @@
 //! The real binary killed under load: everything acknowledged is there, and what was accepted goes on.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::answer::Call;
-use crate::support::binary::Served;
+use crate::support::binary::{Served, Shell};
 use crate::support::profiles::{link, list, once};
 use crate::support::server::{ADMIN_MD5, ADMIN_PASSWORD, rendered_state};
+use crate::support::simulated::Simulated;
 
 /// A client of one process of the server.
 struct Client {
@@ -140,6 +142,141 @@ fn every_answered_change_is_there_after_a_kill_at_any_moment() {
     let state = rendered_state(folder.path());
     for n in acknowledged {
         assert!(state.contains(&format!(" {} body=", link(n))), "{n} was acknowledged and is lost");
+    }
+}
+
+/// Adds the first `n` simulated panels.
+fn add_devices(client: &Client, devices: &Simulated, n: usize) {
+    let line = |i| {
+        json!({ "id": format!("d{i}"), "driver": "http", "url": devices.url(i), "username": "admin",
+            "password": "123456", "labels": { "site": (["north", "south"][i % 2]) } })
+        .to_string()
+    };
+    let lines: Vec<_> = (1..=n).map(line).collect();
+    let answer = client.fleet("POST", "/panels:import").ndjson(&lines.join("\n")).send();
+    assert_eq!(answer.status, 201, "{answer}");
+}
+
+fn submit(client: &Client, batch: &Value) -> String {
+    let answer = client.fleet("POST", "/batches").header("prefer", "wait=0").json(batch).send();
+    assert!([200, 202].contains(&answer.status), "{answer}");
+    answer.value()["id"].as_str().expect("an id").to_owned()
+}
+
+fn until_all_done(client: &Client, batches: &[String]) {
+    let end = Instant::now() + Duration::from_mins(1);
+    for id in batches {
+        while client.batch(id)["state"] == "running" {
+            assert!(Instant::now() < end, "not within a minute: {}", client.batch(id));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let batch = client.batch(id);
+        assert_eq!(batch["panels"]["applied"], batch["panels"]["total"], "{batch}");
+    }
+}
+
+#[test]
+fn fifty_devices_and_the_server_killed_in_the_middle_of_three_batches_hold_the_last_state_within_a_minute() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut devices = Simulated::start(50, &["--latency", "5ms..60ms"]);
+    let client = Client::start(folder.path());
+    add_devices(&client, &devices, 50);
+    let profiles = |round: u32, numbers: std::ops::RangeInclusive<u32>| -> Vec<_> {
+        numbers.map(|n| once(n, &format!("Round {round}"))).collect()
+    };
+    let first = submit(&client, &json!({ "all": true, "upsert": profiles(1, 1..=20) }));
+    until_all_done(&client, &[first]);
+    let batches = [
+        submit(&client, &json!({ "selector": "site=north", "upsert": profiles(2, 1..=100) })),
+        submit(&client, &json!({ "all": true, "upsert": profiles(3, 5..=60), "delete": [link(1), link(2)] })),
+        submit(&client, &json!({ "selector": "site=south", "upsert": profiles(4, 50..=70), "delete": [link(3)] })),
+    ];
+    std::thread::sleep(Duration::from_millis(120));
+    let under_way = client.batch(&batches[1]);
+    assert_eq!(under_way["state"], "running", "in the middle: {under_way}");
+    devices.kill();
+    client.served.kill();
+
+    devices.restart();
+    let client = Client::start(folder.path());
+    until_all_done(&client, &batches);
+    let expected = |north: bool| -> BTreeMap<String, String> {
+        let mut rounds: BTreeMap<u32, u32> = (1..=20).map(|n| (n, 1)).collect();
+        if north {
+            rounds.extend((1..=100).map(|n| (n, 2)));
+        }
+        rounds.extend((5..=60).map(|n| (n, 3)));
+        rounds.remove(&1);
+        rounds.remove(&2);
+        if !north {
+            rounds.extend((50..=70).map(|n| (n, 4)));
+            rounds.remove(&3);
+        }
+        rounds.into_iter().map(|(n, round)| (link(n), format!("Round {round}"))).collect()
+    };
+    for n in 1..=50 {
+        assert_eq!(devices.holds(n), expected(n % 2 == 0), "d{n}");
+    }
+    // By hand, on one device: found, and put right.
+    devices.by_hand(7, "PATCH", "/access/timeprofile/item/9", Some(&once(1, "Edited by hand")));
+    let shell = Shell::new(client.served.address, Some(&client.token));
+    let found = shell.run(&["diff"]);
+    assert_eq!((found.exit, found.stdout.matches("changed").count()), (Some(1), 1), "{found}");
+    let repaired = shell.run(&["reconcile"]);
+    assert_eq!(repaired.exit, Some(0), "{repaired}");
+    assert_eq!(devices.holds(7), expected(false));
+    assert_eq!(shell.run(&["diff"]).exit, Some(0));
+    assert_eq!(client.served.terminate(), Some(0));
+    rendered_state(folder.path());
+}
+
+#[test]
+fn either_side_killed_twenty_times_at_any_moment_loses_nothing_and_sends_nothing_older() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut devices = Simulated::start(6, &["--latency", "2ms..20ms"]);
+    let mut client = Client::start(folder.path());
+    add_devices(&client, &devices, 6);
+    let mut batches = Vec::new();
+    let mut newest: Vec<BTreeMap<String, String>> = vec![BTreeMap::new(); 7];
+    let mut chance = 0x9e37_79b9_u64;
+    for life in 1..=20_u32 {
+        for step in 0..3 {
+            let name = format!("{:04}", 10 * life + step);
+            let upsert: Vec<_> = (1..=5).map(|n| once(n + 5 * (step % 2), &name)).collect();
+            batches.push(submit(&client, &json!({ "all": true, "upsert": upsert })));
+        }
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_millis(chance >> 57)); // up to 127 ms
+        if life % 2 == 0 {
+            client.served.kill();
+            client = Client::start(folder.path());
+        } else {
+            for n in 1..=6 {
+                never_older(&devices.calls(n), &mut newest[n]);
+            }
+            devices.restart();
+        }
+    }
+    until_all_done(&client, &batches);
+    let expected: BTreeMap<_, _> =
+        (1..=10).map(|n| (link(n), if n <= 5 { "0202" } else { "0201" }.to_owned())).collect();
+    for n in 1..=6 {
+        never_older(&devices.calls(n), &mut newest[n]);
+        assert_eq!(devices.holds(n), expected, "d{n}");
+    }
+    client.served.kill();
+    rendered_state(folder.path());
+}
+
+/// Names ascend with time: no device may get an older one after a newer one that it had answered to.
+fn never_older(calls: &[Value], newest: &mut BTreeMap<String, String>) {
+    for call in calls.iter().filter(|call| call["method"] == "POST") {
+        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else { continue };
+        for item in body["list_items"].as_array().into_iter().flatten() {
+            let (link, name) = (item["link_id"].to_string(), item["name"].to_string());
+            let before = newest.insert(link.clone(), name.clone());
+            assert!(before.as_ref().is_none_or(|before| *before <= name), "{link} {name} came after {before:?}");
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod cli;
 mod crash;
+mod devices;
 mod events;
 mod fleet_api;
 mod logs;

@@ -81,3 +81,12 @@ fn after_calls_of_the_panel_api_and_a_panel_removed() {
     server.fleet("DELETE", "/panels/p2").send();
     snapshot::check("state", "panel_api", &server.stop_and_render());
 }
+
+#[test]
+fn a_folder_of_format_1_is_brought_up_to_date_and_keeps_everything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = format!("{}/tests/data/format-1.redb", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(kept, folder.path().join(panelsync::store::FILE_NAME)).expect("copied");
+    let text = crate::support::server::rendered_state(folder.path());
+    crate::support::snapshot::check("state", "from_format_1", &text);
+}

@@ -6,4 +6,5 @@ pub mod binary;
 pub mod profiles;
 pub mod redact;
 pub mod server;
+pub mod simulated;
 pub mod snapshot;

@@ -20,14 +20,14 @@ use super::batches::wait_until;
 use crate::access::Role;
 use crate::access::sessions::Scope;
 use crate::batch::selector::Selector;
-use crate::batch::{ItemOutcome, Operations, PanelState};
+use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{Submit, SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
 use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
-use crate::profile::parse;
+use crate::profile::{LinkId, parse};
 use crate::profile::rule::Family;
 use crate::store::{BatchSeq, PanelNo};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -252,22 +252,28 @@ fn results(shared: &Shared, seq: BatchSeq, operations: &Operations) -> Result<Ve
     let mut answered = Vec::new();
     for outcome in snapshot.outcomes(seq, PanelNo::MIN)? {
         let (panel, outcome) = outcome?;
-        if !matches!(outcome.state, PanelState::Pending | PanelState::Failed) {
-            answered.push((snapshot.panel_name(panel)?.unwrap_or_default(), outcome.items));
+        if outcome.state != PanelState::Failed {
+            answered.push((snapshot.panel_name(panel)?.unwrap_or_default(), outcome));
         }
     }
-    answered.sort_unstable();
-    let result = |(i, link)| {
+    answered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let result = |(i, link): (usize, LinkId)| {
+        // What is pending comes to what it should: it is durable here, and will be delivered.
+        let of = |outcome: &Outcome| outcome.items.get(i).map(|item| item.foretold());
         let first = |wanted: fn(ItemOutcome) -> bool| {
-            answered.iter().filter_map(|(_, items)| items.get(i).copied()).find(|item| wanted(*item))
+            answered.iter().map(|(_, outcome)| outcome).find(|outcome| of(outcome).is_some_and(wanted))
         };
         let expected = if i < operations.upserts.len() { ItemOutcome::Created } else { ItemOutcome::Deleted };
-        let outcome =
-            first(|item| !item.success()).or_else(|| first(ItemOutcome::success)).unwrap_or(expected);
+        let deciding = first(|item| !item.success()).or_else(|| first(ItemOutcome::success));
+        let outcome = deciding.and_then(of).unwrap_or(expected);
+        let word = match deciding {
+            Some(deciding) if outcome == ItemOutcome::Refused => deciding.extended_info(i),
+            _ => outcome.extended_info(),
+        };
         LinkResult {
-            link_id: format!("{link}"),
+            link_id: link.to_string(),
             success: outcome.success(),
-            extended_info: outcome.extended_info().to_owned(),
+            extended_info: word.to_owned(),
             has_dublicates: None,
         }
     };
@@ -280,6 +286,7 @@ impl From<SubmitError> for PanelError {
             SubmitError::Store(error) => error.into(),
             SubmitError::NoPanels(_)
             | SubmitError::UnknownPanels(_)
+            | SubmitError::UnknownToFamily(_)
             | SubmitError::KeyReused
             | SubmitError::WrongState(_)
             | SubmitError::NoSuchBatch => Self::Selector(error.to_string()),

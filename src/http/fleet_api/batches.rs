@@ -18,9 +18,9 @@ use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
-use crate::coordinator::fleet::Resolve;
+use crate::coordinator::fleet::{Conditions, Resolve};
 use crate::coordinator::register::Entry;
-use crate::coordinator::{Cancel, Progress, Retry, Submit, Submitted, Target, work};
+use crate::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
@@ -190,7 +190,8 @@ async fn current(shared: &Shared, seq: BatchSeq) -> Result<BatchRecord, Problem>
     }
 }
 
-fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
+/// How long the client wants to wait.
+pub(super) fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
     let prefer = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
     for preference in prefer.flat_map(|value| value.split([',', ';'])) {
         let preference = preference.trim();
@@ -246,7 +247,8 @@ impl Wanted {
                 ("panels", Json::List(ids)) => targets.push(Target::Panels(panel_ids(ids, &mut errors))),
                 ("all", Json::Bool(true)) => targets.push(Target::All),
                 ("upsert", list @ Json::List(_)) => {
-                    profiles = parse::linked_profiles(list, "/upsert", Family::Android, &mut found);
+                    // What a family cannot say is found when its panels are known.
+                    profiles = parse::linked_profiles(list, "/upsert", Family::DoorController, &mut found);
                 }
                 ("delete", list @ Json::List(_)) => {
                     deletes = parse::link_id_list(list, "/delete", &mut found);
@@ -305,6 +307,10 @@ fn panel_ids(ids: &[Json<'_>], errors: &mut Vec<FieldError>) -> Vec<String> {
 /// Asks what the batch would do, on a thread that may take its time.
 async fn plan(shared: &Shared, target: Target, operations: Operations) -> Result<HttpResponse, Problem> {
     let panels = shared.coordinator.send(Resolve(target)).await??;
+    let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
+    if !unknown.is_empty() {
+        return Err(SubmitError::UnknownToFamily(unknown).into());
+    }
     let store = shared.store.clone();
     let dry_run = web::block(move || plan_panels(&store, &panels, Arc::new(operations))).await??;
     Ok(HttpResponse::Ok().json(dry_run))
@@ -324,7 +330,10 @@ fn plan_panels(
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(&snapshot, panel.number)?;
-        let limits = Limits { capacity: panel.settings.capacity, look_for_names: false };
+        // A device judges by itself.
+        let embedded = panel.settings.remote.is_none();
+        let capacity = panel.settings.capacity.filter(|_| embedded);
+        let limits = Limits { capacity, look_for_names: false };
         let decision = decide(&mut rows, zoned, limits)?;
         let outcome = Outcome::decided(decision.items, decision.pruned, 0);
         report.add(&outcome, operations.len());
@@ -398,9 +407,12 @@ pub struct BatchPanel {
     pub outcome: PanelState,
     /// How often it was tried.
     pub attempts: u16,
-    /// Why it failed, and what to do.
+    /// Why it failed or waits, and what to do.
     pub error: Option<String>,
-    /// One per item, then those that pruning deleted; empty while there is no answer.
+    /// When the next attempt is; only while it waits after a failed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<String>,
+    /// One per item, then those that pruning deleted; empty before the panel has taken its part.
     pub result: Vec<BatchItem>,
 }
 
@@ -418,8 +430,8 @@ pub struct BatchItem {
 }
 
 impl BatchItem {
-    fn new(link_id: String, outcome: ItemOutcome) -> Self {
-        Self { link_id, success: outcome.success(), extended_info: outcome.extended_info().to_owned() }
+    fn new(link_id: String, outcome: ItemOutcome, word: &str) -> Self {
+        Self { link_id, success: outcome.success(), extended_info: word.to_owned() }
     }
 }
 
@@ -446,7 +458,15 @@ pub async fn list_panels(
         }
     };
     let store = shared.store.clone();
-    let page = web::block(move || outcomes(&store, seq, wanted, after, limit)).await??;
+    let (mut page, waiting) = web::block(move || outcomes(&store, seq, wanted, after, limit)).await??;
+    let conditions = shared.coordinator.send(Conditions(waiting)).await?;
+    let pending = page.items.iter_mut().filter(|row| row.outcome == PanelState::Pending);
+    for (row, condition) in pending.zip(conditions) {
+        let Some(condition) = condition else { continue };
+        row.attempts = row.attempts.saturating_add(condition.failures.min(u16::MAX.into()) as u16);
+        row.error = condition.last_error.map(Into::into);
+        row.next_attempt = condition.next_attempt_ms.map(clock::rfc3339);
+    }
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -456,7 +476,7 @@ fn outcomes(
     wanted: Option<PanelState>,
     after: PanelNo,
     limit: usize,
-) -> Result<Page<BatchPanel>, Problem> {
+) -> Result<(Page<BatchPanel>, Vec<PanelNo>), Problem> {
     let snapshot = store.read()?;
     let work = snapshot.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
     let links: Vec<_> = work::decode(&work)?.link_ids().map(|link| link.to_string()).collect();
@@ -473,8 +493,15 @@ fn outcomes(
         if wanted.is_some_and(|wanted| wanted != outcome.state) {
             continue;
         }
-        let items = links.iter().zip(&outcome.items).map(|(link, item)| BatchItem::new(link.clone(), *item));
-        let pruned = outcome.pruned.iter().map(|link| BatchItem::new(link.to_string(), ItemOutcome::Deleted));
+        let items = links.iter().zip(&outcome.items).enumerate();
+        let items =
+            items.map(|(i, (link, item))| BatchItem::new(link.clone(), *item, outcome.extended_info(i)));
+        let fate = match outcome.state {
+            PanelState::Pending => ItemOutcome::ToDelete,
+            _ => ItemOutcome::Deleted,
+        };
+        let pruned =
+            outcome.pruned.iter().map(|link| BatchItem::new(link.to_string(), fate, fate.extended_info()));
         rows.push((
             panel,
             BatchPanel {
@@ -482,15 +509,20 @@ fn outcomes(
                 outcome: outcome.state,
                 attempts: outcome.attempts,
                 error: outcome.error.as_deref().map(str::to_owned),
+                next_attempt: None,
                 result: items.chain(pruned).collect(),
             },
         ));
     }
     let page = Page::cut(rows, limit, |(panel, _)| panel.to_string());
-    Ok(Page { items: page.items.into_iter().map(|(_, row)| row).collect(), next_cursor: page.next_cursor })
+    let pending = page.items.iter().filter(|(_, row)| row.outcome == PanelState::Pending);
+    let waiting = pending.map(|(panel, _)| *panel).collect();
+    let items = page.items.into_iter().map(|(_, row)| row).collect();
+    Ok((Page { items, next_cursor: page.next_cursor }, waiting))
 }
 
-/// Cancels a running batch: panels that were not sent their part are failed, the others come out as they do.
+/// Cancels a running batch: panels that were not sent their part are failed, and so are panels whose device has not
+/// confirmed it, though what they have taken stays desired. The others come out as they do.
 #[utoipa::path(tag = "batches", params(("id" = Uuid, Path)),
     responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
@@ -506,8 +538,8 @@ pub async fn cancel(
     Ok(HttpResponse::Ok().json(BatchBody::from(current(&shared, seq).await?)))
 }
 
-/// Sends an ended batch again to the panels where it was not applied. It counts as a request of now: it comes
-/// after the batches accepted since.
+/// Sends a batch again to the panels where it was not applied; of a batch that only waits for devices, these are
+/// tried now. It counts as a request of now: it comes after the batches accepted since.
 #[utoipa::path(tag = "batches", params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`")),
     responses((status = 200, body = BatchBody), (status = 202, body = BatchBody), (status = 401, body = ProblemBody),
         (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]

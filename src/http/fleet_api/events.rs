@@ -1,6 +1,7 @@
-//! Server-sent events of batches.
+//! Server-sent events of batches and panels.
 //!
-//! `panel` as each outcome lands, `progress` at most ten times a second, `done` at the end. Every event has
+//! `panel` as each outcome lands, `progress` at most ten times a second, `done` at the end; among the events of all
+//! batches also `connection` when a remote panel goes offline or comes back. Every event has
 //! an id; a client that comes back with `Last-Event-ID` goes on behind it. One that falls behind what is kept
 //! gets an event `lagged` with how many it missed, and should read the batch instead.
 
@@ -45,7 +46,7 @@ pub async fn of_batch(
     stream_events(shared, last_event_id(&request), Some(seq)).await
 }
 
-/// The events of all batches, from now on or behind `Last-Event-ID`.
+/// The events of all batches and of panels that go offline or come back, from now on or behind `Last-Event-ID`.
 #[utoipa::path(tag = "batches", params(("Last-Event-ID" = Option<u64>, Header)),
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ProblemBody)))]
 #[get("/events")]
@@ -168,15 +169,23 @@ impl Listener {
 
     fn render(&mut self, event: &Event) -> Result<Bytes, StoreError> {
         let snapshot = self.shared.store.read()?;
-        let batch = match self.batch_ids.get(&event.batch) {
-            Some(id) => *id,
-            None => {
-                let id = snapshot.batch(event.batch)?.map(|record| record.id).unwrap_or_default();
-                self.batch_ids.insert(event.batch, id);
-                id
-            }
+        let batch = match event.batch {
+            None => None,
+            Some(seq) => match self.batch_ids.get(&seq) {
+                Some(id) => Some(*id),
+                None => {
+                    let id = snapshot.batch(seq)?.map(|record| record.id).unwrap_or_default();
+                    self.batch_ids.insert(seq, id);
+                    Some(id)
+                }
+            },
         };
         Ok(match &event.what {
+            What::Connection { panel, connection, error } => {
+                let panel = snapshot.panel_name(*panel)?;
+                let data = json!({ "panel": panel, "connection": connection.as_str(), "error": error });
+                text(Some(event.id), "connection", &data)
+            }
             What::Panel { panel, outcome, attempts, error } => {
                 let panel = snapshot.panel_name(*panel)?;
                 let data = json!({ "batch": batch, "panel": panel, "outcome": outcome, "attempts": attempts, "error": error });

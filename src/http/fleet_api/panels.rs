@@ -1,20 +1,46 @@
 //! The fleet's register.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
 use super::{Page, Paging};
+use crate::access::PasswordMd5;
+use crate::batch::Body;
 use crate::batch::selector::Selector;
-use crate::coordinator::fleet::{AddPanels, ChangePanel, FindPanel, ListPanels, RemovePanel};
+use crate::clock;
+use crate::coordinator::fleet::{
+    AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
+};
 use crate::coordinator::register::Entry;
-use crate::http::auth::{self, Admin, Viewer};
+use crate::http::auth::{self, Admin, Operator, Viewer};
 use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
-use crate::panel::settings::{PanelRecord, Settings};
+use crate::panel::device::ask::DeviceProfile;
+use crate::panel::device::line::Lines;
+use crate::panel::device::{Device, Trouble};
+use crate::panel::settings::{ApiVersion, PanelRecord, Settings};
+use crate::profile::LinkId;
 use crate::store::read::Snapshot;
+use crate::store::tables::DeviceRecord;
+
+/// A panel's record, and the password of its account, which is written and never read.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct PanelInput {
+    /// The record.
+    #[serde(flatten)]
+    #[allow(dead_code, reason = "for the document; split_password reads the body")]
+    record: PanelRecord,
+    /// Of a remote panel.
+    #[allow(dead_code, reason = "for the document; split_password reads the body")]
+    password: Option<String>,
+}
 
 /// A panel and how it is.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -41,18 +67,155 @@ pub struct PanelStateBody {
     pub pending: u32,
     /// How many differ on the device.
     pub drifted: u32,
+    /// Of a remote panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceBody>,
+}
+
+/// A remote panel's device.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeviceBody {
+    /// Its serial number; empty until it has answered.
+    pub serial: String,
+    /// Its model.
+    pub model: String,
+    /// Its firmware.
+    pub firmware: String,
+    /// The API version that it says it speaks.
+    pub api_version: String,
+    /// How far its clock was ahead of the server's when it was last read, in seconds.
+    pub clock_ahead_s: Option<i64>,
+    /// When all that it holds was last read.
+    pub last_read: Option<String>,
+    /// Profiles without link_id that it held then.
+    pub unlinked: u32,
+    /// How many profiles it refuses.
+    pub rejected: u32,
+    /// When it is tried again; only after a failure.
+    pub next_attempt: Option<String>,
 }
 
 fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> {
+    let (mut pending, mut drifted, mut last_seen, mut device) = (0, 0, None, None);
+    if panel.settings.remote.is_some() {
+        let counts = snapshot.reported_counts(panel.number)?;
+        pending = counts.pending as u32;
+        drifted = counts.drifted as u32;
+        let record = snapshot.device(panel.number)?.unwrap_or_default();
+        let kept = (record.last_seen_ms > 0).then_some(record.last_seen_ms);
+        last_seen = panel.condition.last_seen_ms.max(kept).map(clock::rfc3339);
+        device = Some(DeviceBody {
+            serial: record.serial,
+            model: record.model,
+            firmware: record.firmware,
+            api_version: record.api_version,
+            clock_ahead_s: record.clock_ahead_s,
+            last_read: record.last_read_ms.map(clock::rfc3339),
+            unlinked: record.unlinked,
+            rejected: counts.refused as u32,
+            next_attempt: panel.condition.next_attempt_ms.map(clock::rfc3339),
+        });
+    }
     let state = PanelStateBody {
-        connection: "online".into(),
-        last_seen: None,
-        last_error: None,
+        connection: panel.connection().as_str().to_owned(),
+        last_seen,
+        last_error: panel.condition.last_error.as_deref().map(str::to_owned),
         profiles: snapshot.head(panel.number)?.count,
-        pending: 0,
-        drifted: 0,
+        pending,
+        drifted,
+        device,
     };
     Ok(PanelBody { record: panel.settings.record(), state })
+}
+
+/// Whether a remote panel is asked, and what is done with what it holds.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Introduction {
+    /// `true` registers a remote panel without asking its device, which may be offline.
+    #[serde(default)]
+    force: bool,
+    /// `true` takes what the device holds by link_id as desired, so that nothing is pushed.
+    #[serde(default)]
+    adopt: bool,
+}
+
+/// Takes the password out of a body, so that the rest is a record; gives its MD5, since devices take no more.
+fn split_password(body: &mut Map<String, Value>) -> Result<Option<String>, Problem> {
+    match body.remove("password") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(password)) => Ok(Some(PasswordMd5::of(&password).into_hex())),
+        Some(_) => Err(Problem::invalid("/password", "a text is expected")),
+    }
+}
+
+/// Asks a remote panel's device what it is, logs in, and reads what it holds where that is to be adopted.
+async fn meet(
+    shared: &Shared,
+    panel: &mut NewPanel,
+    introduction: &Introduction,
+    version_given: bool,
+) -> Result<(), Problem> {
+    let Some(remote) = panel.settings.remote.clone() else {
+        return match introduction.adopt {
+            true => Err(Problem::invalid("/driver", "only a panel with the driver http has a device to adopt from")),
+            false => Ok(()),
+        };
+    };
+    if introduction.force {
+        return match introduction.adopt {
+            true => Err(Problem::BadRequest("either force or adopt: what a device holds can only be asked".into())),
+            false => Ok(()),
+        };
+    }
+    let Some(password) = panel.password_md5.clone() else {
+        return Err(Problem::invalid(
+            "/password",
+            "a remote panel needs its account's password; with force it can be set later",
+        ));
+    };
+    let (id, family) = (panel.settings.id.as_str(), panel.settings.family);
+    let mut device = Device::new(id, family, remote, password, Rc::new(Lines::new(shared.device_timeouts)));
+    let hint = "add it with --force if that is all right for now";
+    let info = device.info().await.map_err(|trouble| Problem::invalid("/url", format!("{trouble}; {hint}")))?;
+    device.log_in().await.map_err(|trouble| {
+        let path = if trouble.needs_a_person() { "/password" } else { "/url" };
+        let detail = match &trouble {
+            Trouble::WrongPassword(_) => "the panel refuses the user name or the password".to_owned(),
+            Trouble::NotAdministrator(_) => "the account is not an administrator of the panel".to_owned(),
+            trouble => trouble.to_string(),
+        };
+        Problem::invalid(path, format!("{detail}; {hint}"))
+    })?;
+    if let Some(version) = ApiVersion::new(&info.api_version).filter(|_| !version_given) {
+        panel.settings.api_version = version;
+    }
+    let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
+    info.put_into(&mut record);
+    if introduction.adopt {
+        let read = device.profiles().await;
+        let profiles = read.map_err(|trouble| Problem::invalid("/url", trouble.to_string()))?;
+        record.last_read_ms = Some(record.last_seen_ms);
+        record.unlinked = profiles.iter().filter(|profile| profile.link_id.is_none()).count() as u32;
+        panel.adopted = adopted(profiles)?;
+    }
+    device.log_out().await;
+    panel.device = Some(record);
+    Ok(())
+}
+
+/// What a device holds by link_id, in link_id order.
+fn adopted(profiles: Vec<DeviceProfile>) -> Result<Vec<(LinkId, Body)>, Problem> {
+    let mut adopted = BTreeMap::new();
+    for DeviceProfile { link_id, name, body, .. } in profiles {
+        let Some(link) = link_id else { continue };
+        let Some(body) = body else {
+            let why = format!("the profile {link} ({name:?}) on the device cannot be read; change it there first");
+            return Err(Problem::invalid("/url", why));
+        };
+        adopted.insert(link, body);
+    }
+    Ok(adopted.into_iter().collect())
 }
 
 /// Which panels.
@@ -82,29 +245,48 @@ pub async fn list_panels(
     Ok(HttpResponse::Ok().json(Page::cut(bodies, limit, |panel| panel.record.id.clone())))
 }
 
-/// Adds a panel.
-#[utoipa::path(tag = "panels", request_body = PanelRecord,
+/// Adds a panel. A remote panel's device is asked first: it must answer as a panel, and take the account.
+#[utoipa::path(tag = "panels", params(Introduction), request_body = PanelInput,
     responses((status = 201, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels")]
 pub async fn add(
     Admin(who): Admin,
+    introduction: web::Query<Introduction>,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let record: PanelRecord = read_json(&request, payload, &shared).await?;
-    let settings = Settings::parse(&record).map_err(invalid)?;
-    let id = settings.id.clone();
+    let body: Map<String, Value> = read_json(&request, payload, &shared).await?;
+    let version_given = body.contains_key("api_version");
+    let mut panel = new_panel(body)?;
+    let id = panel.settings.id.clone();
+    let exists = || Problem::Conflict(format!("there is a panel {id} already; change it with PATCH"));
+    if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
+        return Err(exists());
+    }
+    meet(&shared, &mut panel, &introduction, version_given).await?;
     let origin = auth::origin(&request, &who.name);
-    let Ok(added) = shared.coordinator.send(AddPanels(vec![settings], origin)).await? else {
-        return Err(Problem::Conflict(format!("there is a panel {id} already; change it with PATCH")));
+    let Ok(added) = shared.coordinator.send(AddPanels(vec![panel], origin)).await? else {
+        return Err(exists());
     };
     added.await??;
     let panel = find(&shared, id.as_str()).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/fleet/v1/panels/{id}")))
         .json(panel_body(&shared.store.read()?, &panel)?))
+}
+
+/// A panel from a body that is its record with a password.
+fn new_panel(mut body: Map<String, Value>) -> Result<NewPanel, Problem> {
+    let password_md5 = split_password(&mut body)?;
+    let record: PanelRecord =
+        serde_json::from_value(body.into()).map_err(|error| Problem::invalid("", error.to_string()))?;
+    let settings = Settings::parse(&record).map_err(invalid)?;
+    if password_md5.is_some() && settings.remote.is_none() {
+        return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
+    }
+    Ok(NewPanel { password_md5, ..NewPanel::new(settings) })
 }
 
 /// How many panels were added.
@@ -114,7 +296,7 @@ pub struct Imported {
     pub added: usize,
 }
 
-/// Adds many panels in one transaction, one JSON object a line: all or none.
+/// Adds many panels in one transaction, one JSON object a line: all or none. Devices are not asked.
 #[utoipa::path(tag = "panels", request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
     responses((status = 201, body = Imported), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
@@ -133,12 +315,12 @@ pub async fn import(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match parse_json::<PanelRecord>(line).map(|record| Settings::parse(&record)) {
-            Ok(Ok(settings)) => {
-                panels.push(settings);
+        match parse_json(line).and_then(new_panel) {
+            Ok(panel) => {
+                panels.push(panel);
                 lines.push(i);
             }
-            Ok(Err(problems)) => errors.extend(
+            Err(Problem::Invalid(problems)) => errors.extend(
                 problems
                     .into_iter()
                     .map(|problem| FieldError::at(format!("/{i}{}", problem.path), problem.message)),
@@ -153,7 +335,7 @@ pub async fn import(
         return Err(Problem::invalid("", "there is no panel in the body; send one JSON object a line"));
     }
     let added = panels.len();
-    let ids: Vec<_> = panels.iter().map(|panel| panel.id.clone()).collect();
+    let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.name);
     match shared.coordinator.send(AddPanels(panels, origin)).await? {
         Ok(done) => done.await??,
@@ -181,19 +363,22 @@ pub async fn show(
     Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
 }
 
-/// Changes the given fields of a panel; labels are replaced as a whole.
-#[utoipa::path(tag = "panels", params(("id" = String, Path)), request_body(content = Object, example = json!({"labels": {"site": "south"}})),
+/// Changes the given fields of a panel; labels are replaced as a whole. Where a remote panel's device or account
+/// changes, the device is asked first. Another device gets everything that is desired by itself.
+#[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south"}})),
     responses((status = 200, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[patch("/panels/{id}")]
 pub async fn change(
     Admin(who): Admin,
     id: web::Path<String>,
+    introduction: web::Query<Introduction>,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let changes: serde_json::Map<String, serde_json::Value> = read_json(&request, payload, &shared).await?;
+    let mut changes: Map<String, Value> = read_json(&request, payload, &shared).await?;
+    let password_md5 = split_password(&mut changes)?;
     let panel = find(&shared, &id).await?;
     let mut record =
         serde_json::to_value(panel.settings.record()).map_err(|error| Problem::Internal(error.into()))?;
@@ -211,8 +396,26 @@ pub async fn change(
     let record: PanelRecord =
         serde_json::from_value(record).map_err(|error| Problem::invalid("", error.to_string()))?;
     let settings = Settings::parse(&record).map_err(invalid)?;
+    if settings.driver() != panel.settings.driver() {
+        return Err(Problem::invalid(
+            "/driver",
+            "a panel's driver cannot be changed; add a new panel and remove this one",
+        ));
+    }
+    if password_md5.is_some() && settings.remote.is_none() {
+        return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
+    }
+    if introduction.adopt {
+        return Err(Problem::BadRequest("adopt is for a panel that is added".into()));
+    }
+    if settings.remote != panel.settings.remote || password_md5.is_some() {
+        let kept = shared.store.read()?.credential(panel.number)?;
+        let password_md5 = password_md5.clone().or(kept);
+        let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
+        meet(&shared, &mut changed, &introduction, true).await?;
+    }
     let origin = auth::origin(&request, &who.name);
-    let changed = shared.coordinator.send(ChangePanel(settings, origin)).await?;
+    let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
     changed.ok_or_else(|| no_panel(&id))?.await??;
     let panel = find(&shared, &id).await?;
     Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
@@ -232,6 +435,27 @@ pub async fn remove(
     let removed = shared.coordinator.send(RemovePanel(id.clone(), origin)).await?;
     removed.ok_or_else(|| no_panel(&id))?.await??;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Sends everything that is desired to a remote panel's device again, whatever it has confirmed; its next attempt
+/// is now.
+#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+    responses((status = 200, body = PanelBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+#[post("/panels/{id}:resync")]
+pub async fn resync(
+    Operator(who): Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let panel = find(&shared, &id).await?;
+    if panel.settings.remote.is_none() {
+        return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel, and nothing is sent")));
+    }
+    let origin = auth::origin(&request, &who.name);
+    let resynced = shared.coordinator.send(ResyncPanel(id.clone(), origin)).await?;
+    resynced.ok_or_else(|| no_panel(&id))?.await??;
+    Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
 }
 
 /// The panel of this id, or 404.

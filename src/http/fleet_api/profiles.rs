@@ -20,7 +20,7 @@ use crate::profile::windows::{RangeError, Schedule};
 use crate::profile::wire::Json;
 use crate::profile::{LinkId, TimeProfile, ical, lint, opens, parse};
 use crate::store::read::Snapshot;
-use crate::store::row::RowName;
+use crate::store::row::{Reported, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// A profile on one panel.
@@ -58,7 +58,8 @@ pub async fn of_panel(
     let limit = paging.limit()?;
     let after: u32 = paging.number(0)?;
     let panel = panels::find(&shared, &id).await?;
-    let profiles = shared.store.read()?.profiles(panel.number)?;
+    let snapshot = shared.store.read()?;
+    let profiles = snapshot.profiles(panel.number)?;
     // Behind the last one that was shown, which may be gone by now.
     let shown = profiles.iter().position(|profile| profile.row.uid == after).map_or(0, |at| at + 1);
     let rows = profiles
@@ -69,15 +70,18 @@ pub async fn of_panel(
             let sentence = sentence(&read(&stored.json)?, panel.settings.zone.rules());
             let profile = raw(stored.json.to_string())?;
             let (uid, revision) = (stored.row.uid, stored.row.revision);
-            Ok(PanelProfile {
-                link_id: stored.link_id(),
-                uid,
-                state: "applied",
-                extended_info: None,
-                revision,
-                sentence,
-                profile,
-            })
+            let link_id = stored.link_id();
+            let known = match link_id {
+                Some(link) if panel.settings.remote.is_some() => snapshot.reported(panel.number, link)?,
+                _ => None,
+            };
+            let (state, extended_info) = match known {
+                None | Some(Reported::Held(_)) => ("applied", None),
+                Some(Reported::Unknown) => ("pending", None),
+                Some(Reported::Refused(words)) => ("rejected", Some(words.into())),
+                Some(Reported::Drifted(_)) => ("drifted", None),
+            };
+            Ok(PanelProfile { link_id, uid, state, extended_info, revision, sentence, profile })
         })
         .collect::<Result<_, StoreError>>()?;
     Ok(HttpResponse::Ok().json(Page::cut(rows, limit, |row: &PanelProfile| row.uid.to_string())))
@@ -247,6 +251,20 @@ pub struct StateCounts {
     drifted: u64,
 }
 
+impl StateCounts {
+    /// Of a profile that is desired of a panel whose device this is known of.
+    fn take(&mut self, reported: &Reported) {
+        let count = match reported {
+            Reported::Held(_) => return,
+            Reported::Unknown => &mut self.pending,
+            Reported::Refused(_) => &mut self.rejected,
+            Reported::Drifted(_) => &mut self.drifted,
+        };
+        *count += 1;
+        self.applied = self.applied.saturating_sub(1);
+    }
+}
+
 /// A profile over the fleet.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FleetProfile {
@@ -296,6 +314,19 @@ fn fleet_profiles(
             }
         }
     })?;
+    let mut states: BTreeMap<LinkId, StateCounts> = BTreeMap::new();
+    for (link, bodies) in &found {
+        states.insert(*link, StateCounts { applied: bodies.values().sum(), ..StateCounts::default() });
+    }
+    snapshot.each_reported_anywhere(|panel, link, known| {
+        if let Some(states) = states.get_mut(&link)
+            && !matches!(known, Reported::Held(_))
+            && snapshot.row(panel, RowName::Link(link))?.is_some()
+        {
+            states.take(&known);
+        }
+        Ok(())
+    })?;
     let mut rows = Vec::with_capacity(found.len());
     for (link_id, bodies) in found {
         let most =
@@ -306,7 +337,7 @@ fn fleet_profiles(
             name: name(&snapshot, most)?,
             panels,
             versions: bodies.len(),
-            states: StateCounts { applied: panels, ..StateCounts::default() },
+            states: states.remove(&link_id).unwrap_or_default(),
         });
     }
     Ok(Page::cut(rows, limit, |row| row.link_id.to_string()))
@@ -373,6 +404,12 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
     if bodies.is_empty() {
         return Ok(None);
     }
+    let mut states = StateCounts { applied: bodies.values().map(|h| h.len() as u64).sum(), ..StateCounts::default() };
+    for panel in bodies.values().flatten() {
+        if let Some(known) = snapshot.reported(*panel, link_id)? {
+            states.take(&known);
+        }
+    }
     let mut versions = Vec::with_capacity(bodies.len());
     let mut panels = 0;
     for (body, holders) in bodies {
@@ -385,7 +422,6 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
         versions.push(ProfileVersion { profile, count: holders.len(), panels: names });
     }
     versions.sort_by_key(|version| std::cmp::Reverse(version.count));
-    let states = StateCounts { applied: panels, ..StateCounts::default() };
     Ok(Some(FleetProfileVersions { link_id, panels, states, versions }))
 }
 

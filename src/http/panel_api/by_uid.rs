@@ -15,6 +15,7 @@ use crate::http::{Shared, auth, body};
 use crate::panel::{ApplyByUid, UidAnswer, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
+use crate::store::read::StoredProfile;
 
 /// The panel's number for a new profile.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -57,11 +58,21 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request)?;
+    let profile = find(&account, &request, &shared)?;
+    let item = list::item(&profile, account.panel.settings.family, false);
+    Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
+}
+
+/// The profile of the uid in the path.
+pub(super) fn find(
+    account: &Account,
+    request: &HttpRequest,
+    shared: &Shared,
+) -> Result<StoredProfile, PanelError> {
+    let uid = uid(request)?;
     let profiles = shared.store.read()?.profiles(account.panel.number)?;
-    let profile = profiles.iter().find(|profile| profile.row.uid == uid);
-    let profile = profile.ok_or(PanelError::Body(WireError::Uid))?;
-    Ok(HttpResponse::Ok().content_type(body::JSON).body(list::item(profile, false)))
+    let profile = profiles.into_iter().find(|profile| profile.row.uid == uid);
+    profile.ok_or(PanelError::Body(WireError::Uid))
 }
 
 /// Replaces one profile; its uid and link_id stay.
@@ -75,9 +86,19 @@ pub async fn replace(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request)?;
-    let profile = read_profile(&who, &request, payload, &shared).await?;
-    apply(&who, &request, UidOperation::Replace(uid, profile), "panel.replace").await?;
+    replace_one(&who, &request, payload, &shared).await
+}
+
+/// Replaces the profile of the uid in the path.
+pub(super) async fn replace_one(
+    who: &Administrator,
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
+    let uid = uid(request)?;
+    let profile = read_profile(who, request, payload, shared).await?;
+    apply(who, request, UidOperation::Replace(uid, profile), "panel.replace").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -86,8 +107,16 @@ pub async fn replace(
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/item/{uid}")]
 pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request)?;
-    apply(&who, &request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
+    delete_one(&who, &request).await
+}
+
+/// Deletes the profile of the uid in the path.
+pub(super) async fn delete_one(
+    who: &Administrator,
+    request: &HttpRequest,
+) -> Result<HttpResponse, PanelError> {
+    let uid = uid(request)?;
+    apply(who, request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -115,7 +144,8 @@ pub async fn read_older(
     read_all(&account, &query, &shared)
 }
 
-fn read_all(
+/// The page of all profiles that the query asks for.
+pub(super) fn read_all(
     account: &Account,
     query: &HashMap<String, String>,
     shared: &Shared,
@@ -146,7 +176,8 @@ fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
     uid.ok_or(PanelError::Body(WireError::Uid))
 }
 
-async fn read_profile(
+/// The profile in the body, which must be one that can open the door.
+pub(super) async fn read_profile(
     who: &Administrator,
     request: &HttpRequest,
     payload: web::Payload,
@@ -159,7 +190,8 @@ async fn read_profile(
     Ok(Body::of(&profile))
 }
 
-async fn apply(
+/// Gives the operation to the panel and answers after its commit.
+pub(super) async fn apply(
     Administrator { panel, session }: &Administrator,
     request: &HttpRequest,
     operation: UidOperation,

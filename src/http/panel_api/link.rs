@@ -11,12 +11,13 @@ use utoipa::ToSchema;
 use super::error::{ErrorBody, PanelError};
 use super::{Account, Administrator, list};
 use crate::access::sessions::Session;
-use crate::batch::{ItemResult, Operations};
+use crate::batch::{ItemOutcome, ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
 use crate::panel::{Apply, Reply, Work};
 use crate::profile::parse;
+use crate::profile::rule::Family;
 
 /// Many profiles, each with its link_id.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -57,11 +58,16 @@ pub struct LinkResult {
 
 impl LinkResult {
     /// As a panel answers it.
-    pub fn new(result: &ItemResult, tells_names: bool) -> Self {
+    pub fn new(result: &ItemResult, family: Family, tells_names: bool) -> Self {
+        let word = match (family, result.outcome) {
+            (Family::DoorController, ItemOutcome::Full) => "number_of_entities_exceeded",
+            (Family::DoorController, ItemOutcome::Repeated) => "has_duplicates",
+            (_, outcome) => outcome.extended_info(),
+        };
         Self {
             link_id: result.link_id.to_string(),
             success: result.outcome.success(),
-            extended_info: result.outcome.extended_info().to_owned(),
+            extended_info: word.to_owned(),
             has_dublicates: tells_names.then_some(result.name_taken),
         }
     }
@@ -95,7 +101,8 @@ pub async fn upsert_at_link(
     apply_upserts(who, request, payload, &shared).await
 }
 
-async fn apply_upserts(
+/// Reads the profiles and has the panel take them.
+pub(super) async fn apply_upserts(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
@@ -136,7 +143,8 @@ pub async fn delete_by_post(
     apply_deletes(who, request, payload, &shared).await
 }
 
-async fn apply_deletes(
+/// Reads the link_ids and has the panel delete their profiles.
+pub(super) async fn apply_deletes(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
@@ -162,7 +170,8 @@ async fn apply(
     let work = Work::Call(Arc::new(operations), action);
     panel.address.send(Apply { work, origin, reply: Reply::Caller(reply) }).await?;
     let answer = answer.await??;
-    let result = answer.results.iter().map(|item| LinkResult::new(item, tells_names)).collect();
+    let family = panel.settings.family;
+    let result = answer.results.iter().map(|item| LinkResult::new(item, family, tells_names)).collect();
     Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 
@@ -175,7 +184,16 @@ pub async fn read(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    list_linked(&account, &query, &shared)
+}
+
+/// The page of the profiles with a link_id that the query asks for.
+pub(super) fn list_linked(
+    account: &Account,
+    query: &HashMap<String, String>,
+    shared: &Shared,
+) -> Result<HttpResponse, PanelError> {
     let mut profiles = shared.store.read()?.profiles(account.panel.number)?;
     profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles, &query, account.panel.settings.family)
+    list::answer(profiles, query, account.panel.settings.family)
 }

@@ -53,7 +53,12 @@ pub struct ListParameters {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ListBody {
     #[schema(value_type = Vec<ListItem>)]
-    list_items: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_items: Option<Vec<Box<RawValue>>>,
+    /// As door controllers call it.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Box<RawValue>>>,
     list_option: ListOption,
 }
 
@@ -134,10 +139,15 @@ pub fn answer(
         .iter()
         .skip((wanted.page - 1).saturating_mul(wanted.limit))
         .take(wanted.limit)
-        .filter_map(|(_, profile)| RawValue::from_string(item(profile, true)).ok()) // item() is JSON
+        .filter_map(|(_, profile)| RawValue::from_string(item(profile, family, true)).ok()) // item() is JSON
         .collect();
+    let (list_items, items) = match family {
+        Family::Android | Family::Camdroid => (Some(list_items), None),
+        Family::DoorController => (None, Some(list_items)),
+    };
     Ok(HttpResponse::Ok().json(ListBody {
         list_items,
+        items,
         list_option: ListOption {
             pagination: Pagination {
                 total_items,
@@ -152,8 +162,12 @@ pub fn answer(
 }
 
 /// A profile as JSON: the stored text, with what the panel adds around it.
-pub fn item(profile: &StoredProfile, with_uid: bool) -> String {
-    let uid = if with_uid { format!(r#""time_profile_uid":{},"#, profile.row.uid) } else { String::new() };
+pub fn item(profile: &StoredProfile, family: Family, with_uid: bool) -> String {
+    let key = match family {
+        Family::Android | Family::Camdroid => "time_profile_uid",
+        Family::DoorController => "id",
+    };
+    let uid = if with_uid { format!(r#""{key}":{},"#, profile.row.uid) } else { String::new() };
     let link_id = profile.link_id().map_or("null".to_owned(), |link| format!(r#""{link}""#));
     let inner = profile.json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
     format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{{"count":0,"uid_items":[]}}}}"#)

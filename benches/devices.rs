@@ -1,0 +1,345 @@
+//! Ten profiles to a fleet of simulated devices in another process, from what is asked to what every device has
+//! confirmed; beside it, in the same run and against the same devices, what else would do it.
+//!
+//! `cargo bench --bench devices` prints the medians and ratios. Every contender makes the same three requests per
+//! device (what are you, log in, ten profiles), with other bodies each round. `aiohttp` is run with the Python in
+//! `PYTHON` (python3 without), `wrk` and `curl` from the path; one that is not there is left out and said to be.
+//! `-- --test` runs everything once and small.
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use panelsync::panel::device::Device;
+use panelsync::panel::device::ask;
+use panelsync::panel::device::line::{Lines, Timeouts};
+use panelsync::panel::settings::{Remote, Trust};
+use panelsync::profile::rule::Family;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ITEMS: usize = 10;
+const PASSWORD_MD5: &str = "e10adc3949ba59abbe56e057f20f883e";
+
+/// How much is measured.
+struct Size {
+    panels: usize,
+    rounds: usize,
+    curl_panels: usize,
+    seconds: u64,
+}
+
+fn main() {
+    let test = std::env::args().any(|arg| arg == "--test");
+    let size = if test {
+        Size { panels: 20, rounds: 1, curl_panels: 5, seconds: 1 }
+    } else {
+        Size { panels: 1000, rounds: 5, curl_panels: 200, seconds: 4 }
+    };
+    fan_out(&size);
+    for tls in [false, true] {
+        requests(&size, tls);
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_panelsync"))
+}
+
+/// A process that says where it listens, and ends with this.
+struct Running {
+    child: Child,
+    addresses: Vec<SocketAddr>,
+    _folder: TempDir,
+}
+
+impl Running {
+    fn start(command: &mut Command, addresses: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = command
+            .arg("--data-dir")
+            .arg(folder.path())
+            .env("RUST_LOG", "error")
+            .env("PANELSYNC_ADMIN_PASSWORD", "bench")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut found = Vec::new();
+        while found.len() < addresses {
+            let line = lines.next().expect("it listens").expect("a text");
+            let address = line.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
+            found.extend(address.and_then(|address| address.parse::<SocketAddr>().ok()));
+        }
+        std::thread::spawn(move || lines.for_each(|_| ()));
+        Self { child, addresses: found, _folder: folder }
+    }
+
+    fn devices(panels: usize, args: &[&str]) -> Self {
+        let panels = panels.to_string();
+        let listen = ["simulate", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--panels", &panels];
+        Self::start(command().args(listen).args(args), 2)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ten profiles of a usual length; each round other ones.
+fn profiles(round: usize) -> Vec<Value> {
+    let profile = |n: usize| {
+        json!({
+            "link_id": format!("91c615e3-1040-4815-8ecb-{n:012x}"),
+            "name": format!("Profile {n} of round {round}, with a name of a usual length"),
+            "time_options": { "is_all_day": false, "date_from": 1_735_804_800, "date_to": 1_735_837_200 },
+            "repeat_options": { "repeat_enable": true, "repeat_format": { "repeat_type": "custom",
+                "repeat_end": { "format": "never" },
+                "repeat_custom": { "repeat_point_type": "week", "repeat_looper": 1, "repeat_options": ["MON", "TUE"] } } },
+        })
+    };
+    (0..ITEMS).map(profile).collect()
+}
+
+fn remote(address: SocketAddr, n: usize, scheme: &str, trust: Trust) -> Remote {
+    Remote {
+        url: format!("{scheme}://{address}/panels/sim-{n:04}").into(),
+        username: "admin".into(),
+        repair: false,
+        trust,
+    }
+}
+
+fn fan_out(size: &Size) {
+    let Size { panels, rounds, curl_panels, .. } = *size;
+    println!("\n{ITEMS} profiles to each of {panels} devices that take 50 ms for an answer, 1,000 at once");
+    println!("every device asked for the first time: what are you, log in, ten profiles; median of {rounds}\n");
+    let (mut ours, mut bare, mut python) = (Vec::new(), Vec::new(), Vec::new());
+    let mut hanging = Vec::new();
+    for round in 0..rounds {
+        let devices = Running::devices(panels, &["--latency", "50ms"]);
+        bare.push(bare_loop(&devices, panels, round));
+        ours.push(panelsync(&devices, panels, round + 100, None));
+        python.extend(aiohttp(&devices, panels, round + 200));
+        hanging.push(panelsync(&devices, panels, round + 300, Some(panels / 2)));
+    }
+    let ours = median(ours);
+    let line = |what: &str, seconds: f64| {
+        println!("{what:<42} {:>9.0} ms  {:>6.2} x panelsync", seconds * 1000.0, seconds / ours);
+    };
+    line("panelsync, durable before and after", ours);
+    line("the same, all but one that hangs", median(hanging));
+    let bare = median(bare);
+    line("the same requests in a bare loop of awc", bare);
+    match python.is_empty() {
+        false => line("asyncio and aiohttp", median(python)),
+        true => println!("{:<42} (no aiohttp here)", "asyncio and aiohttp"),
+    }
+    let devices = Running::devices(curl_panels, &["--latency", "50ms"]);
+    match curl(&devices, curl_panels) {
+        Some(seconds) => {
+            let all = seconds * panels as f64 / curl_panels as f64;
+            line(&format!("xargs -P 64 curl ({curl_panels} devices, scaled)"), all);
+        }
+        None => println!("{:<42} (no curl here)", "xargs -P 64 curl"),
+    }
+    println!("\npanelsync ÷ bare loop: {:.2} (goal: at most 1.5)", ours / bare);
+}
+
+/// From the submission to the outcome of every device, through the real server. With a device that hangs, to the
+/// outcome of all others.
+fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize>) -> f64 {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--device-concurrency", "1000"];
+    let server = Running::start(command().args(serve), 1);
+    let base = format!("http://{}/fleet/v1", server.addresses[0]);
+    let call = |path: &str, token: &str, kind: &str, body: String| -> Value {
+        let mut answer = ureq::post(format!("{base}{path}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", kind)
+            .header("prefer", if hangs.is_some() { "wait=0" } else { "wait=120" })
+            .send(body)
+            .expect("an answer");
+        serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON")
+    };
+    let session = json!({ "username": "admin", "password": "bench" }).to_string();
+    let token = call("/session", "", "application/json", session)["token"].as_str().expect("a token").to_owned();
+    let line = |n| {
+        json!({ "id": format!("d{n:04}"), "driver": "http", "username": "admin", "password": "123456",
+            "url": format!("http://{}/panels/sim-{n:04}", devices.addresses[0]) })
+        .to_string()
+    };
+    let lines: Vec<_> = (1..=panels).map(line).collect();
+    call("/panels:import", &token, "application/x-ndjson", lines.join("\n"));
+    let faults = |hang: u32| {
+        if let Some(n) = hangs {
+            let body = json!({ "panels": [format!("sim-{n:04}")], "faults": { "hang": hang, "latency": "50ms" } });
+            ureq::post(format!("http://{}/sim/faults", devices.addresses[1]))
+                .header("content-type", "application/json")
+                .send(body.to_string())
+                .expect("switched");
+        }
+    };
+    faults(100);
+    let batch = json!({ "all": true, "upsert": profiles(round) }).to_string();
+    let started = Instant::now();
+    let mut done = call("/batches", &token, "application/json", batch);
+    let wanted = (panels - usize::from(hangs.is_some())) as u64;
+    while done["panels"]["applied"].as_u64().expect("a number") < wanted {
+        std::thread::sleep(Duration::from_millis(2));
+        let id = done["id"].as_str().expect("an id").to_owned();
+        let mut answer = ureq::get(format!("{base}/batches/{id}"))
+            .header("authorization", format!("Bearer {token}"))
+            .call()
+            .expect("an answer");
+        done = serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON");
+    }
+    let took = started.elapsed().as_secs_f64();
+    faults(0);
+    took
+}
+
+/// The same three requests per device and nothing else: no store, no actors, no order, no retry.
+fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
+    let address = devices.addresses[0];
+    let items: Vec<_> = profiles(round)
+        .iter()
+        .map(|profile| {
+            let mut body = profile.as_object().expect("an object").clone();
+            let link = body.remove("link_id").expect("there");
+            let link = link.as_str().expect("a text").parse().expect("a link_id");
+            (link, Value::from(body).to_string().into_boxed_str())
+        })
+        .collect();
+    actix_web::rt::System::new().block_on(async move {
+        let lines = Rc::new(Lines::new(Timeouts::default()));
+        let started = Instant::now();
+        stream::iter(1..=panels)
+            .map(|n| {
+                let (lines, items) = (Rc::clone(&lines), &items);
+                async move {
+                    let remote = remote(address, n, "http", Trust::System);
+                    let mut device = Device::new("d", Family::Android, remote, PASSWORD_MD5.into(), lines);
+                    device.info().await.expect("a panel");
+                    device.log_in().await.expect("a session");
+                    let said = device.upsert(items).await.expect("answers");
+                    assert!(said.iter().all(|said| said.success));
+                }
+            })
+            .buffer_unordered(1000)
+            .for_each(|()| async {})
+            .await;
+        started.elapsed().as_secs_f64()
+    })
+}
+
+fn aiohttp(devices: &Running, panels: usize, round: usize) -> Option<f64> {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/devices.py");
+    let mut child = Command::new(python)
+        .args([script, &format!("http://{}", devices.addresses[0]), &panels.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let body = json!({ "list_items": profiles(round) }).to_string();
+    let _ = child.stdin.take()?.write_all(body.as_bytes()); // a script that could not start reads nothing
+    let output = child.wait_with_output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+fn curl(devices: &Running, panels: usize) -> Option<f64> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("body.json");
+    std::fs::write(&body, json!({ "list_items": profiles(900) }).to_string()).expect("written");
+    let script = format!(
+        r#"base=http://{}/panels/$1; curl -sf $base/api/info >/dev/null &&
+        token=$(curl -sf "$base/api/v1/login?username=admin&password={PASSWORD_MD5}" | sed 's/.*"token":"\([^"]*\)".*/\1/') &&
+        curl -sf -H "authorization: Bearer $token" -H "content-type: application/json" --data-binary @{} $base/api/v1/access/timeprofile/items/link >/dev/null"#,
+        devices.addresses[0],
+        body.display()
+    );
+    let started = Instant::now();
+    let mut child = Command::new("xargs")
+        .args(["-P", "64", "-n", "1", "sh", "-c", &script, "sh"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let ids: String = (1..=panels).map(|n| format!("sim-{n:04}\n")).collect();
+    child.stdin.take()?.write_all(ids.as_bytes()).ok()?;
+    let status = child.wait().ok()?;
+    status.success().then(|| started.elapsed().as_secs_f64())
+}
+
+/// Requests a second of the device client, without latency, beside `wrk` on the same devices.
+fn requests(size: &Size, tls: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&chain, own.cert.pem()).expect("written");
+    std::fs::write(&key, own.signing_key.serialize_pem()).expect("written");
+    let (chain, key) = (chain.to_string_lossy(), key.to_string_lossy());
+    let args = if tls { vec!["--tls-cert", &*chain, "--tls-key", &*key] } else { Vec::new() };
+    let devices = Running::devices(256, &args);
+    let scheme = if tls { "https" } else { "http" };
+    let trust = if tls { Trust::Ca(own.cert.pem().into()) } else { Trust::System };
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..size.rounds.min(3) {
+        ours.push(client_rate(&devices, scheme, &trust, size.seconds));
+        theirs.extend(wrk_rate(&devices, scheme, size.seconds));
+    }
+    let ours = median(ours);
+    if theirs.is_empty() {
+        println!("{scheme}, 256 connections: {ours:.0} requests/s (no wrk here)");
+    } else {
+        let theirs = median(theirs);
+        println!(
+            "{scheme}, 256 connections: {ours:.0} requests/s, wrk {theirs:.0}: {:.2} of it (goal: at least 0.75)",
+            ours / theirs
+        );
+    }
+}
+
+fn client_rate(devices: &Running, scheme: &'static str, trust: &Trust, seconds: u64) -> f64 {
+    let address = devices.addresses[0];
+    let trust = trust.clone();
+    actix_web::rt::System::new().block_on(async move {
+        let lines = Rc::new(Lines::new(Timeouts::default()));
+        let started = Instant::now();
+        let end = started + Duration::from_secs(seconds);
+        let counts = (1..=256).map(|n| {
+            let (lines, remote) = (Rc::clone(&lines), remote(address, n, scheme, trust.clone()));
+            async move {
+                let mut count = 0_u64;
+                while Instant::now() < end {
+                    let answer = lines.send(&remote, &ask::info()).await.expect("an answer");
+                    assert_eq!(answer.status, 200);
+                    count += 1;
+                }
+                count
+            }
+        });
+        let counts = futures_util::future::join_all(counts).await;
+        counts.iter().sum::<u64>() as f64 / started.elapsed().as_secs_f64()
+    })
+}
+
+fn wrk_rate(devices: &Running, scheme: &str, seconds: u64) -> Option<f64> {
+    let url = format!("{scheme}://{}/panels/sim-0001/api/info", devices.addresses[0]);
+    let output = Command::new("wrk").args(["-t1", "-c256", &format!("-d{seconds}"), &url]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Requests/sec:"))?.trim().parse().ok()
+}

@@ -1,0 +1,145 @@
+//! `panelsync simulate`: panels to test clients against.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, Failure, serve};
+use crate::simulator::faults::{Faults, Latency};
+use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};
+
+/// How the simulator is asked to run.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// How many panels
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    panels: usize,
+    /// Where they are; with --port-per-panel, where the first one is
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9100")]
+    listen: SocketAddr,
+    /// Where the switches are: POST /sim/…
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9099")]
+    control: SocketAddr,
+    /// Before every answer: 50ms, 20ms..200ms (evenly spread) or ~50ms (exponentially around)
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    latency: Latency,
+    /// Share of panels that close every connection
+    #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
+    offline: f64,
+    /// Share of calls that fail, in five ways: 500, closed before or after the work, garbage, unknown token
+    #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
+    fail: f64,
+    /// Share of calls that are never answered
+    #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
+    hang: f64,
+    /// The last panel takes so long for every answer
+    #[arg(long, value_name = "TIME")]
+    slow: Option<Latency>,
+    /// Profiles that each panel holds at most
+    #[arg(long, value_name = "N")]
+    capacity: Option<u32>,
+    /// The family whose API they speak: android, camdroid or door-controller
+    #[arg(long, default_value = "android")]
+    api: String,
+    /// The version that they say they speak
+    #[arg(long, default_value = "2.9.0")]
+    api_version: String,
+    /// Keep their profiles here; without, in a folder that goes at the end
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Each at the root of a port of its own
+    #[arg(long)]
+    port_per_panel: bool,
+    /// For what is left to chance
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Calls kept of each panel, for GET /sim/calls
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_calls: usize,
+    /// Speak HTTPS with this certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
+    number.filter(|share| (0.0..=100.0).contains(share)).ok_or_else(|| format!("{text:?} is no share such as 5%"))
+}
+
+/// Runs simulated panels until it is told to stop.
+pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
+    if !(1..=50_000).contains(&args.panels) {
+        return Err(Failure::usage("--panels takes 1 to 50000"));
+    }
+    let kept = match &args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir()?),
+    };
+    let data_dir = match (&args.data_dir, &kept) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(folder)) => folder.path().to_owned(),
+        (None, None) => PathBuf::new(),
+    };
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
+    };
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(chain), Some(key)) => Some((read(chain)?, read(key)?)),
+        _ => None,
+    };
+    let settings = SimulatorSettings {
+        panels: args.panels,
+        listen: args.listen,
+        control: args.control,
+        data_dir,
+        port_per_panel: args.port_per_panel,
+        api: args.api.clone(),
+        api_version: args.api_version.clone(),
+        capacity: args.capacity,
+        faults: faults(args)?,
+        seed: args.seed,
+        keep_calls: args.keep_calls,
+        tls,
+    };
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let (panels, per_port) = (args.panels, args.port_per_panel);
+    actix_web::rt::System::new().block_on(async move {
+        let simulator = Simulator::build(settings).await?;
+        let address = simulator.address();
+        let place = if per_port { "/api" } else { "/panels/sim-0001/api" };
+        note!("panelsync simulates {panels} panels, sim-0001 to {}, from {scheme}://{address}{place} on", panel_id(panels));
+        note!("account admin with password {}; switches at http://{}/sim (stop with ctrl-C)", crate::simulator::PASSWORD, simulator.control());
+        simulator.run(serve::stop_signal()).await?;
+        Ok(Exit::Done)
+    })
+}
+
+/// What each panel suffers from at first. The share of panels that are offline is spread evenly.
+fn faults(args: &SimulateArgs) -> Result<Vec<Faults>, Failure> {
+    let every = Faults { latency: args.latency, hang: args.hang, ..Faults::default() }.failing(args.fail);
+    every.check().map_err(|why| Failure::usage(format!("--fail and --hang: {why}")))?;
+    let share = args.offline / 100.0;
+    let mut faults: Vec<_> = (0..args.panels)
+        .map(|n| {
+            let offline = ((n + 1) as f64 * share).floor() > (n as f64 * share).floor();
+            Faults { offline, ..every.clone() }
+        })
+        .collect();
+    if let (Some(slow), Some(last)) = (args.slow, faults.last_mut()) {
+        last.latency = slow;
+    }
+    Ok(faults)
+}
+
+impl From<SimulateError> for Failure {
+    fn from(error: SimulateError) -> Self {
+        match error {
+            SimulateError::Start(error) => error.into(),
+            error => Self::usage(error.to_string()),
+        }
+    }
+}

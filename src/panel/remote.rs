@@ -1,0 +1,905 @@
+//! The driver for panels that are devices somewhere else.
+//!
+//! The store holds what the device should hold and what it has confirmed ([`crate::store::row::Reported`]); work is
+//! the difference. There is one delivery path ([`Remote`]), woken without a hint by whatever changes that, by a
+//! timer, or by a person: it looks at the state, does one step, records what came of it, and looks again.
+//!
+//! 1. A **step** is one call to the device, with a new session before it where there is none. At most one is under
+//!    way per panel, and of all panels at most [`DeviceSettings::concurrency`]; panels that are offline have a share
+//!    of their own, so that they take nothing from the others.
+//! 2. A new session begins with `/api/info` and, where the device has confirmed something, with how many profiles
+//!    it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
+//!    again.
+//! 3. What fails is tried again after a pause ([`super::delivery::pause`]); what only a person can put right is
+//!    said at once to the batches that wait. An item that the device refuses waits until something else is desired.
+//! 4. From time to time an idle device is looked at, and, much more rarely, all that it holds is read and compared.
+//!
+//! Nothing here waits: a step is a future of its own, and its end comes back to the actor.
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+
+use super::delivery::{self, Call, OFFLINE_AFTER};
+use super::device::ask::{DeviceProfile, Info, Said};
+use super::device::line::{Lines, Timeouts};
+use super::device::{Device, Trouble};
+use super::settings::Settings;
+use super::{Landed, Panel};
+use crate::batch::{Outcome, Zoned};
+use crate::clock;
+use crate::profile::LinkId;
+use crate::store::read::Snapshot;
+use crate::store::row::{Reported, RowName};
+use crate::store::tables::{AuditRecord, DeviceRecord};
+use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
+
+pub mod record;
+
+use record::{Compare, Confirm, Findings, GiveUp, StartOver};
+
+/// Batches that wait for one panel at most; the oldest beyond are told that they wait no longer. What they asked
+/// for stays desired.
+const MAX_WAITING: usize = 256;
+
+/// How long a device is given to end its session when the server stops.
+const LOGOUT: Duration = Duration::from_secs(2);
+
+/// Between looks at a store that cannot be read.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How devices are treated.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// Panels that are talked to at once.
+    pub concurrency: usize,
+    /// Items of one call at most.
+    pub chunk: usize,
+    /// How long a call may take.
+    pub timeouts: Timeouts,
+    /// Between two looks at an idle device.
+    pub check_every: Duration,
+    /// Between two readings of all that a device holds.
+    pub read_every: Duration,
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            chunk: 50,
+            timeouts: Timeouts::default(),
+            check_every: Duration::from_mins(1),
+            read_every: Duration::from_hours(6),
+        }
+    }
+}
+
+/// What the remote panels of one thread share.
+pub struct Devices {
+    settings: DeviceSettings,
+    lines: Rc<Lines>,
+    deliveries: Semaphore,
+    /// For panels that are offline.
+    probes: Semaphore,
+    tell: Box<dyn Fn(PanelNo, Condition)>,
+}
+
+impl Devices {
+    /// `tell` is told of every panel whose condition changes.
+    pub fn new(settings: DeviceSettings, tell: impl Fn(PanelNo, Condition) + 'static) -> Self {
+        Self {
+            lines: Rc::new(Lines::new(settings.timeouts)),
+            deliveries: Semaphore::new(settings.concurrency),
+            probes: Semaphore::new(settings.concurrency.div_ceil(2)),
+            settings,
+            tell: Box::new(tell),
+        }
+    }
+
+    async fn permit(&self, offline: bool) -> Option<SemaphorePermit<'_>> {
+        let semaphore = if offline { &self.probes } else { &self.deliveries };
+        semaphore.acquire().await.ok() // never closed
+    }
+}
+
+/// Whether a panel can be reached, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Connection {
+    /// Not asked since the server's start.
+    #[default]
+    Unknown,
+    /// It has answered.
+    Online,
+    /// It has failed several times in a row.
+    Offline,
+}
+
+impl Connection {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Online => "online",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// How a remote panel is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it can be reached.
+    pub connection: Connection,
+    /// When it last answered, in Unix milliseconds.
+    pub last_seen_ms: Option<i64>,
+    /// What it failed with, and what to do; nothing once it has answered well.
+    pub last_error: Option<Box<str>>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it is tried again, in Unix milliseconds; only after a failure.
+    pub next_attempt_ms: Option<i64>,
+}
+
+/// A batch that waits for the device.
+#[derive(Clone)]
+pub struct Waiting {
+    /// What it asks for.
+    pub zoned: Arc<Zoned>,
+    /// Attempts that have failed, since and before.
+    pub attempts: u16,
+    /// Whom to tell.
+    pub tell: Arc<dyn Fn(Landed) + Send + Sync>,
+    /// Since when.
+    pub sent: Instant,
+}
+
+/// Someone who waits for a device to be read.
+type Reader = oneshot::Sender<Result<Findings, ReadError>>;
+
+/// Why a device was not read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The device.
+    #[error("{0}")]
+    Device(Trouble),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The delivery to one device.
+pub(super) struct Remote {
+    devices: Rc<Devices>,
+    /// Absent while a step has it, and until the first one.
+    device: Option<Device>,
+    condition: Condition,
+    /// Whether the last failure needs a person.
+    blocked: bool,
+    /// Whether the last step ended with a token that the device did not know.
+    logged_out: bool,
+    /// Whether a step or its record is under way.
+    busy: bool,
+    /// Whether the settings have changed during a step, so that its session is not used again.
+    outdated: bool,
+    /// No step before this.
+    not_before: Option<Instant>,
+    next_check: Instant,
+    next_read: Instant,
+    timer: Option<SpawnHandle>,
+    waiting: BTreeMap<BatchSeq, Waiting>,
+    /// Items of the next call at most: halved when a call is refused as a whole, doubled when one is not.
+    chunk: usize,
+    /// Upserts that a full device refused while deletes wait.
+    held_back: HashSet<LinkId>,
+    readers: Vec<Reader>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+/// What a step is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Deliver,
+    Read,
+    Check,
+}
+
+/// What a step has done.
+enum Step {
+    /// The device answers.
+    Checked,
+    /// It holds nothing of what it had confirmed.
+    StartOver(&'static str),
+    /// There was nothing to send.
+    Nothing,
+    /// It has answered to every item.
+    Sent(Call, Vec<Said>),
+    /// It refuses the call as a whole, in these words.
+    Refused(Call, Box<str>),
+    /// All that it holds, and how far its clock is ahead, in seconds.
+    Read(Vec<DeviceProfile>, i64),
+}
+
+enum StepError {
+    Device(Trouble),
+    Store(StoreError),
+}
+
+impl From<Trouble> for StepError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Device(trouble)
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Remote {
+    /// A delivery with the batches that wait already. Looks at devices are spread evenly over their interval by
+    /// the panels' numbers.
+    pub(super) fn new(
+        devices: Rc<Devices>,
+        panel: PanelNo,
+        waiting: BTreeMap<BatchSeq, Waiting>,
+        condition: Condition,
+    ) -> Self {
+        let settings = &devices.settings;
+        // Multiples of the golden ratio's fraction lie evenly, however many panels there are.
+        let phase = (f64::from(panel) * 0.618_033_988_749_895).fract();
+        let now = Instant::now();
+        Self {
+            next_check: now + settings.check_every.mul_f64(phase),
+            next_read: now + settings.read_every.mul_f64(phase),
+            chunk: settings.chunk,
+            devices,
+            device: None,
+            condition,
+            blocked: false,
+            logged_out: false,
+            busy: false,
+            outdated: false,
+            not_before: None,
+            timer: None,
+            waiting,
+            held_back: HashSet::new(),
+            readers: Vec::new(),
+            closing: None,
+        }
+    }
+
+    fn tell(&self, panel: PanelNo) {
+        (self.devices.tell)(panel, self.condition.clone());
+    }
+
+    fn task(&self, snapshot: &Snapshot, panel: PanelNo, now: Instant) -> Result<Option<Task>, StoreError> {
+        let reconcile = || Ok::<_, StoreError>(snapshot.device(panel)?.is_some_and(|device| device.reconcile));
+        Ok(if !self.readers.is_empty() || now >= self.next_read || reconcile()? {
+            Some(Task::Read)
+        } else if has_unknown(snapshot, panel)? {
+            Some(Task::Deliver)
+        } else if now >= self.next_check || self.condition.failures > 0 {
+            Some(Task::Check)
+        } else {
+            None
+        })
+    }
+}
+
+fn has_unknown(snapshot: &Snapshot, panel: PanelNo) -> Result<bool, StoreError> {
+    let mut found = false;
+    snapshot.each_reported(panel, |_, known| {
+        found = known == Reported::Unknown;
+        Ok(!found)
+    })?;
+    Ok(found)
+}
+
+/// One step at a device.
+struct Stepper {
+    store: StoreHandle,
+    panel: PanelNo,
+    devices: Rc<Devices>,
+    settings: Arc<Settings>,
+    task: Task,
+    offline: bool,
+    limit: usize,
+    held_back: HashSet<LinkId>,
+    /// What the device said of itself before; [`Stepper::run`] brings it up to date.
+    record: DeviceRecord,
+    /// Whether it changed.
+    met: bool,
+}
+
+impl Stepper {
+    async fn run(&mut self, device: Option<Device>) -> (Option<Device>, Result<Step, StepError>) {
+        let devices = Rc::clone(&self.devices);
+        let _permit = devices.permit(self.offline).await;
+        let mut device = match device.map_or_else(|| self.device(), Ok) {
+            Ok(device) => device,
+            Err(error) => return (None, Err(error.into())),
+        };
+        let result = self.step(&mut device).await;
+        (Some(device), result)
+    }
+
+    fn device(&self) -> Result<Device, StoreError> {
+        let remote = self.settings.remote.clone().ok_or(StoreError::Corrupt("remote panel"))?;
+        let password = self.store.read()?.credential(self.panel)?.unwrap_or_default();
+        let lines = Rc::clone(&self.devices.lines);
+        Ok(Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines))
+    }
+
+    async fn step(&mut self, device: &mut Device) -> Result<Step, StepError> {
+        if !device.logged_in() {
+            let info = device.info().await?;
+            let replaced = self.meet(&info);
+            device.log_in().await?;
+            if replaced {
+                return Ok(Step::StartOver("another device answers"));
+            }
+            if self.confirmed_any()? && device.count().await? == 0 {
+                return Ok(Step::StartOver("the device has lost its profiles"));
+            }
+        } else if self.task == Task::Check && device.count().await? == 0 && self.confirmed_any()? {
+            return Ok(Step::StartOver("the device has lost its profiles"));
+        }
+        match self.task {
+            Task::Check => Ok(Step::Checked),
+            Task::Read => self.read(device).await,
+            Task::Deliver => self.deliver(device).await,
+        }
+    }
+
+    /// Keeps what the device says of itself; says whether it is another one than before.
+    fn meet(&mut self, info: &Info) -> bool {
+        let before = std::mem::take(&mut self.record);
+        let known = !before.serial.is_empty() && !info.device_serial_number.is_empty();
+        let replaced = known && before.serial != info.device_serial_number;
+        self.record = before.clone();
+        info.put_into(&mut self.record);
+        self.met = self.record != before;
+        replaced
+    }
+
+    /// Whether the device has confirmed that it holds something.
+    fn confirmed_any(&self) -> Result<bool, StoreError> {
+        let mut any = false;
+        self.store.read()?.each_reported(self.panel, |_, known| {
+            any = matches!(known, Reported::Held(_));
+            Ok(!any)
+        })?;
+        Ok(any)
+    }
+
+    async fn deliver(&self, device: &mut Device) -> Result<Step, StepError> {
+        let Some((call, bodies)) = self.next_call()? else { return Ok(Step::Nothing) };
+        let said = match &call {
+            Call::Upsert(_) => device.upsert(&bodies).await,
+            Call::Delete(links) => device.delete(links).await,
+        };
+        match said {
+            Ok(said) => Ok(Step::Sent(call, said)),
+            Err(Trouble::Refused(_, words)) => Ok(Step::Refused(call, words.into())),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
+    /// The next call as the store is now, with the bodies that it needs.
+    fn next_call(&self) -> Result<Option<(Call, Vec<(LinkId, Box<str>)>)>, StoreError> {
+        let snapshot = self.store.read()?;
+        let mut unknown = Vec::new();
+        let mut upserts = 0;
+        snapshot.each_reported(self.panel, |link, known| {
+            if known == Reported::Unknown {
+                let desired = snapshot.row(self.panel, RowName::Link(link))?;
+                upserts += usize::from(desired.is_some() && !self.held_back.contains(&link));
+                unknown.push((link, desired));
+            }
+            Ok(upserts < self.limit)
+        })?;
+        let Some(call) = delivery::next_call(unknown, self.limit, &self.held_back) else { return Ok(None) };
+        let mut bodies = Vec::new();
+        if let Call::Upsert(items) = &call {
+            for (link, body) in items {
+                bodies.push((*link, snapshot.body(*body)?));
+            }
+        }
+        Ok(Some((call, bodies)))
+    }
+
+    async fn read(&mut self, device: &mut Device) -> Result<Step, StepError> {
+        let clock_ahead = device.time().await? - clock::now_ms() / 1000;
+        Ok(Step::Read(device.profiles().await?, clock_ahead))
+    }
+}
+
+impl Panel {
+    /// Looks at the state and does the next step, if there is one and now is its time.
+    pub(super) fn go(&mut self, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        if remote.busy {
+            return; // it looks again at the end of what it does
+        }
+        if remote.closing.is_some() {
+            return self.close(ctx);
+        }
+        let now = Instant::now();
+        if let Some(at) = remote.not_before
+            && now < at
+        {
+            self.set_timer(at, ctx);
+            return self.give_up_if_blocked(ctx);
+        }
+        let looked = self.store.read().and_then(|snapshot| {
+            let task = remote.task(&snapshot, self.number, now)?;
+            let record = if task.is_some() { snapshot.device(self.number)? } else { None };
+            Ok((task, record))
+        });
+        match looked {
+            Ok((Some(task), record)) => self.begin_step(task, record.unwrap_or_default(), ctx),
+            Ok((None, _)) => {
+                remote.held_back.clear();
+                let at = remote.next_check.min(remote.next_read);
+                self.set_timer(at, ctx);
+            }
+            Err(error) => self.store_failed(&error, ctx),
+        }
+    }
+
+    fn set_timer(&mut self, at: Instant, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        if let Some(timer) = remote.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let pause = at.saturating_duration_since(Instant::now());
+        remote.timer = Some(ctx.run_later(pause, |this, ctx| {
+            if let Some(remote) = &mut this.remote {
+                remote.timer = None;
+            }
+            this.go(ctx);
+        }));
+    }
+
+    fn store_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        tracing::error!(panel.id = %self.settings.id, error = %error, "a delivery cannot use the store");
+        self.set_timer(Instant::now() + STORE_PAUSE, ctx);
+    }
+
+    fn begin_step(&mut self, task: Task, record: DeviceRecord, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.busy = true;
+        let mut stepper = Stepper {
+            store: self.store.clone(),
+            panel: self.number,
+            devices: Rc::clone(&remote.devices),
+            settings: Arc::clone(&self.settings),
+            task,
+            offline: remote.condition.connection == Connection::Offline,
+            limit: remote.chunk,
+            held_back: remote.held_back.clone(),
+            record,
+            met: false,
+        };
+        let device = remote.device.take();
+        let step = async move {
+            let (device, result) = stepper.run(device).await;
+            (stepper, device, result)
+        };
+        ctx.spawn(step.into_actor(self).map(|(stepper, device, result), this, ctx| {
+            this.end_step(stepper, device, result, ctx);
+        }));
+    }
+
+    fn end_step(
+        &mut self,
+        stepper: Stepper,
+        device: Option<Device>,
+        result: Result<Step, StepError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.device = if std::mem::take(&mut remote.outdated) { None } else { device };
+        let step = match result {
+            Ok(step) => step,
+            Err(StepError::Store(error)) => {
+                remote.busy = false;
+                return self.store_failed(&error, ctx);
+            }
+            Err(StepError::Device(Trouble::LoggedOut)) if !remote.logged_out => {
+                remote.logged_out = true;
+                remote.busy = false;
+                return self.go(ctx);
+            }
+            Err(StepError::Device(trouble)) => return self.failed(&trouble, ctx),
+        };
+        self.answered();
+        let Some(remote) = &mut self.remote else { return };
+        remote.next_check = Instant::now() + remote.devices.settings.check_every;
+        let mut record = stepper.record;
+        record.last_seen_ms = clock::now_ms();
+        let met = stepper.met.then(|| record.clone());
+        match step {
+            Step::Checked | Step::Nothing => match met {
+                Some(record) => self.keep(record, ctx),
+                None => self.end(ctx),
+            },
+            Step::StartOver(why) => {
+                tracing::warn!(panel.id = %self.settings.id, "{why}: all that it should hold is sent again");
+                self.start_over(met, ctx);
+            }
+            Step::Sent(call, said) => {
+                remote.chunk = (2 * remote.chunk).min(remote.devices.settings.chunk);
+                self.confirm(call, said, met, ctx);
+            }
+            Step::Refused(call, _) if call.len() > 1 => {
+                remote.chunk = call.len() / 2;
+                match met {
+                    Some(record) => self.keep(record, ctx),
+                    None => self.end(ctx),
+                }
+            }
+            Step::Refused(call, word) => {
+                self.confirm(call, vec![Said { success: false, word }], met, ctx);
+            }
+            Step::Read(profiles, clock_ahead) => {
+                record.clock_ahead_s = Some(clock_ahead);
+                record.last_read_ms = Some(record.last_seen_ms);
+                record.unlinked = profiles.iter().filter(|profile| profile.link_id.is_none()).count() as u32;
+                remote.next_read = Instant::now() + remote.devices.settings.read_every;
+                self.compare(profiles, record, ctx);
+            }
+        }
+    }
+
+    /// The device has answered well.
+    fn answered(&mut self) {
+        let Some(remote) = &mut self.remote else { return };
+        let before = std::mem::take(&mut remote.condition);
+        remote.condition.connection = Connection::Online;
+        remote.condition.last_seen_ms = Some(clock::now_ms());
+        remote.blocked = false;
+        remote.logged_out = false;
+        remote.not_before = None;
+        if before.failures >= OFFLINE_AFTER {
+            tracing::info!(panel.id = %self.settings.id, failures = before.failures, "the panel is back");
+        }
+        remote.tell(self.number);
+    }
+
+    fn failed(&mut self, trouble: &Trouble, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        for batch in remote.waiting.values_mut() {
+            batch.attempts = batch.attempts.saturating_add(1);
+        }
+        remote.busy = false;
+        remote.logged_out = false;
+        remote.blocked = trouble.needs_a_person();
+        let condition = &mut remote.condition;
+        condition.failures = condition.failures.saturating_add(1);
+        if remote.blocked {
+            condition.connection = Connection::Online; // it answers, if only to say no
+            condition.last_seen_ms = Some(clock::now_ms());
+        } else if condition.failures >= OFFLINE_AFTER {
+            condition.connection = Connection::Offline;
+            remote.device = None; // whatever comes back is asked first what it is
+        }
+        let work_waits = !remote.waiting.is_empty()
+            || self.store.read().and_then(|snapshot| has_unknown(&snapshot, self.number)).unwrap_or(true);
+        let pause = delivery::pause(trouble, condition.failures, work_waits);
+        remote.not_before = Some(Instant::now() + pause);
+        condition.next_attempt_ms = Some(clock::now_ms() + pause.as_millis() as i64);
+        let news = condition.last_error.as_deref() != Some(&*trouble.to_string());
+        condition.last_error = Some(trouble.to_string().into());
+        let (failures, id) = (condition.failures, &self.settings.id);
+        if news && remote.blocked {
+            tracing::warn!(panel.id = %id, error = %trouble, "the panel needs somebody's attention");
+        } else if failures == OFFLINE_AFTER {
+            tracing::warn!(panel.id = %id, failures, error = %trouble, "the panel is offline");
+        } else {
+            let pause_ms = pause.as_millis() as u64;
+            tracing::debug!(panel.id = %id, failures, pause_ms, error = %trouble, "a call to the panel failed");
+        }
+        // Whoever asked to read it is told now; a wish to reconcile is kept in the store.
+        for reader in remote.readers.drain(..) {
+            let _ = reader.send(Err(ReadError::Device(trouble.clone()))); // whoever asked may have left
+        }
+        if remote.next_read <= Instant::now() {
+            remote.next_read = Instant::now() + remote.devices.settings.read_every.min(Duration::from_mins(10));
+        }
+        remote.tell(self.number);
+        self.go(ctx);
+    }
+
+    /// A step and its record are through.
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        if let Some(remote) = &mut self.remote {
+            remote.busy = false;
+        }
+        self.go(ctx);
+    }
+
+    /// The batches that wait, with the attempt that has just succeeded.
+    fn waiting(&self) -> Vec<(BatchSeq, Waiting)> {
+        let waiting = self.remote.iter().flat_map(|remote| &remote.waiting);
+        waiting
+            .map(|(seq, batch)| (*seq, Waiting { attempts: batch.attempts.saturating_add(1), ..batch.clone() }))
+            .collect()
+    }
+
+    /// Tells batches that they wait no longer.
+    fn settled(&mut self, settled: Vec<(BatchSeq, Outcome)>) {
+        let Some(remote) = &mut self.remote else { return };
+        for (batch, outcome) in settled {
+            if let Some(Waiting { tell, sent, .. }) = remote.waiting.remove(&batch) {
+                tell(Landed { batch, panel: self.number, outcome, result: Ok(()), sent, first: false });
+            }
+        }
+    }
+
+    fn confirm(&mut self, call: Call, said: Vec<Said>, device: Option<DeviceRecord>, ctx: &mut Context<Self>) {
+        let ignored = self.hold_back(&call, &said);
+        let (done, committed) = oneshot::channel();
+        self.store.submit_accepted(Box::new(Confirm {
+            panel: self.number,
+            call,
+            said,
+            ignored,
+            device,
+            waiting: self.waiting(),
+            settled: Vec::new(),
+            done,
+        }));
+        self.after(committed, ctx, |this, settled, ctx| {
+            this.settled(settled);
+            this.end(ctx);
+        });
+    }
+
+    /// The upserts that the device is too full for while deletes wait: they are sent again after those.
+    fn hold_back(&mut self, call: &Call, said: &[Said]) -> HashSet<LinkId> {
+        let Some(remote) = &mut self.remote else { return HashSet::new() };
+        let full: HashSet<_> = match call {
+            Call::Upsert(items) => items
+                .iter()
+                .zip(said)
+                .filter(|(_, said)| !said.success && delivery::says_full(&said.word))
+                .map(|((link, _), _)| *link)
+                .filter(|link| !remote.held_back.contains(link))
+                .collect(),
+            Call::Delete(_) => HashSet::new(),
+        };
+        if full.is_empty() {
+            return full;
+        }
+        let deletes_wait = self.store.read().and_then(|snapshot| {
+            let mut wait = false;
+            snapshot.each_reported(self.number, |link, known| {
+                wait = known == Reported::Unknown && snapshot.row(self.number, RowName::Link(link))?.is_none();
+                Ok(!wait)
+            })?;
+            Ok(wait)
+        });
+        if deletes_wait.unwrap_or(false) {
+            remote.held_back.extend(&full);
+            full
+        } else {
+            HashSet::new()
+        }
+    }
+
+    fn compare(&mut self, profiles: Vec<DeviceProfile>, device: DeviceRecord, ctx: &mut Context<Self>) {
+        let repair = self.settings.remote.as_ref().is_some_and(|remote| remote.repair);
+        let (done, committed) = oneshot::channel();
+        self.store.submit_accepted(Box::new(Compare {
+            panel: self.number,
+            profiles,
+            repair,
+            device,
+            waiting: self.waiting(),
+            findings: Findings::default(),
+            settled: Vec::new(),
+            done,
+        }));
+        self.after(committed, ctx, |this, (findings, settled), ctx| {
+            this.settled(settled);
+            this.read(&findings);
+            this.end(ctx);
+        });
+    }
+
+    fn read(&mut self, findings: &Findings) {
+        let Some(remote) = &mut self.remote else { return };
+        let drifted = findings.found.iter().filter(|found| found.difference.is_drift()).count();
+        if drifted > 0 {
+            let repairing = findings.repairing;
+            tracing::warn!(panel.id = %self.settings.id, drifted, repairing, "the device holds something else than it had confirmed");
+        }
+        for reader in remote.readers.drain(..) {
+            let _ = reader.send(Ok(findings.clone())); // whoever asked may have left
+        }
+        remote.tell(self.number); // for the counts
+    }
+
+    /// Someone wants everything to be sent again.
+    pub(super) fn resync(
+        &mut self,
+        audit: AuditRecord,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (done, committed) = oneshot::channel();
+        let (panel, device, audit) = (self.number, None, Some(audit));
+        self.store.submit_accepted(Box::new(StartOver { panel, device, audit, done }));
+        ctx.spawn(committed.into_actor(self).map(|result, this, ctx| {
+            let _ = reply.send(result.unwrap_or(Err(StoreError::Closed))); // whoever asked may have left
+            this.try_now(ctx);
+        }));
+    }
+
+    fn start_over(&mut self, device: Option<DeviceRecord>, ctx: &mut Context<Self>) {
+        let (done, committed) = oneshot::channel();
+        let (panel, audit) = (self.number, None);
+        self.store.submit_accepted(Box::new(StartOver { panel, device, audit, done }));
+        self.after(committed, ctx, |this, (), ctx| this.end(ctx));
+    }
+
+    fn keep(&mut self, mut device: DeviceRecord, ctx: &mut Context<Self>) {
+        let (done, committed) = oneshot::channel();
+        let panel = self.number;
+        let change = move |tables: &mut crate::store::tables::Tables<'_>| {
+            device.reconcile = tables.device(panel)?.is_some_and(|known| known.reconcile);
+            tables.set_device(panel, &device)
+        };
+        self.store.submit_accepted_change(change, move |result| {
+            let _ = done.send(result); // gone only at the end
+        });
+        self.after(committed, ctx, |this, (), ctx| this.end(ctx));
+    }
+
+    /// Batches that wait for what only a person can put right are told so.
+    fn give_up_if_blocked(&mut self, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        if !remote.blocked || remote.waiting.is_empty() {
+            return;
+        }
+        let error = remote.condition.last_error.clone().unwrap_or_default();
+        let why = format!("{error}; what was asked for stays desired and is delivered once that is put right");
+        let waiting = remote.waiting.iter().map(|(seq, batch)| (*seq, batch.clone())).collect();
+        self.give_up(why.into(), waiting, ctx);
+    }
+
+    fn give_up(&mut self, why: Box<str>, waiting: Vec<(BatchSeq, Waiting)>, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.busy = true;
+        let (done, committed) = oneshot::channel();
+        let gone: Vec<_> = waiting.iter().map(|(seq, _)| *seq).collect();
+        let settled = Vec::new();
+        self.store.submit_accepted(Box::new(GiveUp { panel: self.number, why, waiting, settled, done }));
+        self.after(committed, ctx, move |this, settled, ctx| {
+            this.settled(settled);
+            if let Some(remote) = &mut this.remote {
+                // What was not settled here was so before.
+                remote.waiting.retain(|seq, _| !gone.contains(seq));
+            }
+            this.end(ctx);
+        });
+    }
+
+    /// Goes on once something is committed; the panel stays busy until then.
+    fn after<T: 'static>(
+        &mut self,
+        committed: oneshot::Receiver<Result<T, StoreError>>,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+    ) {
+        ctx.spawn(committed.into_actor(self).map(move |result, this, ctx| match result {
+            Ok(Ok(value)) => then(this, value, ctx),
+            // The store logs what goes wrong; what was not recorded is asked again.
+            Ok(Err(error)) => {
+                if let Some(remote) = &mut this.remote {
+                    remote.busy = false;
+                    remote.not_before = Some(Instant::now() + STORE_PAUSE);
+                }
+                this.store_failed(&error, ctx);
+            }
+            Err(_) => {} // the store is closed: the server stops
+        }));
+    }
+
+    /// A batch waits for the device now.
+    pub(super) fn wait(&mut self, seq: BatchSeq, batch: Waiting, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.waiting.insert(seq, batch);
+        if remote.waiting.len() > MAX_WAITING
+            && !remote.busy
+            && let Some((oldest, batch)) = remote.waiting.first_key_value()
+        {
+            let why = format!(
+                "more than {MAX_WAITING} later batches wait for the panel; what was asked for stays desired and is delivered when it is back"
+            );
+            let oldest = vec![(*oldest, batch.clone())];
+            self.give_up(why.into(), oldest, ctx);
+        }
+    }
+
+    /// A batch waits no longer: it has its outcome already.
+    pub(super) fn forget(&mut self, seq: BatchSeq) {
+        if let Some(remote) = &mut self.remote {
+            remote.waiting.remove(&seq);
+        }
+    }
+
+    /// Someone wants the next attempt now.
+    pub(super) fn try_now(&mut self, ctx: &mut Context<Self>) {
+        if let Some(remote) = &mut self.remote {
+            remote.not_before = None;
+            remote.blocked = false;
+        }
+        self.go(ctx);
+    }
+
+    /// Someone wants the device to be read now.
+    pub(super) fn read_now(&mut self, reader: Reader, ctx: &mut Context<Self>) {
+        match &mut self.remote {
+            Some(remote) => remote.readers.push(reader),
+            None => {
+                let _ = reader.send(Ok(Findings::default())); // whoever asked may have left
+            }
+        }
+        self.try_now(ctx);
+    }
+
+    /// The settings have changed: a session with the old ones is not used again.
+    pub(super) fn reconnect(&mut self, ctx: &mut Context<Self>) {
+        if let Some(remote) = &mut self.remote {
+            remote.outdated = remote.busy && remote.device.is_none();
+            remote.device = None;
+            remote.condition = Condition::default();
+            remote.tell(self.number);
+        }
+        self.try_now(ctx);
+    }
+
+    /// Ends the session once the step under way has ended, and then resolves `done`.
+    pub(super) fn close_when_idle(&mut self, done: oneshot::Sender<()>, ctx: &mut Context<Self>) {
+        match &mut self.remote {
+            Some(remote) => {
+                remote.closing = Some(done);
+                self.go(ctx);
+            }
+            None => {
+                let _ = done.send(()); // the server stops either way
+            }
+        }
+    }
+
+    fn close(&mut self, ctx: &mut Context<Self>) {
+        let Some(remote) = &mut self.remote else { return };
+        let Some(done) = remote.closing.take() else { return };
+        remote.busy = true; // for good: nothing more is begun
+        let device = remote.device.take();
+        ctx.spawn(
+            async move {
+                if let Some(mut device) = device {
+                    let _ = tokio::time::timeout(LOGOUT, device.log_out()).await; // the token expires anyway
+                }
+                let _ = done.send(()); // the server stops either way
+            }
+            .into_actor(self),
+        );
+    }
+}
+
+impl record::Difference {
+    /// Whether the device was changed by someone else.
+    pub fn is_drift(self) -> bool {
+        matches!(self, Self::Missing | Self::Changed | Self::Extra)
+    }
+}

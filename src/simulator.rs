@@ -1,0 +1,252 @@
+//! Panels to test clients against: many stand-alone panels in one process, which speak only the panel API.
+//!
+//! They are embedded panels of an engine of their own, behind the very routes that the server serves, so what is
+//! tested is what ships. In front stand the [`faults`] that real devices have; [`control`] switches them at run
+//! time, at an address of its own.
+//!
+//! Every panel has the one account `admin` with the password `123456`. Panels are at `/panels/sim-0001/api/…`, or
+//! each at the root of a port of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use rustls::ServerConfig;
+use tokio::sync::watch;
+use utoipa_actix_web::AppExt;
+
+use crate::access::Access;
+use crate::access::sessions::Sessions;
+use crate::config::Settings;
+use crate::coordinator::fleet::{AddPanels, ListPanels, NewPanel};
+use crate::http::{self, Shared, panel_api};
+use crate::panel::Origin;
+use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
+use crate::server::{Engine, StartError};
+use crate::telemetry::Metrics;
+
+pub mod control;
+pub mod faults;
+
+use faults::{Faults, Panels};
+
+/// The password of every simulated panel's account `admin`.
+pub const PASSWORD: &str = "123456";
+
+/// Connections at most, per thread.
+const MAX_CONNECTIONS: usize = 25_000;
+
+/// How the simulated panels are.
+#[derive(Debug, Clone)]
+pub struct SimulatorSettings {
+    /// How many.
+    pub panels: usize,
+    /// Where they are; with a port per panel, the first one's address.
+    pub listen: SocketAddr,
+    /// Where the switches are.
+    pub control: SocketAddr,
+    /// Where they keep their profiles.
+    pub data_dir: PathBuf,
+    /// Each at the root of a port of its own, ascending from that of `listen`.
+    pub port_per_panel: bool,
+    /// Their family.
+    pub api: String,
+    /// The version that they say they speak.
+    pub api_version: String,
+    /// How many profiles each holds at most.
+    pub capacity: Option<u32>,
+    /// What each suffers from at first, in their order; panels beyond the list from nothing.
+    pub faults: Vec<Faults>,
+    /// For what is left to chance.
+    pub seed: u64,
+    /// Calls kept of each panel, for `GET /sim/calls`.
+    pub keep_calls: usize,
+    /// Certificate chain and key, PEM: panels speak HTTPS then.
+    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Why the simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// As a server does not.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A panel cannot be like that.
+    #[error("{0}")]
+    Panel(String),
+    /// The ports do not reach.
+    #[error("{0} panels do not fit on ports from {1} on; give a lower --listen or fewer panels")]
+    Ports(usize, u16),
+    /// Certificate or key.
+    #[error("the certificate or its key cannot be used: {0}")]
+    Tls(String),
+}
+
+/// Simulated panels that are bound and ready.
+pub struct Simulator {
+    address: SocketAddr,
+    control: SocketAddr,
+    http: Vec<actix_web::dev::Server>,
+    engine: Engine,
+    stopping: watch::Sender<bool>,
+}
+
+/// The id of the n-th panel, from 1 on.
+pub fn panel_id(n: usize) -> String {
+    format!("sim-{n:04}")
+}
+
+impl Simulator {
+    /// Starts the panels, with what they held before where the data folder is not new.
+    pub async fn build(settings: SimulatorSettings) -> Result<Self, SimulateError> {
+        let metrics = Metrics::default();
+        let engine = Engine::start(&Settings::new(&settings.data_dir, settings.listen), &metrics).await?;
+        add_panels(&engine, &settings).await?;
+        let access = Access::new(engine.store()).map_err(StartError::from)?;
+        access.first_start(Some(PASSWORD.to_owned())).await.map_err(StartError::from)?;
+        let stopping = watch::Sender::new(false);
+        let shared = web::Data::new(Shared {
+            store: engine.store(),
+            coordinator: engine.coordinator(),
+            access,
+            sessions: Sessions::default(),
+            metrics,
+            body_limit: Settings::new("", settings.listen).body_limit,
+            device_timeouts: crate::panel::device::line::Timeouts::default(),
+            stopping: stopping.subscribe(),
+        });
+        let first_port = settings.port_per_panel.then(|| settings.listen.port());
+        let ids = (1..=settings.panels).map(panel_id).collect();
+        let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls);
+        let panels = web::Data::new(panels);
+        let tls = settings.tls.as_ref().map(|(chain, key)| server_tls(chain, key)).transpose()?;
+        let ports = if settings.port_per_panel { settings.panels } else { 1 };
+        if usize::from(settings.listen.port()) + ports > 65_536 {
+            return Err(SimulateError::Ports(ports, settings.listen.port()));
+        }
+        let (of_app, of_panels) = (shared.clone(), panels.clone());
+        let mut server = HttpServer::new(move || app(of_app.clone(), of_panels.clone()))
+            .workers(std::thread::available_parallelism().map_or(2, usize::from))
+            .max_connections(MAX_CONNECTIONS)
+            .disable_signals()
+            .shutdown_timeout(1);
+        for n in 0..ports {
+            let address = SocketAddr::new(settings.listen.ip(), settings.listen.port() + n as u16);
+            let bound = match &tls {
+                Some(tls) => server.bind_rustls_0_23(address, ServerConfig::clone(tls)),
+                None => server.bind(address),
+            };
+            server = bound.map_err(|error| StartError::Listen(address, error))?;
+        }
+        let address = server.addrs().first().copied().unwrap_or(settings.listen);
+        let switches = HttpServer::new(move || control::app(shared.clone(), panels.clone()))
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .bind(settings.control)
+            .map_err(|error| StartError::Listen(settings.control, error))?;
+        let control = switches.addrs().first().copied().unwrap_or(settings.control);
+        Ok(Self { address, control, http: vec![server.run(), switches.run()], engine, stopping })
+    }
+
+    /// Where the panels are.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the switches are.
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// Serves until `stop` resolves.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let handles: Vec<ServerHandle> = self.http.iter().map(actix_web::dev::Server::handle).collect();
+        let serving: Vec<_> = self.http.into_iter().map(actix_web::rt::spawn).collect();
+        stop.await;
+        self.stopping.send_replace(true);
+        for handle in handles {
+            handle.stop(true).await;
+        }
+        for server in serving {
+            if let Ok(Err(error)) = server.await {
+                return Err(error);
+            }
+        }
+        self.engine.stop().await;
+        Ok(())
+    }
+}
+
+/// Adds the panels that the folder does not hold yet.
+async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(), SimulateError> {
+    let gone = || SimulateError::Panel("the panels' thread has ended".to_owned());
+    let all = ListPanels { selector: None, after: None, limit: usize::MAX };
+    let there = engine.coordinator().send(all).await.map_err(|_| gone())?;
+    let there: std::collections::HashSet<_> =
+        there.iter().map(|entry| entry.settings.id.as_str().to_owned()).collect();
+    let mut missing = Vec::new();
+    for id in (1..=settings.panels).map(panel_id).filter(|id| !there.contains(id)) {
+        let record = PanelRecord {
+            api: settings.api.clone(),
+            api_version: settings.api_version.clone(),
+            capacity: settings.capacity,
+            ..PanelRecord::new(id)
+        };
+        let parsed = PanelSettings::parse(&record).map_err(|problems| {
+            let problems: Vec<_> =
+                problems.iter().map(|p| format!("{}: {}", p.path.trim_start_matches('/'), p.message)).collect();
+            SimulateError::Panel(problems.join("; "))
+        })?;
+        missing.push(NewPanel::new(parsed));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let origin =
+        Origin { actor: "simulate".into(), address: String::new(), span: tracing::Span::none() };
+    let added = engine.coordinator().send(AddPanels(missing, origin)).await.map_err(|_| gone())?;
+    let added = added.map_err(|_| gone())?.await.map_err(|_| gone())?;
+    added.map_err(|error| StartError::from(error).into())
+}
+
+fn server_tls(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, SimulateError> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let wrong = |error: &dyn std::fmt::Display| SimulateError::Tls(error.to_string());
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| wrong(&error))?;
+    Ok(Arc::new(config))
+}
+
+fn app(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+) -> App<
+    impl actix_web::dev::ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let (app, _) = App::new()
+        .into_utoipa_app()
+        .app_data(shared)
+        .app_data(panels)
+        .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))
+        .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
+        .split_for_parts();
+    app.default_service(web::to(panel_api::not_found)).wrap(from_fn(faults::suffer)).wrap(from_fn(http::around))
+}

@@ -1,0 +1,239 @@
+//! The switches of the simulated panels, at an address of their own.
+//!
+//! | call | what it does |
+//! | --- | --- |
+//! | `GET /sim` | every panel's faults and number of calls |
+//! | `POST /sim/faults` `{"panels":["sim-0001"],"faults":{…}}` | from now on they suffer from this, and from nothing else |
+//! | `POST /sim/capacity` `{"panels":[…],"capacity":10}` | they hold so many profiles at most; null for no limit |
+//! | `POST /sim/reboot` `{"panels":[…],"for":"2s"}` | they are off for so long and forget their sessions |
+//! | `POST /sim/reset` `{"panels":[…],"serial":"X1"}` | they lose their profiles and sessions; with a serial number, they were replaced |
+//! | `GET /sim/calls?panel=sim-0001` | the calls that were kept, oldest first |
+//!
+//! `panels` left out means all of them.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpResponse, ResponseError, get, post, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::faults::{Faults, Panels, duration};
+use crate::access::sessions::Scope;
+use crate::coordinator::fleet::{ChangePanel, FindPanel};
+use crate::coordinator::register::Entry;
+use crate::http::Shared;
+use crate::panel::settings::Settings;
+use crate::panel::{ApplyByUid, Origin, UidOperation};
+
+/// The largest body, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+pub(super) fn app(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+) -> App<
+    impl actix_web::dev::ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let json = web::JsonConfig::default()
+        .limit(MAX_BODY)
+        .error_handler(|error, _| Wrong(StatusCode::BAD_REQUEST, error.to_string()).into());
+    App::new()
+        .app_data(shared)
+        .app_data(panels)
+        .app_data(json)
+        .service(show)
+        .service(set_faults)
+        .service(set_capacity)
+        .service(reboot)
+        .service(reset)
+        .service(show_calls)
+        .default_service(web::to(|| async {
+            HttpResponse::NotFound().json(json!({ "error": "the switches are below /sim" }))
+        }))
+}
+
+/// Why a switch was not thrown.
+#[derive(Debug, thiserror::Error)]
+#[error("{1}")]
+struct Wrong(StatusCode, String);
+
+impl ResponseError for Wrong {
+    fn status_code(&self) -> StatusCode {
+        self.0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.0).json(json!({ "error": self.1 }))
+    }
+}
+
+fn wrong(why: impl Into<String>) -> Wrong {
+    Wrong(StatusCode::UNPROCESSABLE_ENTITY, why.into())
+}
+
+fn broken(_: impl std::fmt::Debug) -> Wrong {
+    Wrong(StatusCode::SERVICE_UNAVAILABLE, "the panels are being stopped".to_owned())
+}
+
+/// Which panels; all without.
+type Chosen = Option<Vec<String>>;
+
+fn places(panels: &Panels, chosen: &Chosen) -> Result<Vec<usize>, Wrong> {
+    match chosen {
+        None => Ok((0..panels.ids().len()).collect()),
+        Some(ids) => ids
+            .iter()
+            .map(|id| panels.place(id).ok_or_else(|| wrong(format!("there is no panel {id}"))))
+            .collect(),
+    }
+}
+
+async fn entry(shared: &Shared, panels: &Panels, place: usize) -> Result<Entry, Wrong> {
+    let id = panels.ids()[place].clone();
+    shared.coordinator.send(FindPanel(id)).await.map_err(broken)?.ok_or_else(|| broken("gone"))
+}
+
+fn origin() -> Origin {
+    Origin { actor: "sim".into(), address: String::new(), span: tracing::Span::none() }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    panel: String,
+    calls: u64,
+    faults: Faults,
+}
+
+#[get("/sim")]
+async fn show(panels: web::Data<Panels>) -> HttpResponse {
+    let shown: Vec<_> = panels
+        .ids()
+        .iter()
+        .enumerate()
+        .map(|(place, id)| {
+            let (faults, calls) = panels.show(place);
+            Shown { panel: id.clone(), calls, faults }
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({ "panels": shown }))
+}
+
+fn done(places: &[usize]) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "panels": places.len() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFaults {
+    panels: Chosen,
+    faults: Faults,
+}
+
+#[post("/sim/faults")]
+async fn set_faults(panels: web::Data<Panels>, body: web::Json<SetFaults>) -> Result<HttpResponse, Wrong> {
+    body.faults.check().map_err(wrong)?;
+    let places = places(&panels, &body.panels)?;
+    for place in &places {
+        panels.set(*place, body.faults.clone());
+    }
+    Ok(done(&places))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetCapacity {
+    panels: Chosen,
+    capacity: Option<u32>,
+}
+
+#[post("/sim/capacity")]
+async fn set_capacity(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+    body: web::Json<SetCapacity>,
+) -> Result<HttpResponse, Wrong> {
+    let places = places(&panels, &body.panels)?;
+    for place in &places {
+        let entry = entry(&shared, &panels, *place).await?;
+        let settings = Settings { capacity: body.capacity, ..Settings::clone(&entry.settings) };
+        let change = ChangePanel { settings, password_md5: None, origin: origin() };
+        let changed = shared.coordinator.send(change).await.map_err(broken)?;
+        changed.ok_or_else(|| broken("gone"))?.await.map_err(broken)?.map_err(broken)?;
+    }
+    Ok(done(&places))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reboot {
+    panels: Chosen,
+    #[serde(rename = "for", default)]
+    time: Option<String>,
+}
+
+#[post("/sim/reboot")]
+async fn reboot(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+    body: web::Json<Reboot>,
+) -> Result<HttpResponse, Wrong> {
+    let time = body.time.as_deref().map_or(Ok(std::time::Duration::ZERO), duration).map_err(wrong)?;
+    let places = places(&panels, &body.panels)?;
+    for place in &places {
+        let entry = entry(&shared, &panels, *place).await?;
+        shared.sessions.close_scope(Scope::Panel(entry.number));
+        panels.off_for(*place, time);
+    }
+    Ok(done(&places))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    panels: Chosen,
+    serial: Option<String>,
+}
+
+#[post("/sim/reset")]
+async fn reset(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+    body: web::Json<Reset>,
+) -> Result<HttpResponse, Wrong> {
+    let places = places(&panels, &body.panels)?;
+    for place in &places {
+        let entry = entry(&shared, &panels, *place).await?;
+        let rows = shared.store.read().and_then(|snapshot| snapshot.rows(entry.number)).map_err(broken)?;
+        let uids = rows.iter().map(|(_, row)| row.uid).collect();
+        let (reply, answer) = oneshot::channel();
+        let operation = UidOperation::Delete(uids);
+        let audit = origin().audit("sim.reset", entry.settings.id.as_str());
+        entry.address.send(ApplyByUid { operation, audit, reply }).await.map_err(broken)?;
+        answer.await.map_err(broken)?.map_err(broken)?.map_err(broken)?;
+        shared.sessions.close_scope(Scope::Panel(entry.number));
+        if let Some(serial) = &body.serial {
+            let (faults, _) = panels.show(*place);
+            panels.set(*place, Faults { serial: Some(serial.clone()), ..faults });
+        }
+    }
+    Ok(done(&places))
+}
+
+#[derive(Deserialize)]
+struct OfPanel {
+    panel: String,
+}
+
+#[get("/sim/calls")]
+async fn show_calls(panels: web::Data<Panels>, of: web::Query<OfPanel>) -> Result<HttpResponse, Wrong> {
+    let place = panels.place(&of.panel).ok_or_else(|| wrong(format!("there is no panel {}", of.panel)))?;
+    Ok(HttpResponse::Ok().json(json!({ "calls": panels.calls(place) })))
+}
