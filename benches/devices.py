@@ -22,10 +22,11 @@ async def push(session, base, body):
 
 
 async def main():
-    address, panels, body = sys.argv[1], int(sys.argv[2]), sys.stdin.read()
+    address, panels, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    body = sys.stdin.read()
     json.loads(body)
     started = time.monotonic()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit)) as session:
         bases = (f"{address}/panels/sim-{n:04d}" for n in range(1, panels + 1))
         await asyncio.gather(*(push(session, base, body) for base in bases))
     print(time.monotonic() - started)

@@ -29,16 +29,15 @@ const PASSWORD_MD5: &str = "e10adc3949ba59abbe56e057f20f883e";
 struct Size {
     panels: usize,
     rounds: usize,
-    curl_panels: usize,
     seconds: u64,
 }
 
 fn main() {
     let test = std::env::args().any(|arg| arg == "--test");
     let size = if test {
-        Size { panels: 20, rounds: 1, curl_panels: 5, seconds: 1 }
+        Size { panels: 20, rounds: 1, seconds: 1 }
     } else {
-        Size { panels: 1000, rounds: 5, curl_panels: 200, seconds: 4 }
+        Size { panels: 1000, rounds: 5, seconds: 4 }
     };
     fan_out(&size);
     for tls in [false, true] {
@@ -123,44 +122,47 @@ fn remote(address: SocketAddr, n: usize, scheme: &str, trust: Trust) -> Remote {
 }
 
 fn fan_out(size: &Size) {
-    let Size { panels, rounds, curl_panels, .. } = *size;
+    let Size { panels, rounds, .. } = *size;
     println!("\n{ITEMS} profiles to each of {panels} devices that take 50 ms for an answer, 1,000 at once");
-    println!("every device asked for the first time: what are you, log in, ten profiles; median of {rounds}\n");
-    let (mut ours, mut bare, mut python) = (Vec::new(), Vec::new(), Vec::new());
-    let mut hanging = Vec::new();
+    println!("three requests to each: what are you, log in, ten profiles; median of {rounds}\n");
+    let (mut ours, mut bare, mut hanging, mut next) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut python, mut unlimited) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let devices = Running::devices(panels, &["--latency", "50ms"]);
         bare.push(bare_loop(&devices, panels, round));
-        ours.push(panelsync(&devices, panels, round + 100, None));
-        python.extend(aiohttp(&devices, panels, round + 200));
-        hanging.push(panelsync(&devices, panels, round + 300, Some(panels / 2)));
+        let (first, second) = panelsync(&devices, panels, round + 100, None);
+        ours.push(first);
+        next.push(second);
+        python.extend(aiohttp(&devices, panels, round + 200, 100));
+        unlimited.extend(aiohttp(&devices, panels, round + 300, 0));
+        hanging.push(panelsync(&devices, panels, round + 400, Some(panels / 2)).0);
     }
-    let ours = median(ours);
+    let (ours, next) = (median(ours), median(next));
     let line = |what: &str, seconds: f64| {
         println!("{what:<42} {:>9.0} ms  {:>6.2} x panelsync", seconds * 1000.0, seconds / ours);
     };
     line("panelsync, durable before and after", ours);
-    line("the same, all but one that hangs", median(hanging));
+    line("… the others, when one of them hangs", median(hanging));
+    line("… the next batch, one request to each", next);
     let bare = median(bare);
     line("the same requests in a bare loop of awc", bare);
-    match python.is_empty() {
-        false => line("asyncio and aiohttp", median(python)),
-        true => println!("{:<42} (no aiohttp here)", "asyncio and aiohttp"),
+    if python.is_empty() {
+        println!("{:<42} (no aiohttp here)", "asyncio and aiohttp");
+    } else {
+        line("asyncio and aiohttp, 100 connections", median(python));
+        line("… without that limit", median(unlimited));
     }
-    let devices = Running::devices(curl_panels, &["--latency", "50ms"]);
-    match curl(&devices, curl_panels) {
-        Some(seconds) => {
-            let all = seconds * panels as f64 / curl_panels as f64;
-            line(&format!("xargs -P 64 curl ({curl_panels} devices, scaled)"), all);
-        }
+    let devices = Running::devices(panels, &["--latency", "50ms"]);
+    match curl(&devices, panels) {
+        Some(seconds) => line("xargs -P 64 curl, once", seconds),
         None => println!("{:<42} (no curl here)", "xargs -P 64 curl"),
     }
     println!("\npanelsync ÷ bare loop: {:.2} (goal: at most 1.5)", ours / bare);
 }
 
-/// From the submission to the outcome of every device, through the real server. With a device that hangs, to the
-/// outcome of all others.
-fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize>) -> f64 {
+/// From the submission to the outcome of every device, through the real server: of a first batch, and of the next
+/// one, for which it has its sessions. With a device that hangs, to the outcome of all others.
+fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize>) -> (f64, f64) {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--device-concurrency", "1000"];
     let server = Running::start(command().args(serve), 1);
     let base = format!("http://{}/fleet/v1", server.addresses[0]);
@@ -174,7 +176,8 @@ fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize
         serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON")
     };
     let session = json!({ "username": "admin", "password": "bench" }).to_string();
-    let token = call("/session", "", "application/json", session)["token"].as_str().expect("a token").to_owned();
+    let token =
+        call("/session", "", "application/json", session)["token"].as_str().expect("a token").to_owned();
     let line = |n| {
         json!({ "id": format!("d{n:04}"), "driver": "http", "username": "admin", "password": "123456",
             "url": format!("http://{}/panels/sim-{n:04}", devices.addresses[0]) })
@@ -184,28 +187,32 @@ fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize
     call("/panels:import", &token, "application/x-ndjson", lines.join("\n"));
     let faults = |hang: u32| {
         if let Some(n) = hangs {
-            let body = json!({ "panels": [format!("sim-{n:04}")], "faults": { "hang": hang, "latency": "50ms" } });
+            let body =
+                json!({ "panels": [format!("sim-{n:04}")], "faults": { "hang": hang, "latency": "50ms" } });
             ureq::post(format!("http://{}/sim/faults", devices.addresses[1]))
                 .header("content-type", "application/json")
                 .send(body.to_string())
                 .expect("switched");
         }
     };
-    faults(100);
-    let batch = json!({ "all": true, "upsert": profiles(round) }).to_string();
-    let started = Instant::now();
-    let mut done = call("/batches", &token, "application/json", batch);
     let wanted = (panels - usize::from(hangs.is_some())) as u64;
-    while done["panels"]["applied"].as_u64().expect("a number") < wanted {
-        std::thread::sleep(Duration::from_millis(2));
-        let id = done["id"].as_str().expect("an id").to_owned();
-        let mut answer = ureq::get(format!("{base}/batches/{id}"))
-            .header("authorization", format!("Bearer {token}"))
-            .call()
-            .expect("an answer");
-        done = serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON");
-    }
-    let took = started.elapsed().as_secs_f64();
+    let batch = |round| {
+        let batch = json!({ "all": true, "upsert": profiles(round) }).to_string();
+        let started = Instant::now();
+        let mut done = call("/batches", &token, "application/json", batch);
+        while done["panels"]["applied"].as_u64().expect("a number") < wanted {
+            std::thread::sleep(Duration::from_millis(2));
+            let id = done["id"].as_str().expect("an id").to_owned();
+            let mut answer = ureq::get(format!("{base}/batches/{id}"))
+                .header("authorization", format!("Bearer {token}"))
+                .call()
+                .expect("an answer");
+            done = serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON");
+        }
+        started.elapsed().as_secs_f64()
+    };
+    faults(100);
+    let took = (batch(round), batch(round + 1000));
     faults(0);
     took
 }
@@ -244,11 +251,12 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
     })
 }
 
-fn aiohttp(devices: &Running, panels: usize, round: usize) -> Option<f64> {
+/// `limit` is how many connections the session opens at once: 100 unless one says otherwise, 0 for no limit.
+fn aiohttp(devices: &Running, panels: usize, round: usize, limit: usize) -> Option<f64> {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/devices.py");
     let mut child = Command::new(python)
-        .args([script, &format!("http://{}", devices.addresses[0]), &panels.to_string()])
+        .args([script, &format!("http://{}", devices.addresses[0]), &panels.to_string(), &limit.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

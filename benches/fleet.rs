@@ -82,7 +82,8 @@ impl Actors {
         let engine = system.block_on(start(folder.path()));
         let coordinator = engine.coordinator();
         let records = (0..panels).map(|n| PanelRecord::new(format!("panel-{n:05}")));
-        let settings = records.map(|record| NewPanel::new(PanelSettings::parse(&record).expect("valid"))).collect();
+        let settings =
+            records.map(|record| NewPanel::new(PanelSettings::parse(&record).expect("valid"))).collect();
         system.block_on(async {
             let added =
                 coordinator.send(AddPanels(settings, origin())).await.expect("it runs").expect("new ids");

@@ -173,6 +173,9 @@ impl Access {
             return Ok(role);
         }
         let _turn = self.verifying.acquire().await.map_err(|_| AccessError::Hashing)?;
+        if role.is_some() && self.remembers(&seen) {
+            return Ok(role); // one of those who logged in at the same moment was verified meanwhile
+        }
         let right = actix_web::web::block(move || verifies(&password, &stored))
             .await
             .map_err(|_| AccessError::Hashing)?;

@@ -99,7 +99,10 @@ impl Operations {
             }
         }
         let unknown = |profile: &TimeProfile| {
-            profile.repeat.as_ref().is_some_and(|repeat| kinds.iter().any(|kind| !repeat.rule.known_to(*kind)))
+            profile
+                .repeat
+                .as_ref()
+                .is_some_and(|repeat| kinds.iter().any(|kind| !repeat.rule.known_to(*kind)))
         };
         let upserts = self.upserts.iter().enumerate();
         upserts.filter(|(_, upsert)| unknown(&upsert.profile)).map(|(i, _)| i).collect()
@@ -211,6 +214,7 @@ impl ItemOutcome {
     }
 
     /// What a pending item comes to when all goes well; any other is what it is.
+    #[must_use]
     pub fn foretold(self) -> Self {
         match self {
             Self::ToCreate => Self::Created,
@@ -299,12 +303,7 @@ impl Outcome {
 
     /// Given up for a reason.
     pub fn failed(why: impl Into<Box<str>>, attempts: u16) -> Self {
-        Self {
-            state: PanelState::Failed,
-            attempts,
-            error: Some(why.into()),
-            ..Self::pending(attempts)
-        }
+        Self { state: PanelState::Failed, attempts, error: Some(why.into()), ..Self::pending(attempts) }
     }
 
     /// Not taken by the panel yet, after so many attempts.

@@ -152,7 +152,11 @@ impl Settings {
         }
         let devices = &mut settings.devices;
         for (name, given, limit) in [
-            ("device_concurrency", args.device_concurrency.or(file.device_concurrency), &mut devices.concurrency),
+            (
+                "device_concurrency",
+                args.device_concurrency.or(file.device_concurrency),
+                &mut devices.concurrency,
+            ),
             ("device_chunk", args.device_chunk.or(file.device_chunk), &mut devices.chunk),
         ] {
             match given {

@@ -74,6 +74,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the folder and starts the coordinator with every registered panel.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
+        raise_file_limit();
         let store = Store::open(&settings.data_dir, metrics)?;
         let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
@@ -115,6 +116,19 @@ impl Engine {
             self.store.close();
         });
         let _ = closed.await; // the store logs what goes wrong
+    }
+}
+
+/// Every connection is an open file, and the usual limit of 1,024 is meant to be raised by who needs more.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
     }
 }
 

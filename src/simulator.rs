@@ -198,8 +198,10 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
             ..PanelRecord::new(id)
         };
         let parsed = PanelSettings::parse(&record).map_err(|problems| {
-            let problems: Vec<_> =
-                problems.iter().map(|p| format!("{}: {}", p.path.trim_start_matches('/'), p.message)).collect();
+            let problems: Vec<_> = problems
+                .iter()
+                .map(|p| format!("{}: {}", p.path.trim_start_matches('/'), p.message))
+                .collect();
             SimulateError::Panel(problems.join("; "))
         })?;
         missing.push(NewPanel::new(parsed));
@@ -207,8 +209,7 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
     if missing.is_empty() {
         return Ok(());
     }
-    let origin =
-        Origin { actor: "simulate".into(), address: String::new(), span: tracing::Span::none() };
+    let origin = Origin { actor: "simulate".into(), address: String::new(), span: tracing::Span::none() };
     let added = engine.coordinator().send(AddPanels(missing, origin)).await.map_err(|_| gone())?;
     let added = added.map_err(|_| gone())?.await.map_err(|_| gone())?;
     added.map_err(|error| StartError::from(error).into())
@@ -248,5 +249,7 @@ fn app(
         .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))
         .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
         .split_for_parts();
-    app.default_service(web::to(panel_api::not_found)).wrap(from_fn(faults::suffer)).wrap(from_fn(http::around))
+    app.default_service(web::to(panel_api::not_found))
+        .wrap(from_fn(faults::suffer))
+        .wrap(from_fn(http::around))
 }

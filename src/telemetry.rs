@@ -218,7 +218,11 @@ impl Default for Metrics {
             rejected: Gauge::default(),
         };
         registry.register("panel_connections", "Panels by connection", devices.connections.clone());
-        registry.register("profiles_pending", "Profiles that devices have not confirmed", devices.pending.clone());
+        registry.register(
+            "profiles_pending",
+            "Profiles that devices have not confirmed",
+            devices.pending.clone(),
+        );
         registry.register("profiles_drifted", "Profiles that differ on devices", devices.drifted.clone());
         registry.register("profiles_rejected", "Profiles that devices refuse", devices.rejected.clone());
         Self { store, batches, http, devices, registry: std::sync::Arc::new(registry) }

@@ -123,10 +123,9 @@ impl Report {
             ItemOutcome::Unchanged | ItemOutcome::Superseded => &mut self.items.unchanged,
             ItemOutcome::Deleted => &mut self.items.deleted,
             ItemOutcome::NotFound => &mut self.items.entity_not_found,
-            ItemOutcome::Repeated
-            | ItemOutcome::NeverOpens
-            | ItemOutcome::Full
-            | ItemOutcome::Refused => &mut self.items.rejected,
+            ItemOutcome::Repeated | ItemOutcome::NeverOpens | ItemOutcome::Full | ItemOutcome::Refused => {
+                &mut self.items.rejected
+            }
             ItemOutcome::ToCreate | ItemOutcome::ToUpdate | ItemOutcome::ToDelete => &mut self.items.pending,
         }
     }

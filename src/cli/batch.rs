@@ -140,7 +140,8 @@ fn panel_table(panels: &[BatchPanel]) {
                     None => error.clone(),
                 },
                 None => {
-                    let refused = panel.result.iter().filter(|item| !item.success && item.extended_info != "pending");
+                    let refused =
+                        panel.result.iter().filter(|item| !item.success && item.extended_info != "pending");
                     let refused: Vec<_> =
                         refused.map(|item| format!("{}: {}", item.link_id, item.extended_info)).collect();
                     refused.join("\n")

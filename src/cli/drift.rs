@@ -55,7 +55,13 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for panel in panels {
         if let Some(error) = &panel.error {
-            rows.push([panel.panel.clone(), panel.state.clone(), String::new(), String::new(), error.clone()]);
+            rows.push([
+                panel.panel.clone(),
+                panel.state.clone(),
+                String::new(),
+                String::new(),
+                error.clone(),
+            ]);
         }
         for difference in &panel.differences {
             let link_id = difference.link_id.map_or("(none)".to_owned(), |link| link.to_string());
@@ -85,7 +91,11 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
             && ahead.abs() >= 60
         {
             let which = if ahead > 0 { "ahead" } else { "behind" };
-            note!("{}: its clock is {} s {which}, so its door opens at other times", panel.panel, ahead.abs());
+            note!(
+                "{}: its clock is {} s {which}, so its door opens at other times",
+                panel.panel,
+                ahead.abs()
+            );
         }
     }
     Ok(())

@@ -315,7 +315,10 @@ fn device_lines(PanelBody { record, state }: &PanelBody) {
     if !device.serial.is_empty() {
         say!(
             "            {} {}, firmware {}, API {}",
-            device.model, device.serial, device.firmware, device.api_version
+            device.model,
+            device.serial,
+            device.firmware,
+            device.api_version
         );
     }
     let moment = |at: &Option<String>| at.as_deref().map_or("never".to_owned(), output::moment);

@@ -67,7 +67,9 @@ pub struct SimulateArgs {
 
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
-    number.filter(|share| (0.0..=100.0).contains(share)).ok_or_else(|| format!("{text:?} is no share such as 5%"))
+    number
+        .filter(|share| (0.0..=100.0).contains(share))
+        .ok_or_else(|| format!("{text:?} is no share such as 5%"))
 }
 
 /// Runs simulated panels until it is told to stop.
@@ -85,7 +87,8 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         (None, None) => PathBuf::new(),
     };
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
+        std::fs::read(path)
+            .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
     };
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(chain), Some(key)) => Some((read(chain)?, read(key)?)),
@@ -111,8 +114,15 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         let simulator = Simulator::build(settings).await?;
         let address = simulator.address();
         let place = if per_port { "/api" } else { "/panels/sim-0001/api" };
-        note!("panelsync simulates {panels} panels, sim-0001 to {}, from {scheme}://{address}{place} on", panel_id(panels));
-        note!("account admin with password {}; switches at http://{}/sim (stop with ctrl-C)", crate::simulator::PASSWORD, simulator.control());
+        note!(
+            "panelsync simulates {panels} panels, sim-0001 to {}, from {scheme}://{address}{place} on",
+            panel_id(panels)
+        );
+        note!(
+            "account admin with password {}; switches at http://{}/sim (stop with ctrl-C)",
+            crate::simulator::PASSWORD,
+            simulator.control()
+        );
         simulator.run(serve::stop_signal()).await?;
         Ok(Exit::Done)
     })

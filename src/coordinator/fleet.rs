@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 
 use super::register::Entry;
 use super::{Coordinator, FromStore, SubmitError, Target};
-use crate::batch::selector::Selector;
-use crate::panel::settings::Settings;
-use crate::panel::remote::{Condition, Connection};
-use crate::panel::{Attend, Origin, Retire};
 use crate::batch::Body;
+use crate::batch::selector::Selector;
+use crate::panel::remote::{Condition, Connection};
+use crate::panel::settings::Settings;
+use crate::panel::{Attend, Origin, Retire};
 use crate::profile::LinkId;
 use crate::store::tables::{DeviceRecord, Tables, encode};
 use crate::store::{PanelNo, StoreError};

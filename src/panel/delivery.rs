@@ -43,7 +43,7 @@ pub enum Call {
 
 impl Call {
     /// How many items it has.
-    pub fn len(&self) -> usize {
+    pub fn items(&self) -> usize {
         match self {
             Self::Upsert(items) => items.len(),
             Self::Delete(links) => links.len(),
@@ -94,7 +94,9 @@ pub fn next_call(
 pub fn says_full(word: &str) -> bool {
     matches!(
         word,
-        "number_of_identifiers_exceeded" | "number_of_entities_exceeded" | "number_of_face_identifiers_exceeded"
+        "number_of_identifiers_exceeded"
+            | "number_of_entities_exceeded"
+            | "number_of_face_identifiers_exceeded"
     )
 }
 

@@ -30,6 +30,11 @@ pub enum Trouble {
     /// No connection: certainly not done.
     #[error("it cannot be reached: {0}; check that it is switched on, and its url")]
     Unreachable(String),
+    /// Its certificate is not one to trust: certainly not done.
+    #[error(
+        "its certificate cannot be trusted: {0}; give the CA that signed it with --ca-file, or its own SHA-256 with --pin"
+    )]
+    Certificate(String),
     /// Nothing came back after the request was sent: perhaps done.
     #[error("it did not answer: {0}")]
     NoAnswer(String),

@@ -279,7 +279,8 @@ impl Remote {
     }
 
     fn task(&self, snapshot: &Snapshot, panel: PanelNo, now: Instant) -> Result<Option<Task>, StoreError> {
-        let reconcile = || Ok::<_, StoreError>(snapshot.device(panel)?.is_some_and(|device| device.reconcile));
+        let reconcile =
+            || Ok::<_, StoreError>(snapshot.device(panel)?.is_some_and(|device| device.reconcile));
         Ok(if !self.readers.is_empty() || now >= self.next_read || reconcile()? {
             Some(Task::Read)
         } else if has_unknown(snapshot, panel)? {
@@ -316,6 +317,9 @@ struct Stepper {
     /// Whether it changed.
     met: bool,
 }
+
+/// Profiles to send, each with its body.
+type Bodies = Vec<(LinkId, Box<str>)>;
 
 impl Stepper {
     async fn run(&mut self, device: Option<Device>) -> (Option<Device>, Result<Step, StepError>) {
@@ -392,7 +396,7 @@ impl Stepper {
     }
 
     /// The next call as the store is now, with the bodies that it needs.
-    fn next_call(&self) -> Result<Option<(Call, Vec<(LinkId, Box<str>)>)>, StoreError> {
+    fn next_call(&self) -> Result<Option<(Call, Bodies)>, StoreError> {
         let snapshot = self.store.read()?;
         let mut unknown = Vec::new();
         let mut upserts = 0;
@@ -538,8 +542,8 @@ impl Panel {
                 remote.chunk = (2 * remote.chunk).min(remote.devices.settings.chunk);
                 self.confirm(call, said, met, ctx);
             }
-            Step::Refused(call, _) if call.len() > 1 => {
-                remote.chunk = call.len() / 2;
+            Step::Refused(call, _) if call.items() > 1 => {
+                remote.chunk = call.items() / 2;
                 match met {
                     Some(record) => self.keep(record, ctx),
                     None => self.end(ctx),
@@ -611,7 +615,8 @@ impl Panel {
             let _ = reader.send(Err(ReadError::Device(trouble.clone()))); // whoever asked may have left
         }
         if remote.next_read <= Instant::now() {
-            remote.next_read = Instant::now() + remote.devices.settings.read_every.min(Duration::from_mins(10));
+            remote.next_read =
+                Instant::now() + remote.devices.settings.read_every.min(Duration::from_mins(10));
         }
         remote.tell(self.number);
         self.go(ctx);
@@ -629,7 +634,9 @@ impl Panel {
     fn waiting(&self) -> Vec<(BatchSeq, Waiting)> {
         let waiting = self.remote.iter().flat_map(|remote| &remote.waiting);
         waiting
-            .map(|(seq, batch)| (*seq, Waiting { attempts: batch.attempts.saturating_add(1), ..batch.clone() }))
+            .map(|(seq, batch)| {
+                (*seq, Waiting { attempts: batch.attempts.saturating_add(1), ..batch.clone() })
+            })
             .collect()
     }
 
@@ -643,7 +650,13 @@ impl Panel {
         }
     }
 
-    fn confirm(&mut self, call: Call, said: Vec<Said>, device: Option<DeviceRecord>, ctx: &mut Context<Self>) {
+    fn confirm(
+        &mut self,
+        call: Call,
+        said: Vec<Said>,
+        device: Option<DeviceRecord>,
+        ctx: &mut Context<Self>,
+    ) {
         let ignored = self.hold_back(&call, &said);
         let (done, committed) = oneshot::channel();
         self.store.submit_accepted(Box::new(Confirm {
@@ -681,7 +694,8 @@ impl Panel {
         let deletes_wait = self.store.read().and_then(|snapshot| {
             let mut wait = false;
             snapshot.each_reported(self.number, |link, known| {
-                wait = known == Reported::Unknown && snapshot.row(self.number, RowName::Link(link))?.is_none();
+                wait =
+                    known == Reported::Unknown && snapshot.row(self.number, RowName::Link(link))?.is_none();
                 Ok(!wait)
             })?;
             Ok(wait)
@@ -770,7 +784,8 @@ impl Panel {
             return;
         }
         let error = remote.condition.last_error.clone().unwrap_or_default();
-        let why = format!("{error}; what was asked for stays desired and is delivered once that is put right");
+        let why =
+            format!("{error}; what was asked for stays desired and is delivered once that is put right");
         let waiting = remote.waiting.iter().map(|(seq, batch)| (*seq, batch.clone())).collect();
         self.give_up(why.into(), waiting, ctx);
     }

@@ -306,7 +306,10 @@ impl Remote {
         };
         let username = record.username.as_deref().filter(|name| !name.is_empty());
         if username.is_none() {
-            wrong("/username", "a panel with the driver http needs the name of an administrator's account on it");
+            wrong(
+                "/username",
+                "a panel with the driver http needs the name of an administrator's account on it",
+            );
         }
         let repair = match record.repair.as_deref() {
             None | Some("off") => Some(false),

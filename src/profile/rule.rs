@@ -229,7 +229,9 @@ impl Rule {
     /// Whether a family's API can say this: `DAY` is known to door controllers only.
     pub fn known_to(&self, family: Family) -> bool {
         let day = match self {
-            Self::Custom { on: CustomDates::MonthNth(nth) | CustomDates::Year(_, Some(nth)), .. } => Some(nth.day),
+            Self::Custom { on: CustomDates::MonthNth(nth) | CustomDates::Year(_, Some(nth)), .. } => {
+                Some(nth.day)
+            }
             Self::Custom { .. } | Self::Day | Self::Week | Self::TwoWeeks | Self::Month | Self::Year => None,
         };
         family == Family::DoorController || day != Some(DayType::AnyDay)

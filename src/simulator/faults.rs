@@ -50,7 +50,11 @@ impl std::str::FromStr for Latency {
         }
         if let Some((from, to)) = text.split_once("..") {
             let (from, to) = (duration(from)?, duration(to)?);
-            return if from <= to { Ok(Self::Between(from, to)) } else { Err(format!("{text:?} runs backwards")) };
+            return if from <= to {
+                Ok(Self::Between(from, to))
+            } else {
+                Err(format!("{text:?} runs backwards"))
+            };
         }
         Ok(match duration(text)? {
             Duration::ZERO => Self::None,
@@ -121,6 +125,7 @@ pub struct Faults {
 impl Faults {
     /// These shares together, in equal parts, of errors, closed connections, lost answers, garbage and unknown
     /// tokens. None hang, since every one would take a client's whole patience.
+    #[must_use]
     pub fn failing(self, percent: f64) -> Self {
         let part = percent / 5.0;
         Self { error: part, close: part, lose_answer: part, garbage: part, unauthorized: part, ..self }
@@ -129,7 +134,8 @@ impl Faults {
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), String> {
         let shares = self.shares();
-        if shares.iter().any(|share| !(0.0..=100.0).contains(share)) || shares.iter().sum::<f64>() > 100.000_1 {
+        if shares.iter().any(|share| !(0.0..=100.0).contains(share)) || shares.iter().sum::<f64>() > 100.000_1
+        {
             return Err("a share is 0 to 100 percent, and all together at most 100".to_owned());
         }
         Ok(())
@@ -274,18 +280,16 @@ impl Panels {
         let latency = match faults.latency {
             Latency::None => Duration::ZERO,
             Latency::Fixed(time) => time,
-            Latency::Between(from, to) => from + (to - from).mul_f64(state.chance.f64()),
+            Latency::Between(from, to) => from + to.saturating_sub(from).mul_f64(state.chance.f64()),
             Latency::Around(mean) => mean.mul_f64(-(1.0 - state.chance.f64()).ln()).min(60 * mean),
         };
-        let fates = [
-            Fate::Error,
-            Fate::Closed,
-            Fate::AnswerLost,
-            Fate::Hanging,
-            Fate::Garbage,
-            Fate::Unauthorized,
-        ];
-        let mut left = if faults.shares() == [0.0; 6] { 100.0 } else { state.chance.f64() * 100.0 };
+        let fates =
+            [Fate::Error, Fate::Closed, Fate::AnswerLost, Fate::Hanging, Fate::Garbage, Fate::Unauthorized];
+        let mut left = if faults.shares().iter().all(|share| *share <= 0.0) {
+            100.0
+        } else {
+            state.chance.f64() * 100.0
+        };
         let mut fate = Fate::Answered;
         for (share, what) in faults.shares().into_iter().zip(fates) {
             if left < share {
@@ -317,7 +321,8 @@ pub async fn suffer<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, AnyBody>>, actix_web::Error> {
     let panels = request.app_data::<web::Data<Panels>>().cloned();
-    let Some((panels, place)) = panels.and_then(|panels| panels.of(&request).map(|place| (panels, place))) else {
+    let Some((panels, place)) = panels.and_then(|panels| panels.of(&request).map(|place| (panels, place)))
+    else {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     if panels.first_port.is_some() {
@@ -338,9 +343,7 @@ pub async fn suffer<B: MessageBody + 'static>(
             let body = serde_json::json!({ "error": "Wrong JSON body" });
             own(request, HttpResponse::BadRequest().json(body))
         }
-        Fate::Answered | Fate::AnswerLost | Fate::Garbage => {
-            next.call(request).await?.map_into_left_body()
-        }
+        Fate::Answered | Fate::AnswerLost | Fate::Garbage => next.call(request).await?.map_into_left_body(),
         Fate::Error => {
             let body = serde_json::json!({ "error": "Internal error" });
             own(request, HttpResponse::InternalServerError().json(body))
@@ -369,7 +372,9 @@ pub async fn suffer<B: MessageBody + 'static>(
     }
     if fate == Fate::Garbage {
         *answered.response_mut().status_mut() = StatusCode::OK;
-        return Ok(answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops")))));
+        return Ok(
+            answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops"))))
+        );
     }
     if status == StatusCode::OK && (faults.clock_ahead_s != 0 || faults.serial.is_some()) {
         return Ok(pretend(answered, &faults).await);

@@ -223,13 +223,17 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         if let Reported::Held(body) = reported
             && desired.is_none_or(|row| row.body != body)
         {
-            found.push(format!("panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"));
+            found.push(format!(
+                "panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"
+            ));
         }
     }
     for (panel, reported) in reported_by {
         let desired = snapshot.head(panel)?.count;
         if desired != reported {
-            found.push(format!("panel {panel} should hold {desired} profiles and has {reported} reported states"));
+            found.push(format!(
+                "panel {panel} should hold {desired} profiles and has {reported} reported states"
+            ));
         }
     }
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {

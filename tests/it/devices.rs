@@ -38,7 +38,8 @@ fn remote(devices: &Simulated, n: usize) -> Value {
 }
 
 fn apply(server: &TestServer, wait: u32, batch: &Value) -> Answer {
-    let answer = server.fleet("POST", "/batches").header("prefer", &format!("wait={wait}")).json(batch).send();
+    let answer =
+        server.fleet("POST", "/batches").header("prefer", &format!("wait={wait}")).json(batch).send();
     assert!([200, 202].contains(&answer.status), "{answer}");
     answer
 }
@@ -77,16 +78,20 @@ fn held(profiles: &[(u32, &str)]) -> BTreeMap<String, String> {
 fn shown(calls: &[Value]) -> String {
     let line = |call: &Value| {
         let text = |key: &str| call[key].as_str().unwrap_or_default().to_owned();
-        format!("{} {} -> {}\n{}", text("method"), text("path"), text("answer"), text("body")).trim_end().to_owned()
+        format!("{} {} -> {}\n{}", text("method"), text("path"), text("answer"), text("body"))
+            .trim_end()
+            .to_owned()
     };
     calls.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[test]
 fn the_calls_that_go_out_are_those_of_the_documents() {
-    for (api, test) in
-        [("android", "calls_android"), ("camdroid", "calls_camdroid"), ("door-controller", "calls_door_controller")]
-    {
+    for (api, test) in [
+        ("android", "calls_android"),
+        ("camdroid", "calls_camdroid"),
+        ("door-controller", "calls_door_controller"),
+    ] {
         let devices = Simulated::start(1, &["--api", api, "--api-version", "1.3.0"]);
         let server = TestServer::start();
         let mut log = Transcript::new("devices", test);
@@ -188,7 +193,8 @@ fn a_device_that_goes_and_comes_back_is_told_to_those_who_listen() {
 fn whatever_devices_suffer_from_all_hold_the_last_state_in_the_end() {
     let devices = Simulated::start(8, &["--latency", "1ms..10ms"]);
     let server = fleet_of(&devices, 8, impatient);
-    let every = json!({ "error": 12, "close": 12, "lose_answer": 12, "garbage": 12, "unauthorized": 12, "hang": 2 });
+    let every =
+        json!({ "error": 12, "close": 12, "lose_answer": 12, "garbage": 12, "unauthorized": 12, "hang": 2 });
     devices.faults(None, &every);
     let mut last = Vec::new();
     for round in 1..=12_u32 {
@@ -209,16 +215,17 @@ fn whatever_devices_suffer_from_all_hold_the_last_state_in_the_end() {
         assert_eq!(done["panels"]["applied"], done["panels"]["total"], "{done}");
     }
     for n in 1..=8 {
-        let desired: BTreeMap<_, _> = server.fleet("GET", &format!("/panels/d{n}/profiles")).send().value()["items"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|item| {
-                assert_eq!(item["state"], "applied", "{item}");
-                let text = |value: &Value| value.as_str().expect("a text").to_owned();
-                (text(&item["link_id"]), text(&item["profile"]["name"]))
-            })
-            .collect();
+        let desired: BTreeMap<_, _> =
+            server.fleet("GET", &format!("/panels/d{n}/profiles")).send().value()["items"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|item| {
+                    assert_eq!(item["state"], "applied", "{item}");
+                    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+                    (text(&item["link_id"]), text(&item["profile"]["name"]))
+                })
+                .collect();
         assert_eq!(devices.holds(n), desired, "d{n}");
         never_older(&devices.calls(n), n);
     }
@@ -228,11 +235,16 @@ fn whatever_devices_suffer_from_all_hold_the_last_state_in_the_end() {
 fn never_older(calls: &[Value], device: usize) {
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     for call in calls.iter().filter(|call| call["method"] == "POST") {
-        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else { continue };
+        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else {
+            continue;
+        };
         for item in body["list_items"].as_array().into_iter().flatten() {
             let (link, name) = (item["link_id"].to_string(), item["name"].to_string());
             let before = newest.insert(link.clone(), name.clone());
-            assert!(before.as_ref().is_none_or(|before| *before <= name), "d{device} got {link} {name} after {before:?}");
+            assert!(
+                before.as_ref().is_none_or(|before| *before <= name),
+                "d{device} got {link} {name} after {before:?}"
+            );
         }
     }
 }
@@ -260,7 +272,8 @@ fn one_bad_item_does_not_hold_back_the_others_and_is_not_sent_again_by_itself() 
     assert_eq!(devices.holds(1).len(), 18);
     let calls = devices.calls(1).len();
     std::thread::sleep(Duration::from_millis(900));
-    let since: Vec<_> = devices.calls(1)[calls..].iter().filter(|call| call["method"] == "POST").cloned().collect();
+    let since: Vec<_> =
+        devices.calls(1)[calls..].iter().filter(|call| call["method"] == "POST").cloned().collect();
     assert_eq!(since, Vec::<Value>::new(), "what was refused is not asked again");
     let rejected = server.fleet("GET", "/panels/d1/profiles?limit=1000").send().value();
     let rejected: Vec<_> = rejected["items"]
@@ -276,7 +289,8 @@ fn one_bad_item_does_not_hold_back_the_others_and_is_not_sent_again_by_itself() 
     let calls = devices.calls(1).len();
     let retried = server.fleet("POST", &format!("/batches/{}:retry", id_of(&batch))).send();
     log.step("a retry, now that the device takes one of them", &retried);
-    let since: Vec<_> = devices.calls(1)[calls..].iter().filter(|call| call["method"] == "POST").cloned().collect();
+    let since: Vec<_> =
+        devices.calls(1)[calls..].iter().filter(|call| call["method"] == "POST").cloned().collect();
     log.step("which sends only what failed", &shown(&since));
     log.check();
     assert_eq!(devices.holds(1).len(), 19);
@@ -287,7 +301,11 @@ fn a_full_device_takes_the_new_after_the_old_is_deleted() {
     let devices = Simulated::start(1, &["--capacity", "3"]);
     let server = fleet_of(&devices, 1, impatient);
     apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a"), once(2, "b"), once(3, "c")] }));
-    let exchanged = apply(&server, 10, &json!({ "all": true, "upsert": [once(3, "c2"), once(4, "d")], "delete": [link(1)] }));
+    let exchanged = apply(
+        &server,
+        10,
+        &json!({ "all": true, "upsert": [once(3, "c2"), once(4, "d")], "delete": [link(1)] }),
+    );
     assert_eq!(exchanged.value()["panels"]["applied"], 1, "{exchanged}");
     assert_eq!(devices.holds(1), held(&[(2, "b"), (3, "c2"), (4, "d")]));
     let beyond = apply(&server, 10, &json!({ "all": true, "upsert": [once(5, "e")] }));
@@ -317,7 +335,14 @@ fn no_right_that_holds_before_and_after_is_ever_absent() {
     let uid = 2;
     devices.by_hand(1, "DELETE", &format!("/access/timeprofile/item/{uid}"), None);
     devices.faults(None, &json!({ "latency": "80ms" }));
-    let after = [once(1, "before"), once(2, "before"), once(3, "after"), once(4, "after"), once(7, "after"), once(8, "after")];
+    let after = [
+        once(1, "before"),
+        once(2, "before"),
+        once(3, "after"),
+        once(4, "after"),
+        once(7, "after"),
+        once(8, "after"),
+    ];
     let batch = apply(&server, 0, &json!({ "all": true, "upsert": after, "prune": true }));
     let mut seen: Vec<BTreeMap<String, String>> = Vec::new();
     while state_of(&server, &id_of(&batch))["state"] == "running" {
@@ -397,7 +422,11 @@ fn a_panel_whose_repair_is_on_is_put_right_by_itself_and_another_is_only_marked(
     assert_eq!(devices.holds(2), held(&[(1, "Edited by hand"), (2, "b")]));
     let again = apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a")] }));
     assert_eq!(again.value()["panels"]["applied"], 2, "{again}");
-    assert_eq!(devices.holds(2), held(&[(1, "a"), (2, "b")]), "what has drifted is sent when it is asked for");
+    assert_eq!(
+        devices.holds(2),
+        held(&[(1, "a"), (2, "b")]),
+        "what has drifted is sent when it is asked for"
+    );
 }
 
 #[test]
@@ -411,8 +440,19 @@ fn a_device_in_use_is_adopted_without_a_push() {
     let shell = Shell::new(server.address(), Some(server.token()));
     let mut log = Transcript::new("devices", "adopt");
     let url = devices.url(1);
-    let args =
-        ["panel", "add", "d1", "--driver", "http", "--url", &url, "--username", "admin", "--password-stdin", "--adopt"];
+    let args = [
+        "panel",
+        "add",
+        "d1",
+        "--driver",
+        "http",
+        "--url",
+        &url,
+        "--username",
+        "admin",
+        "--password-stdin",
+        "--adopt",
+    ];
     log.step("added", &shell.run_with(&args, "123456\n"));
     log.step("its profiles", &server.fleet("GET", "/panels/d1/profiles").send());
     log.step("nothing differs", &shell.run(&["diff"]));
@@ -467,7 +507,11 @@ fn a_reboot_in_the_middle_of_a_batch_and_a_wrong_clock_lose_nothing() {
     let shell = Shell::new(server.address(), Some(server.token()));
     let diff = shell.run(&["diff", "-l", "id=d3"]);
     assert_eq!(diff.exit, Some(0), "{diff}");
-    assert!(diff.stderr.contains("d3: its clock is 7200 s behind") || diff.stderr.contains("d3: its clock is 7201 s behind"), "{diff}");
+    assert!(
+        diff.stderr.contains("d3: its clock is 7200 s behind")
+            || diff.stderr.contains("d3: its clock is 7201 s behind"),
+        "{diff}"
+    );
     let ahead = panel_state(&server, "d3")["device"]["clock_ahead_s"].as_i64().expect("a number");
     assert!((-7202..=-7199).contains(&ahead), "{ahead}");
 }
@@ -546,7 +590,10 @@ fn a_device_that_hangs_delays_no_other() {
     let started = Instant::now();
     let batch = id_of(&apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "a")] })));
     until("all others have it", || state_of(&server, &batch)["panels"]["applied"] == 5);
-    assert!(started.elapsed() < Duration::from_secs(3), "before the first patience with the hanging one ends");
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "before the first patience with the hanging one ends"
+    );
     devices.faults(None, &json!({}));
     assert_eq!(until_done(&server, &batch)["panels"]["applied"], 6);
 }
@@ -563,9 +610,19 @@ fn what_is_no_panel_or_no_address_is_named_when_it_is_added() {
         }
         let answer = server.fleet("POST", "/panels").json(&panel).send();
         assert!(answer.status >= 400, "{answer}");
-        assert!(!answer.body.contains("sesame") && !answer.body.contains("c8dae1c50e092f3d877192fc555b1dcf"), "{answer}");
+        assert!(
+            !answer.body.contains("sesame") && !answer.body.contains("c8dae1c50e092f3d877192fc555b1dcf"),
+            "{answer}"
+        );
         let value = answer.value();
-        log.step(what, &format!("{}\n{}\n", answer.status, serde_json::to_string_pretty(&value["errors"]).expect("JSON")));
+        log.step(
+            what,
+            &format!(
+                "{}\n{}\n",
+                answer.status,
+                serde_json::to_string_pretty(&value["errors"]).expect("JSON")
+            ),
+        );
     };
     for (what, url) in [
         ("not http", "ftp://10.0.3.17"),
@@ -608,7 +665,10 @@ fn canned(status: &str, headers: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
-    let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten().take(8) {
             let mut stream = stream;
@@ -633,7 +693,11 @@ fn https_takes_a_device_by_a_ca_or_a_pin_and_no_other() {
     let server = TestServer::start();
     let pin = |certificate: &rcgen::Certificate| -> String {
         use sha2::{Digest, Sha256};
-        Sha256::digest(certificate.der()).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+        Sha256::digest(certificate.der())
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect::<Vec<_>>()
+            .join(":")
     };
     let mut log = Transcript::new("devices", "tls");
     let mut add = |what: &str, id: &str, trust: Value| {
@@ -679,7 +743,9 @@ fn a_password_is_in_no_log_no_answer_and_no_process_list() {
     let address = loop {
         let line = lines.next().expect("it listens").expect("a text");
         logged.push_str(&line);
-        if let Some(address) = line.split("on http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()) {
+        if let Some(address) =
+            line.split("on http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok())
+        {
             break address;
         }
     };
@@ -688,7 +754,8 @@ fn a_password_is_in_no_log_no_answer_and_no_process_list() {
     let answer = crate::support::answer::Call::new(address, "POST", "/fleet/v1/session").json(&login).send();
     let shell = Shell::new(address, answer.value()["token"].as_str());
     let url = devices.url(1);
-    let base = ["panel", "add", "d1", "--driver", "http", "--url", &url, "--username", "admin", "--password-stdin"];
+    let base =
+        ["panel", "add", "d1", "--driver", "http", "--url", &url, "--username", "admin", "--password-stdin"];
     let wrong = shell.run_with(&base, "opensesame\n");
     assert_eq!(wrong.exit, Some(2), "{wrong}");
     let forced = shell.run_with(&[&base[..], &["--force"]].concat(), "opensesame\n");

@@ -27,8 +27,8 @@ use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
 use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
-use crate::profile::{LinkId, parse};
 use crate::profile::rule::Family;
+use crate::profile::{LinkId, parse};
 use crate::store::{BatchSeq, PanelNo};
 use utoipa_actix_web::service_config::ServiceConfig;
 

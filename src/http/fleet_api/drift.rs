@@ -212,7 +212,7 @@ pub async fn reconcile(
     let mut found = diff_all(&panels).await;
     for (panel, diff) in panels.iter().zip(&mut found).filter(|(_, diff)| diff.state == "differs") {
         loop {
-            diff.state = state_now(&shared, panel, diff)?.to_owned();
+            state_now(&shared, panel, diff)?.clone_into(&mut diff.state);
             if diff.state != "pending" || Instant::now() >= until {
                 break;
             }
@@ -242,7 +242,10 @@ impl ReconcileRequest {
             (Some(selector), None, false) => Ok(Target::Selector(Selector::parse(&selector)?)),
             (None, Some(panels), false) => Ok(Target::Panels(panels)),
             (None, None, true) => Ok(Target::All),
-            _ => Err(Problem::invalid("", "exactly one of selector, panels and all says for which panels it is")),
+            _ => Err(Problem::invalid(
+                "",
+                "exactly one of selector, panels and all says for which panels it is",
+            )),
         }
     }
 }

@@ -157,16 +157,21 @@ async fn meet(
     version_given: bool,
 ) -> Result<(), Problem> {
     let Some(remote) = panel.settings.remote.clone() else {
-        return match introduction.adopt {
-            true => Err(Problem::invalid("/driver", "only a panel with the driver http has a device to adopt from")),
-            false => Ok(()),
-        };
+        if introduction.adopt {
+            return Err(Problem::invalid(
+                "/driver",
+                "only a panel with the driver http has a device to adopt from",
+            ));
+        }
+        return Ok(());
     };
     if introduction.force {
-        return match introduction.adopt {
-            true => Err(Problem::BadRequest("either force or adopt: what a device holds can only be asked".into())),
-            false => Ok(()),
-        };
+        if introduction.adopt {
+            return Err(Problem::BadRequest(
+                "either force or adopt: what a device holds can only be asked".into(),
+            ));
+        }
+        return Ok(());
     }
     let Some(password) = panel.password_md5.clone() else {
         return Err(Problem::invalid(
@@ -177,7 +182,8 @@ async fn meet(
     let (id, family) = (panel.settings.id.as_str(), panel.settings.family);
     let mut device = Device::new(id, family, remote, password, Rc::new(Lines::new(shared.device_timeouts)));
     let hint = "add it with --force if that is all right for now";
-    let info = device.info().await.map_err(|trouble| Problem::invalid("/url", format!("{trouble}; {hint}")))?;
+    let info =
+        device.info().await.map_err(|trouble| Problem::invalid("/url", format!("{trouble}; {hint}")))?;
     device.log_in().await.map_err(|trouble| {
         let path = if trouble.needs_a_person() { "/password" } else { "/url" };
         let detail = match &trouble {
@@ -210,7 +216,8 @@ fn adopted(profiles: Vec<DeviceProfile>) -> Result<Vec<(LinkId, Body)>, Problem>
     for DeviceProfile { link_id, name, body, .. } in profiles {
         let Some(link) = link_id else { continue };
         let Some(body) = body else {
-            let why = format!("the profile {link} ({name:?}) on the device cannot be read; change it there first");
+            let why =
+                format!("the profile {link} ({name:?}) on the device cannot be read; change it there first");
             return Err(Problem::invalid("/url", why));
         };
         adopted.insert(link, body);
@@ -450,7 +457,9 @@ pub async fn resync(
 ) -> Result<HttpResponse, Problem> {
     let panel = find(&shared, &id).await?;
     if panel.settings.remote.is_none() {
-        return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel, and nothing is sent")));
+        return Err(Problem::Conflict(format!(
+            "panel {id} is embedded: this server is the panel, and nothing is sent"
+        )));
     }
     let origin = auth::origin(&request, &who.name);
     let resynced = shared.coordinator.send(ResyncPanel(id.clone(), origin)).await?;

@@ -404,7 +404,8 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
     if bodies.is_empty() {
         return Ok(None);
     }
-    let mut states = StateCounts { applied: bodies.values().map(|h| h.len() as u64).sum(), ..StateCounts::default() };
+    let mut states =
+        StateCounts { applied: bodies.values().map(|h| h.len() as u64).sum(), ..StateCounts::default() };
     for panel in bodies.values().flatten() {
         if let Some(known) = snapshot.reported(*panel, link_id)? {
             states.take(&known);

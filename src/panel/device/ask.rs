@@ -65,6 +65,7 @@ impl Request {
     }
 
     /// With the session's token.
+    #[must_use]
     pub fn with_token(self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self }
     }
@@ -143,7 +144,9 @@ pub fn linked_page(family: Family) -> Request {
 fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()
@@ -383,8 +386,13 @@ mod tests {
 
     #[test]
     fn whatever_answers_is_named_and_nothing_panics() {
-        for (status, body) in [(200, "<html>"), (200, ""), (200, "{}"), (200, "\u{fffd}"), (404, ""), (302, "")] {
-            assert!(matches!(read_info(&answer(status, body)), Err(Trouble::NotAPanel(_))), "{status} {body}");
+        for (status, body) in
+            [(200, "<html>"), (200, ""), (200, "{}"), (200, "\u{fffd}"), (404, ""), (302, "")]
+        {
+            assert!(
+                matches!(read_info(&answer(status, body)), Err(Trouble::NotAPanel(_))),
+                "{status} {body}"
+            );
         }
         for body in ["", "[]", "{\"token\":5}", "{\"token\":\"\"}", "{\"token\":\"a\\nb\"}"] {
             assert!(matches!(read_login(&answer(200, body), "p"), Err(Trouble::Garbled(_))), "{body}");

@@ -1,11 +1,11 @@
 //! How requests travel: HTTP, over kept connections.
 //!
 //! Each kind of trust in certificates has a client of its own, since connections are shared by all devices of a
-//! client. A client is used for a bounded time and number of requests and then left to whoever still uses it:
+//! client. A client is used for a bounded time and number of devices and then left to whoever still uses it:
 //! so idle connections, of which there could be one per device, are bounded too.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,9 @@ use crate::panel::settings::{Remote, Trust};
 /// The longest answer, in bytes: a page of 50 profiles has about 30,000.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-/// A client is used for so long, and for so many requests.
+/// A client is used for so long, and for so many devices.
 const CLIENT_FOR: Duration = Duration::from_secs(15);
-const CLIENT_REQUESTS: usize = 8192;
+const CLIENT_DEVICES: usize = 4096;
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ struct InUse {
     client: Client,
     tls: Arc<ClientConfig>,
     since: Instant,
-    requests: usize,
+    devices: HashSet<Box<str>>,
 }
 
 impl Lines {
@@ -72,7 +72,7 @@ impl Lines {
     ///
     /// Dropping the future closes the connection; the device has perhaps done what was asked.
     pub async fn send(&self, remote: &Remote, request: &Request) -> Result<Answer, Trouble> {
-        let client = self.client(&remote.trust)?;
+        let client = self.client(remote)?;
         let url = format!("{}{}", remote.url, request.path);
         let mut outgoing = match request.method {
             Method::Get => client.get(url),
@@ -108,23 +108,26 @@ impl Lines {
         }
     }
 
-    fn client(&self, trust: &Trust) -> Result<Client, Trouble> {
+    fn client(&self, remote: &Remote) -> Result<Client, Trouble> {
         let mut clients = self.clients.borrow_mut();
-        if let Some(in_use) = clients.get_mut(trust) {
-            in_use.requests += 1;
-            if in_use.requests > CLIENT_REQUESTS || in_use.since.elapsed() > CLIENT_FOR {
+        if let Some(in_use) = clients.get_mut(&remote.trust) {
+            if in_use.devices.len() >= CLIENT_DEVICES || in_use.since.elapsed() > CLIENT_FOR {
                 in_use.client = self.new_client(&in_use.tls);
                 in_use.since = Instant::now();
-                in_use.requests = 1;
+                in_use.devices.clear();
+            }
+            if !in_use.devices.contains(&remote.url) {
+                in_use.devices.insert(remote.url.clone());
             }
             return Ok(in_use.client.clone());
         }
-        let tls = tls(trust).map_err(|error| {
+        let tls = tls(&remote.trust).map_err(|error| {
             Trouble::Unreachable(format!("its certificates cannot be checked here: {error}"))
         })?;
         let client = self.new_client(&tls);
-        let in_use = InUse { client: client.clone(), tls, since: Instant::now(), requests: 1 };
-        clients.insert(trust.clone(), in_use);
+        let devices = HashSet::from([remote.url.clone()]);
+        let in_use = InUse { client: client.clone(), tls, since: Instant::now(), devices };
+        clients.insert(remote.trust.clone(), in_use);
         Ok(client)
     }
 
@@ -150,6 +153,13 @@ fn trouble(error: SendRequestError) -> Trouble {
         SendRequestError::Connect(ConnectError::Disconnected) => {
             Trouble::NoAnswer("it closed the connection".into())
         }
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            match error.get_ref().map(|inner| inner.downcast_ref()) {
+                Some(Some(rustls::Error::InvalidCertificate(why))) => Trouble::Certificate(why.to_string()),
+                Some(Some(rustls::Error::General(why))) => Trouble::Certificate(why.clone()),
+                _ => Trouble::Unreachable(error.to_string()),
+            }
+        }
         SendRequestError::Connect(error) => Trouble::Unreachable(error.to_string()),
         SendRequestError::Url(error) => Trouble::Unreachable(error.to_string()),
         SendRequestError::Send(error) => Trouble::NoAnswer(error.to_string()),
@@ -160,7 +170,8 @@ fn trouble(error: SendRequestError) -> Trouble {
 
 fn tls(trust: &Trust) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let mut config = match trust {
         Trust::System => builder.with_platform_verifier()?.with_no_client_auth(),
         Trust::Ca(pem) => {
@@ -175,10 +186,7 @@ fn tls(trust: &Trust) -> Result<Arc<ClientConfig>, rustls::Error> {
         }
         Trust::Pin(digest) => {
             let pinned = Pinned { digest: *digest, provider };
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(pinned))
-                .with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned)).with_no_client_auth()
         }
     };
     // Here and not by the client's max_http_version, which would take these settings away again.
@@ -206,7 +214,7 @@ impl ServerCertVerifier for Pinned {
         if <[u8; 32]>::from(Sha256::digest(end_entity)) == self.digest {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(rustls::Error::General("it shows another certificate than the pinned one".into()))
+            Err(rustls::Error::General("it is not the pinned one".into()))
         }
     }
 

@@ -60,7 +60,8 @@ impl PanelWork for Accept {
         for link in &operations.deletes {
             items.push(undesire(rows, *link)?);
         }
-        let pruned = if operations.prune { prune(rows, operations.link_ids().collect())? } else { Vec::new() };
+        let pruned =
+            if operations.prune { prune(rows, operations.link_ids().collect())? } else { Vec::new() };
         self.outcome = Outcome::decided(items, pruned, self.attempts);
         self.outcome.taken = true;
         if operations.prune {
@@ -155,7 +156,7 @@ impl PanelWork for Confirm {
     }
 
     fn items(&self) -> usize {
-        self.call.len().max(1)
+        self.call.items().max(1)
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
@@ -168,9 +169,10 @@ impl PanelWork for Confirm {
                     }
                     let desired = rows.get(RowName::Link(*link))?;
                     if desired.is_some_and(|row| row.body == *body) {
-                        let known = match said.success {
-                            true => Reported::Held(*body),
-                            false => Reported::Refused(said.word.clone()),
+                        let known = if said.success {
+                            Reported::Held(*body)
+                        } else {
+                            Reported::Refused(said.word.clone())
                         };
                         rows.set_reported(*link, Some(&known))?;
                     }
@@ -333,8 +335,11 @@ pub(in crate::panel) struct Compare {
     pub waiting: Vec<(BatchSeq, Waiting)>,
     pub findings: Findings,
     pub settled: Vec<(BatchSeq, Outcome)>,
-    pub done: oneshot::Sender<Result<(Findings, Vec<(BatchSeq, Outcome)>), StoreError>>,
+    pub done: oneshot::Sender<Result<Compared, StoreError>>,
 }
+
+/// What a read-back found, and the batches that it settled.
+pub(in crate::panel) type Compared = (Findings, Vec<(BatchSeq, Outcome)>);
 
 impl PanelWork for Compare {
     fn panel(&self) -> PanelNo {
@@ -464,11 +469,13 @@ impl Verdict {
             Some(Reported::Unknown) => Self::Waits(Difference::Pending),
             _ if same => Self::AsDesired(desired.map(|row| row.body)),
             Some(Reported::Refused(_)) => Self::Waits(Difference::Rejected),
-            Some(Reported::Held(_) | Reported::Drifted(_)) | None => Self::Drifted(match (desired, on_device) {
-                (Some(_), None) => Drift::Missing,
-                (Some(_), Some(_)) => Drift::Changed,
-                (None, _) => Drift::Extra,
-            }),
+            Some(Reported::Held(_) | Reported::Drifted(_)) | None => {
+                Self::Drifted(match (desired, on_device) {
+                    (Some(_), None) => Drift::Missing,
+                    (Some(_), Some(_)) => Drift::Changed,
+                    (None, _) => Drift::Extra,
+                })
+            }
         })
     }
 }

@@ -77,7 +77,7 @@ impl Simulated {
     }
 
     /// A call of any client; the status and the body.
-    pub fn call(&self, method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> (u16, Value) {
+    fn call(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> (u16, Value) {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(std::time::Duration::from_secs(20)))
@@ -99,7 +99,7 @@ impl Simulated {
     /// Throws a switch.
     pub fn switch(&self, what: &str, body: &Value) {
         let url = format!("http://{}/sim/{what}", self.control);
-        let (status, answer) = self.call("POST", &url, None, Some(body));
+        let (status, answer) = Self::call("POST", &url, None, Some(body));
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -112,7 +112,7 @@ impl Simulated {
     /// The calls that the n-th panel got, oldest first.
     pub fn calls(&self, n: usize) -> Vec<Value> {
         let url = format!("http://{}/sim/calls?panel=sim-{n:04}", self.control);
-        let (status, answer) = self.call("GET", &url, None, None);
+        let (status, answer) = Self::call("GET", &url, None, None);
         assert_eq!(status, 200, "{answer}");
         answer["calls"].as_array().expect("a list").clone()
     }
@@ -120,14 +120,15 @@ impl Simulated {
     /// A token of the n-th panel, as somebody who edits it by hand has one.
     pub fn login(&self, n: usize) -> String {
         let url = format!("{}/api/v1/login?username=admin&password={PASSWORD_MD5}", self.url(n));
-        let (_, answer) = self.call("GET", &url, None, None);
+        let (_, answer) = Self::call("GET", &url, None, None);
         answer["token"].as_str().expect("a token").to_owned()
     }
 
     /// A call of the n-th panel's API by somebody who edits it by hand.
     pub fn by_hand(&self, n: usize, method: &str, path: &str, body: Option<&Value>) -> Value {
         let token = self.login(n);
-        let (status, answer) = self.call(method, &format!("{}/api/v1{path}", self.url(n)), Some(&token), body);
+        let (status, answer) =
+            Self::call(method, &format!("{}/api/v1{path}", self.url(n)), Some(&token), body);
         assert_eq!(status, 200, "{answer}");
         answer
     }
@@ -138,14 +139,18 @@ impl Simulated {
         let mut held = BTreeMap::new();
         for page in 1.. {
             let url = format!("{}/api/v1/access/timeprofile/items?limit=50&page_number={page}", self.url(n));
-            let (status, answer) = self.call("GET", &url, Some(&token), None);
+            let (status, answer) = Self::call("GET", &url, Some(&token), None);
             assert_eq!(status, 200, "{answer}");
             for item in answer["list_items"].as_array().expect("a list") {
                 let name = item["name"].as_str().expect("a name").to_owned();
-                let key = item["link_id"].as_str().map_or_else(|| format!("uid {}", item["time_profile_uid"]), str::to_owned);
+                let key = item["link_id"]
+                    .as_str()
+                    .map_or_else(|| format!("uid {}", item["time_profile_uid"]), str::to_owned);
                 held.insert(key, name);
             }
-            if held.len() as u64 >= answer["list_option"]["pagination"]["total_items"].as_u64().expect("a number") {
+            if held.len() as u64
+                >= answer["list_option"]["pagination"]["total_items"].as_u64().expect("a number")
+            {
                 break;
             }
         }
