@@ -135,6 +135,7 @@ fn while_a_device_is_away_its_work_waits_and_only_the_latest_is_sent() {
     let b = apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "third")], "delete": [link(3)] }));
     assert_eq!((a.status, b.status), (202, 202));
     assert_eq!(a.value()["panels"]["applied"], 1, "the other panel does not wait: {a}");
+    until("the other panel has both", || state_of(&server, &id_of(&b))["panels"]["applied"] == 1);
     until("it counts as offline", || panel_state(&server, "d1")["connection"] == "offline");
     let mut log = Transcript::new("devices", "outage");
     let numbers = |answer: &Answer| {
