@@ -4,7 +4,7 @@
 //! `cargo bench --bench devices` prints the medians and ratios. Every contender makes the same three requests per
 //! device (what are you, log in, ten profiles), with other bodies each round. `aiohttp` is run with the Python in
 //! `PYTHON` (python3 without), `wrk` and `curl` from the path; one that is not there is left out and said to be.
-//! `-- --test` runs everything once and small.
+//! `-- fan-out` and `-- requests` run one of its two parts, `-- --test` runs everything once and small.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -33,15 +33,20 @@ struct Size {
 }
 
 fn main() {
-    let test = std::env::args().any(|arg| arg == "--test");
+    let asked = |what: &str| std::env::args().any(|arg| arg == what);
+    let test = asked("--test");
     let size = if test {
         Size { panels: 20, rounds: 1, seconds: 1 }
     } else {
-        Size { panels: 1000, rounds: 5, seconds: 4 }
+        Size { panels: 1000, rounds: 5, seconds: 3 }
     };
-    fan_out(&size);
-    for tls in [false, true] {
-        requests(&size, tls);
+    if !asked("requests") {
+        fan_out(&size);
+    }
+    if !asked("fan-out") {
+        for tls in [false, true] {
+            requests(&size, tls);
+        }
     }
 }
 
@@ -305,7 +310,7 @@ fn requests(size: &Size, tls: bool) {
     let trust = if tls { Trust::Ca(own.cert.pem().into()) } else { Trust::System };
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
-    for _ in 0..size.rounds.min(3) {
+    for _ in 0..size.rounds {
         ours.push(client_rate(&devices, scheme, &trust, size.seconds));
         theirs.extend(wrk_rate(&devices, scheme, size.seconds));
     }
