@@ -201,7 +201,8 @@ pub fn report(client: &Client, batch: &BatchBody, output: Output) -> Result<Exit
         }
     }
     if panels.pending > 0 {
-        note!("{} panels are pending; follow with: panelsync batch watch {}", panels.pending, batch.id);
+        let pending = output::counted(panels.pending, "panel");
+        note!("{pending} pending; follow with: panelsync batch watch {}", batch.id);
     }
     Ok(if bad > 0 { Exit::Failed } else { Exit::Done })
 }

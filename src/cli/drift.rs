@@ -85,12 +85,8 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{count} {state}"))
         .collect();
-    say!(
-        "{} {}: {}",
-        panels.len(),
-        if panels.len() == 1 { "panel" } else { "panels" },
-        if said.is_empty() { "none".to_owned() } else { said.join(", ") }
-    );
+    let said = if said.is_empty() { "none".to_owned() } else { said.join(", ") };
+    say!("{}: {said}", output::counted(panels.len() as u64, "panel"));
     for panel in panels {
         if let Some(ahead) = panel.clock_ahead_s
             && ahead.abs() >= 60

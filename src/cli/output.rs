@@ -20,6 +20,12 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// So many of what is named in the singular: `1 panel`, `2 panels`.
+pub fn counted(count: impl Into<u64>, what: &str) -> String {
+    let count = count.into();
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A table with these columns; those whose heading begins with `>` are aligned to the right.
 pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();

@@ -14,8 +14,10 @@ pub enum PanelCommand {
     #[command(
         after_help = "A device is asked before its panel is added, and its account's password is read from stdin.\n\nExamples:\n  \
             panelsync panel add north-01 --zone Europe/Kyiv --label site=north --label floor=1\n  \
-            panelsync panel add gate-7 --driver http --url https://10.0.3.17 --username admin --password-stdin < secret\n  \
-            panelsync panel add gate-8 --driver http --url http://10.0.3.18 --username admin --password-stdin --adopt < secret"
+            panelsync panel add gate-7 --driver http --url https://10.0.3.17 \\\n    \
+            --username admin --password-stdin < secret\n  \
+            panelsync panel add gate-8 --driver http --url http://10.0.3.18 \\\n    \
+            --username admin --password-stdin --adopt < secret"
     )]
     Add {
         /// Its id: 1 to 63 letters, digits and -_.
@@ -46,7 +48,7 @@ pub enum PanelCommand {
     },
     /// Change a panel; what is not given stays
     #[command(
-        after_help = "A device that is moved to or replaced gets everything that is desired by itself.\n\nExamples:\n  \
+        after_help = "A device that is replaced, or that the panel is moved to, gets everything that is desired by itself.\n\nExamples:\n  \
             panelsync panel set gate-7 --url https://10.0.3.99\n  \
             panelsync panel set gate-7 --username admin --password-stdin < secret\n  \
             panelsync panel set gate-7 --repair on"

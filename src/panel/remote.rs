@@ -871,11 +871,13 @@ impl Panel {
         self.try_now(ctx);
     }
 
-    /// The settings have changed: a session with the old ones is not used again.
+    /// The settings have changed: a session with the old ones is not used again, and whatever device they lead to
+    /// is looked at now.
     pub(super) fn reconnect(&mut self, ctx: &mut Context<Self>) {
         if let Some(remote) = &mut self.remote {
             remote.outdated = remote.busy && remote.device.is_none();
             remote.device = None;
+            remote.next_check = Instant::now();
             remote.condition = Condition::default();
             remote.tell(self.number);
         }

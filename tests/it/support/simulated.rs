@@ -20,7 +20,7 @@ pub struct Simulated {
     folder: TempDir,
     args: Vec<String>,
     pub address: SocketAddr,
-    pub control: SocketAddr,
+    pub switches: SocketAddr,
 }
 
 impl Simulated {
@@ -30,7 +30,7 @@ impl Simulated {
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("a folder");
-        let mut simulated = Self { child: None, folder, args: all, address: any, control: any };
+        let mut simulated = Self { child: None, folder, args: all, address: any, switches: any };
         simulated.run();
         simulated
     }
@@ -38,7 +38,7 @@ impl Simulated {
     fn run(&mut self) {
         let mut child = command()
             .args(["simulate", "--listen", &self.address.to_string()])
-            .args(["--control", &self.control.to_string(), "--data-dir"])
+            .args(["--control", &self.switches.to_string(), "--data-dir"])
             .arg(self.folder.path())
             .args(&self.args)
             .env("RUST_LOG", "error")
@@ -52,7 +52,7 @@ impl Simulated {
             let address = line.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
             addresses.extend(address.and_then(|address| address.parse::<SocketAddr>().ok()));
         }
-        (self.address, self.control) = (addresses[0], addresses[1]);
+        (self.address, self.switches) = (addresses[0], addresses[1]);
         std::thread::spawn(move || lines.for_each(|line| eprintln!("panels: {}", line.unwrap_or_default())));
         self.child = Some(child);
     }
@@ -96,10 +96,14 @@ impl Simulated {
         (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// A call of the switches.
+    pub fn control(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        Self::call(method, &format!("http://{}/sim{path}", self.switches), None, body)
+    }
+
     /// Throws a switch.
     pub fn switch(&self, what: &str, body: &Value) {
-        let url = format!("http://{}/sim/{what}", self.control);
-        let (status, answer) = Self::call("POST", &url, None, Some(body));
+        let (status, answer) = self.control("POST", &format!("/{what}"), Some(body));
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -111,8 +115,7 @@ impl Simulated {
 
     /// The calls that the n-th panel got, oldest first.
     pub fn calls(&self, n: usize) -> Vec<Value> {
-        let url = format!("http://{}/sim/calls?panel=sim-{n:04}", self.control);
-        let (status, answer) = Self::call("GET", &url, None, None);
+        let (status, answer) = self.control("GET", &format!("/calls?panel=sim-{n:04}"), None);
         assert_eq!(status, 200, "{answer}");
         answer["calls"].as_array().expect("a list").clone()
     }
