@@ -34,6 +34,7 @@ use crate::clock;
 use crate::panel::remote::{Condition, Connection, DeviceSettings, Devices, Waiting};
 use crate::panel::settings::{PanelId, PanelRecord, Settings, Zone};
 use crate::panel::{self, Attend, Configure, Landed, Origin, Panel};
+use crate::store::tables::Tables;
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 use crate::telemetry::BatchMetrics;
 
@@ -122,6 +123,12 @@ impl Running {
                 zoned
             }
         }
+    }
+
+    /// What a panel whose device has not confirmed its part comes to when the batch is cancelled.
+    fn unconfirmed(&self, panel: PanelNo) -> (PanelNo, Outcome) {
+        let why = "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that";
+        (panel, Outcome::failed(why, self.attempts.get(&panel).copied().unwrap_or(0)))
     }
 
     /// Whether nothing is missing but what devices have to confirm.
@@ -452,6 +459,27 @@ impl Coordinator {
         self.finish_if_complete(order);
     }
 
+    /// Of a cancelled batch: a panel's device is not waited for any longer.
+    fn wait_no_longer(&mut self, seq: BatchSeq, panel: PanelNo) {
+        let Some(running) = self.running_mut(seq) else { return };
+        let (panel, outcome) = running.unconfirmed(panel);
+        self.attend(panel, Attend::Forget(seq));
+        let inbox = self.inbox.clone();
+        self.store.submit_accepted_change(
+            move |tables| {
+                let settled = settle_pending(tables, seq, panel, &outcome)?;
+                Ok(settled.then_some((panel, outcome)))
+            },
+            move |result| {
+                let (outcomes, result) = match result {
+                    Ok(settled) => (settled.into_iter().collect(), Ok(())),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
+                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+            },
+        );
+    }
+
     fn finish_if_complete(&mut self, order: u64) {
         let Some(running) = self.running.get_mut(&order) else { return };
         if running.finishing || !running.record.report.complete() {
@@ -610,6 +638,9 @@ impl Coordinator {
                     Ok(()) if outcome.state == PanelState::Pending => {
                         if let Some(running) = self.running_mut(batch) {
                             running.waiting.insert(panel);
+                            if running.record.cancelled {
+                                self.wait_no_longer(batch, panel); // it was under way when the batch was cancelled
+                            }
                         }
                     }
                     Ok(()) => {
@@ -871,6 +902,20 @@ impl Handler<Submit> for Coordinator {
     }
 }
 
+/// Sets a panel's outcome where it still waits for its device, and says whether it did.
+fn settle_pending(
+    tables: &mut Tables<'_>,
+    seq: BatchSeq,
+    panel: PanelNo,
+    outcome: &Outcome,
+) -> Result<bool, StoreError> {
+    let pending = tables.outcome(seq, panel)?.is_some_and(|stored| stored.state == PanelState::Pending);
+    if pending {
+        tables.set_outcome(seq, panel, outcome)?;
+    }
+    Ok(pending)
+}
+
 /// Cancel a running batch: panels that were not sent their part yet are failed, and panels whose device has not
 /// confirmed everything are waited for no longer. What they have taken stays desired.
 #[derive(Message)]
@@ -900,15 +945,7 @@ impl Handler<Cancel> for Coordinator {
                 (panel, Outcome::failed(why, attempts))
             })
             .collect();
-        let why = "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that";
-        let waiting: Vec<_> = running
-            .waiting
-            .iter()
-            .map(|panel| {
-                let attempts = running.attempts.get(panel).copied().unwrap_or(0);
-                (*panel, Outcome::failed(why, attempts))
-            })
-            .collect();
+        let waiting: Vec<_> = running.waiting.iter().map(|panel| running.unconfirmed(*panel)).collect();
         for (panel, _) in &waiting {
             self.attend(*panel, Attend::Forget(seq));
         }
@@ -917,14 +954,13 @@ impl Handler<Cancel> for Coordinator {
             move |tables| {
                 tables.set_batch(seq, &record)?;
                 let mut cancelled = outcomes;
-                for (panel, outcome) in waiting {
-                    let stored = tables.outcome(seq, panel)?;
-                    if stored.is_some_and(|stored| stored.state == PanelState::Pending) {
-                        cancelled.push((panel, outcome));
-                    }
-                }
                 for (panel, outcome) in &cancelled {
                     tables.set_outcome(seq, *panel, outcome)?;
+                }
+                for (panel, outcome) in waiting {
+                    if settle_pending(tables, seq, panel, &outcome)? {
+                        cancelled.push((panel, outcome));
+                    }
                 }
                 tables.audit(&audit)?;
                 Ok(cancelled)

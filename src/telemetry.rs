@@ -34,8 +34,9 @@ pub enum LogFormat {
 pub fn start_logging(format: LogFormat, verbose: u8) {
     let quiet = std::io::stderr().is_terminal() && format == LogFormat::Text;
     let level = match (verbose, quiet) {
-        (0, true) => "warn",
-        (0, false) => "warn,panelsync=info",
+        // A body that breaks off is our own doing, and said where it is done.
+        (0, true) => "warn,actix_http::h1::dispatcher=off",
+        (0, false) => "warn,actix_http::h1::dispatcher=off,panelsync=info",
         (1, _) => "warn,panelsync=debug",
         _ => "debug",
     };

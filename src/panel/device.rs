@@ -1,6 +1,6 @@
 //! The device of a remote panel: the panel API from the client's side.
 //!
-//! [`ask`] says what is asked and reads what comes back; it does no I/O. [`line`] is how that travels: HTTP, over
+//! [`ask`] says what is asked and reads what comes back; it does no I/O. [`mod@line`] is how that travels: HTTP, over
 //! kept connections. Devices behind a NAT take the same requests over MQTT; such a transport would stand beside
 //! `line` and change nothing else. [`Device`] puts the two together and keeps the session.
 //!

@@ -1,7 +1,7 @@
 //! The driver for panels that are devices somewhere else.
 //!
 //! The store holds what the device should hold and what it has confirmed ([`crate::store::row::Reported`]); work is
-//! the difference. There is one delivery path ([`Remote`]), woken without a hint by whatever changes that, by a
+//! the difference. There is one delivery path (`Remote`), woken without a hint by whatever changes that, by a
 //! timer, or by a person: it looks at the state, does one step, records what came of it, and looks again.
 //!
 //! 1. A **step** is one call to the device, with a new session before it where there is none. At most one is under

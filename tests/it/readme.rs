@@ -1,8 +1,11 @@
 //! The README's tour gives what it shows: every command of it is run, in order, against a real server.
 
+use serde_json::json;
+
 use crate::support::binary::Shell;
 use crate::support::redact::redact;
 use crate::support::server::TestServer;
+use crate::support::simulated::Simulated;
 
 /// The fenced blocks of a language, in order.
 fn blocks(text: &str, language: &str) -> Vec<String> {
@@ -28,12 +31,10 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 #[test]
 fn every_command_of_the_tour_prints_what_the_readme_shows() {
     let readme = include_str!("../../README.md");
-    let tour = readme.split("## A five-minute tour").nth(1).expect("a tour");
-    let tour = tour.split("\n## ").next().expect("its text");
+    let tour = section(readme, "A five-minute tour");
     let server = TestServer::start();
     let shell = Shell::new(server.address(), Some(server.token()));
-    let yaml = blocks(tour, "yaml");
-    shell.file("profiles.yaml", yaml.first().expect("the profiles"));
+    shell.file("profiles.yaml", blocks(tour, "yaml").first().expect("the profiles"));
     let mut commands = 0;
     for block in blocks(tour, "console") {
         let (line, shown) = block.split_once('\n').expect("a command");
@@ -43,6 +44,55 @@ fn every_command_of_the_tour_prints_what_the_readme_shows() {
         commands += 1;
     }
     assert!(commands >= 8, "only {commands} commands");
+}
+
+#[test]
+fn every_command_with_devices_prints_what_the_readme_shows() {
+    let readme = include_str!("../../README.md");
+    let devices = Simulated::start(3, &["--latency", "20ms"]);
+    let server = TestServer::start();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let yaml = blocks(section(readme, "A five-minute tour"), "yaml");
+    shell.file("profiles.yaml", yaml.first().expect("the profiles"));
+    let text = section(readme, "Devices");
+    let (before, after) = text.split_once("```sh\n").expect("the device is edited by hand once");
+    let mut commands = blocks(before, "console");
+    let by_hand = commands.len();
+    commands.extend(blocks(after, "console"));
+    assert!(commands.len() >= 8, "only {} commands", commands.len());
+    for (n, block) in commands.iter().enumerate() {
+        if n == by_hand {
+            // What the block in sh does with curl and sed, which are not everywhere.
+            let body = json!({ "link_ids": ["91c615e3-1040-4815-8ecb-039a18b70001"] });
+            devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&body));
+        }
+        let (line, shown) = block.split_once('\n').expect("a command");
+        let args = line.replace("127.0.0.1:9100", &devices.address.to_string());
+        let args = words(&args);
+        let (stdout, stderr) = match args[..] {
+            ["$", "panelsync", ref args @ ..] => {
+                let ran = shell.run(args);
+                (ran.stdout, ran.stderr)
+            }
+            ["$", "echo", input, "|", "panelsync", ref args @ ..] => {
+                let ran = shell.run_with(args, input);
+                (ran.stdout, ran.stderr)
+            }
+            ["$", "curl", "-s", url, "-H", "content-type: application/json", "-d", body] => {
+                let path = url.strip_prefix("http://127.0.0.1:9099/sim").expect("a switch");
+                let body = serde_json::from_str(body).expect("JSON");
+                (devices.control("POST", path, Some(&body)).1.to_string(), String::new())
+            }
+            _ => panic!("no command: {line}"),
+        };
+        assert_eq!(redact(stdout.trim_end()), redact(shown.trim_end()), "{line}\n{stderr}");
+    }
+}
+
+/// The text below a heading of the second level.
+fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
+    let text = readme.split(&format!("## {heading}\n")).nth(1).expect("the heading");
+    text.split("\n## ").next().expect("its text")
 }
 
 /// Splits at spaces outside of single quotes.

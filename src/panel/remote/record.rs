@@ -1,8 +1,8 @@
 //! What the remote driver writes: each piece of work is one transaction's part on one panel's rows.
 //!
-//! [`Accept`] makes what a batch asks for the desired state. It marks every link_id that differs from what the
+//! `Accept` makes what a batch asks for the desired state. It marks every link_id that differs from what the
 //! device has confirmed as unknown in the same transaction, so it is unknown from before the first call.
-//! [`Confirm`] records a device's answers, [`Compare`] what was read back, [`StartOver`] that the device holds
+//! `Confirm` records a device's answers, `Compare` what was read back, `StartOver` that the device holds
 //! nothing of what it had confirmed. Whatever settles an item also settles it in every batch that waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
