@@ -21,6 +21,7 @@ use redb::Database;
 use crate::telemetry::Metrics;
 
 pub mod migrate;
+pub mod pack;
 pub mod read;
 pub mod render;
 pub mod row;

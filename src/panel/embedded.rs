@@ -118,7 +118,6 @@ impl PanelWork for Apply {
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let operations = self.zoned.operations();
-        rows.prepare(operations.len())?;
         self.decision = decide(rows, &self.zoned, self.limits)?;
         for change in &self.decision.changes {
             match *change {

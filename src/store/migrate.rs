@@ -3,13 +3,14 @@
 //! A migration is a function from one version to the next with a description; all that are needed run in one
 //! transaction, so a crash leaves the old format or the new one. `tests/data/` keeps a file of every older format.
 
-use redb::{Database, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::row::{self, Row, RowBytes, RowKey, RowName};
 use super::tables::{META, Memory, OUTCOMES, Tables};
-use super::{StoreError, row};
+use super::{PanelNo, StoreError};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One step: from the version of its place in [`MIGRATIONS`] (counted from 1) to the next.
 struct Migration {
@@ -17,11 +18,49 @@ struct Migration {
     run: fn(&WriteTransaction) -> Result<(), StoreError>,
 }
 
-/// Entry 0 leads from format 1 to format 2.
-const MIGRATIONS: &[Migration] = &[Migration {
-    what: "outcomes carry a device's own words; tables for remote panels",
-    run: words_in_outcomes,
-}];
+/// Entry 0 leads from format 1 to format 2, and so on.
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        what: "outcomes carry a device's own words; tables for remote panels",
+        run: words_in_outcomes,
+    },
+    Migration { what: "a panel's rows are packed", run: packed_rows },
+];
+
+/// A row by itself, as formats 1 and 2 have it.
+const ROWS: TableDefinition<'_, &RowKey, &RowBytes> = TableDefinition::new("rows");
+
+fn packed_rows(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut memory = Memory::default();
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    let rows = transaction.open_table(ROWS)?;
+    let (mut panel, mut of_panel) = (0, Vec::new());
+    for entry in rows.iter()? {
+        let (key, value) = entry?;
+        let (of, name) = row::row_name(key.value())?;
+        if of != panel {
+            pack_rows(&mut tables, panel, of_panel.drain(..))?;
+            panel = of;
+        }
+        of_panel.push((name, Row::decode(value.value())));
+    }
+    pack_rows(&mut tables, panel, of_panel.drain(..))?;
+    drop((tables, rows));
+    transaction.delete_table(ROWS)?;
+    Ok(())
+}
+
+fn pack_rows(
+    tables: &mut Tables<'_>,
+    panel: PanelNo,
+    of_panel: impl Iterator<Item = (RowName, Row)>,
+) -> Result<(), StoreError> {
+    let mut packed = tables.panel(panel)?;
+    for (name, row) in of_panel {
+        packed.set(name, row)?;
+    }
+    packed.finish()
+}
 
 fn words_in_outcomes(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let mut outcomes = transaction.open_table(OUTCOMES)?;

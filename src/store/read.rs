@@ -1,8 +1,9 @@
 //! Reads over one snapshot: all that was committed when it was taken, untouched by what is written since.
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use uuid::Uuid;
 
+use super::pack;
 use super::row::{self, Head, Reported, ReportedKey, Row, RowName};
 use super::tables::{self, AuditRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body};
 use super::{BatchSeq, PanelNo, StoreError};
@@ -67,18 +68,25 @@ impl Snapshot {
 
     /// The row of a name on a panel.
     pub fn row(&self, panel: PanelNo, name: RowName) -> Result<Option<Row>, StoreError> {
-        let table = self.transaction.open_table(tables::ROWS)?;
-        Ok(table.get(&row::row_key(panel, name))?.map(|value| Row::decode(value.value())))
+        let table = self.transaction.open_table(tables::PACKS)?;
+        let (first, key) = (row::panel_range(panel).0, row::row_key(panel, name));
+        let Some(only) = table.get(&first)? else { return Ok(None) };
+        if !pack::has_others(only.value()) {
+            return Ok(pack::get(only.value(), &key));
+        }
+        let below = table.range::<&row::RowKey>(&first..=&key)?.next_back().transpose()?;
+        Ok(below.and_then(|(_, value)| pack::get(value.value(), &key)))
     }
 
     /// The panel's rows, those with a link_id first, in link_id order.
     pub fn rows(&self, panel: PanelNo) -> Result<Vec<(RowName, Row)>, StoreError> {
-        let table = self.transaction.open_table(tables::ROWS)?;
+        let table = self.transaction.open_table(tables::PACKS)?;
         let (first, last) = row::panel_range(panel);
         let mut rows = Vec::new();
         for entry in table.range::<&row::RowKey>(&first..=&last)? {
-            let (key, value) = entry?;
-            rows.push((row::row_name(key.value())?.1, Row::decode(value.value())));
+            for row in pack::rows(entry?.1.value()) {
+                rows.push(row?);
+            }
         }
         Ok(rows)
     }
@@ -102,16 +110,26 @@ impl Snapshot {
         body_text(stored.value())
     }
 
-    /// Calls `each` with every row with a link_id of every panel, in panel order.
-    pub fn each_linked(&self, mut each: impl FnMut(PanelNo, LinkId, Row)) -> Result<(), StoreError> {
-        let table = self.transaction.open_table(tables::ROWS)?;
-        for entry in table.iter()? {
+    /// Calls `each` with every row of every panel, in panel order.
+    pub(super) fn each_row(&self, mut each: impl FnMut(PanelNo, RowName, Row)) -> Result<(), StoreError> {
+        for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
             let (key, value) = entry?;
-            if let (panel, RowName::Link(link)) = row::row_name(key.value())? {
-                each(panel, link, Row::decode(value.value()));
+            let panel = row::be_u32(&key.value()[..4]);
+            for row in pack::rows(value.value()) {
+                let (name, row) = row?;
+                each(panel, name, row);
             }
         }
         Ok(())
+    }
+
+    /// Calls `each` with every row with a link_id of every panel, in panel order.
+    pub fn each_linked(&self, mut each: impl FnMut(PanelNo, LinkId, Row)) -> Result<(), StoreError> {
+        self.each_row(|panel, name, row| {
+            if let RowName::Link(link) = name {
+                each(panel, link, row);
+            }
+        })
     }
 
     /// What is known of a link_id on a panel's device.
@@ -182,15 +200,6 @@ impl Snapshot {
     pub fn credential(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
         let table = self.transaction.open_table(tables::CREDENTIALS)?;
         Ok(table.get(panel)?.map(|password| password.value().to_owned()))
-    }
-
-    /// How many batches, rows and bodies there are.
-    pub fn sizes(&self) -> Result<Sizes, StoreError> {
-        Ok(Sizes {
-            batches: self.transaction.open_table(tables::BATCHES)?.len()?,
-            profiles: self.transaction.open_table(tables::ROWS)?.len()?,
-            bodies: self.transaction.open_table(tables::BODIES)?.len()?,
-        })
     }
 
     /// A batch's record.
@@ -338,17 +347,6 @@ impl ReportedCounts {
             Reported::Drifted(_) => self.drifted += 1,
         }
     }
-}
-
-/// Sizes of the larger tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Batches kept.
-    pub batches: u64,
-    /// Profiles over all panels.
-    pub profiles: u64,
-    /// Different profiles.
-    pub bodies: u64,
 }
 
 fn body_text(value: &[u8]) -> Result<Box<str>, StoreError> {

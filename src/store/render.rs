@@ -63,16 +63,17 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         line(out, format_args!("  {} next_uid={next_uid} count={count}", panel.value()))?;
     }
     line(out, format_args!("rows"))?;
-    for entry in read.open_table(tables::ROWS)?.iter()? {
-        let (key, value) = entry?;
-        let (panel, name) = row::row_name(key.value())?;
-        let Row { body, uid, revision } = Row::decode(value.value());
+    let mut written = Ok(());
+    snapshot.each_row(|panel, name, Row { body, uid, revision }| {
         let name = match name {
             RowName::Link(link) => link.to_string(),
             RowName::Uid(uid) => format!("uid {uid}"),
         };
-        line(out, format_args!("  {panel} {name} body={body} uid={uid} revision={revision}"))?;
-    }
+        if written.is_ok() {
+            written = line(out, format_args!("  {panel} {name} body={body} uid={uid} revision={revision}"));
+        }
+    })?;
+    written?;
     line(out, format_args!("bodies"))?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
@@ -166,7 +167,7 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
 
 /// What contradicts itself between tables; empty when all is well.
 ///
-/// Every row's body exists and knows its exact number of users, every head counts its rows and its next uid is
+/// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device
 /// belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
 /// desired of a remote panel has a reported state.
@@ -180,10 +181,7 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     })?;
     let mut users = BTreeMap::<u64, u64>::new();
     let mut heads = BTreeMap::<u32, Head>::new();
-    for entry in read.open_table(tables::ROWS)?.iter()? {
-        let (key, value) = entry?;
-        let (panel, name) = row::row_name(key.value())?;
-        let row = Row::decode(value.value());
+    snapshot.each_row(|panel, name, row| {
         *users.entry(row.body).or_default() += 1;
         let head = heads.entry(panel).or_default();
         head.count += 1;
@@ -194,7 +192,10 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         if matches!(name, RowName::Uid(uid) if uid != row.uid) {
             found.push(format!("panel {panel} has {name:?} with uid {}", row.uid));
         }
-    }
+        if !snapshot.row(panel, name).is_ok_and(|found| found == Some(row)) {
+            found.push(format!("panel {panel} has {name:?} where nobody looks for it"));
+        }
+    })?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
         let counted = users.remove(&number.value()).unwrap_or(0);

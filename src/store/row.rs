@@ -5,8 +5,8 @@ use crate::profile::LinkId;
 
 use super::{BatchSeq, PanelNo, StoreError};
 
-/// The key of a profile's row: panel (4), kind (1), then the link_id (16) or, for a profile that was made by
-/// uid, the uid (4, then zeros).
+/// The key of a profile's row on a panel: panel (4), kind (1), then the link_id (16) or, for a profile that was made
+/// by uid, the uid (4, then zeros).
 pub type RowKey = [u8; 21];
 
 /// The value of a profile's row: body (8), uid (4), revision (4).
@@ -88,20 +88,12 @@ pub fn row_name(key: &RowKey) -> Result<(PanelNo, RowName), StoreError> {
     Ok((panel, name))
 }
 
-/// The keys between which all rows of a panel lie.
+/// The keys between which all rows and packs of a panel lie; the first one is that of its first pack.
 pub fn panel_range(panel: PanelNo) -> (RowKey, RowKey) {
     let mut first = [0; 21];
     let mut last = [0xff; 21];
     first[..4].copy_from_slice(&panel.to_be_bytes());
     last[..4].copy_from_slice(&panel.to_be_bytes());
-    (first, last)
-}
-
-/// The keys between which a panel's rows with a link_id lie.
-pub fn link_range(panel: PanelNo) -> (RowKey, RowKey) {
-    let (mut first, mut last) = panel_range(panel);
-    first[4] = KIND_LINK;
-    last[4] = KIND_LINK;
     (first, last)
 }
 
@@ -310,7 +302,7 @@ pub fn decode_panels(bytes: &[u8]) -> Vec<PanelNo> {
 }
 
 /// Of at most four bytes, the number that they spell.
-fn be_u32(bytes: &[u8]) -> u32 {
+pub(super) fn be_u32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 

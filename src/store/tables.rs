@@ -6,7 +6,7 @@
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
 //! | `heads` | panel number | next uid, number of rows ([`super::row::Head`]) | the panel is removed |
-//! | `rows` | panel, link_id or uid ([`super::row::RowKey`]) | body, uid, revision ([`super::row::Row`]) | the profile or its panel is deleted |
+//! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | its last profile or its panel is deleted |
 //! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
 //! | `batches` | batch number | [`BatchRecord`], JSON | newer batches push it out |
 //! | `batch_ids` | the batch's UUID | batch number | with its batch |
@@ -22,12 +22,14 @@
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
 
 use std::collections::HashMap;
+use std::ops::Bound;
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowBytes, RowKey, RowName};
+use super::pack::{self, MAX_ROWS, Pack};
+use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowKey, RowName};
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
 use crate::profile::LinkId;
@@ -36,7 +38,7 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 pub(super) const PANELS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("panels");
 pub(super) const PANEL_NAMES: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("panel_names");
 pub(super) const HEADS: TableDefinition<'_, PanelNo, &[u8; 8]> = TableDefinition::new("heads");
-pub(super) const ROWS: TableDefinition<'_, &RowKey, &RowBytes> = TableDefinition::new("rows");
+pub(super) const PACKS: TableDefinition<'_, &RowKey, &[u8]> = TableDefinition::new("packs");
 pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 pub(super) const BATCHES: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batches");
 pub(super) const BATCH_IDS: TableDefinition<'_, &[u8; 16], BatchSeq> = TableDefinition::new("batch_ids");
@@ -129,7 +131,7 @@ pub struct Tables<'t> {
     panels: Table<'t, PanelNo, &'static [u8]>,
     panel_names: Table<'t, PanelNo, &'static str>,
     heads: Table<'t, PanelNo, &'static [u8; 8]>,
-    rows: Table<'t, &'static RowKey, &'static RowBytes>,
+    packs: Table<'t, &'static RowKey, &'static [u8]>,
     bodies: Table<'t, u64, &'static [u8]>,
     batches: Table<'t, BatchSeq, &'static [u8]>,
     batch_ids: Table<'t, &'static [u8; 16], BatchSeq>,
@@ -199,7 +201,7 @@ impl<'t> Tables<'t> {
             panels: transaction.open_table(PANELS)?,
             panel_names: transaction.open_table(PANEL_NAMES)?,
             heads: transaction.open_table(HEADS)?,
-            rows: transaction.open_table(ROWS)?,
+            packs: transaction.open_table(PACKS)?,
             bodies: transaction.open_table(BODIES)?,
             batches: transaction.open_table(BATCHES)?,
             batch_ids: transaction.open_table(BATCH_IDS)?,
@@ -260,7 +262,7 @@ impl<'t> Tables<'t> {
     pub fn panel(&mut self, panel: PanelNo) -> Result<PanelRows<'_, 't>, StoreError> {
         let stored = self.heads.get(panel)?.map(|head| Head::decode(head.value()));
         let head = stored.unwrap_or_default();
-        Ok(PanelRows { tables: self, panel, head, stored: head, loaded: None })
+        Ok(PanelRows { tables: self, panel, head, stored: head, packs: Vec::new() })
     }
 
     /// Adds a panel and returns its number.
@@ -311,9 +313,11 @@ impl<'t> Tables<'t> {
     /// Removes a panel's record and all its rows.
     pub fn remove_panel(&mut self, panel: PanelNo) -> Result<(), StoreError> {
         let (first, last) = row::panel_range(panel);
-        for entry in self.rows.extract_from_if::<&RowKey, _>(&first..=&last, |_, _| true)? {
+        for entry in self.packs.extract_from_if::<&RowKey, _>(&first..=&last, |_, _| true)? {
             let (_, value) = entry?;
-            *self.pending.users.entry(Row::decode(value.value()).body).or_default() -= 1;
+            for row in pack::rows(value.value()) {
+                *self.pending.users.entry(row?.1.body).or_default() -= 1;
+            }
         }
         let (first, last) = row::reported_range(panel);
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
@@ -543,8 +547,16 @@ pub struct PanelRows<'a, 't> {
     panel: PanelNo,
     head: Head,
     stored: Head,
-    /// All rows with a link_id, sorted, where they were worth reading at once.
-    loaded: Option<Vec<(LinkId, Row)>>,
+    /// The packs that were looked at, by their keys.
+    packs: Vec<Loaded>,
+}
+
+/// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
+struct Loaded {
+    key: RowKey,
+    until: Option<RowKey>,
+    pack: Pack,
+    changed: bool,
 }
 
 impl<'t> PanelRows<'_, 't> {
@@ -563,42 +575,74 @@ impl<'t> PanelRows<'_, 't> {
         self.head.count
     }
 
-    /// Reads all rows at once when `questions` are about to be asked and the panel holds few enough rows.
-    pub fn prepare(&mut self, questions: usize) -> Result<(), StoreError> {
-        if self.head.count as usize > 16 + 4 * questions {
-            return Ok(());
+    /// Where in `packs` the pack with this name is, which is read where it was not looked at before.
+    fn pack(&mut self, key: &RowKey) -> Result<usize, StoreError> {
+        let place = self.packs.partition_point(|loaded| loaded.key <= *key);
+        if let Some(at) = place.checked_sub(1)
+            && self.packs[at].until.is_none_or(|until| *key < until)
+        {
+            return Ok(at);
         }
-        let mut rows = Vec::with_capacity(self.head.count as usize);
-        if self.head.count > 0 {
-            let (first, last) = row::link_range(self.panel);
-            for entry in self.tables.rows.range::<&RowKey>(&first..=&last)? {
-                let (key, value) = entry?;
-                if let (_, RowName::Link(link)) = row::row_name(key.value())? {
-                    rows.push((link, Row::decode(value.value())));
-                }
-            }
+        let loaded = self.load(key)?;
+        self.packs.insert(place, loaded);
+        Ok(place)
+    }
+
+    fn load(&self, key: &RowKey) -> Result<Loaded, StoreError> {
+        let (first, last) = row::panel_range(self.panel);
+        let packs = &self.tables.packs;
+        let Some(only) = packs.get(&first)? else {
+            return Ok(Loaded { key: first, until: None, pack: Pack::empty(), changed: false });
+        };
+        if !pack::has_others(only.value()) {
+            return Ok(Loaded { key: first, until: None, pack: Pack::read(only.value())?, changed: false });
         }
-        self.loaded = Some(rows);
-        Ok(())
+        let (from, value) =
+            packs.range::<&RowKey>(&first..=key)?.next_back().ok_or(StoreError::Corrupt("first pack"))??;
+        let from = *from.value();
+        let after = (Bound::Excluded(&from), Bound::Included(&last));
+        let until = packs.range::<&RowKey>(after)?.next().transpose()?.map(|(next, _)| *next.value());
+        Ok(Loaded { key: from, until, pack: Pack::read(value.value())?, changed: false })
     }
 
     /// The row of this name.
-    pub fn get(&self, name: RowName) -> Result<Option<Row>, StoreError> {
-        if let (RowName::Link(link), Some(rows)) = (name, &self.loaded) {
-            return Ok(rows.binary_search_by_key(&link, |(l, _)| *l).ok().map(|at| rows[at].1));
+    pub fn get(&mut self, name: RowName) -> Result<Option<Row>, StoreError> {
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        Ok(self.packs[at].pack.get(&key))
+    }
+
+    pub(super) fn set(&mut self, name: RowName, row: Row) -> Result<(), StoreError> {
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        let loaded = &mut self.packs[at];
+        loaded.pack.put(&key, row);
+        loaded.changed = true;
+        if loaded.pack.count() > MAX_ROWS {
+            if loaded.key == row::panel_range(self.panel).0 {
+                loaded.pack.set_others(); // a pack beyond the first one has seen to that before
+            }
+            let (from, upper) = loaded.pack.split(self.panel);
+            let until = loaded.until.replace(from);
+            self.packs.insert(at + 1, Loaded { key: from, until, pack: upper, changed: true });
         }
-        let stored = self.tables.rows.get(&row::row_key(self.panel, name))?;
-        Ok(stored.map(|value| Row::decode(value.value())))
+        Ok(())
     }
 
     /// All rows, those with a link_id first.
     pub fn all(&self) -> Result<Vec<(RowName, Row)>, StoreError> {
         let (first, last) = row::panel_range(self.panel);
         let mut rows = Vec::with_capacity(self.head.count as usize);
-        for entry in self.tables.rows.range::<&RowKey>(&first..=&last)? {
-            let (key, value) = entry?;
-            rows.push((row::row_name(key.value())?.1, Row::decode(value.value())));
+        for loaded in &self.packs {
+            rows.extend(loaded.pack.rows().collect::<Result<Vec<_>, _>>()?);
         }
+        for entry in self.tables.packs.range::<&RowKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            if !self.packs.iter().any(|loaded| loaded.key == *key.value()) {
+                rows.extend(pack::rows(value.value()).collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+        rows.sort_unstable_by_key(|(name, _)| *name);
         Ok(rows)
     }
 
@@ -628,13 +672,7 @@ impl<'t> PanelRows<'_, 't> {
             }
         };
         *self.tables.pending.users.entry(number).or_default() += 1;
-        self.tables.rows.insert(&row::row_key(self.panel, name), &row.encode())?;
-        if let (RowName::Link(link), Some(rows)) = (name, &mut self.loaded) {
-            match rows.binary_search_by_key(&link, |(l, _)| *l) {
-                Ok(at) => rows[at].1 = row,
-                Err(at) => rows.insert(at, (link, row)),
-            }
-        }
+        self.set(name, row)?;
         Ok(row)
     }
 
@@ -647,12 +685,12 @@ impl<'t> PanelRows<'_, 't> {
 
     /// Deletes the row that stands under this name.
     pub fn remove(&mut self, name: RowName, standing: Row) -> Result<(), StoreError> {
-        self.tables.rows.remove(&row::row_key(self.panel, name))?;
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        self.packs[at].pack.remove(&key);
+        self.packs[at].changed = true;
         *self.tables.pending.users.entry(standing.body).or_default() -= 1;
         self.head.count = self.head.count.saturating_sub(1);
-        if let (RowName::Link(link), Some(rows)) = (name, &mut self.loaded) {
-            rows.retain(|(l, _)| *l != link);
-        }
         Ok(())
     }
 
@@ -683,8 +721,15 @@ impl<'t> PanelRows<'_, 't> {
         Ok(())
     }
 
-    /// Writes what changed of the panel's head. The writer calls it after the work.
+    /// Writes what changed of the panel's rows and head. The writer calls it after the work.
     pub(super) fn finish(self) -> Result<(), StoreError> {
+        for Loaded { key, pack, .. } in self.packs.iter().filter(|loaded| loaded.changed) {
+            if pack.count() > 0 || pack.has_others() {
+                self.tables.packs.insert(key, pack.bytes())?;
+            } else {
+                self.tables.packs.remove(key)?;
+            }
+        }
         if self.head != self.stored {
             self.tables.heads.insert(self.panel, &self.head.encode())?;
         }

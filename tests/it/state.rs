@@ -83,10 +83,12 @@ fn after_calls_of_the_panel_api_and_a_panel_removed() {
 }
 
 #[test]
-fn a_folder_of_format_1_is_brought_up_to_date_and_keeps_everything() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let kept = format!("{}/tests/data/format-1.redb", env!("CARGO_MANIFEST_DIR"));
-    std::fs::copy(kept, folder.path().join(panelsync::store::FILE_NAME)).expect("copied");
-    let text = crate::support::server::rendered_state(folder.path());
-    crate::support::snapshot::check("state", "from_format_1", &text);
+fn folders_of_older_formats_are_brought_up_to_date_and_keep_everything() {
+    for format in ["format_1", "format_2"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = format!("{}/tests/data/{}.redb", env!("CARGO_MANIFEST_DIR"), format.replace('_', "-"));
+        std::fs::copy(kept, folder.path().join(panelsync::store::FILE_NAME)).expect("copied");
+        let text = crate::support::server::rendered_state(folder.path());
+        crate::support::snapshot::check("state", &format!("from_{format}"), &text);
+    }
 }

@@ -141,7 +141,6 @@ proptest! {
                 Step::Put { panel, link, body: n } => {
                     let name = RowName::Link(LinkId::from_bytes([link; 16]));
                     work(&store, panels[panel], move |rows| {
-                        rows.prepare(1)?;
                         let standing = rows.get(name)?;
                         rows.put(name, standing, &body(n)).map(|_| ())
                     });

@@ -48,7 +48,6 @@ impl PanelWork for Accept {
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let operations = self.zoned.operations();
-        rows.prepare(operations.len())?;
         let mut items = Vec::with_capacity(operations.len());
         for upsert in &operations.upserts {
             items.push(if upsert.repeated {
