@@ -25,6 +25,10 @@ enum Step {
     PutByUid { panel: usize, body: u8 },
     /// Away with the profile of a link_id, if it is there.
     Remove { panel: usize, link: u8 },
+    /// Every `step`-th of a run of link_ids at once, more than one pack of rows holds.
+    PutMany { panel: usize, from: u16, step: usize, body: u8 },
+    /// Away with a run of them.
+    RemoveMany { panel: usize, from: u16, count: u16 },
     /// Away with the first profile, whatever it is.
     RemoveFirst { panel: usize },
     /// Away with a panel; another one takes its place.
@@ -42,6 +46,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (panel.clone(), 0u8..6, 0u8..4).prop_map(|(panel, link, body)| Step::Put { panel, link, body }),
         2 => (panel.clone(), 0u8..4).prop_map(|(panel, body)| Step::PutByUid { panel, body }),
         4 => (panel.clone(), 0u8..6).prop_map(|(panel, link)| Step::Remove { panel, link }),
+        1 => (panel.clone(), 0u16..600, 1usize..4, 0u8..4)
+            .prop_map(|(panel, from, step, body)| Step::PutMany { panel, from, step, body }),
+        1 => (panel.clone(), 0u16..600, 0u16..400)
+            .prop_map(|(panel, from, count)| Step::RemoveMany { panel, from, count }),
         2 => panel.clone().prop_map(|panel| Step::RemoveFirst { panel }),
         1 => panel.prop_map(|panel| Step::Replace { panel }),
         1 => Just(Step::Reopen),
@@ -54,6 +62,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     rows: BTreeMap<RowName, (u32, u32, u8)>,
     next_uid: u32,
+}
+
+/// The name of a link_id with this number in front.
+fn numbered(n: u16) -> RowName {
+    let mut bytes = [7; 16];
+    bytes[..2].copy_from_slice(&n.to_be_bytes());
+    RowName::Link(LinkId::from_bytes(bytes))
 }
 
 fn body(n: u8) -> Body {
@@ -164,6 +179,39 @@ proptest! {
                         None => Ok(()),
                     });
                     models[panel].rows.remove(&name);
+                }
+                Step::PutMany { panel, from, step, body: n } => {
+                    let names: Vec<_> = (from..from + 400).step_by(step).map(numbered).collect();
+                    let model = &mut models[panel];
+                    for name in &names {
+                        let next_uid = model.next_uid;
+                        let row = model.rows.entry(*name).or_insert((next_uid, 0, n));
+                        row.1 += 1;
+                        row.2 = n;
+                        model.next_uid += u32::from(row.0 == next_uid);
+                    }
+                    work(&store, panels[panel], move |rows| {
+                        for name in &names {
+                            let standing = rows.get(*name)?;
+                            rows.put(*name, standing, &body(n))?;
+                        }
+                        let mut all = rows.all()?;
+                        all.retain(|(name, _)| names.binary_search(name).is_ok());
+                        assert_eq!(all.len(), names.len(), "what is written is seen before it is committed");
+                        Ok(())
+                    });
+                }
+                Step::RemoveMany { panel, from, count } => {
+                    let names: Vec<_> = (from..from + count).map(numbered).collect();
+                    models[panel].rows.retain(|name, _| names.binary_search(name).is_err());
+                    work(&store, panels[panel], move |rows| {
+                        for name in &names {
+                            if let Some(row) = rows.get(*name)? {
+                                rows.remove(*name, row)?;
+                            }
+                        }
+                        Ok(())
+                    });
                 }
                 Step::RemoveFirst { panel } => {
                     work(&store, panels[panel], |rows| match rows.all()?.first() {
