@@ -2,7 +2,8 @@
 //! handler; and how cost grows from 100 to 100,000 panels.
 //!
 //! `cargo run --release -p panelsync-scale` prints one table and writes it to `target/scale.json`.
-//! `-- --test` runs everything once and small. Every round sends other bodies than the one before, so every item is
+//! `-- growth limits` runs these parts of start, growth, limits, many, latency, http and link; `-- --test` runs
+//! everything once and small. Every round sends other bodies than the one before, so every item is
 //! an update that is written and synced before it counts.
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a bench")]
 
@@ -83,8 +84,8 @@ fn main() {
         Size { panels: vec![10, 100], items: vec![1, 10], middle: 100, rounds: 1, held: 50, seconds: 0.2 }
     } else {
         Size {
-            panels: vec![100, 1_000, 10_000, 100_000],
-            items: vec![1, 10, 100],
+            panels: if std::env::var("ONLY").is_ok() { vec![10_000] } else { vec![100, 1_000, 10_000, 100_000] },
+            items: if std::env::var("ONLY").is_ok() { vec![10] } else { vec![1, 10, 100] },
             middle: 10_000,
             rounds: 7,
             held: 1000,
@@ -92,12 +93,20 @@ fn main() {
         }
     };
     let mut table = Table::default();
-    start_up(&size, &mut table);
-    growth(&size, &mut table);
-    limits(&size, &mut table);
-    one_of_many(&size, &mut table);
-    latency(&size, &mut table);
-    http(&size, &mut table);
+    let parts: [(&str, fn(&Size, &mut Table)); 7] = [
+        ("start", start_up),
+        ("growth", growth),
+        ("limits", limits),
+        ("many", one_of_many),
+        ("latency", latency),
+        ("http", http),
+        ("link", link_call),
+    ];
+    let asked = |name: &str| std::env::args().any(|arg| arg == name);
+    let some = parts.iter().any(|(name, _)| asked(name));
+    for (_, measure) in parts.iter().filter(|(name, _)| !some || asked(name)) {
+        measure(&size, &mut table);
+    }
     let lines: Vec<_> = table.0.iter().map(Line::json).collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/scale.json");
     std::fs::write(path, serde_json::to_vec_pretty(&lines).expect("JSON")).expect("written");
@@ -302,6 +311,9 @@ fn http(size: &Size, table: &mut Table) {
     let (through, inside) = (median(through), median(inside));
     table.add("over HTTP", (panels * 10) as f64 / through, "/s", None);
     table.add("÷ in process", inside / through, "", Some(('>', 0.7)));
+}
+
+fn link_call(size: &Size, table: &mut Table) {
     table.heading("one panel's link call, durable, ÷ a bare handler that parses the same body");
     for connections in [1, 16, 64] {
         let (durable, bare) = service::link_calls(connections, size.seconds);

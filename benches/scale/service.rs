@@ -34,7 +34,8 @@ impl Served {
         let (bound, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
+            let system = actix_web::rt::System::new();
+            system.block_on(async move {
                 let server = Server::build(settings).await.expect("the server starts");
                 bound.send(server.address()).expect("it is waited for");
                 let stop = async {
@@ -42,6 +43,7 @@ impl Served {
                 };
                 server.run(stop).await.expect("the server stops");
             });
+            std::mem::forget(system); // its workers' threads may still be on their way out
         });
         let address = address.recv().expect("the server starts");
         let mut served =
@@ -117,7 +119,8 @@ pub fn link_calls(connections: usize, seconds: f64) -> (f64, f64) {
     let (bound, address) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
-        actix_web::rt::System::new().block_on(async move {
+        let system = actix_web::rt::System::new();
+        system.block_on(async move {
             let workers = std::thread::available_parallelism().map_or(2, usize::from);
             let handler = HttpServer::new(|| App::new().route("/link", web::post().to(bare)))
                 .workers(workers)
@@ -131,6 +134,7 @@ pub fn link_calls(connections: usize, seconds: f64) -> (f64, f64) {
             let _ = stopped.await;
             handle.stop(false).await;
         });
+        std::mem::forget(system); // as above
     });
     let address = address.recv().expect("it starts");
     let limit = rate(&format!("http://{address}/link"), "", connections, seconds);

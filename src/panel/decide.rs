@@ -22,7 +22,7 @@ pub trait Standing {
 }
 
 /// The settings that a decision depends on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// How many profiles the panel holds at most.
     pub capacity: Option<u32>,
@@ -40,7 +40,7 @@ pub enum Change {
 }
 
 /// What is to change and what each item comes to.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The changes, in order.
     pub changes: Vec<Change>,

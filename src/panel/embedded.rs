@@ -1,6 +1,7 @@
 //! The driver for panels that this server itself is: their rows in the store are the panel, so work is done
 //! once it is committed.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::batch::{Body, ItemResult, Outcome, Zoned};
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
 use crate::store::row::{Row, RowName};
-use crate::store::tables::{AuditRecord, PanelRows};
+use crate::store::tables::{AuditRecord, Made, PanelRows, Whole};
 use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -117,21 +118,15 @@ impl PanelWork for Apply {
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        let operations = self.zoned.operations();
-        self.decision = decide(rows, &self.zoned, self.limits)?;
-        for change in &self.decision.changes {
-            match *change {
-                Change::Put(index, standing) => {
-                    let upsert = &operations.upserts[index]; // decide() gives indexes of this list
-                    rows.put(RowName::Link(upsert.link_id), standing, &upsert.body)?;
-                }
-                Change::Remove(link, standing) => rows.remove(RowName::Link(link), standing)?,
+        match self.batch {
+            Some(batch) => {
+                self.run_or_repeat(rows)?;
+                let decision = self.decision.clone();
+                let outcome = Outcome::decided(decision.items, decision.pruned, self.attempts);
+                let panel = rows.number();
+                rows.tables().set_outcome(batch, panel, &outcome)?;
             }
-        }
-        if let Some(batch) = self.batch {
-            let outcome = self.outcome();
-            let panel = rows.number();
-            rows.tables().set_outcome(batch, panel, &outcome)?;
+            None => self.decide_and_write(rows)?,
         }
         if let Some(audit) = &self.audit {
             rows.tables().audit(audit)?;
@@ -140,12 +135,10 @@ impl PanelWork for Apply {
     }
 
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let outcome = self.outcome();
-        let Self { panel, batch, origin, reply, sent, zoned, decision, .. } = *self;
+        let Self { panel, batch, attempts, origin, reply, sent, zoned, decision, .. } = *self;
         origin.span.in_scope(|| {
             tracing::debug!(
                 panel.number = panel,
-                outcome = outcome.state.as_str(),
                 committed = result.is_ok(),
                 "a panel's part is through the store"
             );
@@ -153,6 +146,7 @@ impl PanelWork for Apply {
         match reply {
             Reply::Batch(tell) => {
                 let batch = batch.unwrap_or_default();
+                let outcome = Outcome::decided(decision.items, decision.pruned, attempts);
                 tell(Landed { batch, panel, outcome, result, sent, first: true });
             }
             Reply::Caller(caller) => {
@@ -173,9 +167,48 @@ impl PanelWork for Apply {
     }
 }
 
+/// What the same operations made of the same rows: panels of a fleet hold much the same, and a batch comes to one
+/// after the other.
+struct Repeat {
+    zoned: Arc<Zoned>,
+    limits: Limits,
+    before: Whole,
+    made: Made,
+    decision: Decision,
+}
+
 impl Apply {
-    fn outcome(&self) -> Outcome {
-        Outcome::decided(self.decision.items.clone(), self.decision.pruned.clone(), self.attempts)
+    fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let Some(before) = rows.whole()? else { return self.decide_and_write(rows) };
+        if let Some(repeat) = rows.tables().note::<Rc<Repeat>>().cloned()
+            && Arc::ptr_eq(&repeat.zoned, &self.zoned)
+            && repeat.limits == self.limits
+            && repeat.before == before
+        {
+            self.decision = repeat.decision.clone();
+            return rows.make(&repeat.made);
+        }
+        self.decide_and_write(rows)?;
+        if let Some(made) = rows.made()? {
+            let (zoned, decision) = (Arc::clone(&self.zoned), self.decision.clone());
+            rows.tables().set_note(Rc::new(Repeat { zoned, limits: self.limits, before, made, decision }));
+        }
+        Ok(())
+    }
+
+    fn decide_and_write(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let operations = self.zoned.operations();
+        self.decision = decide(rows, &self.zoned, self.limits)?;
+        for change in &self.decision.changes {
+            match *change {
+                Change::Put(index, standing) => {
+                    let upsert = &operations.upserts[index]; // decide() gives indexes of this list
+                    rows.put(RowName::Link(upsert.link_id), standing, &upsert.body)?;
+                }
+                Change::Remove(link, standing) => rows.remove(RowName::Link(link), standing)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -21,10 +21,11 @@
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
 
-use std::collections::HashMap;
+use std::any::Any;
 use std::ops::Bound;
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -146,6 +147,7 @@ pub struct Tables<'t> {
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
     audit: Table<'t, u64, &'static [u8]>,
     pending: PendingBodies,
+    note: Option<Box<dyn Any>>,
     memory: &'t mut Memory,
 }
 
@@ -153,9 +155,9 @@ pub struct Tables<'t> {
 /// which were compared. Cleared when a transaction fails, since numbers it gave were not committed.
 #[derive(Default)]
 pub(super) struct Memory {
-    by_digest: HashMap<BodyDigest, u64>,
-    digests: HashMap<u64, BodyDigest>,
-    compared: HashMap<(u64, BodyDigest), bool>,
+    by_digest: FxHashMap<BodyDigest, u64>,
+    digests: FxHashMap<u64, BodyDigest>,
+    compared: FxHashMap<(u64, BodyDigest), bool>,
     next_body: Option<u64>,
 }
 
@@ -187,8 +189,8 @@ impl Memory {
 /// cease to name is written once.
 #[derive(Default)]
 struct PendingBodies {
-    users: HashMap<u64, i64>,
-    new: HashMap<u64, Box<[u8]>>,
+    users: FxHashMap<u64, i64>,
+    new: FxHashMap<u64, Box<[u8]>>,
 }
 
 impl<'t> Tables<'t> {
@@ -216,6 +218,7 @@ impl<'t> Tables<'t> {
             tokens: transaction.open_table(TOKENS)?,
             audit: transaction.open_table(AUDIT)?,
             pending: PendingBodies::default(),
+            note: None,
             memory,
         })
     }
@@ -258,11 +261,22 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    /// What work wants to know again at the next panel of this transaction. There is one note, and whoever
+    /// writes another kind of it replaces it.
+    pub fn note<T: 'static>(&self) -> Option<&T> {
+        self.note.as_ref()?.downcast_ref()
+    }
+
+    /// Writes the note.
+    pub fn set_note(&mut self, note: impl Any) {
+        self.note = Some(Box::new(note));
+    }
+
     /// The rows of one panel.
     pub fn panel(&mut self, panel: PanelNo) -> Result<PanelRows<'_, 't>, StoreError> {
         let stored = self.heads.get(panel)?.map(|head| Head::decode(head.value()));
         let head = stored.unwrap_or_default();
-        Ok(PanelRows { tables: self, panel, head, stored: head, packs: Vec::new() })
+        Ok(PanelRows { tables: self, panel, head, stored: head, packs: Vec::new(), users: Vec::new() })
     }
 
     /// Adds a panel and returns its number.
@@ -549,6 +563,23 @@ pub struct PanelRows<'a, 't> {
     stored: Head,
     /// The packs that were looked at, by their keys.
     packs: Vec<Loaded>,
+    /// Bodies that rows here begin and cease to name.
+    users: Vec<(u64, i64)>,
+}
+
+/// All that a panel's rows are, where they fit into one pack, and what became of the bodies that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    head: Head,
+    pack: Pack,
+}
+
+/// What work made of a panel's rows, for doing the same to another panel with the same rows in the same
+/// transaction.
+#[derive(Debug, Clone)]
+pub struct Made {
+    whole: Whole,
+    users: Vec<(u64, i64)>,
 }
 
 /// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
@@ -661,7 +692,7 @@ impl<'t> PanelRows<'_, 't> {
         let number = self.tables.body_number(body)?;
         let row = match standing {
             Some(old) => {
-                *self.tables.pending.users.entry(old.body).or_default() -= 1;
+                self.users.push((old.body, -1));
                 Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
             }
             None => {
@@ -671,7 +702,7 @@ impl<'t> PanelRows<'_, 't> {
                 Row { body: number, uid, revision: 1 }
             }
         };
-        *self.tables.pending.users.entry(number).or_default() += 1;
+        self.users.push((number, 1));
         self.set(name, row)?;
         Ok(row)
     }
@@ -689,8 +720,35 @@ impl<'t> PanelRows<'_, 't> {
         let at = self.pack(&key)?;
         self.packs[at].pack.remove(&key);
         self.packs[at].changed = true;
-        *self.tables.pending.users.entry(standing.body).or_default() -= 1;
+        self.users.push((standing.body, -1));
         self.head.count = self.head.count.saturating_sub(1);
+        Ok(())
+    }
+
+    /// All that the rows are now; nothing where they do not fit into one pack.
+    pub fn whole(&mut self) -> Result<Option<Whole>, StoreError> {
+        let first = row::panel_range(self.panel).0;
+        let at = self.pack(&first)?;
+        let pack = &self.packs[at].pack;
+        Ok((!pack.has_others()).then(|| Whole { head: self.head, pack: pack.clone() }))
+    }
+
+    /// What was made of the rows since they were looked at first.
+    pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
+        let users = self.users.clone();
+        Ok(self.whole()?.map(|whole| Made { whole, users }))
+    }
+
+    /// Makes the same of these rows, which must be the same that stood there.
+    pub fn make(&mut self, made: &Made) -> Result<(), StoreError> {
+        let at = self.pack(&row::panel_range(self.panel).0)?;
+        self.head = made.whole.head;
+        let loaded = &mut self.packs[at];
+        if loaded.pack != made.whole.pack {
+            loaded.pack = made.whole.pack.clone();
+            loaded.changed = true;
+        }
+        self.users.extend(&made.users);
         Ok(())
     }
 
@@ -723,6 +781,9 @@ impl<'t> PanelRows<'_, 't> {
 
     /// Writes what changed of the panel's rows and head. The writer calls it after the work.
     pub(super) fn finish(self) -> Result<(), StoreError> {
+        for (body, delta) in self.users {
+            *self.tables.pending.users.entry(body).or_default() += delta;
+        }
         for Loaded { key, pack, .. } in self.packs.iter().filter(|loaded| loaded.changed) {
             if pack.count() > 0 || pack.has_others() {
                 self.tables.packs.insert(key, pack.bytes())?;

@@ -2,12 +2,12 @@
 //! and then tells every waiter.
 //!
 //! There is no timed wait: while one commit runs, work gathers for the next. Small work takes a lane of its
-//! own past a flood, but never past work of the same panel. Measured: with at most [`MAX_ITEMS`] items a commit,
-//! one-item work waits about 10 ms during a flood, and larger commits gain nothing.
+//! own past a flood, but never past work of the same panel. A flood by itself is committed in large groups; while
+//! small work keeps coming, in groups so small that it does not wait long for the one under way.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::Database;
 
@@ -16,7 +16,13 @@ use super::{PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
 /// Items in one commit, unless a single piece of work has more.
-pub const MAX_ITEMS: usize = 4096;
+const MAX_ITEMS: usize = 16_384;
+
+/// The same while small work keeps coming.
+const MAX_ITEMS_SHARED: usize = 2048;
+
+/// How long after small work the next is expected.
+const SHARED_FOR: Duration = Duration::from_millis(100);
 
 /// Jobs waiting at most; beyond, [`StoreError::Busy`].
 pub const MAX_QUEUED: usize = 65_536;
@@ -110,6 +116,8 @@ struct Waiting {
     line: VecDeque<Job>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
     in_line: HashMap<PanelNo, u32>,
+    /// When small work last came while a flood was under way.
+    small_at: Option<Instant>,
     closed: bool,
 }
 
@@ -133,7 +141,12 @@ impl Queue {
                 *waiting.in_line.entry(work.panel()).or_default() += 1;
                 waiting.line.push_back(job);
             }
-            Job::Panel(_) | Job::Change(_) => waiting.lane.push_back(job),
+            Job::Panel(_) | Job::Change(_) => {
+                if !waiting.line.is_empty() {
+                    waiting.small_at = Some(Instant::now());
+                }
+                waiting.lane.push_back(job);
+            }
         }
         drop(waiting);
         self.wake.notify_one();
@@ -157,7 +170,9 @@ impl Queue {
         }
         let mut jobs = Vec::new();
         let mut items = 0;
-        while items < MAX_ITEMS {
+        let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
+        let most = if shared { MAX_ITEMS_SHARED } else { MAX_ITEMS };
+        while items < most {
             let job = match waiting.lane.pop_front() {
                 Some(job) => job,
                 None => match waiting.line.pop_front() {

@@ -56,7 +56,8 @@ impl TestServer {
         let (bound, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
+            let system = actix_web::rt::System::new();
+            system.block_on(async move {
                 let server = Server::build(settings).await.expect("the server starts");
                 bound.send((server.address(), server.panel_addresses().to_vec())).expect("the test waits");
                 let stop = async {
@@ -64,6 +65,7 @@ impl TestServer {
                 };
                 server.run(stop).await.expect("the server stops");
             });
+            std::mem::forget(system); // its workers' threads may still be on their way out
         });
         (self.address, self.panel_addresses) = address.recv().expect("the server starts");
         self.running = Some((stop, thread));
