@@ -718,8 +718,8 @@ impl Coordinator {
 
     fn targets<'r>(&'r self, target: &'r Target) -> Result<Vec<&'r Entry>, SubmitError> {
         let entries: Vec<_> = match target {
-            Target::All => self.register.select(None, None).collect(),
-            Target::Selector(selector) => self.register.select(Some(selector), None).collect(),
+            Target::All => self.register.pick(None).collect(),
+            Target::Selector(selector) => self.register.pick(Some(selector)).collect(),
             Target::Panels(ids) => {
                 let unknown: Vec<_> =
                     ids.iter().enumerate().filter(|(_, id)| self.register.find(id).is_none()).collect();

@@ -29,7 +29,7 @@ use uuid::Uuid;
 /// Items of one commit of a contender without actors, as the store's writer has it.
 pub const GROUP: usize = 4096;
 
-/// Well-formed profiles of about 400 bytes; each `variant` has other ones under the same link_ids.
+/// Well-formed profiles of about 400 bytes; each `variant` has other ones under the same link ids.
 pub fn profiles(items: usize, variant: u64) -> String {
     let profile = |n: usize| {
         format!(
@@ -51,6 +51,11 @@ pub fn operations(items: usize, variant: u64) -> Operations {
         Vec::new(),
         false,
     )
+}
+
+/// The same in a zone.
+pub fn zoned(operations: Operations) -> Arc<Zoned> {
+    Arc::new(Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC))
 }
 
 pub fn origin() -> Origin {
@@ -186,10 +191,8 @@ impl StoreAlone {
     }
 
     /// Every panel gets profiles of its own.
-    pub fn own_bodies(&self, parts: Vec<Operations>) {
-        let utc = jiff::tz::TimeZone::UTC;
-        let parts = parts.into_iter().map(|operations| Arc::new(Zoned::new(Arc::new(operations), &utc)));
-        self.apply(parts, None);
+    pub fn own_bodies(&self, parts: Vec<Arc<Zoned>>) {
+        self.apply(parts.into_iter(), None);
     }
 }
 
@@ -207,8 +210,7 @@ fn change<T: Send + 'static>(
 impl Contender for StoreAlone {
     fn fan_out(&mut self, operations: Operations) {
         let batch = self.add_batch(&operations);
-        let zoned = Arc::new(Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC));
-        self.apply(std::iter::repeat(zoned), Some(batch));
+        self.apply(std::iter::repeat(zoned(operations)), Some(batch));
     }
 }
 
@@ -216,7 +218,7 @@ fn key(panel: usize, link: u128) -> (u32, u128) {
     (panel as u32, link)
 }
 
-/// link_id and body of each item.
+/// Link id and body of each item.
 fn rows(operations: &Operations) -> Vec<(u128, &str)> {
     let upserts = operations.upserts.iter();
     upserts.map(|upsert| (u128::from_be_bytes(*upsert.link_id.as_bytes()), upsert.body.json())).collect()
@@ -335,7 +337,7 @@ impl Contender for FilePerPanel {
     }
 }
 
-/// SQLite with a write-ahead log that is synced at every commit, the whole body in every row.
+/// `SQLite` with a write-ahead log that is synced at every commit, the whole body in every row.
 pub struct Sqlite {
     connection: rusqlite::Connection,
     panels: usize,

@@ -1,11 +1,14 @@
-//! How fast panelsync is beside its limits, in one run: raw redb, SQLite, LMDB, one file per panel, a bare HTTP
+//! How fast panelsync is beside its limits, in one run: raw redb, `SQLite`, LMDB, one file per panel, a bare HTTP
 //! handler; and how cost grows from 100 to 100,000 panels.
 //!
 //! `cargo run --release -p panelsync-scale` prints one table and writes it to `target/scale.json`.
 //! `-- growth limits` runs these parts of start, growth, limits, many, latency, http and link; `-- --test` runs
 //! everything once and small. Every round sends other bodies than the one before, so every item is
 //! an update that is written and synced before it counts.
-#![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a bench")]
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod contenders;
 mod service;
@@ -16,8 +19,14 @@ use std::time::Instant;
 use panelsync::coordinator::{Subscribe, Target};
 use serde_json::{Value, json};
 
-use contenders::{Actors, Contender, FilePerPanel, Lmdb, RawRedb, Sqlite, StoreAlone, operations, submit};
+use contenders::{
+    Actors, Contender, FilePerPanel, Lmdb, RawRedb, Sqlite, StoreAlone, operations, submit, zoned,
+};
 use service::Served;
+
+fn heading(text: &str) {
+    println!("\n{text}\n");
+}
 
 /// One line of the table.
 struct Line {
@@ -37,21 +46,15 @@ impl Table {
         println!("{}", line.shown());
         self.0.push(line);
     }
-
-    fn heading(&self, text: &str) {
-        println!("\n{text}\n");
-    }
 }
 
 impl Line {
     fn shown(&self) -> String {
         let Self { what, value, unit, goal } = self;
-        let digits = if *value < 10.0 {
-            2
-        } else if *value < 100.0 {
-            1
-        } else {
-            0
+        let digits = match *value {
+            ..10.0 => 2,
+            ..100.0 => 1,
+            _ => 0,
         };
         let goal = goal.map_or(String::new(), |(sign, goal)| {
             let met = if sign == '<' { *value <= goal } else { *value >= goal };
@@ -65,6 +68,9 @@ impl Line {
         json!({ "what": self.what, "value": self.value, "unit": self.unit, "goal": self.goal.map(|(_, goal)| goal) })
     }
 }
+
+/// What measures some of it.
+type Part = fn(&Size, &mut Table);
 
 /// How much is measured.
 struct Size {
@@ -84,8 +90,8 @@ fn main() {
         Size { panels: vec![10, 100], items: vec![1, 10], middle: 100, rounds: 1, held: 50, seconds: 0.2 }
     } else {
         Size {
-            panels: if std::env::var("ONLY").is_ok() { vec![10_000] } else { vec![100, 1_000, 10_000, 100_000] },
-            items: if std::env::var("ONLY").is_ok() { vec![10] } else { vec![1, 10, 100] },
+            panels: vec![100, 1_000, 10_000, 100_000],
+            items: vec![1, 10, 100],
             middle: 10_000,
             rounds: 7,
             held: 1000,
@@ -93,7 +99,7 @@ fn main() {
         }
     };
     let mut table = Table::default();
-    let parts: [(&str, fn(&Size, &mut Table)); 7] = [
+    let parts: [(&str, Part); 7] = [
         ("start", start_up),
         ("growth", growth),
         ("limits", limits),
@@ -141,7 +147,7 @@ fn rates<const N: usize>(
 }
 
 fn growth(size: &Size, table: &mut Table) {
-    table.heading("items a second, durable, in process: through actors, and ÷ the same store without actors");
+    heading("items a second, durable, in process: through actors, and ÷ the same store without actors");
     let mut by_panels = Vec::new();
     for panels in &size.panels {
         for items in &size.items {
@@ -170,7 +176,7 @@ fn growth(size: &Size, table: &mut Table) {
 
 fn limits(size: &Size, table: &mut Table) {
     let panels = size.middle;
-    table.heading(&format!("10 × {panels}, durable, in process, ÷ what else would keep them"));
+    heading(&format!("10 × {panels}, durable, in process, ÷ what else would keep them"));
     let (mut actors, mut raw, mut sqlite, mut lmdb) =
         (Actors::new(panels), RawRedb::new(panels), Sqlite::new(panels), Lmdb::new(panels));
     let contenders: [&mut dyn Contender; 4] = [&mut actors, &mut sqlite, &mut lmdb, &mut raw];
@@ -189,7 +195,7 @@ fn limits(size: &Size, table: &mut Table) {
             let variant = |panel| (round + 1) * 1_000_000 + panel;
             (0..panels as u64).map(|panel| operations(10, variant(panel))).collect::<Vec<_>>()
         };
-        let own = parts();
+        let own = parts().into_iter().map(zoned).collect();
         let started = Instant::now();
         alone.own_bodies(own);
         ours.push(started.elapsed().as_secs_f64());
@@ -204,7 +210,7 @@ fn limits(size: &Size, table: &mut Table) {
 
 fn one_of_many(size: &Size, table: &mut Table) {
     let (panels, held) = (size.middle / 10, size.held);
-    table.heading(&format!("{held} profiles held by each of {panels} panels, one changed"));
+    heading(&format!("{held} profiles held by each of {panels} panels, one changed"));
     let mut alone = StoreAlone::new(panels);
     alone.fan_out(operations(held, 0));
     let mut seconds = Vec::new();
@@ -224,9 +230,7 @@ fn one_of_many(size: &Size, table: &mut Table) {
 /// What a lone change waits for while a flood is under way, and how soon a flood shows its first outcome.
 fn latency(size: &Size, table: &mut Table) {
     let panels = size.middle;
-    table.heading(&format!(
-        "a batch of one item to one panel, while 10 × {panels} to all others is under way"
-    ));
+    heading(&format!("a batch of one item to one panel, while 10 × {panels} to all others is under way"));
     let actors = Actors::new(panels + 1);
     let coordinator = actors.coordinator.clone();
     let flood = Target::Panels((0..panels).map(|n| format!("panel-{n:06}")).collect());
@@ -293,7 +297,7 @@ fn latency(size: &Size, table: &mut Table) {
 
 fn http(size: &Size, table: &mut Table) {
     let panels = size.middle;
-    table.heading(&format!("over HTTP: POST /fleet/v1/batches, 10 × {panels}, to the summary"));
+    heading(&format!("over HTTP: POST /fleet/v1/batches, 10 × {panels}, to the summary"));
     let served = Served::start();
     served.add_panels(panels);
     let mut actors = Actors::new(panels);
@@ -314,7 +318,7 @@ fn http(size: &Size, table: &mut Table) {
 }
 
 fn link_call(size: &Size, table: &mut Table) {
-    table.heading("one panel's link call, durable, ÷ a bare handler that parses the same body");
+    heading("one panel's link call, durable, ÷ a bare handler that parses the same body");
     for connections in [1, 16, 64] {
         let (durable, bare) = service::link_calls(connections, size.seconds);
         let goal = (connections == 64).then_some(('>', 0.4));
@@ -324,9 +328,7 @@ fn link_call(size: &Size, table: &mut Table) {
 }
 
 fn start_up(size: &Size, table: &mut Table) {
-    table.heading(
-        "start with 10 profiles on each panel, until every actor has answered; memory above 10 panels",
-    );
+    heading("start with 10 profiles on each panel, until every actor has answered; memory above 10 panels");
     let (none, few) = start::start_up(10, false);
     for panels in size.panels.iter().filter(|panels| **panels >= size.middle) {
         for killed in [false, true] {

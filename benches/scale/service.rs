@@ -17,6 +17,16 @@ use tokio::sync::oneshot;
 
 use crate::contenders::profiles;
 
+/// A system must not end before the threads of its workers, which nobody can wait for.
+const LEAVING: Duration = Duration::from_millis(200);
+
+/// Runs this in a thread of its own, since a thread has one system and this one's may be in use.
+fn aside<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(|| actix_web::rt::System::new().block_on(work())).join().expect("no panic")
+    })
+}
+
 /// The real server in a thread of its own.
 pub struct Served {
     pub address: SocketAddr,
@@ -43,14 +53,14 @@ impl Served {
                 };
                 server.run(stop).await.expect("the server stops");
             });
-            std::mem::forget(system); // its workers' threads may still be on their way out
+            std::thread::sleep(LEAVING);
         });
         let address = address.recv().expect("the server starts");
         let mut served =
             Self { address, token: String::new(), stop: Some(stop), thread: Some(thread), _folder: folder };
         let session = json!({ "username": "admin", "password": "123456" }).to_string();
         let answer = served.post("/fleet/v1/session", "application/json", session);
-        served.token = answer["token"].as_str().expect("a token").to_owned();
+        answer["token"].as_str().expect("a token").clone_into(&mut served.token);
         served
     }
 
@@ -71,8 +81,8 @@ impl Served {
 
     fn post(&self, path: &str, kind: &str, body: String) -> Value {
         let url = format!("http://{}{path}", self.address);
-        actix_web::rt::System::new().block_on(async move {
-            let client = awc::Client::builder().timeout(Duration::from_secs(120)).finish();
+        aside(|| async move {
+            let client = awc::Client::builder().timeout(Duration::from_mins(2)).finish();
             let request = client
                 .post(url)
                 .bearer_auth(&self.token)
@@ -109,7 +119,7 @@ pub fn link_calls(connections: usize, seconds: f64) -> (f64, f64) {
     served.add_panels(1);
     let base = format!("http://{}/panels/panel-000000/api/v1", served.address);
     let login = format!("{base}/login?username=admin&password=E10ADC3949BA59ABBE56E057F20F883E");
-    let token = actix_web::rt::System::new().block_on(async move {
+    let token = aside(|| async move {
         let mut answer = awc::Client::default().get(login).send().await.expect("an answer");
         let answer: Value = answer.json().await.expect("JSON");
         answer["token"].as_str().expect("a token").to_owned()
@@ -134,7 +144,7 @@ pub fn link_calls(connections: usize, seconds: f64) -> (f64, f64) {
             let _ = stopped.await;
             handle.stop(false).await;
         });
-        std::mem::forget(system); // as above
+        std::thread::sleep(LEAVING);
     });
     let address = address.recv().expect("it starts");
     let limit = rate(&format!("http://{address}/link"), "", connections, seconds);
@@ -144,7 +154,7 @@ pub fn link_calls(connections: usize, seconds: f64) -> (f64, f64) {
 }
 
 fn rate(url: &str, token: &str, connections: usize, seconds: f64) -> f64 {
-    actix_web::rt::System::new().block_on(async move {
+    aside(|| async move {
         let connector = awc::Connector::new().limit(connections);
         let client = Rc::new(awc::Client::builder().connector(connector).finish());
         let bodies: Rc<Vec<_>> = Rc::new(

@@ -1,6 +1,6 @@
-//! The fleet's register in memory: id → number, settings and address.
+//! The fleet's register in memory: number → settings and address, and id → number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -32,11 +32,11 @@ impl Entry {
     }
 }
 
-/// All panels, by id and by number.
+/// All panels, by number and by id.
 #[derive(Default)]
 pub struct Register {
-    entries: BTreeMap<PanelId, Entry>,
-    ids: HashMap<PanelNo, PanelId>,
+    entries: BTreeMap<PanelNo, Entry>,
+    numbers: BTreeMap<PanelId, PanelNo>,
     /// Being removed: not selected any more.
     leaving: HashSet<PanelNo>,
 }
@@ -49,14 +49,13 @@ impl Register {
 
     /// Adds or replaces a panel.
     pub fn set(&mut self, entry: Entry) {
-        let id = entry.settings.id.clone();
-        self.ids.insert(entry.number, id.clone());
-        self.entries.insert(id, entry);
+        self.numbers.insert(entry.settings.id.clone(), entry.number);
+        self.entries.insert(entry.number, entry);
     }
 
     /// A panel's condition is this now; gives what it was.
     pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Condition> {
-        let entry = self.entries.get_mut(self.ids.get(&number)?)?;
+        let entry = self.entries.get_mut(&number)?;
         Some(std::mem::replace(&mut entry.condition, condition))
     }
 
@@ -73,24 +72,24 @@ impl Register {
     /// Takes a panel out.
     pub fn remove(&mut self, number: PanelNo) {
         self.leaving.remove(&number);
-        if let Some(id) = self.ids.remove(&number) {
-            self.entries.remove(&id);
+        if let Some(entry) = self.entries.remove(&number) {
+            self.numbers.remove(&entry.settings.id);
         }
     }
 
     /// The panel of this id.
     pub fn find(&self, id: &str) -> Option<&Entry> {
-        self.entries.get(id).filter(|entry| !self.leaving.contains(&entry.number))
+        self.by_number(*self.numbers.get(id)?)
     }
 
     /// Whether the id is taken, be it by a panel that is leaving.
     pub fn taken(&self, id: &str) -> bool {
-        self.entries.contains_key(id)
+        self.numbers.contains_key(id)
     }
 
     /// The panel of this number.
     pub fn by_number(&self, number: PanelNo) -> Option<&Entry> {
-        self.find(self.ids.get(&number)?.as_str())
+        self.entries.get(&number).filter(|entry| self.stays(entry))
     }
 
     /// The panels that a selector picks (all without one), by id, after the given id.
@@ -100,10 +99,21 @@ impl Register {
         after: Option<&str>,
     ) -> impl Iterator<Item = &'r Entry> + 'r {
         let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.to_owned()));
-        self.entries
+        self.numbers
             .range::<str, _>((start.as_ref().map(String::as_str), Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .filter(|entry| !self.leaving.contains(&entry.number))
+            .filter_map(|(_, number)| self.by_number(*number))
             .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
+    }
+
+    /// The same by number.
+    pub fn pick<'r>(&'r self, selector: Option<&'r Selector>) -> impl Iterator<Item = &'r Entry> + 'r {
+        self.entries
+            .values()
+            .filter(|entry| self.stays(entry))
+            .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
+    }
+
+    fn stays(&self, entry: &Entry) -> bool {
+        self.leaving.is_empty() || !self.leaving.contains(&entry.number)
     }
 }

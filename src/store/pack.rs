@@ -11,7 +11,7 @@ use super::row::{self, Row, RowBytes, RowKey, RowName};
 use super::{PanelNo, StoreError};
 
 /// Rows in a pack at most; one with more is split in halves.
-pub const MAX_ROWS: usize = 128;
+pub const MAX_ROWS: usize = 64;
 
 /// The flag of a first pack that others follow.
 const OTHERS: u8 = 1;

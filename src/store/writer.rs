@@ -19,7 +19,7 @@ use crate::telemetry::StoreMetrics;
 const MAX_ITEMS: usize = 16_384;
 
 /// The same while small work keeps coming.
-const MAX_ITEMS_SHARED: usize = 2048;
+const MAX_ITEMS_SHARED: usize = 1024;
 
 /// How long after small work the next is expected.
 const SHARED_FOR: Duration = Duration::from_millis(100);

@@ -65,7 +65,8 @@ impl TestServer {
                 };
                 server.run(stop).await.expect("the server stops");
             });
-            std::mem::forget(system); // its workers' threads may still be on their way out
+            // A system must not end before the threads of its workers, which nobody can wait for.
+            std::thread::sleep(std::time::Duration::from_millis(50));
         });
         (self.address, self.panel_addresses) = address.recv().expect("the server starts");
         self.running = Some((stop, thread));
