@@ -279,6 +279,7 @@ impl RawRedb {
         };
         write(0..held, 0);
         let round = |n| {
+            crate::settle();
             let started = Instant::now();
             write(held / 2..held / 2 + 1, n);
             started.elapsed().as_secs_f64()

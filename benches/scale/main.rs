@@ -119,6 +119,11 @@ fn main() {
     println!("\nall of it is in target/scale.json");
 }
 
+/// Lets the disk finish with what was written before, so that nobody waits for somebody else's bytes.
+fn settle() {
+    let _ = std::process::Command::new("sync").status(); // without it the figures are only noisier
+}
+
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
@@ -136,6 +141,7 @@ fn rates<const N: usize>(
     for variant in 0..=rounds as u64 {
         for (contender, seconds) in contenders.iter_mut().zip(&mut seconds) {
             let operations = operations(items, variant);
+            settle();
             let started = Instant::now();
             contender.fan_out(operations);
             if variant > 0 {
@@ -196,10 +202,12 @@ fn limits(size: &Size, table: &mut Table) {
             (0..panels as u64).map(|panel| operations(10, variant(panel))).collect::<Vec<_>>()
         };
         let own = parts().into_iter().map(zoned).collect();
+        settle();
         let started = Instant::now();
         alone.own_bodies(own);
         ours.push(started.elapsed().as_secs_f64());
         let own = parts();
+        settle();
         let started = Instant::now();
         raw.own_bodies(&own);
         theirs.push(started.elapsed().as_secs_f64());
@@ -218,6 +226,7 @@ fn one_of_many(size: &Size, table: &mut Table) {
         let mut one = operations(held, round);
         one.upserts.retain(|upsert| upsert.link_id.as_bytes()[15] == (held / 2) as u8);
         one.upserts.truncate(1);
+        settle();
         let started = Instant::now();
         alone.fan_out(one);
         seconds.push(started.elapsed().as_secs_f64());
@@ -276,6 +285,7 @@ fn latency(size: &Size, table: &mut Table) {
         (0..size.rounds as u64)
             .map(|variant| {
                 let operations = operations(10, variant);
+                settle();
                 actors.system.block_on(async {
                     let (mut news, _) = coordinator.send(Subscribe).await.expect("it runs");
                     news.mark_unchanged();
@@ -303,10 +313,12 @@ fn http(size: &Size, table: &mut Table) {
     let mut actors = Actors::new(panels);
     let (mut through, mut inside) = (Vec::new(), Vec::new());
     for variant in 0..=size.rounds as u64 {
+        settle();
         let (seconds, summary) = served.push(10, variant);
         assert_eq!(summary["panels"]["applied"], panels, "{summary}");
         through.push(seconds);
         let operations = operations(10, variant);
+        settle();
         let started = Instant::now();
         actors.fan_out(operations);
         inside.push(started.elapsed().as_secs_f64());
@@ -320,6 +332,7 @@ fn http(size: &Size, table: &mut Table) {
 fn link_call(size: &Size, table: &mut Table) {
     heading("one panel's link call, durable, ÷ a bare handler that parses the same body");
     for connections in [1, 16, 64] {
+        settle();
         let (durable, bare) = service::link_calls(connections, size.seconds);
         let goal = (connections == 64).then_some(('>', 0.4));
         table.add(format!("{connections} connections"), durable, "/s", None);

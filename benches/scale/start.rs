@@ -27,6 +27,7 @@ pub fn start_up(panels: usize, killed: bool) -> (f64, f64) {
     };
     let filled = this().env(FILL, format!("{panels} {killed}")).status().expect("it runs");
     assert_eq!(filled.success(), !killed, "{filled}");
+    crate::settle();
     let output = this().output().expect("it runs");
     let told = String::from_utf8(output.stdout).expect("a text");
     let numbers: Vec<f64> = told.split_whitespace().map(|number| number.parse().expect("a number")).collect();
