@@ -86,19 +86,19 @@ pub async fn replace(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    replace_one(&who, &request, payload, &shared).await
+    replace_one(who, request, payload, shared).await
 }
 
 /// Replaces the profile of the uid in the path.
 pub(super) async fn replace_one(
-    who: &Administrator,
-    request: &HttpRequest,
+    who: Administrator,
+    request: HttpRequest,
     payload: web::Payload,
-    shared: &Shared,
+    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(request)?;
-    let profile = read_profile(who, request, payload, shared).await?;
-    apply(who, request, UidOperation::Replace(uid, profile), "panel.replace").await?;
+    let uid = uid(&request)?;
+    let profile = read_profile(&who, &request, payload, &shared).await?;
+    apply(&who, &request, UidOperation::Replace(uid, profile), "panel.replace").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -107,16 +107,13 @@ pub(super) async fn replace_one(
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/item/{uid}")]
 pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    delete_one(&who, &request).await
+    delete_one(who, request).await
 }
 
 /// Deletes the profile of the uid in the path.
-pub(super) async fn delete_one(
-    who: &Administrator,
-    request: &HttpRequest,
-) -> Result<HttpResponse, PanelError> {
-    let uid = uid(request)?;
-    apply(who, request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
+pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
+    let uid = uid(&request)?;
+    apply(&who, &request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -129,7 +126,7 @@ pub async fn read(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    read_all(&account, &query, &shared)
+    read_all(account, query, shared).await
 }
 
 /// The same at its older path.
@@ -141,17 +138,17 @@ pub async fn read_older(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    read_all(&account, &query, &shared)
+    read_all(account, query, shared).await
 }
 
 /// The page of all profiles that the query asks for.
-pub(super) fn read_all(
-    account: &Account,
-    query: &HashMap<String, String>,
-    shared: &Shared,
+pub(super) async fn read_all(
+    account: Account,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profiles = shared.store.read()?.profiles(account.panel.number)?;
-    list::answer(profiles, query, account.panel.settings.family)
+    list::answer(profiles, &query, account.panel.settings.family)
 }
 
 /// Deletes several profiles, all or none.
@@ -160,6 +157,16 @@ pub(super) fn read_all(
         (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/items")]
 pub async fn delete_many(
+    who: Administrator,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    delete_named(who, request, payload, shared).await
+}
+
+/// Deletes the profiles of the uids in the body.
+pub(super) async fn delete_named(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,

@@ -84,7 +84,7 @@ pub async fn upsert(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_upserts(who, request, payload, &shared).await
+    apply_upserts(who, request, payload, shared).await
 }
 
 /// The same at the path beside the documented delete.
@@ -98,7 +98,7 @@ pub async fn upsert_at_link(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_upserts(who, request, payload, &shared).await
+    apply_upserts(who, request, payload, shared).await
 }
 
 /// Reads the profiles and has the panel take them.
@@ -106,7 +106,7 @@ pub(super) async fn apply_upserts(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: &Shared,
+    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
     let profiles = parse::link_body(&body, panel.settings.family)?;
@@ -126,7 +126,7 @@ pub async fn delete(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(who, request, payload, &shared).await
+    apply_deletes(who, request, payload, shared).await
 }
 
 /// The same by `POST`.
@@ -140,7 +140,7 @@ pub async fn delete_by_post(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(who, request, payload, &shared).await
+    apply_deletes(who, request, payload, shared).await
 }
 
 /// Reads the link_ids and has the panel delete their profiles.
@@ -148,7 +148,7 @@ pub(super) async fn apply_deletes(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: &Shared,
+    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
     let operations = Operations::new(Vec::new(), parse::link_ids_body(&body)?, false);
@@ -184,16 +184,16 @@ pub async fn read(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    list_linked(&account, &query, &shared)
+    list_linked(account, query, shared).await
 }
 
 /// The page of the profiles with a link_id that the query asks for.
-pub(super) fn list_linked(
-    account: &Account,
-    query: &HashMap<String, String>,
-    shared: &Shared,
+pub(super) async fn list_linked(
+    account: Account,
+    query: web::Query<HashMap<String, String>>,
+    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let mut profiles = shared.store.read()?.profiles(account.panel.number)?;
     profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles, query, account.panel.settings.family)
+    list::answer(profiles, &query, account.panel.settings.family)
 }
