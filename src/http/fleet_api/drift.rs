@@ -19,7 +19,7 @@ use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
-use crate::coordinator::fleet::{ListPanels, Resolve};
+use crate::coordinator::fleet::Resolve;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::auth::{self, Operator, Viewer};
@@ -150,13 +150,9 @@ pub async fn show_diff(
     paging: web::Query<Paging>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = paging.limit()?;
-    let selector = selection.selector.as_deref().map(Selector::parse).transpose()?;
-    let after = paging.cursor.clone();
-    let panels = shared.coordinator.send(ListPanels { selector, after, limit: limit + 1 }).await?;
-    let mut page = Page::cut(panels, limit, |panel| panel.settings.id.to_string());
-    let items = diff_all(&page.items).await;
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor.take() }))
+    let Page { items, next_cursor } = selection.page(&paging, &shared).await?;
+    let items = diff_all(&items).await;
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
 }
 
 /// Which panels are to be put right; exactly one of the three.

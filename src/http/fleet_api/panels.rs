@@ -233,6 +233,17 @@ pub struct Selection {
     pub selector: Option<String>,
 }
 
+impl Selection {
+    /// The page of the selected panels, by id.
+    pub async fn page(&self, paging: &Paging, shared: &Shared) -> Result<Page<Entry>, Problem> {
+        let limit = paging.limit()?;
+        let selector = self.selector.as_deref().map(Selector::parse).transpose()?;
+        let after = paging.cursor.clone();
+        let panels = shared.coordinator.send(ListPanels { selector, after, limit: limit + 1 }).await?;
+        Ok(Page::cut(panels, limit, |panel| panel.settings.id.to_string()))
+    }
+}
+
 /// The panels, by id.
 #[utoipa::path(tag = "panels", params(Selection, Paging),
     responses((status = 200, body = Page<PanelBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
@@ -243,13 +254,10 @@ pub async fn list_panels(
     paging: web::Query<Paging>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = paging.limit()?;
-    let selector = selection.selector.as_deref().map(Selector::parse).transpose()?;
-    let after = paging.cursor.clone();
-    let panels = shared.coordinator.send(ListPanels { selector, after, limit: limit + 1 }).await?;
+    let Page { items, next_cursor } = selection.page(&paging, &shared).await?;
     let snapshot = shared.store.read()?;
-    let bodies = panels.iter().map(|panel| panel_body(&snapshot, panel)).collect::<Result<_, _>>()?;
-    Ok(HttpResponse::Ok().json(Page::cut(bodies, limit, |panel| panel.record.id.clone())))
+    let items = items.iter().map(|panel| panel_body(&snapshot, panel)).collect::<Result<Vec<_>, _>>()?;
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
 }
 
 /// Adds a panel. A remote panel's device is asked first: it must answer as a panel, and take the account.
