@@ -11,8 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use rustls::ServerConfig;
@@ -129,7 +128,19 @@ impl Simulator {
             return Err(SimulateError::Ports(ports, settings.listen.port()));
         }
         let (of_app, of_panels) = (shared.clone(), panels.clone());
-        let mut server = HttpServer::new(move || app(of_app.clone(), of_panels.clone()))
+        let app = move || {
+            let (app, _) = App::new()
+                .into_utoipa_app()
+                .app_data(of_app.clone())
+                .app_data(of_panels.clone())
+                .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))
+                .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
+                .split_for_parts();
+            app.default_service(web::to(panel_api::not_found))
+                .wrap(from_fn(faults::suffer))
+                .wrap(from_fn(http::around))
+        };
+        let mut server = HttpServer::new(app)
             .workers(std::thread::available_parallelism().map_or(2, usize::from))
             .max_connections(MAX_CONNECTIONS)
             .disable_signals()
@@ -143,7 +154,9 @@ impl Simulator {
             server = bound.map_err(|error| StartError::Listen(address, error))?;
         }
         let address = server.addrs().first().copied().unwrap_or(settings.listen);
-        let switches = HttpServer::new(move || control::app(shared.clone(), panels.clone()))
+        let switches =
+            move || App::new().app_data(shared.clone()).app_data(panels.clone()).configure(control::routes);
+        let switches = HttpServer::new(switches)
             .workers(1)
             .disable_signals()
             .shutdown_timeout(1)
@@ -228,28 +241,4 @@ fn server_tls(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, SimulateErr
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| wrong(&error))?;
     Ok(Arc::new(config))
-}
-
-fn app(
-    shared: web::Data<Shared>,
-    panels: web::Data<Panels>,
-) -> App<
-    impl actix_web::dev::ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl MessageBody>,
-        Error = actix_web::Error,
-        InitError = (),
-    >,
-> {
-    let (app, _) = App::new()
-        .into_utoipa_app()
-        .app_data(shared)
-        .app_data(panels)
-        .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))
-        .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
-        .split_for_parts();
-    app.default_service(web::to(panel_api::not_found))
-        .wrap(from_fn(faults::suffer))
-        .wrap(from_fn(http::around))
 }

@@ -11,10 +11,8 @@
 //!
 //! `panels` left out means all of them.
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::{App, HttpResponse, ResponseError, get, post, web};
+use actix_web::{HttpResponse, ResponseError, get, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -30,24 +28,12 @@ use crate::panel::{ApplyByUid, Origin, UidOperation};
 /// The largest body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-pub(super) fn app(
-    shared: web::Data<Shared>,
-    panels: web::Data<Panels>,
-) -> App<
-    impl actix_web::dev::ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl MessageBody>,
-        Error = actix_web::Error,
-        InitError = (),
-    >,
-> {
+/// The switches' routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
     let json = web::JsonConfig::default()
         .limit(MAX_BODY)
         .error_handler(|error, _| Wrong(StatusCode::BAD_REQUEST, error.to_string()).into());
-    App::new()
-        .app_data(shared)
-        .app_data(panels)
+    config
         .app_data(json)
         .service(show)
         .service(set_faults)
@@ -57,7 +43,7 @@ pub(super) fn app(
         .service(show_calls)
         .default_service(web::to(|| async {
             HttpResponse::NotFound().json(json!({ "error": "the switches are below /sim" }))
-        }))
+        }));
 }
 
 /// Why a switch was not thrown.
