@@ -121,8 +121,8 @@ impl PanelWork for Apply {
         match self.batch {
             Some(batch) => {
                 self.run_or_repeat(rows)?;
-                let decision = self.decision.clone();
-                let outcome = Outcome::decided(decision.items, decision.pruned, self.attempts);
+                let (items, pruned) = (self.decision.items.clone(), self.decision.pruned.clone());
+                let outcome = Outcome::decided(items, pruned, self.attempts);
                 let panel = rows.number();
                 rows.tables().set_outcome(batch, panel, &outcome)?;
             }
@@ -179,15 +179,15 @@ struct Repeat {
 
 impl Apply {
     fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        let Some(before) = rows.whole()? else { return self.decide_and_write(rows) };
         if let Some(repeat) = rows.tables().note::<Rc<Repeat>>().cloned()
             && Arc::ptr_eq(&repeat.zoned, &self.zoned)
             && repeat.limits == self.limits
-            && repeat.before == before
+            && rows.are(&repeat.before)?
         {
             self.decision = repeat.decision.clone();
             return rows.make(&repeat.made);
         }
+        let Some(before) = rows.whole()? else { return self.decide_and_write(rows) };
         self.decide_and_write(rows)?;
         if let Some(made) = rows.made()? {
             let (zoned, decision) = (Arc::clone(&self.zoned), self.decision.clone());
@@ -199,8 +199,8 @@ impl Apply {
     fn decide_and_write(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let operations = self.zoned.operations();
         self.decision = decide(rows, &self.zoned, self.limits)?;
-        for change in &self.decision.changes {
-            match *change {
+        for change in std::mem::take(&mut self.decision.changes) {
+            match change {
                 Change::Put(index, standing) => {
                     let upsert = &operations.upserts[index]; // decide() gives indexes of this list
                     rows.put(RowName::Link(upsert.link_id), standing, &upsert.body)?;

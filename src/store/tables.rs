@@ -733,6 +733,12 @@ impl<'t> PanelRows<'_, 't> {
         Ok((!pack.has_others()).then(|| Whole { head: self.head, pack: pack.clone() }))
     }
 
+    /// Whether this is all that the rows are now.
+    pub fn are(&mut self, whole: &Whole) -> Result<bool, StoreError> {
+        let at = self.pack(&row::panel_range(self.panel).0)?;
+        Ok(self.head == whole.head && self.packs[at].pack == whole.pack)
+    }
+
     /// What was made of the rows since they were looked at first.
     pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
         let users = self.users.clone();
