@@ -9,7 +9,7 @@ use crate::support::answer::Call;
 use crate::support::binary::{Served, Shell};
 use crate::support::profiles::{link, list, once};
 use crate::support::server::{ADMIN_MD5, ADMIN_PASSWORD, rendered_state};
-use crate::support::simulated::Simulated;
+use crate::support::simulated::{Simulated, never_older};
 
 /// A client of one process of the server.
 struct Client {
@@ -269,23 +269,6 @@ fn either_side_killed_twenty_times_at_any_moment_loses_nothing_and_sends_nothing
     }
     client.served.kill();
     rendered_state(folder.path());
-}
-
-/// Names ascend with time: no device may get an older one after a newer one that it had answered to.
-fn never_older(calls: &[Value], newest: &mut BTreeMap<String, String>) {
-    for call in calls.iter().filter(|call| call["method"] == "POST") {
-        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else {
-            continue;
-        };
-        for item in body["list_items"].as_array().into_iter().flatten() {
-            let (link, name) = (item["link_id"].to_string(), item["name"].to_string());
-            let before = newest.insert(link.clone(), name.clone());
-            assert!(
-                before.as_ref().is_none_or(|before| *before <= name),
-                "{link} {name} came after {before:?}"
-            );
-        }
-    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::support::answer::Answer;
 use crate::support::binary::Shell;
 use crate::support::profiles::{link, never, once, work_week};
 use crate::support::server::TestServer;
-use crate::support::simulated::Simulated;
+use crate::support::simulated::{Simulated, never_older};
 use crate::support::snapshot::Transcript;
 
 /// A device that is slow to answer is not waited for long in tests.
@@ -228,25 +228,7 @@ fn whatever_devices_suffer_from_all_hold_the_last_state_in_the_end() {
                 })
                 .collect();
         assert_eq!(devices.holds(n), desired, "d{n}");
-        never_older(&devices.calls(n), n);
-    }
-}
-
-/// Names of these tests ascend with time: no device may get an older one after a newer one.
-fn never_older(calls: &[Value], device: usize) {
-    let mut newest: BTreeMap<String, String> = BTreeMap::new();
-    for call in calls.iter().filter(|call| call["method"] == "POST") {
-        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else {
-            continue;
-        };
-        for item in body["list_items"].as_array().into_iter().flatten() {
-            let (link, name) = (item["link_id"].to_string(), item["name"].to_string());
-            let before = newest.insert(link.clone(), name.clone());
-            assert!(
-                before.as_ref().is_none_or(|before| *before <= name),
-                "d{device} got {link} {name} after {before:?}"
-            );
-        }
+        never_older(&devices.calls(n), &mut BTreeMap::new());
     }
 }
 

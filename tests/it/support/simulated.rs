@@ -166,3 +166,20 @@ impl Drop for Simulated {
         self.kill();
     }
 }
+
+/// Names ascend with time: no device may get an older one after a newer one that it had answered to.
+pub fn never_older(calls: &[Value], newest: &mut BTreeMap<String, String>) {
+    for call in calls.iter().filter(|call| call["method"] == "POST") {
+        let Ok(body) = serde_json::from_str::<Value>(call["body"].as_str().unwrap_or_default()) else {
+            continue;
+        };
+        for item in body["list_items"].as_array().into_iter().flatten() {
+            let (link, name) = (item["link_id"].to_string(), item["name"].to_string());
+            let before = newest.insert(link.clone(), name.clone());
+            assert!(
+                before.as_ref().is_none_or(|before| *before <= name),
+                "{link} {name} came after {before:?}"
+            );
+        }
+    }
+}
