@@ -317,6 +317,29 @@ fn a_client_says_how_long_it_waits() {
 }
 
 #[test]
+fn a_whole_report_comes_as_lines_with_the_same_rows_as_its_pages() {
+    let server = TestServer::start();
+    server.add_panels(150);
+    let batch = id_of(&submit(&server, &json!({ "all": true, "upsert": [once(1, "one"), never(2)] })));
+    let path = format!("/batches/{batch}/panels");
+    let lines = |query: &str| {
+        let answer =
+            server.fleet("GET", &format!("{path}{query}")).header("accept", "application/x-ndjson").send();
+        let content_type = ("content-type".to_owned(), "application/x-ndjson".to_owned());
+        assert!(answer.status == 200 && answer.headers.contains(&content_type), "{answer}");
+        let lines = answer.body.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.collect::<Vec<_>>()
+    };
+    let page = server.fleet("GET", &format!("{path}?limit=1000")).send().value();
+    assert_eq!(Value::from(lines("")), page["items"]);
+    assert_eq!(lines("").len(), 150);
+    let page = server.fleet("GET", &format!("{path}?limit=20")).send().value();
+    let rest = format!("?cursor={}", page["next_cursor"].as_str().expect("there is more"));
+    assert_eq!(lines(&rest).len(), 130);
+    assert_eq!(lines("?outcome=applied"), Vec::<Value>::new());
+}
+
+#[test]
 fn a_cancelled_batch_says_which_panels_it_did_not_reach_and_a_retry_sends_to_those() {
     let server = TestServer::start();
     server.add_panels(200);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -29,11 +30,17 @@ use crate::panel::embedded::SnapshotRows;
 use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::profile::wire::Json;
-use crate::store::{BatchSeq, PanelNo, StoreHandle};
+use crate::store::{BatchSeq, PanelNo, StoreHandle, tables};
 
 /// Seconds that a submission waits for the outcomes without a word on it, and at most.
 const WAIT: u64 = 10;
 const MAX_WAIT: u64 = 300;
+
+/// A line of JSON for each panel.
+const NDJSON: &str = "application/x-ndjson";
+
+/// Panels that are read at once for such an answer: what it takes in memory.
+const PIECE: usize = 64;
 
 /// The longest idempotency key, in characters.
 const MAX_KEY: usize = 255;
@@ -435,15 +442,17 @@ impl BatchItem {
     }
 }
 
-/// A batch's panels, in the order in which they were added to the fleet.
+/// A batch's panels, in the order in which they were added to the fleet. With `Accept: application/x-ndjson` all of
+/// them from the cursor on, a line each, written as they are read: each piece shows what was so when it was read.
 #[utoipa::path(tag = "batches", params(("id" = Uuid, Path), OutcomeFilter, Paging),
-    responses((status = 200, body = Page<BatchPanel>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+    responses((status = 200, content((Page<BatchPanel> = "application/json"), (BatchPanel = "application/x-ndjson"))), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}/panels")]
 pub async fn list_panels(
     _who: Viewer,
     id: web::Path<String>,
     filter: web::Query<OutcomeFilter>,
     paging: web::Query<Paging>,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let seq = find(&shared, &id)?;
@@ -457,6 +466,43 @@ pub async fn list_panels(
             })?)
         }
     };
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains(NDJSON)) {
+        return Ok(HttpResponse::Ok().content_type(NDJSON).streaming(lines(shared, seq, wanted, after)));
+    }
+    Ok(HttpResponse::Ok().json(page(&shared, seq, wanted, after, limit).await?))
+}
+
+/// A batch's panels as lines of JSON. An error cuts the answer off, so that nobody takes it for a whole one.
+fn lines(
+    shared: web::Data<Shared>,
+    seq: BatchSeq,
+    wanted: Option<PanelState>,
+    after: PanelNo,
+) -> impl Stream<Item = Result<web::Bytes, Problem>> {
+    stream::try_unfold(Some(after), move |after| {
+        let shared = shared.clone();
+        async move {
+            let Some(after) = after else { return Ok(None) };
+            let piece = page(&shared, seq, wanted, after, PIECE).await?;
+            let mut text = Vec::new();
+            for row in &piece.items {
+                text.extend(tables::encode(row));
+                text.push(b'\n');
+            }
+            let next = piece.next_cursor.and_then(|cursor| cursor.parse().ok());
+            Ok(Some((web::Bytes::from(text), next)))
+        }
+    })
+}
+
+async fn page(
+    shared: &Shared,
+    seq: BatchSeq,
+    wanted: Option<PanelState>,
+    after: PanelNo,
+    limit: usize,
+) -> Result<Page<BatchPanel>, Problem> {
     let store = shared.store.clone();
     let (mut page, waiting) = web::block(move || outcomes(&store, seq, wanted, after, limit)).await??;
     let conditions = shared.coordinator.send(Conditions(waiting)).await?;
@@ -467,7 +513,7 @@ pub async fn list_panels(
         row.error = condition.last_error.map(Into::into);
         row.next_attempt = condition.next_attempt_ms.map(clock::rfc3339);
     }
-    Ok(HttpResponse::Ok().json(page))
+    Ok(page)
 }
 
 fn outcomes(
