@@ -18,7 +18,7 @@ use crate::telemetry::StoreMetrics;
 /// Items in one commit, unless a single piece of work has more.
 const MAX_ITEMS: usize = 16_384;
 
-/// The same while small work keeps coming.
+/// The same while small work keeps coming, and when a flood begins.
 const MAX_ITEMS_SHARED: usize = 1024;
 
 /// How long after small work the next is expected.
@@ -116,6 +116,9 @@ struct Waiting {
     line: VecDeque<Job>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
     in_line: HashMap<PanelNo, u32>,
+    /// Items in the next commit at most. A flood begins with small groups, so that its first panels do not wait
+    /// for a large one, and doubles them.
+    group: usize,
     /// When small work last came while a flood was under way.
     small_at: Option<Instant>,
     closed: bool,
@@ -165,13 +168,18 @@ impl Queue {
     /// Waits for work and takes a commit's worth of it; nothing once the queue is closed and empty.
     fn take(&self) -> Vec<Job> {
         let mut waiting = self.lock();
+        if waiting.lane.is_empty() && waiting.line.is_empty() {
+            waiting.group = 0;
+        }
         while waiting.lane.is_empty() && waiting.line.is_empty() && !waiting.closed {
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         let mut jobs = Vec::new();
         let mut items = 0;
         let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
-        let most = if shared { MAX_ITEMS_SHARED } else { MAX_ITEMS };
+        waiting.group =
+            if shared { MAX_ITEMS_SHARED } else { (2 * waiting.group).clamp(MAX_ITEMS_SHARED, MAX_ITEMS) };
+        let most = waiting.group;
         while items < most {
             let job = match waiting.lane.pop_front() {
                 Some(job) => job,
