@@ -250,6 +250,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Android, Self::Camdroid, Self::DoorController];
+
     /// The family's name in a panel's `api` field.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -261,9 +264,7 @@ impl Family {
 
     /// From a panel's `api` field.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Android, Self::Camdroid, Self::DoorController]
-            .into_iter()
-            .find(|family| family.as_str() == text)
+        Self::ALL.into_iter().find(|family| family.as_str() == text)
     }
 }
 
