@@ -22,7 +22,7 @@ pub mod selector;
 /// A profile's stored text with the digest by which equal ones are recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    json: Box<str>,
+    json: Arc<str>,
     digest: BodyDigest,
 }
 
@@ -32,7 +32,7 @@ pub type BodyDigest = [u8; 16];
 impl Body {
     /// The stored text of a profile.
     pub fn of(profile: &TimeProfile) -> Self {
-        let json = wire::body(profile).into_boxed_str();
+        let json = Arc::<str>::from(wire::body(profile));
         let hash = Sha256::digest(json.as_bytes());
         let mut digest = BodyDigest::default();
         digest.copy_from_slice(&hash[..16]);
@@ -42,6 +42,11 @@ impl Body {
     /// The JSON, as [`wire::body`] writes it.
     pub fn json(&self) -> &str {
         &self.json
+    }
+
+    /// The same, to keep.
+    pub fn shared_json(&self) -> Arc<str> {
+        Arc::clone(&self.json)
     }
 
     /// The digest.

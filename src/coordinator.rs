@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::stream;
-use tokio::sync::{mpsc, oneshot, watch};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::batch::report::Report;
@@ -41,15 +42,17 @@ use crate::telemetry::BatchMetrics;
 pub mod events;
 pub mod fan_out;
 pub mod fleet;
+pub mod inbox;
 pub mod register;
 pub mod work;
 
 use events::{Event, Events, What};
 use fan_out::FanOut;
+use inbox::Inbox;
 use register::{Entry, Register};
 
 /// Parts of batches on their way at once. Enough to fill several commits; beyond, a fan-out only queues.
-pub const WINDOW: usize = 4096;
+pub const WINDOW: usize = 8192;
 
 /// A batch for at most so many panels does not wait for the window, so that it passes a large one.
 const SMALL_BATCH: usize = 64;
@@ -79,15 +82,16 @@ pub struct Coordinator {
     retrying: HashSet<BatchSeq>,
     /// In the order of acceptance.
     running: BTreeMap<u64, Running>,
-    orders: HashMap<BatchSeq, u64>,
+    orders: FxHashMap<BatchSeq, u64>,
     next_order: u64,
     in_flight: usize,
     sending: bool,
+    /// When what the store told last was taken: one look at the clock for all of it.
+    now: Instant,
     events: Events,
-    inbox: mpsc::UnboundedSender<FromStore>,
+    inbox: Inbox,
     /// Puts what landed into the inbox.
     tell_landed: Arc<dyn Fn(Landed) + Send + Sync>,
-    from_store: Option<mpsc::UnboundedReceiver<FromStore>>,
     draining: Vec<oneshot::Sender<()>>,
     metrics: BatchMetrics,
 }
@@ -98,10 +102,10 @@ struct Running {
     record: BatchRecord,
     operations: Arc<Operations>,
     /// The operations by zone, made as zones come up.
-    zoned: HashMap<String, Arc<Zoned>>,
+    zoned: FxHashMap<String, Arc<Zoned>>,
     fan_out: FanOut,
     /// Panels that have taken their part and wait for their device.
-    waiting: HashSet<PanelNo>,
+    waiting: FxHashSet<PanelNo>,
     small: bool,
     /// Tries before this one, where there were any.
     attempts: HashMap<PanelNo, u16>,
@@ -200,14 +204,16 @@ impl Coordinator {
         devices: DeviceSettings,
         metrics: BatchMetrics,
     ) -> Self {
-        let (inbox, from_store) = mpsc::unbounded_channel();
+        let inbox = Inbox::default();
+        let telling = inbox.clone();
+        store.listen(move |where_it_is| telling.writer(where_it_is));
         let landed = inbox.clone();
         let conditions = inbox.clone();
         let devices = Devices::new(devices, move |panel, condition| {
-            let _ = conditions.send(FromStore::Condition(panel, condition)); // gone only at the end
+            conditions.tell(FromStore::Condition(panel, condition));
         });
         let tell_landed = Arc::new(move |part| {
-            let _ = landed.send(FromStore::Landed(part)); // gone only at the end
+            landed.tell(FromStore::Landed(part));
         });
         Self {
             store,
@@ -217,14 +223,14 @@ impl Coordinator {
             reserved: HashSet::new(),
             retrying: HashSet::new(),
             running: BTreeMap::new(),
-            orders: HashMap::new(),
+            orders: FxHashMap::default(),
             next_order: 0,
             in_flight: 0,
             sending: false,
+            now: Instant::now(),
             events: Events::new(clock::now_ms()),
             inbox,
             tell_landed,
-            from_store: Some(from_store),
             draining: Vec::new(),
             metrics,
         }
@@ -319,10 +325,10 @@ impl Coordinator {
             seq,
             record,
             operations,
-            zoned: HashMap::new(),
+            zoned: FxHashMap::default(),
             small: panels.len() <= SMALL_BATCH,
             fan_out: FanOut::new(panels),
-            waiting: HashSet::new(),
+            waiting: FxHashSet::default(),
             attempts,
             origin,
             started: now,
@@ -384,46 +390,46 @@ impl Coordinator {
         }
     }
 
-    /// Sends a panel its parts of all batches up to this one, in the order of acceptance. False when the
-    /// panel's mailbox is full.
-    fn send_panel(&mut self, up_to: u64, panel: PanelNo) -> bool {
-        let orders: Vec<_> = self
+    /// Sends a panel that waits for its part of this batch its parts of all batches up to it, in the order of
+    /// acceptance. False when the panel's mailbox is full.
+    fn send_panel(&mut self, order: u64, panel: PanelNo) -> bool {
+        let earlier: Vec<_> = self
             .running
-            .range(..=up_to)
+            .range(..order)
             .filter(|(_, running)| running.fan_out.waits(panel))
             .map(|(order, _)| *order)
             .collect();
-        let entry = self.register.by_number(panel).cloned();
-        for order in orders {
-            let Some(running) = self.running.get_mut(&order) else { continue };
-            let attempt = running.attempts.get(&panel).copied().unwrap_or(0).saturating_add(1);
-            let Some(entry) = &entry else {
-                running.fan_out.sent(panel);
-                let seq = running.seq;
-                let why = "the panel was removed; add it again and send the batch anew";
-                self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
-                continue;
-            };
-            let zoned = running.zoned(&entry.settings.zone);
-            let part = panel::Apply {
-                work: panel::Work::Batch(running.seq, attempt, zoned),
-                origin: Arc::clone(&running.origin),
-                reply: panel::Reply::Batch(Arc::clone(&self.tell_landed)),
-            };
-            match entry.address.try_send(part) {
-                Ok(()) => {
-                    running.fan_out.sent(panel);
-                    self.in_flight += 1;
-                }
-                Err(SendError::Full(_)) => return false,
-                Err(SendError::Closed(_)) => {
-                    running.fan_out.sent(panel);
-                    let seq = running.seq;
-                    let why = "the panel's actor has stopped; start the server anew and retry the batch";
-                    self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
+        earlier.into_iter().all(|order| self.send_part(order, panel)) && self.send_part(order, panel)
+    }
+
+    /// Sends a panel its part of this batch, for which it waits. False when the panel's mailbox is full.
+    fn send_part(&mut self, order: u64, panel: PanelNo) -> bool {
+        let Some(running) = self.running.get_mut(&order) else { return true };
+        let seq = running.seq;
+        let attempt = running.attempts.get(&panel).copied().unwrap_or(0).saturating_add(1);
+        let why = match self.register.by_number(panel) {
+            None => "the panel was removed; add it again and send the batch anew",
+            Some(entry) => {
+                let part = panel::Apply {
+                    work: panel::Work::Batch(seq, attempt, running.zoned(&entry.settings.zone)),
+                    origin: Arc::clone(&running.origin),
+                    reply: panel::Reply::Batch(Arc::clone(&self.tell_landed)),
+                };
+                match entry.address.try_send(part) {
+                    Ok(()) => {
+                        running.fan_out.sent(panel);
+                        self.in_flight += 1;
+                        return true;
+                    }
+                    Err(SendError::Full(_)) => return false,
+                    Err(SendError::Closed(_)) => {
+                        "the panel's actor has stopped; start the server anew and retry the batch"
+                    }
                 }
             }
-        }
+        };
+        running.fan_out.sent(panel);
+        self.settle(seq, vec![(panel, Outcome::failed(why, attempt))]);
         true
     }
 
@@ -439,21 +445,21 @@ impl Coordinator {
                 Ok(())
             },
             move |result| {
-                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+                inbox.tell(FromStore::Settled(seq, outcomes, result));
             },
         );
     }
 
-    fn landed(&mut self, seq: BatchSeq, panel: PanelNo, outcome: Outcome) {
+    fn landed(&mut self, seq: BatchSeq, panel: PanelNo, outcome: &Outcome) {
         let Some(order) = self.orders.get(&seq).copied() else { return };
         let Some(running) = self.running.get_mut(&order) else { return };
         running.waiting.remove(&panel);
-        running.record.report.add(&outcome, running.operations.len());
-        let Outcome { state, attempts, error, .. } = outcome;
+        running.record.report.add(outcome, running.operations.len());
         let seq = Some(seq);
-        self.events.push(seq, What::Panel { panel, outcome: state, attempts, error });
-        if running.last_progress.elapsed() >= PROGRESS_EVERY {
-            running.last_progress = Instant::now();
+        let (outcome, attempts, error) = (outcome.state, outcome.attempts, outcome.error.clone());
+        self.events.push(seq, What::Panel { panel, outcome, attempts, error });
+        if self.now.saturating_duration_since(running.last_progress) >= PROGRESS_EVERY {
+            running.last_progress = self.now;
             self.events.push(seq, What::Progress(running.record.report));
         }
         self.finish_if_complete(order);
@@ -475,7 +481,7 @@ impl Coordinator {
                     Ok(settled) => (settled.into_iter().collect(), Ok(())),
                     Err(error) => (Vec::new(), Err(error)),
                 };
-                let _ = inbox.send(FromStore::Settled(seq, outcomes, result)); // gone only at the end
+                inbox.tell(FromStore::Settled(seq, outcomes, result));
             },
         );
     }
@@ -495,7 +501,7 @@ impl Coordinator {
         self.store.submit_accepted_change(
             move |tables| tables.set_batch(seq, &record),
             move |result| {
-                let _ = inbox.send(FromStore::Finished(seq, result)); // gone only at the end
+                inbox.tell(FromStore::Finished(seq, result));
             },
         );
     }
@@ -644,8 +650,8 @@ impl Coordinator {
                         }
                     }
                     Ok(()) => {
-                        self.metrics.panel_done(outcome.state.as_str(), sent.elapsed());
-                        self.landed(batch, panel, outcome);
+                        self.metrics.panel_done(outcome.state, self.now.saturating_duration_since(sent));
+                        self.landed(batch, panel, &outcome);
                     }
                     // It stays pending, and is sent again at the next start: the database needs a person first.
                     Err(error) => {
@@ -657,7 +663,7 @@ impl Coordinator {
             FromStore::Condition(number, condition) => self.condition_changed(number, condition),
             FromStore::Settled(seq, outcomes, Ok(())) => {
                 for (panel, outcome) in outcomes {
-                    self.landed(seq, panel, outcome);
+                    self.landed(seq, panel, &outcome);
                 }
             }
             FromStore::Settled(_, _, Err(error)) => {
@@ -716,10 +722,11 @@ impl Coordinator {
         }
     }
 
-    fn targets<'r>(&'r self, target: &'r Target) -> Result<Vec<&'r Entry>, SubmitError> {
-        let entries: Vec<_> = match target {
-            Target::All => self.register.pick(None).collect(),
-            Target::Selector(selector) => self.register.pick(Some(selector)).collect(),
+    /// The numbers of the panels that the target picks, ascending.
+    fn targets(&self, target: &Target) -> Result<Vec<PanelNo>, SubmitError> {
+        let numbers = match target {
+            Target::All => self.register.all(),
+            Target::Selector(selector) => self.register.pick(selector).map(|entry| entry.number).collect(),
             Target::Panels(ids) => {
                 let unknown: Vec<_> =
                     ids.iter().enumerate().filter(|(_, id)| self.register.find(id).is_none()).collect();
@@ -728,13 +735,14 @@ impl Coordinator {
                         unknown.iter().map(|(i, id)| (*i, (*id).clone())).collect(),
                     ));
                 }
-                let mut entries: Vec<_> = ids.iter().filter_map(|id| self.register.find(id)).collect();
-                entries.sort_unstable_by_key(|entry| entry.number);
-                entries.dedup_by_key(|entry| entry.number);
-                entries
+                let found = ids.iter().filter_map(|id| self.register.find(id));
+                let mut numbers: Vec<_> = found.map(|entry| entry.number).collect();
+                numbers.sort_unstable();
+                numbers.dedup();
+                numbers
             }
         };
-        if entries.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(entries) }
+        if numbers.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(numbers) }
     }
 }
 
@@ -743,20 +751,17 @@ impl Actor for Coordinator {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        if let Some(from_store) = self.from_store.take() {
-            ctx.add_stream(stream::unfold(from_store, |mut from_store| async move {
-                let mut told = Vec::new();
-                // Many at once: one wake-up per commit rather than one per panel.
-                let count = from_store.recv_many(&mut told, SLICE).await;
-                (count > 0).then_some((told, from_store))
-            }));
-        }
+        ctx.add_stream(stream::unfold(self.inbox.clone(), |inbox| async move {
+            let told = inbox.take(SLICE).await;
+            Some((told, inbox))
+        }));
         self.send_parts(ctx);
     }
 }
 
 impl StreamHandler<Vec<FromStore>> for Coordinator {
     fn handle(&mut self, told: Vec<FromStore>, ctx: &mut Self::Context) {
+        self.now = Instant::now();
         for told in told {
             self.take(told);
         }
@@ -856,13 +861,12 @@ impl Handler<Submit> for Coordinator {
 
     fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
         let Submit { id, target, operations, idempotency, origin } = submit;
-        let entries = self.targets(&target)?;
-        let unknown = operations.unknown_to(entries.iter().map(|entry| entry.settings.family));
+        let targets = self.targets(&target)?;
+        let entries = targets.iter().filter_map(|number| self.register.by_number(*number));
+        let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family));
         if !unknown.is_empty() {
             return Err(SubmitError::UnknownToFamily(unknown));
         }
-        let mut targets: Vec<_> = entries.iter().map(|entry| entry.number).collect();
-        targets.sort_unstable();
         let record = BatchRecord {
             id,
             created_at_ms: clock::now_ms(),
@@ -895,7 +899,7 @@ impl Handler<Submit> for Coordinator {
                 let attempts = HashMap::new();
                 let accepted =
                     Accepted { retried: None, result, operations, targets, attempts, origin, reply };
-                let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
+                inbox.tell(FromStore::Accepted(Box::new(accepted)));
             },
         );
         Ok(answer)
@@ -971,7 +975,7 @@ impl Handler<Cancel> for Coordinator {
                     Err(error) => (Vec::new(), Err(error)),
                 };
                 let _ = reply.send(result.clone()); // whoever asked may have left
-                let _ = inbox.send(FromStore::Settled(seq, cancelled, result)); // gone only at the end
+                inbox.tell(FromStore::Settled(seq, cancelled, result));
             },
         );
         Ok(answer)
@@ -1032,7 +1036,7 @@ impl Handler<Retry> for Coordinator {
             move |result| {
                 let accepted =
                     Accepted { retried: Some(seq), result, operations, targets, attempts, origin, reply };
-                let _ = inbox.send(FromStore::Accepted(Box::new(accepted))); // gone only at the end
+                inbox.tell(FromStore::Accepted(Box::new(accepted)));
             },
         );
         Ok(answer)
@@ -1079,7 +1083,7 @@ impl Coordinator {
                 tables.audit(&audit)
             },
             move |result| {
-                let _ = inbox.send(FromStore::Again(seq, again, reply, result)); // gone only at the end
+                inbox.tell(FromStore::Again(seq, again, reply, result));
             },
         );
         Ok(answer)

@@ -149,8 +149,8 @@ pub struct Landed {
     pub batch: BatchSeq,
     /// Which panel.
     pub panel: PanelNo,
-    /// What came of it, if it was committed.
-    pub outcome: Outcome,
+    /// What came of it, if it was committed; much the same panels share it.
+    pub outcome: Arc<Outcome>,
     /// Whether it was.
     pub result: Result<(), StoreError>,
     /// When the panel was told.
@@ -163,9 +163,11 @@ impl Handler<Apply> for Panel {
     type Result = ();
 
     fn handle(&mut self, Apply { work, origin, reply }: Apply, ctx: &mut Self::Context) {
-        origin.span.in_scope(|| {
-            tracing::debug!(panel.id = %self.settings.id, "a panel takes its part");
-        });
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            origin.span.in_scope(|| {
+                tracing::debug!(panel.id = %self.settings.id, "a panel takes its part");
+            });
+        }
         if self.remote.is_some() {
             return self.accept(work, origin, reply, ctx);
         }
@@ -189,6 +191,7 @@ impl Handler<Apply> for Panel {
             reply,
             sent: Instant::now(),
             decision: Decision::default(),
+            outcome: None,
         });
         // A batch's part was accepted durably and its number in flight is bounded by the coordinator.
         if for_caller {

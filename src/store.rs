@@ -227,6 +227,13 @@ impl StoreHandle {
         committed.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// From now on, lets `listener` know when the writer begins to tell what a commit came to, and when it has told
+    /// all: whoever is told thousands of things at once may want to look at them together. On the writer's thread;
+    /// must not block. The first listener stays.
+    pub fn listen(&self, listener: impl Fn(writer::Telling) + Send + Sync + 'static) {
+        self.queue.listen(Box::new(listener));
+    }
+
     /// How many jobs wait for the writer.
     pub fn queued(&self) -> usize {
         self.queue.len()

@@ -21,6 +21,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+use crate::batch::PanelState;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -95,7 +97,8 @@ pub struct BatchMetrics {
     pub running: Gauge,
     /// Panels registered.
     pub panels: Gauge,
-    panels_done: Family<OutcomeLabel, Counter>,
+    /// In the order of [`PanelState::ALL`].
+    panels_done: [Counter; PanelState::ALL.len()],
     panel_seconds: Histogram,
     seconds: Histogram,
 }
@@ -107,8 +110,10 @@ struct OutcomeLabel {
 
 impl BatchMetrics {
     /// A panel has come to an outcome, so long after it was sent its part.
-    pub fn panel_done(&self, outcome: &'static str, took: Duration) {
-        self.panels_done.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub fn panel_done(&self, outcome: PanelState, took: Duration) {
+        if let Some(at) = PanelState::ALL.iter().position(|state| *state == outcome) {
+            self.panels_done[at].inc();
+        }
         self.panel_seconds.observe(took.as_secs_f64());
     }
 
@@ -188,18 +193,21 @@ impl Default for Metrics {
         registry.register("commit_failures", "Commits that failed", store.failures.clone());
         registry.register("commit_rows", "Rows in one commit, about", store.rows.clone());
         registry.register("commit_seconds", "Time of one commit", store.seconds.clone());
+        let panels_done = Family::<OutcomeLabel, Counter>::default();
+        let panels_in =
+            |state: PanelState| panels_done.get_or_create(&OutcomeLabel { outcome: state.as_str() }).clone();
         let batches = BatchMetrics {
             accepted: Counter::default(),
             running: Gauge::default(),
             panels: Gauge::default(),
-            panels_done: Family::default(),
+            panels_done: PanelState::ALL.map(panels_in),
             panel_seconds: seconds(),
             seconds: seconds(),
         };
         registry.register("batches_accepted", "Batches accepted", batches.accepted.clone());
         registry.register("batches_running", "Batches without all outcomes", batches.running.clone());
         registry.register("panels", "Panels registered", batches.panels.clone());
-        registry.register("batch_panels", "Outcomes of panels in batches", batches.panels_done.clone());
+        registry.register("batch_panels", "Outcomes of panels in batches", panels_done);
         registry.register(
             "batch_panel_seconds",
             "From sending a panel its part of a batch to its outcome",

@@ -63,7 +63,9 @@ impl Handler<Resolve> for Coordinator {
     type Result = Result<Vec<Entry>, SubmitError>;
 
     fn handle(&mut self, Resolve(target): Resolve, _: &mut Self::Context) -> Self::Result {
-        let mut entries: Vec<_> = self.targets(&target)?.into_iter().cloned().collect();
+        let numbers = self.targets(&target)?.into_iter();
+        let mut entries: Vec<_> =
+            numbers.filter_map(|number| self.register.by_number(number).cloned()).collect();
         entries.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
         Ok(entries)
     }
@@ -159,7 +161,7 @@ impl Handler<AddPanels> for Coordinator {
                     Ok(added) => (added, Ok(())),
                     Err(error) => (Vec::new(), Err(error)),
                 };
-                let _ = inbox.send(FromStore::Added(panels, ids, reply, result)); // gone only at the end
+                inbox.tell(FromStore::Added(panels, ids, reply, result));
             },
         );
         Ok(answer)
@@ -203,7 +205,7 @@ impl Handler<ChangePanel> for Coordinator {
                 Ok(())
             },
             move |result| {
-                let _ = inbox.send(FromStore::Changed(number, settings, reply, result)); // gone only at the end
+                inbox.tell(FromStore::Changed(number, settings, reply, result));
             },
         );
         Some(answer)
@@ -259,7 +261,7 @@ impl Handler<RemovePanel> for Coordinator {
         let retire = Retire {
             audit: origin.audit("panel.remove", id),
             done: Box::new(move |result| {
-                let _ = inbox.send(FromStore::Removed(number, reply, result)); // gone only at the end
+                inbox.tell(FromStore::Removed(number, reply, result));
             }),
         };
         self.register.leave(number);

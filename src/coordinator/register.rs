@@ -105,12 +105,21 @@ impl Register {
             .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
     }
 
-    /// The same by number.
-    pub fn pick<'r>(&'r self, selector: Option<&'r Selector>) -> impl Iterator<Item = &'r Entry> + 'r {
+    /// The numbers of all panels, ascending. They are read without looking at the panels themselves.
+    pub fn all(&self) -> Vec<PanelNo> {
+        let numbers = self.entries.keys().copied();
+        if self.leaving.is_empty() {
+            return numbers.collect();
+        }
+        numbers.filter(|number| !self.leaving.contains(number)).collect()
+    }
+
+    /// The panels that a selector picks, by number.
+    pub fn pick<'r>(&'r self, selector: &'r Selector) -> impl Iterator<Item = &'r Entry> + 'r {
         self.entries
             .values()
             .filter(|entry| self.stays(entry))
-            .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
+            .filter(move |entry| entry.settings.matches(selector))
     }
 
     fn stays(&self, entry: &Entry) -> bool {

@@ -9,8 +9,8 @@ use crate::store::row::{Row, RowName};
 
 /// The rows that stand on one panel, as far as a decision asks for them.
 pub trait Standing {
-    /// How many profiles the panel holds.
-    fn count(&self) -> u32;
+    /// How many profiles the panel holds; asked only where there is a capacity.
+    fn count(&mut self) -> Result<u32, StoreError>;
     /// The row of a link_id.
     fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError>;
     /// Whether a row's body is this one.
@@ -57,7 +57,10 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
     let operations = zoned.operations();
     let mut decision = Decision { items: Vec::with_capacity(operations.len()), ..Decision::default() };
     let mut names = if limits.look_for_names { Some(Names::of(standing)?) } else { None };
-    let mut count = standing.count();
+    let mut room = match limits.capacity {
+        Some(capacity) => capacity.saturating_sub(standing.count()?),
+        None => u32::MAX,
+    };
     for (i, upsert) in operations.upserts.iter().enumerate() {
         let outcome = if upsert.repeated {
             ItemOutcome::Repeated
@@ -65,9 +68,9 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
             ItemOutcome::NeverOpens
         } else {
             match standing.row(upsert.link_id)? {
-                None if limits.capacity.is_some_and(|capacity| count >= capacity) => ItemOutcome::Full,
+                None if room == 0 => ItemOutcome::Full,
                 None => {
-                    count += 1;
+                    room -= 1;
                     decision.changes.push(Change::Put(i, None));
                     ItemOutcome::Created
                 }
@@ -179,8 +182,8 @@ mod tests {
     }
 
     impl Standing for Rows {
-        fn count(&self) -> u32 {
-            self.rows.len() as u32
+        fn count(&mut self) -> Result<u32, StoreError> {
+            Ok(self.rows.len() as u32)
         }
         fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
             Ok(self.rows.get(&link).map(|(row, _, _)| *row))

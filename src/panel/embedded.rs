@@ -18,7 +18,7 @@ use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 impl Standing for PanelRows<'_, '_> {
-    fn count(&self) -> u32 {
+    fn count(&mut self) -> Result<u32, StoreError> {
         PanelRows::count(self)
     }
 
@@ -43,19 +43,18 @@ impl Standing for PanelRows<'_, '_> {
 pub struct SnapshotRows<'s> {
     snapshot: &'s Snapshot,
     panel: PanelNo,
-    count: u32,
 }
 
 impl<'s> SnapshotRows<'s> {
     /// The panel's rows as the snapshot shows them.
-    pub fn new(snapshot: &'s Snapshot, panel: PanelNo) -> Result<Self, StoreError> {
-        Ok(Self { snapshot, panel, count: snapshot.head(panel)?.count })
+    pub fn new(snapshot: &'s Snapshot, panel: PanelNo) -> Self {
+        Self { snapshot, panel }
     }
 }
 
 impl Standing for SnapshotRows<'_> {
-    fn count(&self) -> u32 {
-        self.count
+    fn count(&mut self) -> Result<u32, StoreError> {
+        Ok(self.snapshot.head(self.panel)?.count)
     }
 
     fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
@@ -104,8 +103,10 @@ pub struct Apply {
     pub reply: Reply,
     /// When the panel was told.
     pub sent: Instant,
-    /// What was decided; empty before.
+    /// What was decided for a caller; empty before.
     pub decision: Decision,
+    /// What came of a batch's part; nothing before.
+    pub outcome: Option<Arc<Outcome>>,
 }
 
 impl PanelWork for Apply {
@@ -120,11 +121,10 @@ impl PanelWork for Apply {
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         match self.batch {
             Some(batch) => {
-                self.run_or_repeat(rows)?;
-                let (items, pruned) = (self.decision.items.clone(), self.decision.pruned.clone());
-                let outcome = Outcome::decided(items, pruned, self.attempts);
+                let outcome = self.run_or_repeat(rows)?;
                 let panel = rows.number();
                 rows.tables().set_outcome(batch, panel, &outcome)?;
+                self.outcome = Some(outcome);
             }
             None => self.decide_and_write(rows)?,
         }
@@ -135,18 +135,20 @@ impl PanelWork for Apply {
     }
 
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let Self { panel, batch, attempts, origin, reply, sent, zoned, decision, .. } = *self;
-        origin.span.in_scope(|| {
-            tracing::debug!(
-                panel.number = panel,
-                committed = result.is_ok(),
-                "a panel's part is through the store"
-            );
-        });
+        let Self { panel, batch, attempts, origin, reply, sent, zoned, decision, outcome, .. } = *self;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            origin.span.in_scope(|| {
+                tracing::debug!(
+                    panel.number = panel,
+                    committed = result.is_ok(),
+                    "a panel's part is through the store"
+                );
+            });
+        }
         match reply {
             Reply::Batch(tell) => {
                 let batch = batch.unwrap_or_default();
-                let outcome = Outcome::decided(decision.items, decision.pruned, attempts);
+                let outcome = outcome.unwrap_or_else(|| Arc::new(Outcome::pending(attempts)));
                 tell(Landed { batch, panel, outcome, result, sent, first: true });
             }
             Reply::Caller(caller) => {
@@ -172,28 +174,36 @@ impl PanelWork for Apply {
 struct Repeat {
     zoned: Arc<Zoned>,
     limits: Limits,
+    attempts: u16,
     before: Whole,
     made: Made,
-    decision: Decision,
+    outcome: Arc<Outcome>,
 }
 
 impl Apply {
-    fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+    fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<Arc<Outcome>, StoreError> {
         if let Some(repeat) = rows.tables().note::<Rc<Repeat>>().cloned()
             && Arc::ptr_eq(&repeat.zoned, &self.zoned)
-            && repeat.limits == self.limits
-            && rows.are(&repeat.before)?
+            && (repeat.limits, repeat.attempts) == (self.limits, self.attempts)
+            && rows.make_where(&repeat.before, &repeat.made)?
         {
-            self.decision = repeat.decision.clone();
-            return rows.make(&repeat.made);
+            return Ok(Arc::clone(&repeat.outcome));
         }
-        let Some(before) = rows.whole()? else { return self.decide_and_write(rows) };
+        let before = rows.whole()?;
         self.decide_and_write(rows)?;
-        if let Some(made) = rows.made()? {
-            let (zoned, decision) = (Arc::clone(&self.zoned), self.decision.clone());
-            rows.tables().set_note(Rc::new(Repeat { zoned, limits: self.limits, before, made, decision }));
+        let Decision { items, pruned, .. } = std::mem::take(&mut self.decision);
+        let outcome = Arc::new(Outcome::decided(items, pruned, self.attempts));
+        if let (Some(before), Some(made)) = (before, rows.made()?) {
+            rows.tables().set_note(Rc::new(Repeat {
+                zoned: Arc::clone(&self.zoned),
+                limits: self.limits,
+                attempts: self.attempts,
+                before,
+                made,
+                outcome: Arc::clone(&outcome),
+            }));
         }
-        Ok(())
+        Ok(outcome)
     }
 
     fn decide_and_write(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
@@ -203,7 +213,7 @@ impl Apply {
             match change {
                 Change::Put(index, standing) => {
                     let upsert = &operations.upserts[index]; // decide() gives indexes of this list
-                    rows.put(RowName::Link(upsert.link_id), standing, &upsert.body)?;
+                    rows.put_in_place(RowName::Link(upsert.link_id), standing, &upsert.body)?;
                 }
                 Change::Remove(link, standing) => rows.remove(RowName::Link(link), standing)?,
             }
@@ -252,7 +262,9 @@ fn change_by_uid(
 ) -> Result<Result<UidAnswer, UidRefusal>, StoreError> {
     match operation {
         UidOperation::Create(body) => {
-            if capacity.is_some_and(|capacity| rows.count() >= capacity) {
+            if let Some(capacity) = capacity
+                && rows.count()? >= capacity
+            {
                 return Ok(Err(UidRefusal::Full));
             }
             Ok(Ok(UidAnswer::Created(rows.put_by_uid(body)?)))
@@ -262,7 +274,7 @@ fn change_by_uid(
                 return Ok(Err(UidRefusal::NoSuchUid));
             };
             if !rows.holds(&row, body)? {
-                rows.put(name, Some(row), body)?;
+                rows.put_in_place(name, Some(row), body)?;
             }
             Ok(Ok(UidAnswer::Done))
         }

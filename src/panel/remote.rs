@@ -645,7 +645,8 @@ impl Panel {
         let Some(remote) = &mut self.remote else { return };
         for (batch, outcome) in settled {
             if let Some(Waiting { tell, sent, .. }) = remote.waiting.remove(&batch) {
-                tell(Landed { batch, panel: self.number, outcome, result: Ok(()), sent, first: false });
+                let (panel, outcome) = (self.number, Arc::new(outcome));
+                tell(Landed { batch, panel, outcome, result: Ok(()), sent, first: false });
             }
         }
     }

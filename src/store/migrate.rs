@@ -5,61 +5,97 @@
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::row::{self, Row, RowBytes, RowKey, RowName};
-use super::tables::{META, Memory, OUTCOMES, Tables};
+use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
+use super::tables::{META, Memory, OUTCOMES, PACKS, Tables};
 use super::{PanelNo, StoreError};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
-/// One step: from the version of its place in [`MIGRATIONS`] (counted from 1) to the next.
+/// One step, for all formats before the one that it leads to.
 struct Migration {
+    to: u32,
     what: &'static str,
     run: fn(&WriteTransaction) -> Result<(), StoreError>,
 }
 
-/// Entry 0 leads from format 1 to format 2, and so on.
+/// In the order in which they run. A step that a later one would undo is not kept: formats 2 and 3 differ in how
+/// rows are kept, and the step to format 4 reads both.
 const MIGRATIONS: &[Migration] = &[
     Migration {
+        to: 2,
         what: "outcomes carry a device's own words; tables for remote panels",
         run: words_in_outcomes,
     },
-    Migration { what: "a panel's rows are packed", run: packed_rows },
+    Migration {
+        to: 4,
+        what: "a panel's rows and its head are packed; equal outcomes of neighbours are one row",
+        run: packed,
+    },
 ];
 
 /// A row by itself, as formats 1 and 2 have it.
 const ROWS: TableDefinition<'_, &RowKey, &RowBytes> = TableDefinition::new("rows");
 
-fn packed_rows(transaction: &WriteTransaction) -> Result<(), StoreError> {
+/// Format 3's packs: flags (1), then the entries as they are today.
+const PACKS_3: TableDefinition<'_, &RowKey, &[u8]> = TableDefinition::new("packs_3");
+
+/// Heads, as formats 1 to 3 have them.
+const HEADS: TableDefinition<'_, PanelNo, &[u8; 8]> = TableDefinition::new("heads");
+
+/// Outcomes, as formats 2 and 3 have them: a row a panel.
+const OUTCOMES_3: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes_3");
+
+fn packed(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    drop((transaction.open_table(PACKS)?, transaction.open_table(OUTCOMES)?)); // perhaps made just now
+    transaction.rename_table(PACKS, PACKS_3)?;
+    transaction.rename_table(OUTCOMES, OUTCOMES_3)?;
     let mut memory = Memory::default();
     let mut tables = Tables::open(transaction, &mut memory)?;
-    let rows = transaction.open_table(ROWS)?;
-    let (mut panel, mut of_panel) = (0, Vec::new());
-    for entry in rows.iter()? {
+    for entry in transaction.open_table(ROWS)?.iter()? {
         let (key, value) = entry?;
-        let (of, name) = row::row_name(key.value())?;
-        if of != panel {
-            pack_rows(&mut tables, panel, of_panel.drain(..))?;
-            panel = of;
-        }
-        of_panel.push((name, Row::decode(value.value())));
+        let (panel, name) = row::row_name(key.value())?;
+        set_row(&mut tables, panel, name, Row::decode(value.value()))?;
     }
-    pack_rows(&mut tables, panel, of_panel.drain(..))?;
-    drop((tables, rows));
+    for entry in transaction.open_table(PACKS_3)?.iter()? {
+        let (key, value) = entry?;
+        let (entries, rest) = value.value().get(1..).unwrap_or_default().as_chunks::<33>();
+        if !rest.is_empty() {
+            return Err(StoreError::Corrupt("pack"));
+        }
+        for entry in entries {
+            let mut name = *key.value();
+            name[4..].copy_from_slice(&entry[..17]);
+            let mut row = [0; 16];
+            row.copy_from_slice(&entry[17..]);
+            let (panel, name) = row::row_name(&name)?;
+            set_row(&mut tables, panel, name, Row::decode(&row))?;
+        }
+    }
+    for entry in transaction.open_table(HEADS)?.iter()? {
+        let (panel, head) = entry?;
+        let mut rows = tables.panel(panel.value());
+        rows.set_head(Head::decode(head.value()))?;
+        rows.finish()?;
+    }
+    for entry in transaction.open_table(OUTCOMES_3)?.iter()? {
+        let (key, value) = entry?;
+        let seq = row::be_u64(&key.value()[..8]);
+        tables.set_outcome(seq, row::outcome_panel(key.value()), &row::decode_outcome(value.value())?)?;
+    }
+    tables.finish()?;
+    drop(tables);
     transaction.delete_table(ROWS)?;
+    transaction.delete_table(PACKS_3)?;
+    transaction.delete_table(HEADS)?;
+    transaction.delete_table(OUTCOMES_3)?;
     Ok(())
 }
 
-fn pack_rows(
-    tables: &mut Tables<'_>,
-    panel: PanelNo,
-    of_panel: impl Iterator<Item = (RowName, Row)>,
-) -> Result<(), StoreError> {
-    let mut packed = tables.panel(panel)?;
-    for (name, row) in of_panel {
-        packed.set(name, row)?;
-    }
-    packed.finish()
+fn set_row(tables: &mut Tables<'_>, panel: PanelNo, name: RowName, row: Row) -> Result<(), StoreError> {
+    let mut rows = tables.panel(panel);
+    rows.set(name, row)?;
+    rows.finish()
 }
 
 fn words_in_outcomes(transaction: &WriteTransaction) -> Result<(), StoreError> {
@@ -98,9 +134,9 @@ pub fn run(db: &Database) -> Result<Migrated, StoreError> {
         transaction.abort()?;
         return Ok(Migrated::Newer(found));
     }
-    for (version, migration) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version < found) {
-        tracing::info!(from = version, to = version + 1, "migrating the database: {}", migration.what);
-        (migration.run)(&transaction)?;
+    for Migration { to, what, run } in MIGRATIONS.iter().filter(|step| found < step.to) {
+        tracing::info!(from = found, to, "migrating the database: {what}");
+        run(&transaction)?;
     }
     drop(Tables::open(&transaction, &mut Memory::default())?);
     transaction.open_table(META)?.insert("format", u64::from(FORMAT))?;
@@ -124,7 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_step_for_every_older_format() {
-        assert_eq!(MIGRATIONS.len() as u32 + 1, FORMAT);
+    fn the_steps_ascend_to_the_current_format() {
+        let to: Vec<_> = MIGRATIONS.iter().map(|step| step.to).collect();
+        assert!(to.is_sorted());
+        assert_eq!(to.last(), Some(&FORMAT));
     }
 }

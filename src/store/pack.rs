@@ -4,10 +4,11 @@
 //! and one write, not one for each row. A panel with more rows has more packs, each from its key's name on up to
 //! the next pack's, so that a change to one row never rewrites more than one pack.
 //!
-//! The value: flags (1), then for each row its name (kind 1, then the link_id 16 or the uid 4 and zeros) and
-//! [`Row`] (16). The first pack's key has a name of zeros, and its flags say whether there are others.
+//! The value: flags (1), the panel's [`Head`] (8), then for each row its name (kind 1, then the link_id 16 or the uid
+//! 4 and zeros) and [`Row`] (16). The first pack's key has a name of zeros. Its flags say whether there are others,
+//! and only its head counts, so that one look finds all that most work needs; it stays when its rows go.
 
-use super::row::{self, Row, RowBytes, RowKey, RowName};
+use super::row::{self, Head, Row, RowBytes, RowKey, RowName};
 use super::{PanelNo, StoreError};
 
 /// Rows in a pack at most; one with more is split in halves.
@@ -16,6 +17,7 @@ pub const MAX_ROWS: usize = 64;
 /// The flag of a first pack that others follow.
 const OTHERS: u8 = 1;
 
+const HEADER: usize = 9;
 const NAME: usize = 17;
 const ENTRY: usize = NAME + 16;
 
@@ -24,9 +26,11 @@ const ENTRY: usize = NAME + 16;
 pub struct Pack(Vec<u8>);
 
 impl Pack {
-    /// A pack without rows.
+    /// A pack without rows, of a panel that never had any.
     pub fn empty() -> Self {
-        Self(vec![0])
+        let mut bytes = vec![0; HEADER];
+        bytes[1..].copy_from_slice(&Head::default().encode());
+        Self(bytes)
     }
 
     /// From what is stored.
@@ -42,7 +46,17 @@ impl Pack {
 
     /// How many rows it has.
     pub fn count(&self) -> usize {
-        self.0.len() / ENTRY // the flags are fewer bytes than a row
+        self.0.len() / ENTRY // the header is fewer bytes than a row
+    }
+
+    /// The panel's head, in its first pack.
+    pub fn head(&self) -> Head {
+        head(&self.0)
+    }
+
+    /// Writes the panel's head.
+    pub fn set_head(&mut self, head: Head) {
+        self.0[1..HEADER].copy_from_slice(&head.encode());
     }
 
     /// Whether other packs of the panel follow this first one.
@@ -80,11 +94,11 @@ impl Pack {
 
     /// Keeps the lower half and gives the upper one, with its key.
     pub fn split(&mut self, panel: PanelNo) -> (RowKey, Self) {
-        let at = 1 + self.count() / 2 * ENTRY;
+        let at = HEADER + self.count() / 2 * ENTRY;
         let mut upper = Self::empty();
         upper.0.extend(self.0.drain(at..));
         let mut key = row::panel_range(panel).0;
-        key[4..].copy_from_slice(&upper.0[1..=NAME]);
+        key[4..].copy_from_slice(&upper.0[HEADER..HEADER + NAME]);
         (key, upper)
     }
 
@@ -96,12 +110,18 @@ impl Pack {
 
 /// Whether the value is one of a pack.
 fn check(bytes: &[u8]) -> Result<(), StoreError> {
-    if bytes.len() % ENTRY == 1 { Ok(()) } else { Err(StoreError::Corrupt("pack")) }
+    if bytes.len() % ENTRY == HEADER { Ok(()) } else { Err(StoreError::Corrupt("pack")) }
 }
 
 /// Whether other packs of the panel follow the first one, which has this value.
 pub fn has_others(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|flags| flags & OTHERS != 0)
+}
+
+/// The panel's head, in its first pack's value.
+pub fn head(bytes: &[u8]) -> Head {
+    let head = bytes.get(1..HEADER).and_then(|head| head.try_into().ok());
+    head.map(Head::decode).unwrap_or_default()
 }
 
 /// The row of a name in a pack's value.
@@ -113,7 +133,7 @@ pub fn get(bytes: &[u8], key: &RowKey) -> Option<Row> {
 
 /// All rows in a pack's value.
 pub fn rows(bytes: &[u8]) -> impl Iterator<Item = Result<(RowName, Row), StoreError>> {
-    let (entries, _) = bytes.get(1..).unwrap_or_default().as_chunks::<ENTRY>();
+    let (entries, _) = bytes.get(HEADER..).unwrap_or_default().as_chunks::<ENTRY>();
     entries.iter().map(|entry| {
         let mut key = [0; 4 + NAME];
         key[4..].copy_from_slice(&entry[..NAME]);
@@ -125,9 +145,9 @@ pub fn rows(bytes: &[u8]) -> impl Iterator<Item = Result<(RowName, Row), StoreEr
 
 /// Where in the value the name's entry begins, or where it would.
 fn find(bytes: &[u8], key: &RowKey) -> Result<usize, usize> {
-    let (entries, _) = bytes.get(1..).unwrap_or_default().as_chunks::<ENTRY>();
+    let (entries, _) = bytes.get(HEADER..).unwrap_or_default().as_chunks::<ENTRY>();
     let place = entries.binary_search_by(|entry| entry[..NAME].cmp(&key[4..]));
-    place.map(|n| 1 + n * ENTRY).map_err(|n| 1 + n * ENTRY)
+    place.map(|n| HEADER + n * ENTRY).map_err(|n| HEADER + n * ENTRY)
 }
 
 #[cfg(test)]
@@ -152,7 +172,10 @@ mod tests {
         pack.put(&key(3), Row { revision: 2, ..row(3) });
         pack.remove(&key(9));
         pack.remove(&key(8));
+        let head = Head { next_uid: 10, count: 3 };
+        pack.set_head(head);
         let read = Pack::read(pack.bytes()).expect("a pack");
+        assert_eq!(read.head(), head);
         assert_eq!(read.count(), 3);
         assert_eq!(read.get(&key(3)), Some(Row { revision: 2, ..row(3) }));
         assert_eq!((read.get(&key(5)), read.get(&key(9))), (Some(row(5)), None));
@@ -173,12 +196,12 @@ mod tests {
 
     #[test]
     fn what_is_no_pack_is_an_error() {
-        for bytes in [&[][..], &[0; 2], &[0; 33], &[0; 35]] {
+        for bytes in [&[][..], &[0; 1], &[0; 10], &[0; 41], &[0; 43]] {
             assert!(Pack::read(bytes).is_err(), "{}", bytes.len());
         }
         let mut bytes = Pack::empty();
         bytes.put(&key(1), row(1));
-        bytes.0[1] = 9;
+        bytes.0[HEADER] = 9;
         assert!(bytes.rows().next().expect("an entry").is_err(), "a kind that is not there");
     }
 }

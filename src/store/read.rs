@@ -1,5 +1,7 @@
 //! Reads over one snapshot: all that was committed when it was taken, untouched by what is written since.
 
+use std::ops::Bound;
+
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use uuid::Uuid;
 
@@ -62,8 +64,19 @@ impl Snapshot {
 
     /// How many profiles the panel holds, and its next uid.
     pub fn head(&self, panel: PanelNo) -> Result<Head, StoreError> {
-        let table = self.transaction.open_table(tables::HEADS)?;
-        Ok(table.get(panel)?.map(|head| Head::decode(head.value())).unwrap_or_default())
+        let table = self.transaction.open_table(tables::PACKS)?;
+        let first = table.get(&row::panel_range(panel).0)?;
+        Ok(first.map(|value| pack::head(value.value())).unwrap_or_default())
+    }
+
+    /// The panels that hold, or once held, a profile.
+    pub(super) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
+        let mut panels = Vec::new();
+        for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
+            panels.push(row::be_u32(&entry?.0.value()[..4]));
+        }
+        panels.dedup();
+        Ok(panels)
     }
 
     /// The row of a name on a panel.
@@ -74,7 +87,7 @@ impl Snapshot {
         if !pack::has_others(only.value()) {
             return Ok(pack::get(only.value(), &key));
         }
-        let below = table.range::<&row::RowKey>(&first..=&key)?.next_back().transpose()?;
+        let below = table.upper_bound(Bound::Included(&key))?.peek_prev()?;
         Ok(below.and_then(|(_, value)| pack::get(value.value(), &key)))
     }
 
@@ -262,10 +275,22 @@ impl Snapshot {
         from: PanelNo,
     ) -> Result<impl Iterator<Item = Result<(PanelNo, Outcome), StoreError>>, StoreError> {
         let table = self.transaction.open_table(tables::OUTCOMES)?;
-        let (first, last) = (row::outcome_key(seq, from), row::outcome_key(seq, PanelNo::MAX));
-        Ok(table.range::<&row::OutcomeKey>(&first..=&last)?.map(|entry| {
+        let first = tables::row_of_outcome(&table, seq, from)?.map_or(from, |(first, _)| first);
+        let (first, last) = (row::outcome_key(seq, first), row::outcome_key(seq, PanelNo::MAX));
+        let runs = table.range::<&row::OutcomeKey>(&first..=&last)?.map(|entry| {
             let (key, value) = entry?;
-            Ok((row::outcome_panel(key.value()), row::decode_outcome(value.value())?))
+            let (count, outcome) = row::split_outcome(value.value())?;
+            Ok((row::outcome_panel(key.value()), count, row::decode_outcome(outcome)?))
+        });
+        Ok(runs.flat_map(move |run| {
+            let (run, failed) = match run {
+                Ok(run) => (Some(run), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            let panels = run.into_iter().flat_map(move |(first, count, outcome)| {
+                (first.max(from)..first.saturating_add(count)).map(move |panel| Ok((panel, outcome.clone())))
+            });
+            failed.into_iter().chain(panels)
         }))
     }
 

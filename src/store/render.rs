@@ -57,10 +57,9 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         line(out, format_args!("  {} {}", panel.value(), name.value()))?;
     }
     line(out, format_args!("heads"))?;
-    for entry in read.open_table(tables::HEADS)?.iter()? {
-        let (panel, head) = entry?;
-        let Head { next_uid, count } = Head::decode(head.value());
-        line(out, format_args!("  {} next_uid={next_uid} count={count}", panel.value()))?;
+    for panel in snapshot.panels_with_rows()? {
+        let Head { next_uid, count } = snapshot.head(panel)?;
+        line(out, format_args!("  {panel} next_uid={next_uid} count={count}"))?;
     }
     line(out, format_args!("rows"))?;
     let mut written = Ok(());
@@ -205,8 +204,8 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     found.extend(users.keys().map(|body| format!("body {body} is named and not there")));
-    for (panel, counted) in &heads {
-        let stored = snapshot.head(*panel)?;
+    for panel in snapshot.panels_with_rows()? {
+        let (stored, counted) = (snapshot.head(panel)?, heads.get(&panel).copied().unwrap_or_default());
         if stored.count != counted.count || stored.next_uid < counted.next_uid {
             found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
         }
@@ -237,12 +236,25 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             ));
         }
     }
+    let (mut batch, mut free_from) = (0, 0);
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {
-        let (key, _) = entry?;
+        let (key, value) = entry?;
         let seq = row::be_u64(&key.value()[..8]);
-        let panel = row::outcome_panel(key.value());
-        if !snapshot.batch_targets(seq)?.contains(&panel) {
-            found.push(format!("an outcome of panel {panel} in batch {seq}, which is not for it"));
+        let first = row::outcome_panel(key.value());
+        let end = u64::from(first) + u64::from(row::split_outcome(value.value())?.0);
+        if batch == seq && u64::from(first) < free_from {
+            found.push(format!("two outcomes of panel {first} in batch {seq}"));
+        }
+        (batch, free_from) = (seq, end);
+        let targets = snapshot.batch_targets(seq)?;
+        let place = targets.partition_point(|panel| *panel < first);
+        let run = (u64::from(first)..end).zip(targets[place..].iter().map(|panel| u64::from(*panel)));
+        if end == u64::from(first)
+            || run.filter(|(panel, target)| panel == target).count() as u64 != end - u64::from(first)
+        {
+            found.push(format!(
+                "outcomes of panels {first} to {end} in batch {seq}, which is not for all of them"
+            ));
         }
     }
     Ok(found)

@@ -41,7 +41,7 @@ pub struct Row {
     pub revision: u32,
 }
 
-/// Per panel: the next uid and the number of rows. Absent while the panel never held a profile.
+/// Per panel: the next uid and the number of rows. It stands in the panel's first pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The uid that the next new profile gets.
@@ -128,7 +128,7 @@ impl Head {
     }
 }
 
-/// The key of a panel's outcome in a batch.
+/// The key of a panel's outcome in a batch, and of those after it that are the same.
 pub fn outcome_key(batch: BatchSeq, panel: PanelNo) -> OutcomeKey {
     let mut key = [0; 12];
     key[..8].copy_from_slice(&batch.to_be_bytes());
@@ -166,6 +166,17 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     }
     bytes.extend(error.as_bytes());
     bytes
+}
+
+/// An outcome with the number of panels whose outcome it is, as stored: the number (4), then the outcome.
+pub fn join_outcome(panels: u32, outcome: &[u8]) -> Vec<u8> {
+    [&panels.to_be_bytes()[..], outcome].concat()
+}
+
+/// The number of panels and the outcome, still as stored, of what [`join_outcome`] put together.
+pub fn split_outcome(mut bytes: &[u8]) -> Result<(u32, &[u8]), StoreError> {
+    let panels = bytes.split_off(..4).ok_or(StoreError::Corrupt("outcome"))?;
+    Ok((be_u32(panels), bytes))
 }
 
 /// An outcome of format 1, which had no words, as it is stored now.

@@ -5,14 +5,13 @@
 //! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
-//! | `heads` | panel number | next uid, number of rows ([`super::row::Head`]) | the panel is removed |
-//! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | its last profile or its panel is deleted |
+//! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
 //! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
 //! | `batches` | batch number | [`BatchRecord`], JSON | newer batches push it out |
 //! | `batch_ids` | the batch's UUID | batch number | with its batch |
 //! | `batch_work` | batch number | the operations as `POST /batches` takes them, JSON | with its batch |
 //! | `batch_targets` | batch number | panel numbers, ascending, 4 bytes each | with its batch |
-//! | `outcomes` | batch, panel | [`crate::batch::Outcome`] | with its batch |
+//! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
 //! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
 //! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
@@ -23,9 +22,11 @@
 
 use std::any::Any;
 use std::ops::Bound;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
-use rustc_hash::FxHashMap;
+use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -38,7 +39,6 @@ use crate::profile::LinkId;
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const PANELS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("panels");
 pub(super) const PANEL_NAMES: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("panel_names");
-pub(super) const HEADS: TableDefinition<'_, PanelNo, &[u8; 8]> = TableDefinition::new("heads");
 pub(super) const PACKS: TableDefinition<'_, &RowKey, &[u8]> = TableDefinition::new("packs");
 pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 pub(super) const BATCHES: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batches");
@@ -131,7 +131,6 @@ pub struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
     panels: Table<'t, PanelNo, &'static [u8]>,
     panel_names: Table<'t, PanelNo, &'static str>,
-    heads: Table<'t, PanelNo, &'static [u8; 8]>,
     packs: Table<'t, &'static RowKey, &'static [u8]>,
     bodies: Table<'t, u64, &'static [u8]>,
     batches: Table<'t, BatchSeq, &'static [u8]>,
@@ -147,17 +146,19 @@ pub struct Tables<'t> {
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
     audit: Table<'t, u64, &'static [u8]>,
     pending: PendingBodies,
+    /// The last outcomes, which are not in their table yet.
+    run: Option<OutcomeRun>,
     note: Option<Box<dyn Any>>,
     memory: &'t mut Memory,
 }
 
 /// What the writer remembers between transactions, all of it derivable: which body has which digest, and
-/// which were compared. Cleared when a transaction fails, since numbers it gave were not committed.
+/// with which each was compared last. Cleared when a transaction fails, since numbers it gave were not committed.
 #[derive(Default)]
 pub(super) struct Memory {
     by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
-    compared: FxHashMap<(u64, BodyDigest), bool>,
+    compared: FxHashMap<u64, (BodyDigest, bool)>,
     next_body: Option<u64>,
 }
 
@@ -179,6 +180,7 @@ impl Memory {
     }
 
     fn forget(&mut self, body: u64) {
+        self.compared.remove(&body);
         if let Some(digest) = self.digests.remove(&body) {
             self.by_digest.remove(&digest);
         }
@@ -190,7 +192,64 @@ impl Memory {
 #[derive(Default)]
 struct PendingBodies {
     users: FxHashMap<u64, i64>,
-    new: FxHashMap<u64, Box<[u8]>>,
+    new: FxHashMap<u64, NewText>,
+    /// How many rows named the bodies that were read, before this transaction.
+    had_users: FxHashMap<u64, u64>,
+    /// Bodies that some row began to name.
+    named: FxHashSet<u64>,
+    /// The same change of users for so many panels, which is not in `users` yet.
+    repeated: Option<(Rc<[(u64, i64)]>, i64)>,
+}
+
+/// The text that a body gets.
+struct NewText {
+    json: Arc<str>,
+    /// How many rows named it before this transaction.
+    had_users: u64,
+}
+
+impl PendingBodies {
+    /// Whether one row named this body before this transaction, and none has begun or ceased to since.
+    fn of_one_row(&self, body: u64) -> bool {
+        self.had_users.get(&body) == Some(&1)
+            && !self.named.contains(&body)
+            && self.users.get(&body).is_none_or(|delta| *delta == 0)
+    }
+
+    /// Rows begin and cease to name bodies just as those of another panel did.
+    fn repeat(&mut self, users: &Rc<[(u64, i64)]>) {
+        if let Some((repeated, times)) = &mut self.repeated
+            && Rc::ptr_eq(repeated, users)
+        {
+            *times += 1;
+            return;
+        }
+        self.add_repeated();
+        self.repeated = Some((Rc::clone(users), 1));
+    }
+
+    fn add_repeated(&mut self) {
+        if let Some((users, times)) = self.repeated.take() {
+            for (body, delta) in &*users {
+                *self.users.entry(*body).or_default() += delta * times;
+            }
+        }
+    }
+}
+
+/// Panels with consecutive numbers and the same outcome in a batch: they are one row.
+struct OutcomeRun {
+    seq: BatchSeq,
+    first: PanelNo,
+    count: u32,
+    outcome: Outcome,
+}
+
+impl OutcomeRun {
+    /// Whether the panel after the last one comes to this.
+    fn goes_on(&self, seq: BatchSeq, panel: PanelNo, outcome: &Outcome) -> bool {
+        self.seq == seq && self.first.checked_add(self.count) == Some(panel) && self.outcome == *outcome
+    }
 }
 
 impl<'t> Tables<'t> {
@@ -202,7 +261,6 @@ impl<'t> Tables<'t> {
             meta: transaction.open_table(META)?,
             panels: transaction.open_table(PANELS)?,
             panel_names: transaction.open_table(PANEL_NAMES)?,
-            heads: transaction.open_table(HEADS)?,
             packs: transaction.open_table(PACKS)?,
             bodies: transaction.open_table(BODIES)?,
             batches: transaction.open_table(BATCHES)?,
@@ -218,38 +276,43 @@ impl<'t> Tables<'t> {
             tokens: transaction.open_table(TOKENS)?,
             audit: transaction.open_table(AUDIT)?,
             pending: PendingBodies::default(),
+            run: None,
             note: None,
             memory,
         })
     }
 
-    /// Writes the gathered changes to bodies: new ones, changed numbers of users, and away with those that no
-    /// row names any more.
+    /// Writes what was gathered: outcomes, and changes to bodies, that is new ones, changed numbers of users, and
+    /// away with those that no row names any more.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        self.write_run()?;
+        self.pending.add_repeated();
         let mut changed: Vec<_> = self.pending.users.drain().collect();
         changed.sort_unstable(); // in key order, as the tree wants it
         for (body, delta) in changed {
-            let (users, json) = match self.pending.new.remove(&body) {
-                Some(json) => (0, json),
-                None if delta == 0 => continue,
+            let new = self.pending.new.remove(&body);
+            if new.is_none() && delta == 0 {
+                continue;
+            }
+            let had = match &new {
+                Some(new) => new.had_users,
                 None => {
                     let stored = self.bodies.get(body)?.ok_or(StoreError::Corrupt("body number"))?;
-                    let (users, json) = split_body(stored.value())?;
-                    (users, json.into())
+                    split_body(stored.value())?.0
                 }
             };
-            match users.checked_add_signed(delta) {
-                Some(0) => {
-                    self.bodies.remove(body)?;
-                    self.memory.forget(body);
-                }
-                Some(users) => {
-                    let mut value = Vec::with_capacity(8 + json.len());
-                    value.extend(users.to_be_bytes());
-                    value.extend(&json);
-                    self.bodies.insert(body, value.as_slice())?;
-                }
-                None => return Err(StoreError::Corrupt("number of a body's users")),
+            let users =
+                had.checked_add_signed(delta).ok_or(StoreError::Corrupt("number of a body's users"))?;
+            if users == 0 {
+                self.bodies.remove(body)?;
+                self.memory.forget(body);
+            } else if let Some(NewText { json, .. }) = new {
+                let mut value = self.bodies.insert_reserve(body, 8 + json.len())?;
+                value.as_mut()[..8].copy_from_slice(&users.to_be_bytes());
+                value.as_mut()[8..].copy_from_slice(json.as_bytes());
+            } else if let Some(mut stored) = self.bodies.get_mut(body)? {
+                let value = [&users.to_be_bytes()[..], split_body(stored.value())?.1].concat();
+                stored.insert(value.as_slice())?;
             }
         }
         if let Some(next) = self.memory.next_body {
@@ -273,10 +336,8 @@ impl<'t> Tables<'t> {
     }
 
     /// The rows of one panel.
-    pub fn panel(&mut self, panel: PanelNo) -> Result<PanelRows<'_, 't>, StoreError> {
-        let stored = self.heads.get(panel)?.map(|head| Head::decode(head.value()));
-        let head = stored.unwrap_or_default();
-        Ok(PanelRows { tables: self, panel, head, stored: head, packs: Vec::new(), users: Vec::new() })
+    pub fn panel(&mut self, panel: PanelNo) -> PanelRows<'_, 't> {
+        PanelRows { tables: self, panel, packs: Vec::new(), users: Vec::new() }
     }
 
     /// Adds a panel and returns its number.
@@ -316,7 +377,7 @@ impl<'t> Tables<'t> {
 
     /// Takes what a new panel's device holds as desired and as confirmed.
     pub fn adopt(&mut self, panel: PanelNo, profiles: &[(LinkId, Body)]) -> Result<(), StoreError> {
-        let mut rows = self.panel(panel)?;
+        let mut rows = self.panel(panel);
         for (link, body) in profiles {
             let row = rows.put(RowName::Link(*link), None, body)?;
             rows.set_reported(*link, Some(&Reported::Held(row.body)))?;
@@ -337,7 +398,6 @@ impl<'t> Tables<'t> {
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
         self.devices.remove(panel)?;
         self.credentials.remove(panel)?;
-        self.heads.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())
     }
@@ -420,15 +480,64 @@ impl<'t> Tables<'t> {
         panel: PanelNo,
         outcome: &Outcome,
     ) -> Result<(), StoreError> {
-        let value = row::encode_outcome(outcome);
-        self.outcomes.insert(&row::outcome_key(seq, panel), value.as_slice())?;
+        if let Some(run) = self.run.as_mut().filter(|run| run.goes_on(seq, panel, outcome)) {
+            run.count += 1;
+            return Ok(());
+        }
+        self.write_run()?;
+        self.run = Some(OutcomeRun { seq, first: panel, count: 1, outcome: outcome.clone() });
         Ok(())
     }
 
+    /// Writes the gathered run of outcomes in place of what stands for its panels.
+    fn write_run(&mut self) -> Result<(), StoreError> {
+        let Some(OutcomeRun { seq, first, count, outcome }) = self.run.take() else { return Ok(()) };
+        let end = u64::from(first) + u64::from(count);
+        let from = self.outcome_row(seq, first)?.map_or(first, |(before, _)| before);
+        let last = (end - 1) as PanelNo; // the number of a panel
+        let mut standing = Vec::new();
+        for entry in
+            self.outcomes.range::<&OutcomeKey>(&row::outcome_key(seq, from)..=&row::outcome_key(seq, last))?
+        {
+            let (key, value) = entry?;
+            standing.push((row::outcome_panel(key.value()), value.value().to_vec()));
+        }
+        for (begins, value) in standing {
+            let (its_count, bytes) = row::split_outcome(&value)?;
+            let its_end = u64::from(begins) + u64::from(its_count);
+            self.outcomes.remove(&row::outcome_key(seq, begins))?;
+            if begins < first {
+                self.insert_run(seq, begins, first - begins, bytes)?;
+            }
+            if its_end > end {
+                self.insert_run(seq, end as PanelNo, (its_end - end) as u32, bytes)?; // within the run's own numbers
+            }
+        }
+        self.insert_run(seq, first, count, &row::encode_outcome(&outcome))
+    }
+
+    fn insert_run(
+        &mut self,
+        seq: BatchSeq,
+        first: PanelNo,
+        count: u32,
+        outcome: &[u8],
+    ) -> Result<(), StoreError> {
+        let value = row::join_outcome(count, outcome);
+        self.outcomes.insert(&row::outcome_key(seq, first), value.as_slice())?;
+        Ok(())
+    }
+
+    /// The row that a panel's outcome stands in, and the panel that the row begins with.
+    fn outcome_row(&self, seq: BatchSeq, panel: PanelNo) -> Result<Option<OutcomeRow<'_>>, StoreError> {
+        row_of_outcome(&self.outcomes, seq, panel)
+    }
+
     /// What came of a batch on a panel.
-    pub fn outcome(&self, seq: BatchSeq, panel: PanelNo) -> Result<Option<Outcome>, StoreError> {
-        let stored = self.outcomes.get(&row::outcome_key(seq, panel))?;
-        stored.map(|value| row::decode_outcome(value.value())).transpose()
+    pub fn outcome(&mut self, seq: BatchSeq, panel: PanelNo) -> Result<Option<Outcome>, StoreError> {
+        self.write_run()?;
+        let Some((_, value)) = self.outcome_row(seq, panel)? else { return Ok(None) };
+        row::decode_outcome(row::split_outcome(value.value())?.1).map(Some)
     }
 
     /// A user's record.
@@ -509,6 +618,7 @@ impl<'t> Tables<'t> {
     /// The number of the body with this text: a known one, or a new one.
     fn body_number(&mut self, body: &Body) -> Result<u64, StoreError> {
         if let Some(number) = self.memory.by_digest.get(&body.digest()) {
+            self.pending.named.insert(*number);
             return Ok(*number);
         }
         let number = match self.memory.next_body {
@@ -516,30 +626,47 @@ impl<'t> Tables<'t> {
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
         };
         self.memory.next_body = Some(number + 1);
-        self.pending.new.insert(number, body.json().as_bytes().into());
+        self.pending.new.insert(number, NewText { json: body.shared_json(), had_users: 0 });
+        self.pending.named.insert(number);
         self.memory.remember(body.digest(), number);
         Ok(number)
+    }
+
+    /// Gives the body of one row another text, where no other row names it and none has the text already. Says
+    /// whether it did.
+    fn replace_body(&mut self, number: u64, body: &Body) -> bool {
+        if !self.pending.of_one_row(number) || self.memory.by_digest.contains_key(&body.digest()) {
+            return false;
+        }
+        self.memory.forget(number);
+        self.memory.remember(body.digest(), number);
+        self.pending.new.insert(number, NewText { json: body.shared_json(), had_users: 1 });
+        self.pending.users.entry(number).or_default();
+        true
     }
 
     fn body_is(&mut self, number: u64, body: &Body) -> Result<bool, StoreError> {
         if self.memory.by_digest.get(&body.digest()) == Some(&number) {
             return Ok(true);
         }
-        let question = (number, body.digest());
-        if let Some(same) = self.memory.compared.get(&question) {
+        if let Some((compared, same)) = self.memory.compared.get(&number)
+            && *compared == body.digest()
+        {
             return Ok(*same);
         }
         let same = match self.pending.new.get(&number) {
-            Some(json) => **json == *body.json().as_bytes(),
+            Some(new) => *new.json == *body.json(),
             None => {
                 let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-                split_body(stored.value())?.1 == body.json().as_bytes()
+                let (users, json) = split_body(stored.value())?;
+                self.pending.had_users.insert(number, users);
+                json == body.json().as_bytes()
             }
         };
         if self.memory.compared.len() >= REMEMBERED {
             self.memory.compared.clear();
         }
-        self.memory.compared.insert(question, same);
+        self.memory.compared.insert(number, (body.digest(), same));
         if same {
             self.memory.remember(body.digest(), number);
         }
@@ -547,39 +674,53 @@ impl<'t> Tables<'t> {
     }
 
     fn body_json(&self, number: u64) -> Result<Box<[u8]>, StoreError> {
-        if let Some(json) = self.pending.new.get(&number) {
-            return Ok(json.clone());
+        if let Some(new) = self.pending.new.get(&number) {
+            return Ok(new.json.as_bytes().into());
         }
         let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
         Ok(split_body(stored.value())?.1.into())
     }
 }
 
+/// The first panel of a row of outcomes, and the row.
+pub(super) type OutcomeRow<'a> = (PanelNo, AccessGuard<'a, &'static [u8]>);
+
+/// The row of `outcomes` that has this panel's.
+pub(super) fn row_of_outcome(
+    outcomes: &impl ReadableTable<&'static OutcomeKey, &'static [u8]>,
+    seq: BatchSeq,
+    panel: PanelNo,
+) -> Result<Option<OutcomeRow<'_>>, StoreError> {
+    let upper = row::outcome_key(seq, panel);
+    let Some((key, value)) = outcomes.upper_bound(Bound::Included(&upper))?.peek_prev()? else {
+        return Ok(None);
+    };
+    let first = row::outcome_panel(key.value());
+    let same_batch = key.value()[..8] == upper[..8];
+    let (count, _) = row::split_outcome(value.value())?;
+    Ok((same_batch && panel - first < count).then_some((first, value)))
+}
+
 /// One panel's rows within a transaction. What is changed here is seen by every later question.
 pub struct PanelRows<'a, 't> {
     tables: &'a mut Tables<'t>,
     panel: PanelNo,
-    head: Head,
-    stored: Head,
-    /// The packs that were looked at, by their keys.
+    /// The packs that were looked at, by their keys; the panel's first one among them wherever there is any.
     packs: Vec<Loaded>,
     /// Bodies that rows here begin and cease to name.
     users: Vec<(u64, i64)>,
 }
 
-/// All that a panel's rows are, where they fit into one pack, and what became of the bodies that they name.
+/// All that a panel's rows are, where they fit into one pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whole {
-    head: Head,
-    pack: Pack,
-}
+pub struct Whole(Pack);
 
 /// What work made of a panel's rows, for doing the same to another panel with the same rows in the same
 /// transaction.
 #[derive(Debug, Clone)]
 pub struct Made {
     whole: Whole,
-    users: Vec<(u64, i64)>,
+    users: Rc<[(u64, i64)]>,
 }
 
 /// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
@@ -602,38 +743,52 @@ impl<'t> PanelRows<'_, 't> {
     }
 
     /// How many profiles the panel holds.
-    pub fn count(&self) -> u32 {
-        self.head.count
+    pub fn count(&mut self) -> Result<u32, StoreError> {
+        Ok(self.first()?.pack.head().count)
+    }
+
+    /// The panel's first pack, which stands first in `packs`.
+    fn first(&mut self) -> Result<&mut Loaded, StoreError> {
+        if self.packs.is_empty() {
+            let key = row::panel_range(self.panel).0;
+            let pack = match self.tables.packs.get(&key)? {
+                Some(value) => Pack::read(value.value())?,
+                None => Pack::empty(),
+            };
+            // Where there are others, up to which name it goes is looked up with the name that asks for it.
+            let until = pack.has_others().then_some(key);
+            self.packs.push(Loaded { key, until, pack, changed: false });
+        }
+        Ok(&mut self.packs[0])
+    }
+
+    /// Sets next uid and number of rows.
+    pub(super) fn set_head(&mut self, head: Head) -> Result<(), StoreError> {
+        let first = self.first()?;
+        first.pack.set_head(head);
+        first.changed = true;
+        Ok(())
     }
 
     /// Where in `packs` the pack with this name is, which is read where it was not looked at before.
     fn pack(&mut self, key: &RowKey) -> Result<usize, StoreError> {
+        self.first()?;
         let place = self.packs.partition_point(|loaded| loaded.key <= *key);
-        if let Some(at) = place.checked_sub(1)
-            && self.packs[at].until.is_none_or(|until| *key < until)
-        {
+        let at = place - 1; // the first one's key is below every name's
+        if self.packs[at].until.is_none_or(|until| *key < until) {
             return Ok(at);
         }
-        let loaded = self.load(key)?;
-        self.packs.insert(place, loaded);
-        Ok(place)
-    }
-
-    fn load(&self, key: &RowKey) -> Result<Loaded, StoreError> {
-        let (first, last) = row::panel_range(self.panel);
-        let packs = &self.tables.packs;
-        let Some(only) = packs.get(&first)? else {
-            return Ok(Loaded { key: first, until: None, pack: Pack::empty(), changed: false });
-        };
-        if !pack::has_others(only.value()) {
-            return Ok(Loaded { key: first, until: None, pack: Pack::read(only.value())?, changed: false });
+        let mut gap = self.tables.packs.upper_bound(Bound::Included(key))?;
+        let (from, value) = gap.peek_prev()?.ok_or(StoreError::Corrupt("first pack"))?;
+        let next = gap.peek_next()?.map(|(next, _)| *next.value());
+        let (from, until) = (*from.value(), next.filter(|next| next[..4] == key[..4]));
+        if from == self.packs[at].key {
+            self.packs[at].until = until;
+            return Ok(at);
         }
-        let (from, value) =
-            packs.range::<&RowKey>(&first..=key)?.next_back().ok_or(StoreError::Corrupt("first pack"))??;
-        let from = *from.value();
-        let after = (Bound::Excluded(&from), Bound::Included(&last));
-        let until = packs.range::<&RowKey>(after)?.next().transpose()?.map(|(next, _)| *next.value());
-        Ok(Loaded { key: from, until, pack: Pack::read(value.value())?, changed: false })
+        let pack = Pack::read(value.value())?;
+        self.packs.insert(place, Loaded { key: from, until, pack, changed: false });
+        Ok(place)
     }
 
     /// The row of this name.
@@ -643,6 +798,7 @@ impl<'t> PanelRows<'_, 't> {
         Ok(self.packs[at].pack.get(&key))
     }
 
+    /// Writes a row, and leaves the head as it is.
     pub(super) fn set(&mut self, name: RowName, row: Row) -> Result<(), StoreError> {
         let key = row::row_key(self.panel, name);
         let at = self.pack(&key)?;
@@ -650,7 +806,7 @@ impl<'t> PanelRows<'_, 't> {
         loaded.pack.put(&key, row);
         loaded.changed = true;
         if loaded.pack.count() > MAX_ROWS {
-            if loaded.key == row::panel_range(self.panel).0 {
+            if at == 0 {
                 loaded.pack.set_others(); // a pack beyond the first one has seen to that before
             }
             let (from, upper) = loaded.pack.split(self.panel);
@@ -663,7 +819,7 @@ impl<'t> PanelRows<'_, 't> {
     /// All rows, those with a link_id first.
     pub fn all(&self) -> Result<Vec<(RowName, Row)>, StoreError> {
         let (first, last) = row::panel_range(self.panel);
-        let mut rows = Vec::with_capacity(self.head.count as usize);
+        let mut rows = Vec::new();
         for loaded in &self.packs {
             rows.extend(loaded.pack.rows().collect::<Result<Vec<_>, _>>()?);
         }
@@ -696,9 +852,9 @@ impl<'t> PanelRows<'_, 't> {
                 Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
             }
             None => {
-                let uid = self.head.next_uid;
-                self.head.next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
-                self.head.count += 1;
+                let Head { next_uid: uid, count } = self.first()?.pack.head();
+                let next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
+                self.set_head(Head { next_uid, count: count + 1 })?;
                 Row { body: number, uid, revision: 1 }
             }
         };
@@ -707,9 +863,25 @@ impl<'t> PanelRows<'_, 't> {
         Ok(row)
     }
 
+    /// As [`PanelRows::put`], and where no other row names the body that stands there, the new text takes its place
+    /// under its number. Not for a remote panel: what its device holds is known by numbers of bodies.
+    pub fn put_in_place(
+        &mut self,
+        name: RowName,
+        standing: Option<Row>,
+        body: &Body,
+    ) -> Result<Row, StoreError> {
+        let Some(old) = standing.filter(|old| self.tables.replace_body(old.body, body)) else {
+            return self.put(name, standing, body);
+        };
+        let row = Row { revision: old.revision.saturating_add(1), ..old };
+        self.set(name, row)?;
+        Ok(row)
+    }
+
     /// Writes a new profile that has no link_id, and returns its uid.
     pub fn put_by_uid(&mut self, body: &Body) -> Result<u32, StoreError> {
-        let uid = self.head.next_uid;
+        let uid = self.first()?.pack.head().next_uid;
         self.put(RowName::Uid(uid), None, body)?;
         Ok(uid)
     }
@@ -721,41 +893,48 @@ impl<'t> PanelRows<'_, 't> {
         self.packs[at].pack.remove(&key);
         self.packs[at].changed = true;
         self.users.push((standing.body, -1));
-        self.head.count = self.head.count.saturating_sub(1);
-        Ok(())
+        let Head { next_uid, count } = self.first()?.pack.head();
+        self.set_head(Head { next_uid, count: count.saturating_sub(1) })
     }
 
     /// All that the rows are now; nothing where they do not fit into one pack.
     pub fn whole(&mut self) -> Result<Option<Whole>, StoreError> {
-        let first = row::panel_range(self.panel).0;
-        let at = self.pack(&first)?;
-        let pack = &self.packs[at].pack;
-        Ok((!pack.has_others()).then(|| Whole { head: self.head, pack: pack.clone() }))
-    }
-
-    /// Whether this is all that the rows are now.
-    pub fn are(&mut self, whole: &Whole) -> Result<bool, StoreError> {
-        let at = self.pack(&row::panel_range(self.panel).0)?;
-        Ok(self.head == whole.head && self.packs[at].pack == whole.pack)
+        let pack = &self.first()?.pack;
+        Ok((!pack.has_others()).then(|| Whole(pack.clone())))
     }
 
     /// What was made of the rows since they were looked at first.
     pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
-        let users = self.users.clone();
+        let users = self.users.as_slice().into();
         Ok(self.whole()?.map(|whole| Made { whole, users }))
     }
 
-    /// Makes the same of these rows, which must be the same that stood there.
-    pub fn make(&mut self, made: &Made) -> Result<(), StoreError> {
-        let at = self.pack(&row::panel_range(self.panel).0)?;
-        self.head = made.whole.head;
-        let loaded = &mut self.packs[at];
-        if loaded.pack != made.whole.pack {
-            loaded.pack = made.whole.pack.clone();
-            loaded.changed = true;
+    /// Of rows that nobody has looked at in this work: where they are just these, makes the same of them where they
+    /// stand, and says so.
+    pub fn make_where(&mut self, before: &Whole, made: &Made) -> Result<bool, StoreError> {
+        let key = row::panel_range(self.panel).0;
+        let packs = &mut self.tables.packs;
+        let (before, after) = (before.0.bytes(), made.whole.0.bytes());
+        let same = if before == after {
+            packs.get(&key)?.map(|standing| standing.value() == before)
+        } else {
+            match packs.get_mut(&key)? {
+                Some(mut standing) if standing.value() == before => {
+                    standing.insert(after)?;
+                    Some(true)
+                }
+                Some(_) => Some(false),
+                None => None,
+            }
+        };
+        if !same.unwrap_or_else(|| before == Pack::empty().bytes()) {
+            return Ok(false);
         }
-        self.users.extend(&made.users);
-        Ok(())
+        if same.is_none() && before != after {
+            packs.insert(&key, after)?;
+        }
+        self.tables.pending.repeat(&made.users);
+        Ok(true)
     }
 
     /// What is known of a link_id on the panel's device.
@@ -790,15 +969,13 @@ impl<'t> PanelRows<'_, 't> {
         for (body, delta) in self.users {
             *self.tables.pending.users.entry(body).or_default() += delta;
         }
+        let first = row::panel_range(self.panel).0;
         for Loaded { key, pack, .. } in self.packs.iter().filter(|loaded| loaded.changed) {
-            if pack.count() > 0 || pack.has_others() {
+            if pack.count() > 0 || *key == first {
                 self.tables.packs.insert(key, pack.bytes())?;
             } else {
                 self.tables.packs.remove(key)?;
             }
-        }
-        if self.head != self.stored {
-            self.tables.heads.insert(self.panel, &self.head.encode())?;
         }
         Ok(())
     }

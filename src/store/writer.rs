@@ -5,21 +5,25 @@
 //! own past a flood, but never past work of the same panel. A flood by itself is committed in large groups; while
 //! small work keeps coming, in groups so small that it does not wait long for the one under way.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::Database;
+use rustc_hash::FxHashMap;
 
 use super::tables::{Memory, PanelRows, Tables};
 use super::{PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
-/// Items in one commit, unless a single piece of work has more.
-const MAX_ITEMS: usize = 16_384;
+/// Items in one commit at most, unless a single piece of work has more.
+const MAX_ITEMS: usize = 32_768;
 
 /// The same while small work keeps coming, and when a flood begins.
 const MAX_ITEMS_SHARED: usize = 1024;
+
+/// How long a commit of a flood should take: what comes first after its begin waits so long.
+const COMMIT_TIME: Duration = Duration::from_millis(6);
 
 /// How long after small work the next is expected.
 const SHARED_FOR: Duration = Duration::from_millis(100);
@@ -108,6 +112,19 @@ impl Job {
 pub(super) struct Queue {
     state: Mutex<Waiting>,
     wake: Condvar,
+    listener: OnceLock<Listener>,
+}
+
+/// Who wants to know when the writer begins to tell what was committed, and when it has told all.
+pub(super) type Listener = Box<dyn Fn(Telling) + Send + Sync>;
+
+/// Where the writer is in telling what a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// The first is told next.
+    Begins,
+    /// All were told.
+    Ends,
 }
 
 #[derive(Default)]
@@ -115,13 +132,15 @@ struct Waiting {
     lane: VecDeque<Job>,
     line: VecDeque<Job>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
-    in_line: HashMap<PanelNo, u32>,
+    in_line: FxHashMap<PanelNo, u32>,
     /// Items in the next commit at most. A flood begins with small groups, so that its first panels do not wait
-    /// for a large one, and doubles them.
+    /// for a large one; each may be four times the one before, and as large as it can be written in time.
     group: usize,
     /// When small work last came while a flood was under way.
     small_at: Option<Instant>,
     closed: bool,
+    /// The writer waits for work, so it is to be woken; waking one that works is a system call for nothing.
+    idle: bool,
 }
 
 impl Queue {
@@ -151,8 +170,16 @@ impl Queue {
                 waiting.lane.push_back(job);
             }
         }
+        let idle = std::mem::take(&mut waiting.idle);
         drop(waiting);
-        self.wake.notify_one();
+        if idle {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes the one listener.
+    pub(super) fn listen(&self, listener: Listener) {
+        let _ = self.listener.set(listener); // a store has one coordinator
     }
 
     pub(super) fn close(&self) {
@@ -172,14 +199,14 @@ impl Queue {
             waiting.group = 0;
         }
         while waiting.lane.is_empty() && waiting.line.is_empty() && !waiting.closed {
+            waiting.idle = true;
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        waiting.idle = false;
         let mut jobs = Vec::new();
         let mut items = 0;
         let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
-        waiting.group =
-            if shared { MAX_ITEMS_SHARED } else { (2 * waiting.group).clamp(MAX_ITEMS_SHARED, MAX_ITEMS) };
-        let most = waiting.group;
+        let most = if shared { MAX_ITEMS_SHARED } else { waiting.group.clamp(MAX_ITEMS_SHARED, MAX_ITEMS) };
         while items < most {
             let job = match waiting.lane.pop_front() {
                 Some(job) => job,
@@ -197,6 +224,19 @@ impl Queue {
             jobs.push(job);
         }
         jobs
+    }
+
+    /// So many items took so long to commit: says how many the next commit may have.
+    fn took(&self, items: usize, time: Duration) {
+        let in_time = items as f64 * COMMIT_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        self.lock().group = (in_time as usize).min(4 * items);
+    }
+
+    /// Tells those who listen that the writer begins to tell what was committed, or has done so.
+    fn telling(&self, telling: Telling) {
+        if let Some(listener) = self.listener.get() {
+            listener(telling);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -228,16 +268,22 @@ pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
         let items: usize = jobs.iter().map(Job::items).sum();
         let result = commit(db, &mut memory, &mut jobs);
         match &result {
-            Ok(()) => metrics.committed(items, started.elapsed()),
+            Ok(()) => {
+                let took = started.elapsed();
+                queue.took(items, took);
+                metrics.committed(items, took);
+            }
             Err(error) => {
                 memory.clear();
                 metrics.failed();
                 tracing::error!(error = %error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
             }
         }
+        queue.telling(Telling::Begins);
         for job in jobs {
             job.committed(result.clone());
         }
+        queue.telling(Telling::Ends);
     }
 }
 
@@ -249,7 +295,7 @@ fn commit(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<(), St
         for job in jobs {
             match job {
                 Job::Panel(work) => {
-                    let mut rows = tables.panel(work.panel())?;
+                    let mut rows = tables.panel(work.panel());
                     work.run(&mut rows)?;
                     rows.finish()?;
                 }

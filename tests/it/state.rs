@@ -84,7 +84,7 @@ fn after_calls_of_the_panel_api_and_a_panel_removed() {
 
 #[test]
 fn folders_of_older_formats_are_brought_up_to_date_and_keep_everything() {
-    for format in ["format_1", "format_2"] {
+    for format in ["format_1", "format_2", "format_3"] {
         let folder = tempfile::tempdir().expect("a folder");
         let kept = format!("{}/tests/data/{}.redb", env!("CARGO_MANIFEST_DIR"), format.replace('_', "-"));
         std::fs::copy(kept, folder.path().join(panelsync::store::FILE_NAME)).expect("copied");

@@ -6,13 +6,14 @@ mod schedule;
 
 use std::collections::BTreeMap;
 
-use panelsync::batch::Body;
+use panelsync::batch::report::Report;
+use panelsync::batch::{BatchRecord, BatchState, Body, ItemOutcome, Outcome};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::store::row::RowName;
-use panelsync::store::tables::PanelRows;
+use panelsync::store::tables::{PanelRows, Tables};
 use panelsync::store::writer::PanelWork;
-use panelsync::store::{PanelNo, Store, StoreError, render};
+use panelsync::store::{BatchSeq, PanelNo, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use proptest::prelude::*;
 
@@ -111,16 +112,20 @@ fn work(
     committed.blocking_recv().expect("the writer tells").expect("it is committed");
 }
 
+fn change<T: Send + 'static>(
+    store: &Store,
+    change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> T {
+    let (done, committed) = tokio::sync::oneshot::channel();
+    store.handle().submit_change(change, move |result| {
+        let _ = done.send(result);
+    });
+    committed.blocking_recv().expect("the writer tells").expect("it is committed")
+}
+
 fn add_panel(store: &Store, id: &str) -> PanelNo {
-    let (done, added) = tokio::sync::oneshot::channel();
     let id = id.to_owned();
-    store.handle().submit_change(
-        move |tables| tables.add_panel(&id, b"{}"),
-        move |number| {
-            let _ = done.send(number);
-        },
-    );
-    added.blocking_recv().expect("the writer tells").expect("it is committed")
+    change(store, move |tables| tables.add_panel(&id, b"{}"))
 }
 
 fn check(store: &Store, panels: &[PanelNo], models: &[Model]) {
@@ -157,7 +162,10 @@ proptest! {
                     let name = RowName::Link(LinkId::from_bytes([link; 16]));
                     work(&store, panels[panel], move |rows| {
                         let standing = rows.get(name)?;
-                        rows.put(name, standing, &body(n)).map(|_| ())
+                        if let Some(row) = &standing {
+                            rows.holds(row, &body(n))?; // a body that was looked at may be written over
+                        }
+                        rows.put_in_place(name, standing, &body(n)).map(|_| ())
                     });
                     let model = &mut models[panel];
                     let next_uid = model.next_uid;
@@ -237,5 +245,81 @@ proptest! {
             }
         }
         check(&store, &panels, &models);
+    }
+}
+
+/// A run of panels that come to the same: in which batch, from which panel on, how many, and to what.
+type Run = (usize, PanelNo, PanelNo, u16);
+
+const TARGETS: PanelNo = 40;
+
+fn outcome(n: u16) -> Outcome {
+    match n {
+        0 => Outcome::pending(1),
+        n => Outcome::decided(vec![ItemOutcome::Created; 2], Vec::new(), n),
+    }
+}
+
+fn add_batch(store: &Store) -> BatchSeq {
+    let record = BatchRecord {
+        id: uuid::Uuid::new_v4(),
+        created_at_ms: 0,
+        created_by: "model".into(),
+        target: "all".into(),
+        state: BatchState::Running,
+        cancelled: false,
+        report: Report::default(),
+        duration_ms: None,
+    };
+    let targets: Vec<_> = (1..=TARGETS).collect();
+    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, None, 10))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However outcomes come, together or apart, over one another or beside, each panel has its last one.
+    #[test]
+    fn a_panel_has_the_outcome_that_it_was_given_last(
+        commits in prop::collection::vec(
+            prop::collection::vec((0..2_usize, 1..=TARGETS, 1..20_u32, 0..4_u16), 1..6),
+            1..8,
+        ),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+        let batches = [add_batch(&store), add_batch(&store)];
+        let mut model = [BTreeMap::new(), BTreeMap::new()];
+        for runs in commits {
+            let runs: Vec<Run> = runs;
+            for (batch, from, count, n) in &runs {
+                model[*batch].extend((*from..=TARGETS.min(from + count)).map(|panel| (panel, outcome(*n))));
+            }
+            let expected = model.clone();
+            change(&store, move |tables| {
+                for (batch, from, count, n) in &runs {
+                    for panel in *from..=TARGETS.min(from + count) {
+                        tables.set_outcome(batches[*batch], panel, &outcome(*n))?;
+                    }
+                }
+                let (batch, from, _, _) = runs[runs.len() - 1];
+                let seen = tables.outcome(batches[batch], from)?;
+                assert_eq!(seen.as_ref(), expected[batch].get(&from), "seen before it is committed");
+                Ok(())
+            });
+        }
+        let snapshot = store.handle().read().expect("a snapshot");
+        prop_assert_eq!(render::contradictions(&snapshot).expect("readable"), Vec::<String>::new());
+        for (seq, model) in batches.into_iter().zip(model) {
+            for from in [0, 7, TARGETS] {
+                let held: Vec<_> = snapshot
+                    .outcomes(seq, from)
+                    .expect("readable")
+                    .collect::<Result<_, _>>()
+                    .expect("readable");
+                let expected: Vec<_> = model.range(from..).map(|(panel, outcome)| (*panel, outcome.clone())).collect();
+                prop_assert_eq!(held, expected, "batch {} from panel {}", seq, from);
+            }
+        }
     }
 }

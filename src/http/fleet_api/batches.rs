@@ -336,7 +336,7 @@ fn plan_panels(
         let zone = &panel.settings.zone;
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
-        let mut rows = SnapshotRows::new(&snapshot, panel.number)?;
+        let mut rows = SnapshotRows::new(&snapshot, panel.number);
         // A device judges by itself.
         let embedded = panel.settings.remote.is_none();
         let capacity = panel.settings.capacity.filter(|_| embedded);

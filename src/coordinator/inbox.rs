@@ -1,0 +1,72 @@
+//! What the store and the panels tell the coordinator, in the order in which it was told.
+//!
+//! While the writer tells what a commit came to, nobody is woken: the coordinator then finds all of it at once,
+//! rather than getting in the writer's way at the first of a thousand answers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::FromStore;
+use crate::store::writer::Telling;
+
+/// The sending side, and the receiving one. Its length is bounded by the coordinator's window.
+#[derive(Clone, Default)]
+pub struct Inbox(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    letters: Mutex<Letters>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Letters {
+    waiting: VecDeque<FromStore>,
+    /// The writer is telling, and wakes the coordinator when it has told all.
+    held: bool,
+}
+
+impl Inbox {
+    /// Puts it behind what was told before.
+    pub fn tell(&self, told: FromStore) {
+        let mut letters = self.lock();
+        letters.waiting.push_back(told);
+        let held = letters.held;
+        drop(letters);
+        if !held {
+            self.0.news.notify_one();
+        }
+    }
+
+    /// The writer begins or ends to tell.
+    pub fn writer(&self, telling: Telling) {
+        let mut letters = self.lock();
+        letters.held = telling == Telling::Begins;
+        let wake = !letters.held && !letters.waiting.is_empty();
+        drop(letters);
+        if wake {
+            self.0.news.notify_one();
+        }
+    }
+
+    /// Waits until something was told, and takes at most so much of it.
+    pub async fn take(&self, most: usize) -> Vec<FromStore> {
+        loop {
+            {
+                let mut letters = self.lock();
+                if !letters.waiting.is_empty() {
+                    let most = most.min(letters.waiting.len());
+                    return letters.waiting.drain(..most).collect();
+                }
+            }
+            self.0.news.notified().await; // one who told in between has left a permit
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        // Nothing panics while it holds the lock; if it did, the letters would still be whole.
+        self.0.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
