@@ -183,6 +183,7 @@ impl StoreAlone {
                 reply: Reply::Batch(Arc::clone(&tell)),
                 sent: Instant::now(),
                 decision: Decision::default(),
+                outcome: None,
             }));
         }
         for _ in &self.panels {
