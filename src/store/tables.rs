@@ -160,6 +160,7 @@ pub(super) struct Memory {
     digests: FxHashMap<u64, BodyDigest>,
     compared: FxHashMap<u64, (BodyDigest, bool)>,
     next_body: Option<u64>,
+    next_audit: Option<u64>,
 }
 
 /// Bodies remembered at most; beyond, remembering starts anew.
@@ -187,6 +188,9 @@ impl Memory {
     }
 }
 
+/// Bodies, and by how many rows each is named more or less.
+type Users = [(u64, i64)];
+
 /// Changes to bodies within this transaction, written once at its end: a body that thousands of rows begin or
 /// cease to name is written once.
 #[derive(Default)]
@@ -198,7 +202,7 @@ struct PendingBodies {
     /// Bodies that some row began to name.
     named: FxHashSet<u64>,
     /// The same change of users for so many panels, which is not in `users` yet.
-    repeated: Option<(Rc<[(u64, i64)]>, i64)>,
+    repeated: Option<(Rc<Users>, i64)>,
 }
 
 /// The text that a body gets.
@@ -217,7 +221,7 @@ impl PendingBodies {
     }
 
     /// Rows begin and cease to name bodies just as those of another panel did.
-    fn repeat(&mut self, users: &Rc<[(u64, i64)]>) {
+    fn repeat(&mut self, users: &Rc<Users>) {
         if let Some((repeated, times)) = &mut self.repeated
             && Rc::ptr_eq(repeated, users)
         {
@@ -315,10 +319,11 @@ impl<'t> Tables<'t> {
                 stored.insert(value.as_slice())?;
             }
         }
-        if let Some(next) = self.memory.next_body {
-            let stored = self.meta.get("next_body")?.map(|number| number.value());
-            if stored != Some(next) {
-                self.meta.insert("next_body", next)?;
+        for (name, next) in [("next_body", self.memory.next_body), ("next_audit", self.memory.next_audit)] {
+            if let Some(next) = next
+                && self.meta.get(name)?.map(|number| number.value()) != Some(next)
+            {
+                self.meta.insert(name, next)?;
             }
         }
         Ok(())
@@ -600,7 +605,11 @@ impl<'t> Tables<'t> {
 
     /// Writes an audit entry, and pushes out what is older than the last [`KEPT_AUDIT`].
     pub fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
-        let number = self.next_number("next_audit")?;
+        let number = match self.memory.next_audit {
+            Some(number) => number,
+            None => self.meta.get("next_audit")?.map_or(1, |number| number.value()),
+        };
+        self.memory.next_audit = Some(number + 1);
         self.audit.insert(number, encode(record).as_slice())?;
         if let Some(old) = number.checked_sub(KEPT_AUDIT) {
             self.audit.remove(old)?;
@@ -720,7 +729,7 @@ pub struct Whole(Pack);
 #[derive(Debug, Clone)]
 pub struct Made {
     whole: Whole,
-    users: Rc<[(u64, i64)]>,
+    users: Rc<Users>,
 }
 
 /// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
