@@ -85,6 +85,8 @@ pub struct Coordinator {
     orders: FxHashMap<BatchSeq, u64>,
     next_order: u64,
     in_flight: usize,
+    /// The store waits until everything that was on its way has come back.
+    recovering: bool,
     sending: bool,
     /// When what the store told last was taken: one look at the clock for all of it.
     now: Instant,
@@ -106,6 +108,10 @@ struct Running {
     fan_out: FanOut,
     /// Panels that have taken their part and wait for their device.
     waiting: FxHashSet<PanelNo>,
+    /// Panels whose part the store could not take; they are sent it again when it can.
+    lost: Vec<PanelNo>,
+    /// Outcomes decided here that the store could not take.
+    unsettled: Vec<(PanelNo, Outcome)>,
     small: bool,
     /// Tries before this one, where there were any.
     attempts: HashMap<PanelNo, u16>,
@@ -164,6 +170,8 @@ pub enum FromStore {
     ),
     /// A panel's new record is there.
     Changed(PanelNo, Arc<Settings>, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
+    /// The database has failed and is open again; nothing is taken before [`StoreHandle::resume`].
+    Recovered,
     /// A panel is gone.
     Removed(PanelNo, oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
 }
@@ -194,6 +202,9 @@ enum Taken {
     /// The batch to retry was pushed out by newer ones.
     Gone,
 }
+
+/// Panels that are not started yet: their settings, and the batches that wait for their devices.
+type NewPanels = BTreeMap<PanelNo, (Arc<Settings>, BTreeMap<BatchSeq, Waiting>)>;
 
 impl Coordinator {
     /// A coordinator for what the store holds, on the thread on which it is to live; start it with
@@ -226,6 +237,7 @@ impl Coordinator {
             orders: FxHashMap::default(),
             next_order: 0,
             in_flight: 0,
+            recovering: false,
             sending: false,
             now: Instant::now(),
             events: Events::new(clock::now_ms()),
@@ -240,7 +252,7 @@ impl Coordinator {
     /// interrupted. To be called before the actor is started.
     pub fn take_up(&mut self) -> Result<(), StoreError> {
         let snapshot = self.store.read()?;
-        let mut panels = BTreeMap::new();
+        let mut panels = NewPanels::new();
         snapshot.each_panel(|number, record| {
             let record: PanelRecord =
                 serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
@@ -248,7 +260,21 @@ impl Coordinator {
             panels.insert(number, (Arc::new(settings), BTreeMap::new()));
             Ok::<_, StoreError>(())
         })?;
+        self.take_up_batches(&mut panels)?;
+        for (number, (settings, waiting)) in panels {
+            self.start_panel(number, settings, waiting, Condition::default());
+        }
+        Ok(())
+    }
+
+    /// Goes on with the batches that have no end in the store and are not known here. `panels` are those that are
+    /// not started yet, with the batches that wait for their devices.
+    fn take_up_batches(&mut self, panels: &mut NewPanels) -> Result<(), StoreError> {
+        let snapshot = self.store.read()?;
         for (seq, record) in snapshot.running_batches()? {
+            if self.orders.contains_key(&seq) || self.retrying.contains(&seq) {
+                continue;
+            }
             let work = snapshot.batch_work(seq)?.ok_or(StoreError::Corrupt("batch without work"))?;
             let operations = Arc::new(work::decode(&work)?);
             let mut waiting = snapshot.batch_targets(seq)?;
@@ -289,9 +315,6 @@ impl Coordinator {
                 }
             }
         }
-        for (number, (settings, waiting)) in panels {
-            self.start_panel(number, settings, waiting, Condition::default());
-        }
         Ok(())
     }
 
@@ -329,6 +352,8 @@ impl Coordinator {
             small: panels.len() <= SMALL_BATCH,
             fan_out: FanOut::new(panels),
             waiting: FxHashSet::default(),
+            lost: Vec::new(),
+            unsettled: Vec::new(),
             attempts,
             origin,
             started: now,
@@ -346,8 +371,8 @@ impl Coordinator {
 
     /// Sends parts until all are sent or the window is full, a slice at a time.
     fn send_parts(&mut self, ctx: &mut Context<Self>) {
-        if self.sending {
-            return; // a task that goes on is there already
+        if self.sending || self.recovering {
+            return; // a task that goes on is there already, or the store takes nothing
         }
         if self.send_slice() {
             self.sending = true;
@@ -507,15 +532,17 @@ impl Coordinator {
     }
 
     fn finished(&mut self, seq: BatchSeq, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            // The outcomes are durable; it is ended when the store has recovered, or at the next start.
+            tracing::error!(batch.number = seq, error = %error, "a batch's end could not be recorded");
+            if let Some(running) = self.running_mut(seq) {
+                running.finishing = false;
+            }
+            return;
+        }
         let Some(running) = self.orders.remove(&seq).and_then(|order| self.running.remove(&order)) else {
             return;
         };
-        if let Err(error) = result {
-            // The outcomes are durable; the next start finds the batch complete and ends it.
-            running.origin.span.in_scope(|| {
-                tracing::error!(error = %error, "a batch's end could not be recorded");
-            });
-        }
         let BatchRecord { state, report, .. } = running.record;
         self.metrics.batch_done(running.started.elapsed());
         self.metrics.running.set(self.running.len() as i64);
@@ -540,6 +567,35 @@ impl Coordinator {
             for drained in self.draining.drain(..) {
                 let _ = drained.send(()); // the server is stopping either way
             }
+        }
+    }
+
+    /// Nothing is on its way and the store is there again: lets it take work, and sends again what it could not take,
+    /// each panel's earlier batches first as ever.
+    fn recover(&mut self) {
+        self.recovering = false;
+        self.store.resume();
+        // A commit that was said to have failed is perhaps there all the same, and with it a batch nobody knows of.
+        if let Err(error) = self.take_up_batches(&mut BTreeMap::new()) {
+            tracing::error!(%error, "interrupted batches could not be taken up; the next start does");
+        }
+        let orders: Vec<_> = self.running.keys().copied().collect();
+        for order in orders {
+            let Some(running) = self.running.get_mut(&order) else { continue };
+            let lost = std::mem::take(&mut running.lost);
+            let unsettled = std::mem::take(&mut running.unsettled);
+            let seq = running.seq;
+            if !lost.is_empty() {
+                let mut panels = running.fan_out.take_rest();
+                panels.extend(lost);
+                panels.sort_unstable();
+                panels.dedup();
+                running.fan_out = FanOut::new(panels);
+            }
+            if !unsettled.is_empty() {
+                self.settle(seq, unsettled);
+            }
+            self.finish_if_complete(order);
         }
     }
 
@@ -653,12 +709,16 @@ impl Coordinator {
                         self.metrics.panel_done(outcome.state, self.now.saturating_duration_since(sent));
                         self.landed(batch, panel, &outcome);
                     }
-                    // It stays pending, and is sent again at the next start: the database needs a person first.
+                    // It stays pending, and is sent again when the store has recovered, or at the next start.
                     Err(error) => {
                         tracing::error!(panel.number = panel, error = %error, "a panel's part was not stored");
+                        if let Some(running) = self.running_mut(batch) {
+                            running.lost.push(panel);
+                        }
                     }
                 }
             }
+            FromStore::Recovered => self.recovering = true,
             FromStore::Again(seq, outcomes, reply, result) => self.send_again(seq, &outcomes, reply, result),
             FromStore::Condition(number, condition) => self.condition_changed(number, condition),
             FromStore::Settled(seq, outcomes, Ok(())) => {
@@ -666,8 +726,11 @@ impl Coordinator {
                     self.landed(seq, panel, &outcome);
                 }
             }
-            FromStore::Settled(_, _, Err(error)) => {
+            FromStore::Settled(seq, outcomes, Err(error)) => {
                 tracing::error!(error = %error, "outcomes could not be recorded");
+                if let Some(running) = self.running_mut(seq) {
+                    running.unsettled.extend(outcomes);
+                }
             }
             FromStore::Finished(seq, result) => self.finished(seq, result),
             FromStore::Added(panels, reserved, reply, result) => {
@@ -764,6 +827,9 @@ impl StreamHandler<Vec<FromStore>> for Coordinator {
         self.now = Instant::now();
         for told in told {
             self.take(told);
+        }
+        if self.recovering && self.in_flight == 0 {
+            self.recover();
         }
         self.events.wake();
         self.send_parts(ctx);

@@ -68,14 +68,39 @@ pub struct Server {
 pub struct Engine {
     store: Store,
     coordinator: Addr<Coordinator>,
-    arbiter: Arbiter,
+    thread: PanelThread,
+}
+
+/// The thread of the coordinator and all panels. It ends when this is dropped.
+struct PanelThread(Option<Arbiter>);
+
+impl PanelThread {
+    /// Ends it and waits for its end.
+    fn join(mut self) {
+        if let Some(arbiter) = self.0.take() {
+            arbiter.stop();
+            let _ = arbiter.join(); // a panic there has been printed already
+        }
+    }
+}
+
+impl Drop for PanelThread {
+    fn drop(&mut self) {
+        if let Some(arbiter) = &self.0 {
+            arbiter.stop();
+        }
+    }
 }
 
 impl Engine {
     /// Opens the folder and starts the coordinator with every registered panel.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         raise_file_limit();
-        let store = Store::open(&settings.data_dir, metrics)?;
+        Self::on(Store::open(&settings.data_dir, metrics)?, settings, metrics).await
+    }
+
+    /// Starts the coordinator with every panel that is registered in this store.
+    pub async fn on(store: Store, settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
         let (handle, keep, devices) = (store.handle(), settings.keep_batches, settings.devices.clone());
@@ -86,7 +111,7 @@ impl Engine {
             let _ = started.send(result); // the other end waits below
         });
         let coordinator = start.await.map_err(|_| StartError::Engine)??;
-        Ok(Self { store, coordinator, arbiter })
+        Ok(Self { store, coordinator, thread: PanelThread(Some(arbiter)) })
     }
 
     /// For reads, and for what changes beside the panels.
@@ -110,9 +135,8 @@ impl Engine {
             let _ = tokio::time::timeout(CLOSE, join_all(closed)).await; // sessions end by themselves too
         }
         drop(self.coordinator);
-        self.arbiter.stop();
         let closed = web::block(move || {
-            let _ = self.arbiter.join(); // a panic there has been printed already
+            self.thread.join();
             self.store.close();
         });
         let _ = closed.await; // the store logs what goes wrong

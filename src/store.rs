@@ -12,7 +12,7 @@
 //! [`writer::PanelWork`]. redb's own lock on the file keeps a second server out of the folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,11 @@ pub enum StoreError {
     /// The store is shut; certainly not done.
     #[error("the store is shut down")]
     Closed,
+    /// A commit has failed a moment ago, and the database is being opened again; certainly not done.
+    #[error(
+        "the database has failed and is being opened again; try again in a moment, and see that the disk is not full"
+    )]
+    Failed,
 }
 
 macro_rules! from_redb {
@@ -110,8 +115,42 @@ pub struct Store {
 /// What the rooms hold: reads and submits work. Cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
-    db: Arc<Database>,
+    file: Arc<OpenFile>,
     queue: Arc<Queue>,
+}
+
+/// The open database. After a failed write redb refuses all others, so it is then closed and opened again.
+pub(crate) struct OpenFile {
+    db: RwLock<Option<Database>>,
+    open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
+}
+
+impl OpenFile {
+    /// Does this with the database, unless it is being opened again.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        // Nothing is left half done by a panic: what is behind the lock is replaced as a whole.
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        work(db.as_ref().ok_or(StoreError::Failed)?)
+    }
+
+    fn set(&self, db: Option<Database>) {
+        let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, db);
+        drop(place);
+        drop(old); // closing it may take a moment, for which nobody need wait
+    }
+
+    /// Closes the database. It is closed in truth when the last reader has gone.
+    fn close(&self) {
+        self.set(None);
+    }
+
+    /// Opens it again.
+    fn open(&self) -> Result<(), redb::DatabaseError> {
+        let db = (self.open)()?;
+        self.set(Some(db));
+        Ok(())
+    }
 }
 
 impl Store {
@@ -120,7 +159,18 @@ impl Store {
     pub fn open(folder: &Path, metrics: &Metrics) -> Result<Self, OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))?;
         let file = folder.join(FILE_NAME);
-        let db = Database::create(&file).map_err(|error| match error {
+        Self::on(folder, metrics, move || Database::create(&file))
+    }
+
+    /// [`Store::open`] on whatever `open` opens, which is asked again when the database has failed. The folder is
+    /// for messages.
+    pub fn on(
+        folder: &Path,
+        metrics: &Metrics,
+        open: impl Fn() -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        let file = OpenFile { db: RwLock::default(), open: Box::new(open) };
+        let db = (file.open)().map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
             error => OpenError::Database(folder.into(), Box::new(error.into())),
         })?;
@@ -128,13 +178,12 @@ impl Store {
         if let migrate::Migrated::Newer(found) = migrated {
             return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
         }
-        let db = Arc::new(db);
-        let queue = Arc::new(Queue::default());
-        let handle = StoreHandle { db: Arc::clone(&db), queue: Arc::clone(&queue) };
-        let metrics = metrics.store.clone();
+        file.set(Some(db));
+        let handle = StoreHandle { file: Arc::new(file), queue: Arc::new(Queue::default()) };
+        let (metrics, of_writer) = (metrics.store.clone(), handle.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer::run(&db, &queue, &metrics))
+            .spawn(move || writer::run(&of_writer.file, &of_writer.queue, &metrics))
             .map_err(|error| OpenError::Folder(folder.into(), error))?;
         Ok(Self { handle, writer: Some(writer) })
     }
@@ -149,9 +198,10 @@ impl Store {
     pub fn close(mut self) {
         self.stop();
         let until = Instant::now() + HANDLES_GO;
-        while Arc::strong_count(&self.handle.db) > 1 && Instant::now() < until {
+        while Arc::strong_count(&self.handle.file) > 1 && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.handle.file.close();
     }
 
     fn stop(&mut self) {
@@ -173,7 +223,13 @@ impl Drop for Store {
 impl StoreHandle {
     /// A consistent view of all that is committed now.
     pub fn read(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::new(&self.db)
+        self.file.with(Snapshot::new)
+    }
+
+    /// After a commit has failed, the writer takes no work until this is called: whoever sends work in order can
+    /// first gather what failed, and then send it again in that order ([`writer::Telling::Recovered`]).
+    pub fn resume(&self) {
+        self.queue.resume();
     }
 
     /// Queues work on one panel's rows, or tells it at once that it is not taken ([`StoreError::Busy`],

@@ -40,10 +40,13 @@ impl Inbox {
         }
     }
 
-    /// The writer begins or ends to tell.
+    /// The writer begins or ends to tell, or is there again.
     pub fn writer(&self, telling: Telling) {
         let mut letters = self.lock();
         letters.held = telling == Telling::Begins;
+        if telling == Telling::Recovered {
+            letters.waiting.push_back(FromStore::Recovered);
+        }
         let wake = !letters.held && !letters.waiting.is_empty();
         drop(letters);
         if wake {

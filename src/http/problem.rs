@@ -191,7 +191,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
             StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
         }
     }

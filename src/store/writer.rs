@@ -13,7 +13,7 @@ use redb::Database;
 use rustc_hash::FxHashMap;
 
 use super::tables::{Memory, PanelRows, Tables};
-use super::{PanelNo, StoreError};
+use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
 /// Items in one commit at most, unless a single piece of work has more.
@@ -27,6 +27,11 @@ const COMMIT_TIME: Duration = Duration::from_millis(6);
 
 /// How long after small work the next is expected.
 const SHARED_FOR: Duration = Duration::from_millis(100);
+
+/// Before a database that has failed is opened again: at first hardly at all, and longer each time that nothing
+/// was committed in between.
+const REOPEN_AFTER: Duration = Duration::from_millis(1);
+const REOPEN_AFTER_MOST: Duration = Duration::from_secs(1);
 
 /// Jobs waiting at most; beyond, [`StoreError::Busy`].
 pub const MAX_QUEUED: usize = 65_536;
@@ -125,6 +130,9 @@ pub enum Telling {
     Begins,
     /// All were told.
     Ends,
+    /// After a failed commit all work was told that it was not done, and the database is open again. No work is
+    /// taken before [`super::StoreHandle::resume`].
+    Recovered,
 }
 
 #[derive(Default)]
@@ -139,6 +147,8 @@ struct Waiting {
     /// When small work last came while a flood was under way.
     small_at: Option<Instant>,
     closed: bool,
+    /// A commit has failed; no work is taken.
+    failed: bool,
     /// The writer waits for work, so it is to be woken; waking one that works is a system call for nothing.
     idle: bool,
 }
@@ -149,6 +159,8 @@ impl Queue {
         let mut waiting = self.lock();
         let refusal = if waiting.closed {
             Some(StoreError::Closed)
+        } else if waiting.failed {
+            Some(StoreError::Failed)
         } else if may_be_refused && waiting.lane.len() + waiting.line.len() >= MAX_QUEUED {
             Some(StoreError::Busy)
         } else {
@@ -175,6 +187,29 @@ impl Queue {
         if idle {
             self.wake.notify_one();
         }
+    }
+
+    /// No work is taken from now on. Gives all that waited.
+    fn fail(&self) -> Vec<Job> {
+        let mut waiting = self.lock();
+        waiting.failed = true;
+        waiting.in_line.clear();
+        let Waiting { lane, line, .. } = &mut *waiting;
+        lane.drain(..).chain(line.drain(..)).collect()
+    }
+
+    /// Work is taken again.
+    pub(super) fn resume(&self) {
+        self.lock().failed = false;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Whether there is somebody who will resume.
+    fn has_listener(&self) -> bool {
+        self.listener.get().is_some()
     }
 
     /// Takes the one listener.
@@ -257,8 +292,9 @@ impl Waiting {
 }
 
 /// The writer's life: until the queue is closed and empty.
-pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
+pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
     let mut memory = Memory::default();
+    let mut pause = REOPEN_AFTER;
     loop {
         let mut jobs = queue.take();
         if jobs.is_empty() {
@@ -266,10 +302,11 @@ pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
         }
         let started = Instant::now();
         let items: usize = jobs.iter().map(Job::items).sum();
-        let result = commit(db, &mut memory, &mut jobs);
+        let result = file.with(|db| commit(db, &mut memory, &mut jobs));
+        let took = started.elapsed();
         match &result {
             Ok(()) => {
-                let took = started.elapsed();
+                pause = REOPEN_AFTER;
                 queue.took(items, took);
                 metrics.committed(items, took);
             }
@@ -277,6 +314,11 @@ pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
                 memory.clear();
                 metrics.failed();
                 tracing::error!(error = %error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
+                if lost(&result) {
+                    // What waits comes after what has failed, and must not be done before it.
+                    jobs.extend(queue.fail());
+                    file.close();
+                }
             }
         }
         queue.telling(Telling::Begins);
@@ -284,6 +326,34 @@ pub(super) fn run(db: &Database, queue: &Queue, metrics: &StoreMetrics) {
             job.committed(result.clone());
         }
         queue.telling(Telling::Ends);
+        if lost(&result) {
+            recover(file, queue, &mut pause);
+        }
+    }
+}
+
+/// Whether the database must be opened again. What it holds and this program cannot read is no reason to.
+fn lost(result: &Result<(), StoreError>) -> bool {
+    matches!(result, Err(StoreError::Database(_)))
+}
+
+/// Opens the database again, however long that takes, and lets work come in again.
+fn recover(file: &OpenFile, queue: &Queue, pause: &mut Duration) {
+    while !queue.is_closed() {
+        std::thread::sleep(*pause);
+        *pause = (*pause * 2).min(REOPEN_AFTER_MOST);
+        match file.open() {
+            Ok(()) => {
+                tracing::info!("the database is open again");
+                if queue.has_listener() {
+                    queue.telling(Telling::Recovered);
+                } else {
+                    queue.resume();
+                }
+                return;
+            }
+            Err(error) => tracing::error!(%error, "the database cannot be opened again yet"),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The store against a model: random work on several panels, with reopening in between, must leave exactly
 //! what a map in memory holds, and no contradiction between tables (which says too that every body is named).
-#![allow(clippy::expect_used, clippy::print_stderr, missing_docs, reason = "a test")]
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a test")]
 
+mod faults;
 mod schedule;
 
 use std::collections::BTreeMap;

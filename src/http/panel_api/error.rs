@@ -133,7 +133,7 @@ impl From<BodyError> for PanelError {
 impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
             StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
         }
     }
