@@ -22,6 +22,9 @@ use crate::store::tables::{TokenRecord, UserRecord};
 use crate::store::{StoreError, StoreHandle};
 
 pub mod sessions;
+pub mod throttle;
+
+use throttle::Throttle;
 
 /// The name of the first user.
 pub const FIRST_ADMIN: &str = "admin";
@@ -40,6 +43,9 @@ const REMEMBER: Duration = Duration::from_mins(5);
 
 /// Verified passwords remembered at most.
 const REMEMBERED: usize = 10_000;
+
+/// A token's last use is kept to this, in milliseconds.
+const USED_WITHIN_MS: i64 = 60_000;
 
 /// Password verifications at once; each takes 19 MiB and some 20 ms of a core.
 const VERIFYING: usize = 2;
@@ -124,6 +130,9 @@ pub enum AccessError {
     /// Hashing failed, for want of memory or randomness.
     #[error("a password could not be hashed")]
     Hashing,
+    /// After too many failures; this one was not looked at.
+    #[error("too many failed logins; try again in {} s", .0.as_secs() + 1)]
+    TooMany(Duration),
 }
 
 /// Users and tokens, over the store.
@@ -132,12 +141,22 @@ pub struct Access {
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
     key: [u8; 32],
     verifying: Semaphore,
+    throttle: Throttle,
+    /// When tokens were used, as far as it was stored, in Unix milliseconds.
+    used: Mutex<HashMap<Uuid, i64>>,
 }
 
 impl Access {
     /// Access over this store.
     pub fn new(store: StoreHandle) -> Result<Self, AccessError> {
-        Ok(Self { store, remembered: Mutex::default(), key: random()?, verifying: Semaphore::new(VERIFYING) })
+        Ok(Self {
+            store,
+            remembered: Mutex::default(),
+            key: random()?,
+            verifying: Semaphore::new(VERIFYING),
+            throttle: Throttle::default(),
+            used: Mutex::default(),
+        })
     }
 
     /// Makes the first user where there is none. Returns the password if it was made up here.
@@ -163,14 +182,23 @@ impl Access {
         Ok(UserRecord { role: role.as_str().to_owned(), verifier, created_at_ms: clock::now_ms() })
     }
 
-    /// The user's role when the password is right. An unknown user takes as long as a wrong password.
-    pub async fn verify(&self, name: &str, password: PasswordMd5) -> Result<Option<Role>, AccessError> {
+    /// The user's role when the password is right. An unknown user takes as long as a wrong password. Failures slow
+    /// down what is tried next on the account, and from the address.
+    pub async fn verify(
+        &self,
+        name: &str,
+        password: PasswordMd5,
+        address: &str,
+    ) -> Result<Option<Role>, AccessError> {
         let user = self.store.read()?.user(name)?;
         let stored = user.as_ref().map_or(NOBODY, |user| user.verifier.as_str()).to_owned();
         let seen = self.seen_before(name, &password, &stored);
         let role = user.and_then(|user| Role::parse(&user.role));
         if role.is_some() && self.remembers(&seen) {
             return Ok(role);
+        }
+        if let Some(wait) = self.throttle.wait(name, address, Instant::now()) {
+            return Err(AccessError::TooMany(wait));
         }
         let _turn = self.verifying.acquire().await.map_err(|_| AccessError::Hashing)?;
         if role.is_some() && self.remembers(&seen) {
@@ -180,8 +208,11 @@ impl Access {
             .await
             .map_err(|_| AccessError::Hashing)?;
         if !right {
+            self.throttle.failed(name, address, Instant::now());
+            tracing::warn!(user = name, client.address = address, "a login was refused");
             return Ok(None);
         }
+        self.throttle.succeeded(name);
         self.remember(seen);
         Ok(role)
     }
@@ -211,6 +242,7 @@ impl Access {
             session,
             created_at_ms: clock::now_ms(),
             expires_at_ms,
+            last_used_ms: None,
         };
         let kept = record.clone();
         self.store.change(move |tables| tables.add_token(&kept, clock::now_ms())).await?;
@@ -230,8 +262,39 @@ impl Access {
         if !same || record.expires_at_ms.is_some_and(|end| end <= clock::now_ms()) {
             return Ok(None);
         }
+        self.was_used(&record);
         let principal = |role| Principal { name: record.name, role, token: record.id };
         Ok(Role::parse(&record.role).map(principal))
+    }
+
+    /// Keeps when a token was used, to the minute: a write for every request would be too many.
+    fn was_used(&self, token: &TokenRecord) {
+        let now = clock::now_ms();
+        let known = |at: Option<i64>| at.is_some_and(|at| now - at < USED_WITHIN_MS);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if known(token.last_used_ms) || known(used.get(&token.id).copied()) {
+            return;
+        }
+        if used.len() >= REMEMBERED {
+            used.clear();
+        }
+        used.insert(token.id, now);
+        drop(used);
+        let id = token.id;
+        self.store.submit_change(
+            move |tables| tables.token_was_used(id, now),
+            |result| {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "the last use of a token was not kept");
+                }
+            },
+        );
+    }
+
+    /// When a token was last used, to the minute: as it is stored, or on its way to the store.
+    pub fn last_used(&self, token: &TokenRecord) -> Option<i64> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        token.last_used_ms.max(used.get(&token.id).copied())
     }
 
     /// What stands for this very verification, under a key that never leaves the process. A changed password

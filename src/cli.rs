@@ -24,9 +24,11 @@ macro_rules! note {
 
 mod access;
 mod apply;
+mod backup;
 mod batch;
 mod client;
 mod demo;
+mod doctor;
 mod drift;
 mod output;
 mod panel;
@@ -147,6 +149,23 @@ enum Command {
     /// Tokens for programs
     #[command(subcommand)]
     Token(access::TokenCommand),
+    /// Write a copy of all that the running server holds
+    #[command(after_help = "Example:\n  panelsync backup /backups/panelsync-2026-11-24.redb")]
+    Backup(backup::BackupArgs),
+    /// Put a copy into an empty data folder
+    #[command(
+        after_help = "Example:\n  panelsync restore /backups/panelsync-2026-11-24.redb --data-dir /var/lib/panelsync"
+    )]
+    Restore(backup::RestoreArgs),
+    /// The key that passwords of devices are sealed with
+    #[command(subcommand)]
+    Key(backup::KeyCommand),
+    /// Look at folder, database, key, disk, clock, address and panels, and say what to do
+    #[command(
+        after_help = "It takes the flags of `serve`, and looks at what they name. Run it beside the server, or without it.\n\n\
+        Example:\n  panelsync doctor --data-dir /var/lib/panelsync"
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Print a shell's completion script
     #[command(after_help = "Example:\n  panelsync completions bash > /etc/bash_completion.d/panelsync")]
     Completions {
@@ -253,6 +272,10 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Profile(command) => profile::run(command, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
+        Command::Backup(args) => backup::backup(args, &client()?),
+        Command::Restore(args) => backup::restore(args),
+        Command::Key(command) => backup::key(command),
+        Command::Doctor(args) => doctor::doctor(args, &client()?, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "panelsync", &mut script);

@@ -12,6 +12,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::panel::remote::DeviceSettings;
+use crate::server::tls::TlsFiles;
+use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
 
 /// How `serve` is asked to run.
 #[derive(Debug, Clone, Default, Args)]
@@ -25,6 +27,15 @@ pub struct ServeArgs {
     /// TOML file with settings of the same names
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Speak HTTPS with this certificate chain, PEM; it is read again when it changes
+    #[arg(long, env = "PANELSYNC_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, env = "PANELSYNC_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// File with the key that device passwords are sealed with, 64 hex digits [default: panelsync.key in the data folder]
+    #[arg(long, env = "PANELSYNC_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
     /// Largest request body, in bytes [default: 16777216]
     #[arg(long, env = "PANELSYNC_BODY_LIMIT", value_name = "BYTES")]
     pub body_limit: Option<usize>,
@@ -57,9 +68,13 @@ pub struct ServeArgs {
 /// What a file may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the flags' names")]
 struct File {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     body_limit: Option<usize>,
     keep_batches: Option<u64>,
     device_concurrency: Option<usize>,
@@ -79,6 +94,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Its data folder.
     pub data_dir: PathBuf,
+    /// Its certificate; without one it speaks HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Where the key for device passwords comes from.
+    pub key: KeySource,
     /// The largest body, in bytes: 16 MiB holds some 35,000 profiles.
     pub body_limit: usize,
     /// How many batches are kept.
@@ -91,6 +110,28 @@ pub struct Settings {
     pub workers: usize,
     /// The first admin's password, where the environment gives one.
     pub admin_password: Option<Secret>,
+}
+
+/// Where the key comes from that device passwords are sealed with.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A file in the data folder, made at the first start.
+    DataFolder,
+    /// This file.
+    File(PathBuf),
+    /// The environment: 64 hex digits.
+    Given(Secret),
+}
+
+impl KeySource {
+    /// The key, for this data folder.
+    pub fn seal(&self, data_dir: &Path) -> Result<Seal, KeyError> {
+        match self {
+            Self::DataFolder => Seal::from_file_or_new(&data_dir.join(KEY_FILE)),
+            Self::File(path) => Seal::from_file(path),
+            Self::Given(Secret(key)) => Seal::from_hex(key, KEY_VARIABLE),
+        }
+    }
 }
 
 /// A text that `Debug` does not show.
@@ -123,6 +164,8 @@ impl Settings {
         Self {
             listen,
             data_dir: data_dir.into(),
+            tls: None,
+            key: KeySource::DataFolder,
             body_limit: 16 * 1024 * 1024,
             keep_batches: 1000,
             panel_listen: Vec::new(),
@@ -138,6 +181,19 @@ impl Settings {
         let listen = args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "./panelsync-data".into());
         let mut settings = Self::new(data_dir, listen);
+        settings.tls = match (args.tls_cert.clone().or(file.tls_cert), args.tls_key.clone().or(file.tls_key))
+        {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(ConfigError::Range("tls_cert", "a tls_key with it")),
+            (None, Some(_)) => return Err(ConfigError::Range("tls_key", "a tls_cert with it")),
+        };
+        // The key itself from the environment only: the process list shows every flag.
+        settings.key = match (std::env::var(KEY_VARIABLE), args.key_file.clone().or(file.key_file)) {
+            (Ok(key), _) => KeySource::Given(Secret(key)),
+            (Err(_), Some(path)) => KeySource::File(path),
+            (Err(_), None) => KeySource::DataFolder,
+        };
         if let Some(body_limit) = args.body_limit.or(file.body_limit) {
             if body_limit == 0 {
                 return Err(ConfigError::Range("body_limit", "at least one byte"));

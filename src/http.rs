@@ -56,6 +56,8 @@ pub struct Shared {
     pub sessions: Sessions,
     /// Numbers.
     pub metrics: Metrics,
+    /// Where the store is, for copies of it.
+    pub data_dir: std::path::PathBuf,
     /// The largest body, in bytes.
     pub body_limit: usize,
     /// How long a device may take that is asked before its panel is added.
@@ -156,6 +158,10 @@ impl RequestSpan {
     }
 }
 
+/// The page of the API's document has its script and style beside it, and some style within.
+const DOCS_POLICY: &str =
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Around every request: its id, its span, its numbers, and headers that keep answers out of caches and frames.
@@ -173,6 +179,7 @@ pub(crate) async fn around(
     } else {
         "other"
     };
+    let secure = request.app_config().secure();
     let metrics = request.app_data::<web::Data<Shared>>().map(|shared| shared.metrics.http.clone());
     // The path only: a query may hold a password's MD5.
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path);
@@ -188,8 +195,20 @@ pub(crate) async fn around(
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !path.starts_with("/docs") {
+    let docs = path.starts_with("/docs");
+    if !docs {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if api != "panel" {
+        // A panel sends none of these, and is no place for a browser.
+        let policy = if docs { DOCS_POLICY } else { "default-src 'none'; frame-ancestors 'none'" };
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        if secure {
+            let year = HeaderValue::from_static("max-age=31536000");
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+        }
     }
     Ok(response)
 }

@@ -19,8 +19,11 @@ use crate::config::Settings;
 use crate::coordinator::{CloseDevices, Coordinator, Drain};
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
+use crate::server::tls::TlsError;
 use crate::store::{OpenError, Store, StoreError, StoreHandle};
 use crate::telemetry::Metrics;
+
+pub mod tls;
 
 /// How long a stop waits for running batches; what is not done by then is taken up at the next start.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -30,6 +33,9 @@ const CLOSE: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for requests that are being answered, in seconds.
 const GRACE_S: u64 = 10;
+
+/// How long the head of a request may take to come.
+const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// Connections at most, per HTTP thread.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -46,6 +52,9 @@ pub enum StartError {
     /// The first user.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address.
     #[error("cannot listen on {0}: {1}; choose another with --listen")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -96,7 +105,11 @@ impl Engine {
     /// Opens the folder and starts the coordinator with every registered panel.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         raise_file_limit();
-        Self::on(Store::open(&settings.data_dir, metrics)?, settings, metrics).await
+        std::fs::create_dir_all(&settings.data_dir)
+            .map_err(|error| OpenError::Folder(settings.data_dir.clone(), error))?;
+        let seal = settings.key.seal(&settings.data_dir).map_err(OpenError::from)?;
+        let store = Store::open_with(&settings.data_dir, seal, metrics)?;
+        Self::on(store, settings, metrics).await
     }
 
     /// Starts the coordinator with every panel that is registered in this store.
@@ -160,6 +173,7 @@ impl Server {
     /// Opens the data folder, takes up interrupted batches, makes the first user where there is none, and
     /// binds the address.
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let tls = settings.tls.clone().map(tls::server_config).transpose()?;
         let metrics = Metrics::default();
         let engine = Engine::start(&settings, &metrics).await?;
         let access = Access::new(engine.store())?;
@@ -171,6 +185,7 @@ impl Server {
             access,
             sessions: Sessions::default(),
             metrics,
+            data_dir: settings.data_dir.clone(),
             body_limit: settings.body_limit,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
@@ -182,8 +197,12 @@ impl Server {
             .max_connections(MAX_CONNECTIONS)
             .disable_signals()
             .shutdown_timeout(GRACE_S)
-            .bind(settings.listen)
-            .map_err(bind_error(settings.listen))?;
+            .client_request_timeout(HEAD_TIME);
+        let main = match &tls {
+            Some(tls) => main.bind_rustls_0_23(settings.listen, tls.clone()),
+            None => main.bind(settings.listen),
+        };
+        let main = main.map_err(bind_error(settings.listen))?;
         let address = main.addrs().first().copied().unwrap_or(settings.listen);
         let mut http = vec![main.run()];
         let mut panel_addresses = Vec::new();
@@ -194,12 +213,20 @@ impl Server {
                 .max_connections(MAX_CONNECTIONS)
                 .disable_signals()
                 .shutdown_timeout(GRACE_S)
-                .bind(listen)
-                .map_err(bind_error(listen))?;
+                .client_request_timeout(HEAD_TIME);
+            let server = match &tls {
+                Some(tls) => server.bind_rustls_0_23(listen, tls.clone()),
+                None => server.bind(listen),
+            };
+            let server = server.map_err(bind_error(listen))?;
             panel_addresses.push((panel, server.addrs().first().copied().unwrap_or(listen)));
             http.push(server.run());
         }
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, tls = tls.is_some(), "listening");
+        let open = panel_addresses.iter().map(|(_, address)| address).chain([&address]);
+        for address in open.filter(|address| tls.is_none() && !address.ip().is_loopback()) {
+            tracing::warn!(%address, "passwords and tokens travel in clear beyond this machine; give --tls-cert and --tls-key, or put a proxy with TLS in front");
+        }
         Ok(Self { address, panel_addresses, first_password, http, engine, stopping })
     }
 

@@ -9,12 +9,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use rustls::ServerConfig;
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
@@ -25,6 +23,7 @@ use crate::coordinator::fleet::{AddPanels, ListPanels, NewPanel};
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
+use crate::server::tls::{self, TlsError, TlsFiles};
 use crate::server::{Engine, StartError};
 use crate::telemetry::Metrics;
 
@@ -64,8 +63,8 @@ pub struct SimulatorSettings {
     pub seed: u64,
     /// Calls kept of each panel, for `GET /sim/calls`.
     pub keep_calls: usize,
-    /// Certificate chain and key, PEM: panels speak HTTPS then.
-    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+    /// Panels speak HTTPS with this certificate.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Why the simulator did not start.
@@ -81,8 +80,8 @@ pub enum SimulateError {
     #[error("{0} panels do not fit on ports from {1} on; give a lower --listen or fewer panels")]
     Ports(usize, u16),
     /// Certificate or key.
-    #[error("the certificate or its key cannot be used: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Simulated panels that are bound and ready.
@@ -114,6 +113,7 @@ impl Simulator {
             access,
             sessions: Sessions::default(),
             metrics,
+            data_dir: settings.data_dir.clone(),
             body_limit: Settings::new("", settings.listen).body_limit,
             device_timeouts: crate::panel::device::line::Timeouts::default(),
             stopping: stopping.subscribe(),
@@ -122,7 +122,7 @@ impl Simulator {
         let ids = (1..=settings.panels).map(panel_id).collect();
         let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls);
         let panels = web::Data::new(panels);
-        let tls = settings.tls.as_ref().map(|(chain, key)| server_tls(chain, key)).transpose()?;
+        let tls = settings.tls.map(tls::server_config).transpose()?;
         let ports = if settings.port_per_panel { settings.panels } else { 1 };
         if usize::from(settings.listen.port()) + ports > 65_536 {
             return Err(SimulateError::Ports(ports, settings.listen.port()));
@@ -148,7 +148,7 @@ impl Simulator {
         for n in 0..ports {
             let address = SocketAddr::new(settings.listen.ip(), settings.listen.port() + n as u16);
             let bound = match &tls {
-                Some(tls) => server.bind_rustls_0_23(address, ServerConfig::clone(tls)),
+                Some(tls) => server.bind_rustls_0_23(address, tls.clone()),
                 None => server.bind(address),
             };
             server = bound.map_err(|error| StartError::Listen(address, error))?;
@@ -226,19 +226,4 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
     let added = engine.coordinator().send(AddPanels(missing, origin)).await.map_err(|_| gone())?;
     let added = added.map_err(|_| gone())?.await.map_err(|_| gone())?;
     added.map_err(|error| StartError::from(error).into())
-}
-
-fn server_tls(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, SimulateError> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let wrong = |error: &dyn std::fmt::Display| SimulateError::Tls(error.to_string());
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| wrong(&error))?;
-    Ok(Arc::new(config))
 }

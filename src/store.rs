@@ -20,15 +20,19 @@ use redb::Database;
 
 use crate::telemetry::Metrics;
 
+pub mod backup;
 pub mod migrate;
 pub mod pack;
 pub mod read;
 pub mod render;
 pub mod row;
+pub mod seal;
 pub mod tables;
 pub mod writer;
 
+use migrate::Migrated;
 use read::Snapshot;
+use seal::{KeyError, Seal};
 use tables::Tables;
 use writer::{Job, PanelWork, Queue};
 
@@ -65,6 +69,14 @@ pub enum OpenError {
         /// The newest known format.
         known: u32,
     },
+    /// There is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The passwords in it were sealed with another key.
+    #[error(
+        "the passwords in {0} were sealed with another key; give that one with --key-file or PANELSYNC_KEY"
+    )]
+    WrongKey(PathBuf),
     /// redb's word.
     #[error("the database in {0} cannot be opened: {1}")]
     Database(PathBuf, #[source] Box<redb::Error>),
@@ -122,6 +134,7 @@ pub struct StoreHandle {
 /// The open database. After a failed write redb refuses all others, so it is then closed and opened again.
 pub(crate) struct OpenFile {
     db: RwLock<Option<Database>>,
+    seal: Arc<Seal>,
     open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
 }
 
@@ -153,30 +166,47 @@ impl OpenFile {
     }
 }
 
+fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))
+}
+
 impl Store {
     /// Opens the folder's database, makes it where there is none, brings its format up to date and starts the
     /// writer.
+    ///
+    /// What is secret is sealed with the key in the folder, which is made with it.
     pub fn open(folder: &Path, metrics: &Metrics) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))?;
+        make_folder(folder)?;
+        let seal = Seal::from_file_or_new(&folder.join(seal::KEY_FILE))?;
+        Self::open_with(folder, seal, metrics)
+    }
+
+    /// [`Store::open`] with a key from somewhere else.
+    pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
+        make_folder(folder)?;
         let file = folder.join(FILE_NAME);
-        Self::on(folder, metrics, move || Database::create(&file))
+        Self::on(folder, seal, metrics, move || Database::create(&file))
     }
 
     /// [`Store::open`] on whatever `open` opens, which is asked again when the database has failed. The folder is
     /// for messages.
     pub fn on(
         folder: &Path,
+        seal: Seal,
         metrics: &Metrics,
         open: impl Fn() -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let file = OpenFile { db: RwLock::default(), open: Box::new(open) };
+        let file = OpenFile { db: RwLock::default(), seal: Arc::new(seal), open: Box::new(open) };
         let db = (file.open)().map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
             error => OpenError::Database(folder.into(), Box::new(error.into())),
         })?;
-        let migrated = migrate::run(&db).map_err(|error| OpenError::Store(folder.into(), error))?;
-        if let migrate::Migrated::Newer(found) = migrated {
-            return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
+        match migrate::run(&db, &file.seal).map_err(|error| OpenError::Store(folder.into(), error))? {
+            Migrated::Current => {}
+            Migrated::Newer(found) => {
+                return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
+            }
+            Migrated::WrongKey => return Err(OpenError::WrongKey(folder.into())),
         }
         file.set(Some(db));
         let handle = StoreHandle { file: Arc::new(file), queue: Arc::new(Queue::default()) };
@@ -223,7 +253,7 @@ impl Drop for Store {
 impl StoreHandle {
     /// A consistent view of all that is committed now.
     pub fn read(&self) -> Result<Snapshot, StoreError> {
-        self.file.with(Snapshot::new)
+        self.file.with(|db| Snapshot::new(db, &self.file.seal))
     }
 
     /// After a commit has failed, the writer takes no work until this is called: whoever sends work in order can

@@ -21,6 +21,9 @@ const MAX_ANSWER: u64 = 1 << 30;
 /// Beyond the time that the server was asked to wait.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Long enough for a server that is there.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
+
 /// A server and how to talk to it.
 pub struct Client {
     agent: ureq::Agent,
@@ -68,6 +71,13 @@ impl Client {
         self
     }
 
+    /// Whether the server is there and well.
+    pub fn healthy(&self) -> bool {
+        let asked = self.agent.get(format!("{}/healthz", self.server));
+        let answer = asked.config().timeout_global(Some(HEALTHY_WITHIN)).build().call();
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// What stands at a path below `/fleet/v1`.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let answer = self.send(Method::GET, path, &[], "application/json", String::new())?;
@@ -87,6 +97,38 @@ impl Client {
                 None => return Ok(items),
             }
         }
+    }
+
+    /// Writes what stands at a path to a file.
+    pub fn download(&self, path: &str, to: &mut std::fs::File) -> Result<(), Failure> {
+        let url = format!("{}/fleet/v1{path}", self.server);
+        let mut request = self.agent.get(&url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            let length = response.body().content_length();
+            let copied = std::io::copy(&mut response.body_mut().as_reader(), to)?;
+            if length.is_some_and(|length| length != copied) {
+                return Err(Failure::new(
+                    Exit::Unreachable,
+                    format!("the answer of {} broke off", self.server),
+                ));
+            }
+            return Ok(());
+        }
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        self.good(Answer { status: response.status(), body }).map(|_| ())
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        let hint = "is it running? start it with `panelsync serve`, or give another --server";
+        Failure::new(
+            Exit::Unreachable,
+            format!("the server {} can't be reached: {error}; {hint}", self.server),
+        )
     }
 
     /// Sends JSON, with further headers.
@@ -139,13 +181,7 @@ impl Client {
         let wrong = |error: ureq::http::Error| Failure::usage(format!("{url} cannot be asked for: {error}"));
         let request = request.body(body).map_err(wrong)?;
         let request = self.agent.configure_request(request).timeout_global(Some(wait + PATIENCE)).build();
-        let mut response = self.agent.run(request).map_err(|error| {
-            let hint = "is it running? start it with `panelsync serve`, or give another --server";
-            Failure::new(
-                Exit::Unreachable,
-                format!("the server {} can't be reached: {error}; {hint}", self.server),
-            )
-        })?;
+        let mut response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
         let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
         let text = text.map_err(|error| {
             Failure::new(Exit::Unreachable, format!("the answer of {} broke off: {error}", self.server))

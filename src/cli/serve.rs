@@ -9,15 +9,20 @@ use crate::server::{Server, StartError};
 pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
     let data_dir = settings.data_dir.clone();
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     actix_web::rt::System::new().block_on(async move {
         let mut server = Server::build(settings).await?;
         if let Some(password) = server.take_first_password() {
             note!("first start: made the user {FIRST_ADMIN} with the password {password}");
             note!("it is shown this once; log in with `panelsync login`");
         }
-        note!("panelsync serves {} on http://{} (stop with ctrl-C)", data_dir.display(), server.address());
+        note!(
+            "panelsync serves {} on {scheme}://{} (stop with ctrl-C)",
+            data_dir.display(),
+            server.address()
+        );
         for (panel, address) in server.panel_addresses() {
-            note!("panel {panel} is at http://{address}");
+            note!("panel {panel} is at {scheme}://{address}");
         }
         server.run(stop_signal()).await?;
         Ok(Exit::Done)
@@ -43,7 +48,7 @@ pub async fn stop_signal() {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match error {
-            StartError::Open(_) | StartError::Listen(..) => Exit::Usage,
+            StartError::Open(_) | StartError::Listen(..) | StartError::Tls(_) => Exit::Usage,
             StartError::Store(_) | StartError::Access(_) | StartError::Engine => Exit::Failed,
         };
         Self::new(exit, error.to_string())

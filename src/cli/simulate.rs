@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, serve};
+use crate::server::tls::TlsFiles;
 use crate::simulator::faults::{Faults, Latency};
 use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};
 
@@ -86,12 +87,10 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         (None, Some(folder)) => folder.path().to_owned(),
         (None, None) => PathBuf::new(),
     };
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
-    };
     let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(chain), Some(key)) => Some((read(chain)?, read(key)?)),
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+        }
         _ => None,
     };
     let settings = SimulatorSettings {

@@ -52,11 +52,12 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Where the request comes from: the connection's other end, which nobody can make up.
+pub fn address(request: &HttpRequest) -> String {
+    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+}
+
 /// Who asks, from where, in which span.
 pub fn origin(request: &HttpRequest, name: &str) -> Origin {
-    Origin {
-        actor: name.to_owned(),
-        address: request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default(),
-        span: RequestSpan::of(request),
-    }
+    Origin { actor: name.to_owned(), address: address(request), span: RequestSpan::of(request) }
 }

@@ -1,5 +1,7 @@
 //! Reading a request's body: its type, and never more of it than the limit.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut, Payload};
@@ -14,10 +16,16 @@ pub enum BodyError {
     /// Of another type than this.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
+    /// It took longer than [`TIME`].
+    #[error("the body took too long to come")]
+    TooSlow,
     /// The connection broke.
     #[error("the body ended early")]
     Broken,
 }
+
+/// How long a body may take to come, from its first byte to its last.
+pub const TIME: Duration = Duration::from_mins(1);
 
 /// The JSON type.
 pub const JSON: &str = "application/json";
@@ -43,13 +51,16 @@ pub async fn read(
     if announced.is_some_and(|len: usize| len > limit) {
         return Err(BodyError::TooLarge(limit));
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| BodyError::Broken)?;
-        if body.len() + chunk.len() > limit {
-            return Err(BodyError::TooLarge(limit));
+    let all = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| BodyError::Broken)?;
+            if body.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(TIME, all).await.unwrap_or(Err(BodyError::TooSlow))
 }

@@ -10,6 +10,7 @@ use super::problem::Problem;
 
 pub mod access;
 pub mod as_panel;
+pub mod backup;
 pub mod batches;
 pub mod drift;
 pub mod events;
@@ -51,7 +52,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(access::list_tokens)
         .service(access::add_token)
         .service(access::revoke_token)
-        .service(access::list_audit);
+        .service(access::list_audit)
+        .service(backup::download);
 }
 
 /// A page of a list.

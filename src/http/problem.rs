@@ -16,6 +16,7 @@ use crate::coordinator::{SubmitError, Target};
 use crate::panel::settings::SettingProblem;
 use crate::profile;
 use crate::store::StoreError;
+use crate::store::backup::BackupError;
 
 /// Problems listed in one answer at most.
 const LISTED: usize = 100;
@@ -58,6 +59,12 @@ pub enum Problem {
     /// The body is of a type that is not read.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
+    /// Too many failed logins; seconds to wait.
+    #[error("too many failed logins; try again in {0} s")]
+    TooManyLogins(u64),
+    /// The body took too long to come.
+    #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
+    TooSlow,
     /// Too much is going on.
     #[error("the server has too much to do; try again in a moment")]
     Busy,
@@ -136,6 +143,8 @@ impl Problem {
                 "wrong-content-type",
                 "The body is of a type that is not read",
             ),
+            Self::TooManyLogins(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
@@ -152,6 +161,8 @@ impl Problem {
             | Self::Conflict(_)
             | Self::TooLarge(_)
             | Self::WrongContentType(_)
+            | Self::TooManyLogins(_)
+            | Self::TooSlow
             | Self::Busy
             | Self::Internal(_) => &[],
         }
@@ -181,6 +192,9 @@ impl ResponseError for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Self::TooManyLogins(seconds) = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -202,7 +216,20 @@ impl From<AccessError> for Problem {
         match error {
             AccessError::Store(error) => error.into(),
             AccessError::Hashing => Self::Internal(Box::new(error)),
+            AccessError::TooMany(wait) => Self::TooManyLogins(wait.as_secs() + 1),
         }
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self::Internal(Box::new(error))
     }
 }
 
@@ -211,6 +238,7 @@ impl From<BodyError> for Problem {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(wanted) => Self::WrongContentType(wanted),
+            BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::BadRequest("the body ended early".into()),
         }
     }

@@ -3,20 +3,23 @@
 //! A migration is a function from one version to the next with a description; all that are needed run in one
 //! transaction, so a crash leaves the old format or the new one. `tests/data/` keeps a file of every older format.
 
+use std::sync::Arc;
+
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
+use super::seal::Seal;
 use super::tables::{META, Memory, OUTCOMES, PACKS, Tables};
 use super::{PanelNo, StoreError};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// One step, for all formats before the one that it leads to.
 struct Migration {
     to: u32,
     what: &'static str,
-    run: fn(&WriteTransaction) -> Result<(), StoreError>,
+    run: fn(&WriteTransaction, &Arc<Seal>) -> Result<(), StoreError>,
 }
 
 /// In the order in which they run. A step that a later one would undo is not kept: formats 2 and 3 differ in how
@@ -32,7 +35,23 @@ const MIGRATIONS: &[Migration] = &[
         what: "a panel's rows and its head are packed; equal outcomes of neighbours are one row",
         run: packed,
     },
+    Migration { to: 5, what: "passwords of devices are sealed", run: sealed },
 ];
+
+/// Passwords as formats 2 to 4 have them: their MD5 hex.
+const CREDENTIALS: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("credentials");
+
+fn sealed(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    for entry in transaction.open_table(CREDENTIALS)?.iter()? {
+        let (panel, password) = entry?;
+        tables.set_credential(panel.value(), password.value())?;
+    }
+    drop(tables);
+    transaction.delete_table(CREDENTIALS)?;
+    Ok(())
+}
 
 /// A row by itself, as formats 1 and 2 have it.
 const ROWS: TableDefinition<'_, &RowKey, &RowBytes> = TableDefinition::new("rows");
@@ -46,11 +65,11 @@ const HEADS: TableDefinition<'_, PanelNo, &[u8; 8]> = TableDefinition::new("head
 /// Outcomes, as formats 2 and 3 have them: a row a panel.
 const OUTCOMES_3: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes_3");
 
-fn packed(transaction: &WriteTransaction) -> Result<(), StoreError> {
+fn packed(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
     drop((transaction.open_table(PACKS)?, transaction.open_table(OUTCOMES)?)); // perhaps made just now
     transaction.rename_table(PACKS, PACKS_3)?;
     transaction.rename_table(OUTCOMES, OUTCOMES_3)?;
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(Arc::clone(seal));
     let mut tables = Tables::open(transaction, &mut memory)?;
     for entry in transaction.open_table(ROWS)?.iter()? {
         let (key, value) = entry?;
@@ -98,7 +117,7 @@ fn set_row(tables: &mut Tables<'_>, panel: PanelNo, name: RowName, row: Row) -> 
     rows.finish()
 }
 
-fn words_in_outcomes(transaction: &WriteTransaction) -> Result<(), StoreError> {
+fn words_in_outcomes(transaction: &WriteTransaction, _: &Arc<Seal>) -> Result<(), StoreError> {
     let mut outcomes = transaction.open_table(OUTCOMES)?;
     let mut changed = Vec::new();
     for entry in outcomes.iter()? {
@@ -119,10 +138,12 @@ pub enum Migrated {
     Current,
     /// A later version wrote this format; nothing was touched.
     Newer(u32),
+    /// What is secret was sealed with another key; nothing was touched.
+    WrongKey,
 }
 
 /// Brings the database to [`FORMAT`]; an empty one is given all its tables.
-pub fn run(db: &Database) -> Result<Migrated, StoreError> {
+pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     let found = transaction.open_table(META)?.get("format")?.map(|format| format.value());
@@ -136,9 +157,12 @@ pub fn run(db: &Database) -> Result<Migrated, StoreError> {
     }
     for Migration { to, what, run } in MIGRATIONS.iter().filter(|step| found < step.to) {
         tracing::info!(from = found, to, "migrating the database: {what}");
-        run(&transaction)?;
+        run(&transaction, seal)?;
     }
-    drop(Tables::open(&transaction, &mut Memory::default())?);
+    if !Tables::open(&transaction, &mut Memory::new(Arc::clone(seal)))?.key_fits()? {
+        transaction.abort()?;
+        return Ok(Migrated::WrongKey);
+    }
     transaction.open_table(META)?.insert("format", u64::from(FORMAT))?;
     transaction.commit()?;
     Ok(Migrated::Current)
@@ -152,11 +176,14 @@ mod tests {
     fn a_newer_format_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let db = Database::create(folder.path().join("db")).expect("a database");
-        assert_eq!(run(&db).expect("made"), Migrated::Current);
+        let seal = Arc::new(Seal::new([1; 32]));
+        assert_eq!(run(&db, &seal).expect("made"), Migrated::Current);
+        let other = Arc::new(Seal::new([2; 32]));
+        assert_eq!(run(&db, &other).expect("read"), Migrated::WrongKey);
         let write = db.begin_write().expect("a transaction");
         write.open_table(META).expect("a table").insert("format", 9).expect("written");
         write.commit().expect("committed");
-        assert_eq!(run(&db).expect("read"), Migrated::Newer(9));
+        assert_eq!(run(&db, &seal).expect("read"), Migrated::Newer(9));
     }
 
     #[test]

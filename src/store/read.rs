@@ -1,12 +1,14 @@
 //! Reads over one snapshot: all that was committed when it was taken, untouched by what is written since.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use uuid::Uuid;
 
 use super::pack;
 use super::row::{self, Head, Reported, ReportedKey, Row, RowName};
+use super::seal::Seal;
 use super::tables::{self, AuditRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body};
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Outcome};
@@ -15,6 +17,7 @@ use crate::profile::LinkId;
 /// A consistent view of the store.
 pub struct Snapshot {
     transaction: ReadTransaction,
+    seal: Arc<Seal>,
 }
 
 /// A profile as it stands on a panel.
@@ -39,8 +42,8 @@ impl StoredProfile {
 }
 
 impl Snapshot {
-    pub(super) fn new(db: &Database) -> Result<Self, StoreError> {
-        Ok(Self { transaction: db.begin_read()? })
+    pub(super) fn new(db: &Database, seal: &Arc<Seal>) -> Result<Self, StoreError> {
+        Ok(Self { transaction: db.begin_read()?, seal: Arc::clone(seal) })
     }
 
     /// Calls `each` with every panel's number and record, JSON, in the order of the numbers.
@@ -211,8 +214,8 @@ impl Snapshot {
 
     /// The MD5 hex of the password of a remote panel's account. It is for the device and for nobody else.
     pub fn credential(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
-        let table = self.transaction.open_table(tables::CREDENTIALS)?;
-        Ok(table.get(panel)?.map(|password| password.value().to_owned()))
+        let table = self.transaction.open_table(tables::SECRETS)?;
+        table.get(panel)?.map(|sealed| self.seal.open(panel, sealed.value())).transpose()
     }
 
     /// A batch's record.

@@ -136,8 +136,8 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         let record: tables::DeviceRecord = decode(record.value(), "device")?;
         line(out, format_args!("  {} {record:?}", panel.value()))?;
     }
-    line(out, format_args!("credentials"))?;
-    for entry in read.open_table(tables::CREDENTIALS)?.iter()? {
+    line(out, format_args!("secrets"))?;
+    for entry in read.open_table(tables::SECRETS)?.iter()? {
         line(out, format_args!("  {} (secret)", entry?.0.value()))?;
     }
     line(out, format_args!("users"))?;
@@ -147,12 +147,23 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("tokens"))?;
     let mut tokens = snapshot.tokens()?;
     tokens.sort_unstable_by_key(|token| (token.created_at_ms, token.id));
-    for tables::TokenRecord { id, hash: _, name, role, session, created_at_ms, expires_at_ms } in tokens {
+    for tables::TokenRecord {
+        id,
+        hash: _,
+        name,
+        role,
+        session,
+        created_at_ms,
+        expires_at_ms,
+        last_used_ms,
+    } in tokens
+    {
         let ends = expires_at_ms.map_or("never".to_owned(), |at| at.to_string());
         line(
             out,
             format_args!(
-                "  id={id} {name} role={role} session={session} created_at_ms={created_at_ms} expires_at_ms={ends}"
+                "  id={id} {name} role={role} session={session} created_at_ms={created_at_ms} expires_at_ms={ends} used={}",
+                last_used_ms.is_some()
             ),
         )?;
     }

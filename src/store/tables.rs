@@ -15,7 +15,7 @@
 //! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
 //! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
-//! | `credentials` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes | the panel is removed |
+//! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
 //! | `users` | name | [`UserRecord`], JSON | the user is removed |
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 use super::pack::{self, MAX_ROWS, Pack};
 use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowKey, RowName};
+use super::seal::Seal;
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
 use crate::profile::LinkId;
@@ -49,10 +50,13 @@ pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefini
 pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
 pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
 pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
-pub(super) const CREDENTIALS: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("credentials");
+pub(super) const SECRETS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("secrets");
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+
+/// The panel number, never given, under which stands what tells whether the key is the right one.
+const KEY_CHECK: PanelNo = 0;
 
 /// How many audit entries are kept.
 pub const KEPT_AUDIT: u64 = 100_000;
@@ -86,6 +90,9 @@ pub struct TokenRecord {
     pub created_at_ms: i64,
     /// When it ends, in Unix milliseconds.
     pub expires_at_ms: Option<i64>,
+    /// When it was last used, to the minute, in Unix milliseconds.
+    #[serde(default)]
+    pub last_used_ms: Option<i64>,
 }
 
 /// What a remote panel's device said of itself, and when it was last read.
@@ -141,7 +148,7 @@ pub struct Tables<'t> {
     idempotency: Table<'t, &'static str, &'static [u8; 40]>,
     reported: Table<'t, &'static ReportedKey, &'static [u8]>,
     devices: Table<'t, PanelNo, &'static [u8]>,
-    credentials: Table<'t, PanelNo, &'static str>,
+    secrets: Table<'t, PanelNo, &'static [u8]>,
     users: Table<'t, &'static str, &'static [u8]>,
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
     audit: Table<'t, u64, &'static [u8]>,
@@ -154,8 +161,8 @@ pub struct Tables<'t> {
 
 /// What the writer remembers between transactions, all of it derivable: which body has which digest, and
 /// with which each was compared last. Cleared when a transaction fails, since numbers it gave were not committed.
-#[derive(Default)]
 pub(super) struct Memory {
+    seal: Arc<Seal>,
     by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
     compared: FxHashMap<u64, (BodyDigest, bool)>,
@@ -167,8 +174,19 @@ pub(super) struct Memory {
 const REMEMBERED: usize = 8192;
 
 impl Memory {
+    pub(super) fn new(seal: Arc<Seal>) -> Self {
+        Self {
+            seal,
+            by_digest: FxHashMap::default(),
+            digests: FxHashMap::default(),
+            compared: FxHashMap::default(),
+            next_body: None,
+            next_audit: None,
+        }
+    }
+
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(Arc::clone(&self.seal));
     }
 
     fn remember(&mut self, digest: BodyDigest, body: u64) {
@@ -275,7 +293,7 @@ impl<'t> Tables<'t> {
             idempotency: transaction.open_table(IDEMPOTENCY)?,
             reported: transaction.open_table(REPORTED)?,
             devices: transaction.open_table(DEVICES)?,
-            credentials: transaction.open_table(CREDENTIALS)?,
+            secrets: transaction.open_table(SECRETS)?,
             users: transaction.open_table(USERS)?,
             tokens: transaction.open_table(TOKENS)?,
             audit: transaction.open_table(AUDIT)?,
@@ -365,8 +383,32 @@ impl<'t> Tables<'t> {
 
     /// Sets or changes the password of a remote panel's account.
     pub fn set_credential(&mut self, panel: PanelNo, password_md5: &str) -> Result<(), StoreError> {
-        self.credentials.insert(panel, password_md5)?;
+        let sealed = self.memory.seal.seal(panel, password_md5)?;
+        self.secrets.insert(panel, sealed.as_slice())?;
         Ok(())
+    }
+
+    /// Whether the key is the one that the passwords were sealed with. The first one that is asked becomes it.
+    pub(super) fn key_fits(&mut self) -> Result<bool, StoreError> {
+        if let Some(sealed) = self.secrets.get(KEY_CHECK)? {
+            return Ok(self.memory.seal.open(KEY_CHECK, sealed.value()).is_ok());
+        }
+        self.set_credential(KEY_CHECK, "panelsync")?;
+        Ok(true)
+    }
+
+    /// Seals all passwords anew with this key; says how many there are.
+    pub fn seal_anew(&mut self, seal: Seal) -> Result<usize, StoreError> {
+        let mut texts = Vec::new();
+        for entry in self.secrets.iter()? {
+            let (panel, sealed) = entry?;
+            texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
+        }
+        self.memory.seal = Arc::new(seal);
+        for (panel, text) in &texts {
+            self.set_credential(*panel, text)?;
+        }
+        Ok(texts.len() - 1) // the first one is for the check of the key
     }
 
     /// What a panel's device said of itself.
@@ -402,7 +444,7 @@ impl<'t> Tables<'t> {
         let (first, last) = row::reported_range(panel);
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
         self.devices.remove(panel)?;
-        self.credentials.remove(panel)?;
+        self.secrets.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())
     }
@@ -587,6 +629,16 @@ impl<'t> Tables<'t> {
                 .is_ok_and(|token| token.expires_at_ms.is_none_or(|end| end > now_ms))
         })?;
         self.tokens.insert(record.id.as_bytes(), encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// A token, if it is still there, was used at this time.
+    pub fn token_was_used(&mut self, id: Uuid, at_ms: i64) -> Result<(), StoreError> {
+        let stored = self.tokens.get(id.as_bytes())?.map(|record| decode(record.value(), "token"));
+        if let Some(record) = stored.transpose()? {
+            let record = TokenRecord { last_used_ms: Some(at_ms), ..record };
+            self.tokens.insert(id.as_bytes(), encode(&record).as_slice())?;
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! small work keeps coming, in groups so small that it does not wait long for the one under way.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::Database;
@@ -293,7 +293,7 @@ impl Waiting {
 
 /// The writer's life: until the queue is closed and empty.
 pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(Arc::clone(&file.seal));
     let mut pause = REOPEN_AFTER;
     loop {
         let mut jobs = queue.take();

@@ -21,6 +21,7 @@ use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
 use panelsync::store::read::Snapshot;
+use panelsync::store::seal::Seal;
 use panelsync::store::{Store, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
@@ -104,7 +105,8 @@ impl Disk {
             let crashes = disk.state().crashes;
             Builder::new().create_with_backend(Opened { disk: disk.clone(), crashes })
         };
-        Store::on(Path::new("a disk in memory"), &Metrics::default(), open).expect("it opens")
+        Store::on(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open)
+            .expect("it opens")
     }
 }
 

@@ -146,6 +146,8 @@ pub struct TokenBody {
     pub created_at: String,
     /// When it ends.
     pub expires_at: Option<String>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<String>,
 }
 
 impl From<TokenRecord> for TokenBody {
@@ -157,6 +159,7 @@ impl From<TokenRecord> for TokenBody {
             kind: if token.session { "session" } else { "token" }.into(),
             created_at: clock::rfc3339(token.created_at_ms),
             expires_at: token.expires_at_ms.map(clock::rfc3339),
+            last_used_at: token.last_used_ms.map(clock::rfc3339),
         }
     }
 }
@@ -190,6 +193,9 @@ pub async fn list_tokens(_who: Admin, shared: web::Data<Shared>) -> Result<HttpR
     let mut tokens = shared.store.read()?.tokens()?;
     tokens.retain(|token| token.expires_at_ms.is_none_or(|end| end > now));
     tokens.sort_by_key(|token| (token.created_at_ms, token.id));
+    for token in &mut tokens {
+        token.last_used_ms = shared.access.last_used(token);
+    }
     let items = tokens.into_iter().map(TokenBody::from).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }

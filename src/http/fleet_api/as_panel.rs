@@ -104,14 +104,15 @@ pub async fn info(Selection(selector): Selection) -> HttpResponse {
 /// Logs in with an account of the server.
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_login", security(()),
     params(("selector" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
-    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
 pub async fn login(
     _selection: Selection,
     query: web::Query<HashMap<String, String>>,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    log_in(&shared, Scope::Fleet, Role::Operator, &query).await
+    log_in(&shared, Scope::Fleet, Role::Operator, &query, &request).await
 }
 
 /// Ends the session.

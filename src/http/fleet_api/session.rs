@@ -34,7 +34,7 @@ pub struct SessionBody {
 /// Logs in.
 #[utoipa::path(tag = "session", request_body = Credentials, security(()),
     responses((status = 200, body = SessionBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
-        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 429, body = ProblemBody)))]
 #[post("/session")]
 pub async fn open(
     request: HttpRequest,
@@ -42,7 +42,8 @@ pub async fn open(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let Credentials { username, password } = read_json(&request, payload, &shared).await?;
-    let role = shared.access.verify(&username, PasswordMd5::of(&password)).await?;
+    let address = auth::address(&request);
+    let role = shared.access.verify(&username, PasswordMd5::of(&password), &address).await?;
     let role = role.ok_or(Problem::WrongPassword)?;
     let (token, ends) = shared.access.open_session(&username, role).await?;
     let audit = auth::origin(&request, &username).audit("session.open", "");

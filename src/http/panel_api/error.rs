@@ -54,6 +54,12 @@ pub enum PanelError {
     /// The body is not JSON by its own word.
     #[error("Wrong content type")]
     WrongContentType,
+    /// Too many failed logins.
+    #[error("Too many failed logins")]
+    TooManyLogins,
+    /// The body took too long to come.
+    #[error("Body too slow")]
+    TooSlow,
     /// Too much is going on.
     #[error("Busy")]
     Busy,
@@ -92,6 +98,8 @@ impl ResponseError for PanelError {
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyLogins => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -125,6 +133,7 @@ impl From<BodyError> for PanelError {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(_) => Self::WrongContentType,
+            BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::Body(WireError::NotAJsonObject),
         }
     }
@@ -144,6 +153,7 @@ impl From<AccessError> for PanelError {
         match error {
             AccessError::Store(error) => error.into(),
             AccessError::Hashing => Self::Internal(Box::new(error)),
+            AccessError::TooMany(_) => Self::TooManyLogins,
         }
     }
 }

@@ -75,11 +75,13 @@ pub async fn log_in(
     scope: Scope,
     administrator: Role,
     query: &HashMap<String, String>,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, PanelError> {
     let username = query.get("username").ok_or(PanelError::MissingParameter("username"))?;
     let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
     let password = PasswordMd5::from_hex(password).ok_or(PanelError::LogIn)?;
-    let role = shared.access.verify(username, password).await?.ok_or(PanelError::LogIn)?;
+    let role = shared.access.verify(username, password, &auth::address(request)).await?;
+    let role = role.ok_or(PanelError::LogIn)?;
     let token = shared.sessions.open(scope, username, role);
     let account_type = if role >= administrator { "admin" } else { "user" };
     Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
@@ -88,14 +90,15 @@ pub async fn log_in(
 /// Logs in on this panel with an account of the server.
 #[utoipa::path(tag = "panel", security(()),
     params(("panel" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
-    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
 pub async fn login(
     PanelRef(panel): PanelRef,
     query: web::Query<HashMap<String, String>>,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query).await
+    log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query, &request).await
 }
 
 /// Ends the session; its token is dead afterwards.

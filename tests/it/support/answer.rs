@@ -10,7 +10,11 @@ use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
 /// Headers that an answer may have; any other fails the test.
-const ALLOWED: [&str; 12] = [
+const ALLOWED: [&str; 16] = [
+    "content-security-policy",
+    "x-frame-options",
+    "referrer-policy",
+    "content-disposition",
     "content-length",
     "content-type",
     "date",
@@ -132,6 +136,20 @@ impl Answer {
         }
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{}", self.call);
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{}", self.call);
+        let of_a_panel = ["> GET /panels/", "> POST /panels/", "> PATCH /panels/", "> DELETE /panels/"]
+            .iter()
+            .any(|call| self.call.starts_with(call));
+        let guarded = self.header("x-frame-options") == Some("DENY")
+            && self.header("referrer-policy") == Some("no-referrer")
+            && self
+                .header("content-security-policy")
+                .is_some_and(|policy| policy.contains("frame-ancestors 'none'"));
+        // An address of a panel's own has paths like a panel's.
+        assert!(
+            guarded || of_a_panel || self.call.contains(" /api/"),
+            "headers for browsers are missing\n{}",
+            self.call
+        );
         if let Some(length) = self.header("content-length") {
             assert_eq!(length, self.body.len().to_string(), "{}", self.call);
         }

@@ -1,0 +1,137 @@
+//! `panelsync backup`, `restore` and `key`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::client::Client;
+use super::{Exit, Failure, output};
+use crate::config::KeySource;
+use crate::store::backup::{self, BackupError, Contents};
+use crate::store::seal::{KEY_FILE, Seal};
+use crate::store::{OpenError, Store};
+use crate::telemetry::Metrics;
+
+/// What `backup` takes.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to write; it must not be there yet
+    file: PathBuf,
+}
+
+/// Writes a copy of all that the server holds.
+pub fn backup(args: &BackupArgs, client: &Client) -> Result<Exit, Failure> {
+    if args.file.exists() {
+        return Err(BackupError::Exists(args.file.clone()).into());
+    }
+    let mut partial = args.file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let unusable = |error| Failure::from(BackupError::File(partial.clone(), error));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&partial).map_err(unusable)?;
+    client.download("/backup", &mut file)?;
+    file.flush().and_then(|()| file.sync_all()).map_err(unusable)?;
+    let contents = backup::look(&partial)?;
+    std::fs::rename(&partial, &args.file).map_err(unusable)?;
+    note!("wrote {} to {}", said(contents), args.file.display());
+    note!("keep the server's key with it, and apart from it: passwords of devices are sealed with that");
+    Ok(Exit::Done)
+}
+
+/// What `restore` takes.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The copy that `backup` wrote
+    file: PathBuf,
+    /// The folder to put it into, which must hold no database yet
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+/// Puts a copy into an empty folder.
+pub fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
+    let contents = backup::restore(&args.file, &args.data_dir)?;
+    note!("restored {} into {}", said(contents), args.data_dir.display());
+    if !args.data_dir.join(KEY_FILE).exists() {
+        note!("put the key of the server that it is from into {KEY_FILE} there, or give it with --key-file");
+    }
+    note!("start it with `panelsync serve --data-dir {}`", args.data_dir.display());
+    Ok(Exit::Done)
+}
+
+pub(super) fn said(contents: Contents) -> String {
+    let Contents { panels, batches, .. } = contents;
+    let batches = if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
+    format!("{} and {batches}", output::counted(panels, "panel"))
+}
+
+/// The commands on the key.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Seal the passwords of devices with another key; the server must not run
+    #[command(
+        after_help = "Example:\n  panelsync key rotate --data-dir /var/lib/panelsync --new-key-file /etc/panelsync/key-2"
+    )]
+    Rotate {
+        /// The server's data folder
+        #[arg(long, value_name = "DIR", default_value = "./panelsync-data")]
+        data_dir: PathBuf,
+        /// File with the key of now [default: panelsync.key in the data folder]
+        #[arg(long, env = "PANELSYNC_KEY_FILE", value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// File with the new key; it is made where it is not there
+        #[arg(long, value_name = "FILE")]
+        new_key_file: PathBuf,
+    },
+}
+
+/// Does what is to be done with the key.
+pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
+    let KeyCommand::Rotate { data_dir, key_file, new_key_file } = command;
+    if !data_dir.join(crate::store::FILE_NAME).exists() {
+        return Err(Failure::usage(format!("{} holds no data of a server", data_dir.display())));
+    }
+    let source = key_file.clone().map_or(KeySource::DataFolder, KeySource::File);
+    let old = source.seal(data_dir).map_err(OpenError::from)?;
+    let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
+    let store = Store::open_with(data_dir, old, &Metrics::default())?;
+    let sealed = seal_anew(&store, new);
+    store.close();
+    let sealed = sealed.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    note!("sealed {} anew", output::counted(sealed as u64, "password"));
+    note!("start the server with --key-file {} from now on", absolute(new_key_file).display());
+    Ok(Exit::Done)
+}
+
+fn seal_anew(store: &Store, new: Seal) -> Result<usize, crate::store::StoreError> {
+    let change = store.handle();
+    actix_web::rt::System::new().block_on(async move { change.change(|tables| tables.seal_anew(new)).await })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let exit = match error {
+            BackupError::Store(_) => Exit::Failed,
+            BackupError::Exists(_)
+            | BackupError::File(..)
+            | BackupError::Broken(..)
+            | BackupError::Newer { .. } => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::usage(error.to_string())
+    }
+}

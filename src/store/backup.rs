@@ -1,0 +1,160 @@
+//! A copy of the store: made from one snapshot while the writer goes on, and looked at before it is trusted.
+//!
+//! What is secret stays sealed in it: a copy is of use with the key that the store had.
+
+use std::path::{Path, PathBuf};
+
+use redb::{
+    Database, DatabaseError, Key, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, Value, WriteTransaction,
+};
+
+use super::migrate::FORMAT;
+use super::read::Snapshot;
+use super::tables::{self, META};
+use super::{FILE_NAME, StoreError};
+
+/// Why a copy was not made, or is not good.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// It is there already.
+    #[error("{0} is there already; choose another name, or move it away")]
+    Exists(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{0} cannot be used: {1}")]
+    File(PathBuf, #[source] std::io::Error),
+    /// It is no database, or a broken one.
+    #[error("{0} is no whole database: {1}")]
+    Broken(PathBuf, #[source] Box<redb::Error>),
+    /// Written by a later version.
+    #[error("{path} has format {found}, and this version knows formats up to {FORMAT}")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// The format found.
+        found: u64,
+    },
+    /// The copy could not be written.
+    #[error("the copy could not be written: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// What is in a database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents {
+    /// Its format.
+    pub format: u64,
+    /// How many panels it has.
+    pub panels: u64,
+    /// How many batches.
+    pub batches: u64,
+}
+
+/// Writes all that the snapshot shows into a new database.
+pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
+    if to.exists() {
+        return Err(BackupError::Exists(to.into()));
+    }
+    let db = Database::create(to).map_err(|error| broken(to, error))?;
+    let from = snapshot.transaction();
+    let mut into = db.begin_write().map_err(StoreError::from)?;
+    into.set_quick_repair(true);
+    let mut copied = 0;
+    macro_rules! copy_tables {
+        ($($table:ident),+ $(,)?) => { $(copy_table(from, &into, tables::$table)?; copied += 1;)+ };
+    }
+    copy_tables!(
+        META,
+        PANELS,
+        PANEL_NAMES,
+        PACKS,
+        BODIES,
+        BATCHES,
+        BATCH_IDS,
+        BATCH_WORK,
+        BATCH_TARGETS,
+        OUTCOMES,
+        IDEMPOTENCY,
+        REPORTED,
+        DEVICES,
+        SECRETS,
+        USERS,
+        TOKENS,
+        AUDIT,
+    );
+    if from.list_tables().map_err(StoreError::from)?.count() != copied {
+        return Err(StoreError::Corrupt("list of tables").into());
+    }
+    into.commit().map_err(StoreError::from)?;
+    Ok(())
+}
+
+fn copy_table<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    into: &WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<(), StoreError> {
+    let from = from.open_table(table)?;
+    let mut into = into.open_table(table)?;
+    for entry in from.iter()? {
+        let (key, value) = entry?;
+        into.insert(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
+fn broken(path: &Path, error: DatabaseError) -> BackupError {
+    BackupError::Broken(path.into(), Box::new(error.into()))
+}
+
+/// Looks at a database file that nobody writes, and says what is in it.
+pub fn look(path: &Path) -> Result<Contents, BackupError> {
+    let file = std::fs::metadata(path).map_err(|error| BackupError::File(path.into(), error))?;
+    if !file.is_file() {
+        let error = std::io::Error::other("it is no file");
+        return Err(BackupError::File(path.into(), error));
+    }
+    let db = ReadOnlyDatabase::open(path).map_err(|error| broken(path, error))?;
+    let contents = || -> Result<Contents, StoreError> {
+        let read = db.begin_read()?;
+        let format = read.open_table(META)?.get("format")?.map_or(0, |format| format.value());
+        let panels = read.open_table(tables::PANELS)?.len()?;
+        let batches = read.open_table(tables::BATCHES)?.len()?;
+        Ok(Contents { format, panels, batches })
+    };
+    let contents = contents()?;
+    if contents.format > u64::from(FORMAT) {
+        return Err(BackupError::Newer { path: path.into(), found: contents.format });
+    }
+    Ok(contents)
+}
+
+/// Puts a copy into a folder that holds no database, checked from its first page to its last.
+pub fn restore(file: &Path, folder: &Path) -> Result<Contents, BackupError> {
+    let place = folder.join(FILE_NAME);
+    if place.exists() {
+        return Err(BackupError::Exists(place));
+    }
+    let contents = look(file)?;
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |error| BackupError::File(path, error)
+    };
+    std::fs::create_dir_all(folder).map_err(unusable(folder))?;
+    let partial = folder.join(format!("{FILE_NAME}.partial"));
+    std::fs::copy(file, &partial).map_err(unusable(&partial))?;
+    let mut copied = Database::open(&partial).map_err(|error| broken(&partial, error))?;
+    let whole = copied.check_integrity().map_err(|error| broken(file, error))?;
+    drop(copied);
+    if !whole {
+        let error = StoreError::Corrupt("page");
+        let _ = std::fs::remove_file(&partial); // what is left of it is said in the error
+        return Err(error.into());
+    }
+    let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
+    synced.map_err(unusable(&partial))?;
+    std::fs::rename(&partial, &place).map_err(unusable(&place))?;
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(unusable(folder))?;
+    Ok(contents)
+}

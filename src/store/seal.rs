@@ -1,0 +1,157 @@
+//! What is secret at rest: passwords of accounts on devices, sealed with a key that is not in the database.
+//!
+//! A sealed value is version (1), nonce (12), then the text and its tag under ChaCha20-Poly1305. It is bound to the
+//! number of its panel, so that values cannot change places. Users' passwords and tokens need no sealing: only
+//! verifiers of them are kept.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+use super::{PanelNo, StoreError};
+
+/// The key file in a data folder, where no other is named.
+pub const KEY_FILE: &str = "panelsync.key";
+
+/// The environment variable that gives the key.
+pub const KEY_VARIABLE: &str = "PANELSYNC_KEY";
+
+const VERSION: u8 = 1;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read, or made.
+    #[error("the key file {0} cannot be used: {1}")]
+    File(PathBuf, #[source] std::io::Error),
+    /// It is no key.
+    #[error("{0} holds no key: it takes 64 hex digits, such as `openssl rand -hex 32` prints")]
+    NoKey(String),
+    /// There is no randomness to make one.
+    #[error("no key could be made: the system gives no random bytes")]
+    NoRandomness,
+}
+
+/// The key, and what is done with it.
+pub struct Seal(LessSafeKey);
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seal(secret)")
+    }
+}
+
+impl Seal {
+    /// With this key.
+    pub fn new(key: [u8; 32]) -> Self {
+        match UnboundKey::new(&CHACHA20_POLY1305, &key) {
+            Ok(key) => Self(LessSafeKey::new(key)),
+            Err(_) => unreachable!("the algorithm takes keys of 32 bytes"),
+        }
+    }
+
+    /// With the key that the text spells in hex digits; `source` is for the message.
+    pub fn from_hex(text: &str, source: &str) -> Result<Self, KeyError> {
+        let no_key = || KeyError::NoKey(source.to_owned());
+        let digits = text.trim().as_bytes();
+        let mut key = [0; 32];
+        if digits.len() != 64 {
+            return Err(no_key());
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |c: u8| char::from(c).to_digit(16).ok_or_else(no_key);
+            *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+        }
+        Ok(Self::new(key))
+    }
+
+    /// With the key in this file.
+    pub fn from_file(path: &Path) -> Result<Self, KeyError> {
+        let text = std::fs::read_to_string(path).map_err(|error| KeyError::File(path.into(), error))?;
+        Self::from_hex(&text, &path.display().to_string())
+    }
+
+    /// With the key in this file, which is made, for its owner's eyes only, where it is not there.
+    pub fn from_file_or_new(path: &Path) -> Result<Self, KeyError> {
+        if !path.exists() {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(|_| KeyError::NoRandomness)?;
+            write_key(path, &key).map_err(|error| KeyError::File(path.into(), error))?;
+        }
+        Self::from_file(path)
+    }
+
+    /// Seals a text for a panel.
+    pub(super) fn seal(&self, panel: PanelNo, text: &str) -> Result<Vec<u8>, StoreError> {
+        let failed = StoreError::Corrupt("random bytes");
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|_| failed.clone())?;
+        let mut sealed = text.as_bytes().to_vec();
+        self.0
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(panel.to_be_bytes()),
+                &mut sealed,
+            )
+            .map_err(|_| failed)?;
+        Ok([&[VERSION][..], &nonce, &sealed].concat())
+    }
+
+    /// The text of what was sealed for this panel with this key.
+    pub(super) fn open(&self, panel: PanelNo, sealed: &[u8]) -> Result<String, StoreError> {
+        let failed = || StoreError::Corrupt("sealed password");
+        let (version, rest) = sealed.split_first().ok_or_else(failed)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
+        if *version != VERSION {
+            return Err(failed());
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
+        let mut text = sealed.to_vec();
+        let text =
+            self.0.open_in_place(nonce, Aad::from(panel.to_be_bytes()), &mut text).map_err(|_| failed())?;
+        String::from_utf8(text.to_vec()).map_err(|_| failed())
+    }
+}
+
+fn write_key(path: &Path, key: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    file.write_all(format!("{digits}\n").as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sealed_opens_for_its_panel_and_key_alone() {
+        let seal = Seal::new([7; 32]);
+        let sealed = seal.seal(3, "e10adc39").expect("sealed");
+        assert_eq!(seal.open(3, &sealed).expect("opened"), "e10adc39");
+        assert!(seal.open(4, &sealed).is_err(), "another panel");
+        assert!(Seal::new([8; 32]).open(3, &sealed).is_err(), "another key");
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(seal.open(3, &changed).is_err(), "changed at {at}");
+            assert!(seal.open(3, &sealed[..at]).is_err(), "cut at {at}");
+        }
+        assert_ne!(sealed, seal.seal(3, "e10adc39").expect("sealed"), "a nonce is used once");
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(KEY_FILE);
+        let sealed = Seal::from_file_or_new(&path).expect("made").seal(1, "text").expect("sealed");
+        assert_eq!(Seal::from_file_or_new(&path).expect("read").open(1, &sealed).expect("opened"), "text");
+        std::fs::write(&path, "no key").expect("written");
+        assert!(matches!(Seal::from_file(&path), Err(KeyError::NoKey(_))));
+    }
+}
