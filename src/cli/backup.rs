@@ -124,6 +124,7 @@ impl From<BackupError> for Failure {
             BackupError::Exists(_)
             | BackupError::File(..)
             | BackupError::Broken(..)
+            | BackupError::NotClosed(_)
             | BackupError::Newer { .. } => Exit::Usage,
         };
         Self::new(exit, error.to_string())

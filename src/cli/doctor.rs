@@ -144,9 +144,11 @@ fn database(data_dir: &Path) -> Finding {
         Err(BackupError::Broken(_, error)) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => {
             Finding::ok(CHECK, "in use by a running server")
         }
-        Err(BackupError::Broken(_, error)) if matches!(*error, redb::Error::RepairAborted) => {
-            Finding::ok(CHECK, "was not closed; the next start puts that right by itself")
-        }
+        Err(BackupError::NotClosed(_)) => Finding::warning(
+            CHECK,
+            "was not closed",
+            "the next start puts that right by itself; where it cannot, --deep says why",
+        ),
         Err(error @ BackupError::Newer { .. }) => {
             Finding::wrong(CHECK, error.to_string(), "run the version that wrote it, or a later one")
         }

@@ -26,6 +26,9 @@ pub enum BackupError {
     /// It is no database, or a broken one.
     #[error("{0} is no whole database: {1}")]
     Broken(PathBuf, #[source] Box<redb::Error>),
+    /// It is cut, or was not closed.
+    #[error("{0} is not whole: it is cut, or its server did not close it")]
+    NotClosed(PathBuf),
     /// Written by a later version.
     #[error("{path} has format {found}, and this version knows formats up to {FORMAT}")]
     Newer {
@@ -104,6 +107,9 @@ fn copy_table<K: Key + 'static, V: Value + 'static>(
 }
 
 fn broken(path: &Path, error: DatabaseError) -> BackupError {
+    if matches!(error, DatabaseError::RepairAborted) {
+        return BackupError::NotClosed(path.into());
+    }
     BackupError::Broken(path.into(), Box::new(error.into()))
 }
 

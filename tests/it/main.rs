@@ -21,3 +21,4 @@ mod panel_api;
 mod readme;
 mod state;
 mod support;
+mod trust;

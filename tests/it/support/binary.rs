@@ -92,8 +92,17 @@ pub struct Served {
 }
 
 impl Served {
+    /// [`Served::start`] with a certificate in the arguments.
+    pub fn start_tls(folder: &Path, args: &[&str]) -> Self {
+        Self::start_at("https://", folder, None, args)
+    }
+
     /// Starts it on a free port and waits until it listens.
     pub fn start(folder: &Path, password: Option<&str>, args: &[&str]) -> Self {
+        Self::start_at("http://", folder, password, args)
+    }
+
+    fn start_at(scheme: &str, folder: &Path, password: Option<&str>, args: &[&str]) -> Self {
         let mut command = command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder).args(args);
         if let Some(password) = password {
@@ -105,7 +114,7 @@ impl Served {
         let mut first_lines = Vec::new();
         let address = loop {
             let line = lines.next().expect("it listens before it ends").expect("a text");
-            let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+            let address = line.split(scheme).nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
             first_lines.push(line);
             if let Some(address) = address {
                 break address;

@@ -36,7 +36,11 @@ impl TestServer {
 
     /// With other settings than the usual.
     pub fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_on(tempfile::tempdir().expect("a folder"), change)
+    }
+
+    /// On a folder that may hold something.
+    pub fn start_on(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let mut server = Self {
             folder,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -84,6 +88,12 @@ impl TestServer {
             let _ = stop.send(());
             thread.join().expect("the server stops without a panic");
         }
+    }
+
+    /// Stops the server and gives its folder.
+    pub fn stop_and_keep(mut self) -> TempDir {
+        self.stop();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"))
     }
 
     /// Stops the server and gives its whole durable state, after checking that it does not contradict itself.
