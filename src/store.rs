@@ -107,6 +107,15 @@ pub enum StoreError {
     Failed,
 }
 
+impl StoreError {
+    /// Whether the disk has no room for what was to be written.
+    pub fn no_room(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let Self::Database(error) = self else { return false };
+        matches!(&**error, redb::Error::Io(error) if matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull))
+    }
+}
+
 macro_rules! from_redb {
     ($($error:ty),+) => {
         $(impl From<$error> for StoreError {

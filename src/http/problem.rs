@@ -68,6 +68,9 @@ pub enum Problem {
     /// Too much is going on.
     #[error("the server has too much to do; try again in a moment")]
     Busy,
+    /// The disk is full.
+    #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
+    NoRoom,
     /// Something broke inside.
     #[error("something went wrong in the server; its log says what")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -146,6 +149,7 @@ impl Problem {
             Self::TooManyLogins(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
+            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
     }
@@ -164,6 +168,7 @@ impl Problem {
             | Self::TooManyLogins(_)
             | Self::TooSlow
             | Self::Busy
+            | Self::NoRoom
             | Self::Internal(_) => &[],
         }
     }
@@ -206,6 +211,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
         }
     }

@@ -28,10 +28,10 @@ const COMMIT_TIME: Duration = Duration::from_millis(6);
 /// How long after small work the next is expected.
 const SHARED_FOR: Duration = Duration::from_millis(100);
 
-/// Before a database that has failed is opened again: at first hardly at all, and longer each time that nothing
-/// was committed in between.
-const REOPEN_AFTER: Duration = Duration::from_millis(1);
-const REOPEN_AFTER_MOST: Duration = Duration::from_secs(1);
+/// How long a database that has failed and was opened again is only read: at first hardly at all, and longer each
+/// time that nothing was committed in between.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MOST: Duration = Duration::from_secs(1);
 
 /// Jobs waiting at most; beyond, [`StoreError::Busy`].
 pub const MAX_QUEUED: usize = 65_536;
@@ -294,7 +294,7 @@ impl Waiting {
 /// The writer's life: until the queue is closed and empty.
 pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
     let mut memory = Memory::new(Arc::clone(&file.seal));
-    let mut pause = REOPEN_AFTER;
+    let mut pause = PAUSE;
     loop {
         let mut jobs = queue.take();
         if jobs.is_empty() {
@@ -306,7 +306,7 @@ pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
         let took = started.elapsed();
         match &result {
             Ok(()) => {
-                pause = REOPEN_AFTER;
+                pause = PAUSE;
                 queue.took(items, took);
                 metrics.committed(items, took);
             }
@@ -337,12 +337,14 @@ fn lost(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::Database(_)))
 }
 
-/// Opens the database again, however long that takes, and lets work come in again.
+/// Opens the database again, however long that takes, so that it can be read; and lets work come in again after a
+/// pause, since it would fail again at once where the disk is full.
 fn recover(file: &OpenFile, queue: &Queue, pause: &mut Duration) {
     while !queue.is_closed() {
+        let opened = file.open();
         std::thread::sleep(*pause);
-        *pause = (*pause * 2).min(REOPEN_AFTER_MOST);
-        match file.open() {
+        *pause = (*pause * 2).min(PAUSE_MOST);
+        match opened {
             Ok(()) => {
                 tracing::info!("the database is open again");
                 if queue.has_listener() {

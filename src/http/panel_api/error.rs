@@ -143,6 +143,7 @@ impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::Database(_) if error.no_room() => Self::Busy,
             StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
         }
     }
