@@ -338,7 +338,7 @@ fn client_rate(devices: &Running, scheme: &'static str, trust: &Trust, seconds: 
             async move {
                 let mut count = 0_u64;
                 while Instant::now() < end {
-                    let answer = lines.send(&remote, &ask::info()).await.expect("an answer");
+                    let answer = lines.send(&remote, &ask::info(), None).await.expect("an answer");
                     assert_eq!(answer.status, 200);
                     count += 1;
                 }

@@ -300,6 +300,7 @@ impl Coordinator {
             let origin = Arc::new(Origin {
                 actor: record.created_by.clone(),
                 address: String::new(),
+                request_id: record.id.to_string().into(),
                 span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
             });
             self.begin(seq, BatchRecord { report, ..record }, operations, waiting, attempts, origin);
@@ -311,7 +312,8 @@ impl Coordinator {
                 if let Some((settings, batches)) = panels.get_mut(&panel) {
                     let zoned = running.zoned(&settings.zone);
                     let (tell, sent) = (Arc::clone(&tell), Instant::now());
-                    batches.insert(seq, Waiting { zoned, attempts, tell, sent });
+                    let request_id = Arc::clone(&running.origin.request_id);
+                    batches.insert(seq, Waiting { zoned, attempts, tell, sent, request_id });
                 }
             }
         }

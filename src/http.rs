@@ -92,6 +92,10 @@ pub fn app(
         .into_utoipa_app()
         .openapi(openapi::Document::openapi())
         .app_data(shared)
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Problem::BadRequest(format!("the query is wrong: {error}")).into()),
+        )
         .service(probes::healthz)
         .service(probes::readyz)
         .service(probes::metrics)
@@ -111,7 +115,7 @@ pub fn app(
                 .default_service(web::to(not_found)),
         )
         .split_for_parts();
-    app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document))
+    app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
         .route("/", web::get().to(to_docs))
         .default_service(web::to(not_found))
@@ -150,11 +154,14 @@ async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
 
 /// The span of a request, which all that follows from it belongs to.
 #[derive(Clone)]
-struct RequestSpan(tracing::Span);
+struct RequestSpan(tracing::Span, Arc<str>);
 
 impl RequestSpan {
-    fn of(request: &HttpRequest) -> tracing::Span {
-        request.extensions().get::<Self>().map_or_else(tracing::Span::none, |span| span.0.clone())
+    /// The span and the request's id.
+    fn of(request: &HttpRequest) -> (tracing::Span, Arc<str>) {
+        let extensions = request.extensions();
+        let known = extensions.get::<Self>().map(|Self(span, id)| (span.clone(), Arc::clone(id)));
+        known.unwrap_or_else(|| (tracing::Span::none(), "".into()))
     }
 }
 
@@ -183,7 +190,7 @@ pub(crate) async fn around(
     let metrics = request.app_data::<web::Data<Shared>>().map(|shared| shared.metrics.http.clone());
     // The path only: a query may hold a password's MD5.
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path);
-    request.extensions_mut().insert(RequestSpan(span.clone()));
+    request.extensions_mut().insert(RequestSpan(span.clone(), id.as_str().into()));
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {

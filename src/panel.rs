@@ -90,6 +90,8 @@ pub struct Origin {
     pub actor: String,
     /// The client's address.
     pub address: String,
+    /// The request's id, which goes on to the devices that are asked because of it; empty where there was no request.
+    pub request_id: Arc<str>,
     /// The span that what follows belongs to; it carries the request's id.
     pub span: tracing::Span,
 }
@@ -210,7 +212,9 @@ impl Panel {
         let sent = Instant::now();
         // Counted as attempts are made; the first is part of what came with the batch.
         let attempts = attempts.saturating_sub(1);
-        let waiting = Waiting { zoned: Arc::clone(&zoned), attempts, tell: Arc::clone(tell), sent };
+        let request_id = Arc::clone(&origin.request_id);
+        let tell = Arc::clone(tell);
+        let waiting = Waiting { zoned: Arc::clone(&zoned), attempts, tell, sent, request_id };
         let (done, waits) = oneshot::channel();
         let outcome = crate::batch::Outcome::pending(attempts);
         let panel = self.number;

@@ -222,7 +222,12 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
     if missing.is_empty() {
         return Ok(());
     }
-    let origin = Origin { actor: "simulate".into(), address: String::new(), span: tracing::Span::none() };
+    let origin = Origin {
+        actor: "simulate".into(),
+        address: String::new(),
+        request_id: "".into(),
+        span: tracing::Span::none(),
+    };
     let added = engine.coordinator().send(AddPanels(missing, origin)).await.map_err(|_| gone())?;
     let added = added.map_err(|_| gone())?.await.map_err(|_| gone())?;
     added.map_err(|error| StartError::from(error).into())

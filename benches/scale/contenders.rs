@@ -59,7 +59,12 @@ pub fn zoned(operations: Operations) -> Arc<Zoned> {
 }
 
 pub fn origin() -> Origin {
-    Origin { actor: "bench".into(), address: String::new(), span: tracing::Span::none() }
+    Origin {
+        actor: "bench".into(),
+        address: String::new(),
+        request_id: "".into(),
+        span: tracing::Span::none(),
+    }
 }
 
 pub async fn start(folder: &Path) -> Engine {

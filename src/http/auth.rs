@@ -59,5 +59,6 @@ pub fn address(request: &HttpRequest) -> String {
 
 /// Who asks, from where, in which span.
 pub fn origin(request: &HttpRequest, name: &str) -> Origin {
-    Origin { actor: name.to_owned(), address: address(request), span: RequestSpan::of(request) }
+    let (span, request_id) = RequestSpan::of(request);
+    Origin { actor: name.to_owned(), address: address(request), request_id, span }
 }

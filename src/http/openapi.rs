@@ -1,6 +1,7 @@
 //! The OpenAPI document's frame; its paths and schemas come from the handlers.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 /// What the document says beside the paths.
@@ -39,4 +40,33 @@ impl Modify for Bearer {
         );
         document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
     }
+}
+
+/// Says in the finished document what the handlers' own words cannot: problems have a content type of their own, and a
+/// panel that is answered is a record with more in it.
+pub fn finish(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put];
+        for response in
+            operations.into_iter().flatten().flat_map(|operation| operation.responses.responses.values_mut())
+        {
+            if let RefOr::T(response) = response
+                && response.content.get("application/json").is_some_and(is_problem)
+                && let Some(content) = response.content.shift_remove("application/json")
+            {
+                response.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
+    }
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(Schema::Object(record))) = schemas.and_then(|schemas| schemas.get_mut("PanelRecord"))
+    {
+        record.additional_properties = None;
+    }
+    document
+}
+
+fn is_problem(content: &RefOr<Content>) -> bool {
+    let RefOr::T(content) = content else { return false };
+    matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location.ends_with("/ProblemBody"))
 }

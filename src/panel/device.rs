@@ -9,6 +9,7 @@
 //! last two apart.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::profile::LinkId;
 use crate::profile::rule::Family;
@@ -83,6 +84,7 @@ pub struct Device {
     password_md5: String,
     lines: Rc<Lines>,
     token: Option<String>,
+    request_id: Option<Arc<str>>,
 }
 
 impl Device {
@@ -94,7 +96,24 @@ impl Device {
         password_md5: String,
         lines: Rc<Lines>,
     ) -> Self {
-        Self { panel: panel.into(), family, remote, password_md5, lines, token: None }
+        Self { panel: panel.into(), family, remote, password_md5, lines, token: None, request_id: None }
+    }
+
+    /// From now on the device is asked because of this request; its id goes with every call.
+    pub fn on_behalf_of(&mut self, request_id: Option<Arc<str>>) {
+        self.request_id = request_id;
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answer, Trouble> {
+        let answer = self.lines.send(&self.remote, request, self.request_id.as_deref()).await;
+        tracing::debug!(
+            panel.id = %self.panel,
+            request.id = self.request_id.as_deref().unwrap_or_default(),
+            device.call = %format_args!("{:?} {}", request.method, request.bare_path()),
+            device.status = answer.as_ref().map_or(0, |answer| answer.status),
+            "a device was asked"
+        );
+        answer
     }
 
     /// Whether there is a session, as far as is known.
@@ -104,7 +123,7 @@ impl Device {
 
     /// Asks the device what it is; needs no session.
     pub async fn info(&self) -> Result<Info, Trouble> {
-        let answer = self.lines.send(&self.remote, &ask::info()).await?;
+        let answer = self.send(&ask::info()).await?;
         ask::read_info(&answer)
     }
 
@@ -112,7 +131,7 @@ impl Device {
     pub async fn log_in(&mut self) -> Result<(), Trouble> {
         self.token = None;
         let request = ask::login(&self.remote.username, &self.password_md5);
-        let answer = self.lines.send(&self.remote, &request).await?;
+        let answer = self.send(&request).await?;
         self.token = Some(ask::read_login(&answer, &self.panel)?);
         Ok(())
     }
@@ -120,7 +139,7 @@ impl Device {
     /// Ends the session, so that its token is dead. What comes of it changes nothing.
     pub async fn log_out(&mut self) {
         if let Some(token) = self.token.take() {
-            let _ = self.lines.send(&self.remote, &ask::logout().with_token(&token)).await; // it expires anyway
+            let _ = self.send(&ask::logout().with_token(&token)).await; // it expires anyway
         }
     }
 
@@ -176,7 +195,7 @@ impl Device {
     async fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
         let token = self.token.as_deref().ok_or(Trouble::LoggedOut)?;
         let request = request.with_token(token);
-        let answer = self.lines.send(&self.remote, &request).await?;
+        let answer = self.send(&request).await?;
         ask::good(answer, &request, self.family, &self.panel).inspect_err(|trouble| {
             if matches!(trouble, Trouble::LoggedOut) {
                 self.token = None;

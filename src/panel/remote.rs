@@ -156,6 +156,8 @@ pub struct Waiting {
     pub tell: Arc<dyn Fn(Landed) + Send + Sync>,
     /// Since when.
     pub sent: Instant,
+    /// Of the request that asked for it, or the batch's own where a restart came between.
+    pub request_id: Arc<str>,
 }
 
 /// Someone who waits for a device to be read.
@@ -312,6 +314,8 @@ struct Stepper {
     offline: bool,
     limit: usize,
     held_back: HashSet<LinkId>,
+    /// Of the newest request that waits for the device.
+    request_id: Option<Arc<str>>,
     /// What the device said of itself before; [`Stepper::run`] brings it up to date.
     record: DeviceRecord,
     /// Whether it changed.
@@ -329,6 +333,7 @@ impl Stepper {
             Ok(device) => device,
             Err(error) => return (None, Err(error.into())),
         };
+        device.on_behalf_of(self.request_id.clone());
         let result = self.step(&mut device).await;
         (Some(device), result)
     }
@@ -488,6 +493,7 @@ impl Panel {
             offline: remote.condition.connection == Connection::Offline,
             limit: remote.chunk,
             held_back: remote.held_back.clone(),
+            request_id: remote.waiting.values().next_back().map(|waiting| Arc::clone(&waiting.request_id)),
             record,
             met: false,
         };

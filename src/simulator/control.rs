@@ -88,7 +88,7 @@ async fn entry(shared: &Shared, panels: &Panels, place: usize) -> Result<Entry, 
 }
 
 fn origin() -> Origin {
-    Origin { actor: "sim".into(), address: String::new(), span: tracing::Span::none() }
+    Origin { actor: "sim".into(), address: String::new(), request_id: "".into(), span: tracing::Span::none() }
 }
 
 #[derive(Serialize)]

@@ -172,6 +172,9 @@ pub struct Call {
     pub body: String,
     /// The status of the answer, or `closed` where none was given.
     pub answer: String,
+    /// The sender's id of the request that it calls because of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// All simulated panels, as far as faults go.
@@ -325,6 +328,7 @@ pub async fn suffer<B: MessageBody + 'static>(
     else {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
+    let request_id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     if panels.first_port.is_some() {
         request.extensions_mut().insert(OnlyPanel(panels.ids[place].clone()));
     }
@@ -366,6 +370,7 @@ pub async fn suffer<B: MessageBody + 'static>(
         path,
         body: String::from_utf8_lossy(&body[..body.len().min(KEPT_BODY)]).into_owned(),
         answer: if closed { "closed".to_owned() } else { status.as_u16().to_string() },
+        request_id,
     });
     if closed {
         return Ok(answered.map_body(|_, _| EitherBody::right(AnyBody::Broken)));

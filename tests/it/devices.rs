@@ -703,6 +703,21 @@ fn https_takes_a_device_by_a_ca_or_a_pin_and_no_other() {
 }
 
 #[test]
+fn a_requests_id_goes_on_to_the_devices_that_are_asked_because_of_it() {
+    let devices = Simulated::start(1, &[]);
+    let server = TestServer::start();
+    assert_eq!(server.fleet("POST", "/panels").json(&remote(&devices, 1)).send().status, 201);
+    let batch = json!({ "all": true, "upsert": [once(1, "a")] });
+    let call =
+        server.fleet("POST", "/batches").header("prefer", "wait=10").header("x-request-id", "night-42");
+    assert_eq!(call.json(&batch).send().value()["panels"]["applied"], 1);
+    let calls = devices.calls(1);
+    let upsert =
+        calls.iter().find(|call| call["body"].as_str().is_some_and(|body| body.contains("list_items")));
+    assert_eq!(upsert.expect("an upsert")["request_id"], "night-42", "{calls:?}");
+}
+
+#[test]
 fn a_password_is_in_no_log_no_answer_and_no_process_list() {
     use std::io::{BufRead, BufReader};
     use std::process::Stdio;

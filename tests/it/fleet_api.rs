@@ -550,6 +550,17 @@ fn windows_are_asked_for_before_a_push_and_a_panels_calendar_after() {
 }
 
 #[test]
+fn a_query_that_cannot_be_read_is_a_problem_like_any_other() {
+    let server = TestServer::start();
+    let answer = server.fleet("POST", "/panels?force=perhaps").json(&json!({ "id": "p1" })).send();
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (400, Some("application/problem+json")),
+        "{answer}"
+    );
+}
+
+#[test]
 fn users_and_tokens_come_and_go_and_the_audit_knows() {
     let server = TestServer::start();
     server.add_panels(1);

@@ -182,7 +182,12 @@ async fn start(disk: &Disk) -> Engine {
 }
 
 fn origin() -> Origin {
-    Origin { actor: "model".into(), address: String::new(), span: tracing::Span::none() }
+    Origin {
+        actor: "model".into(),
+        address: String::new(),
+        request_id: "".into(),
+        span: tracing::Span::none(),
+    }
 }
 
 fn link(n: u8) -> String {

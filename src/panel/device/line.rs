@@ -71,7 +71,12 @@ impl Lines {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection; the device has perhaps done what was asked.
-    pub async fn send(&self, remote: &Remote, request: &Request) -> Result<Answer, Trouble> {
+    pub async fn send(
+        &self,
+        remote: &Remote,
+        request: &Request,
+        request_id: Option<&str>,
+    ) -> Result<Answer, Trouble> {
         let client = self.client(remote)?;
         let url = format!("{}{}", remote.url, request.path);
         let mut outgoing = match request.method {
@@ -79,6 +84,9 @@ impl Lines {
             Method::Post => client.post(url),
             Method::Delete => client.delete(url),
         };
+        if let Some(id) = request_id {
+            outgoing = outgoing.insert_header(("x-request-id", id));
+        }
         if let Some(token) = &request.token {
             outgoing = outgoing.bearer_auth(token);
         }

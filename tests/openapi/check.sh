@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Sends the served OpenAPI document's operations what they allow and what they do not, with schemathesis: no answer is a
+# server's failure, and every answer has a status, a content type and a form that the document names.
+#
+# tests/openapi/check.sh BINARY SCHEMATHESIS [examples for an operation]
+set -euo pipefail
+binary=$1 schemathesis=$2 examples=${3:-25}
+
+data=$(mktemp -d)
+PANELSYNC_ADMIN_PASSWORD=schema-password "$binary" serve --data-dir "$data" --listen 127.0.0.1:0 2>"$data/log" &
+server=$!
+trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$data"' EXIT
+for _ in $(seq 100); do
+  address=$(sed -n 's/.* on \(http:[^ ]*\) .*/\1/p' "$data/log")
+  [ -n "$address" ] && break
+  sleep 0.1
+done
+
+json=(-H 'content-type: application/json')
+session=$(curl -sf "$address/fleet/v1/session" "${json[@]}" -d '{"username":"admin","password":"schema-password"}')
+session=$(sed 's/.*"token":"//; s/".*//' <<<"$session")
+curl -sf -o "$data/panel" "$address/fleet/v1/panels" "${json[@]}" -H "authorization: Bearer $session" -d '{"id":"p1","labels":{"site":"north"}}'
+md5=$(printf schema-password | md5sum | cut -d' ' -f1)
+panel=$(curl -sf "$address/panels/p1/api/v1/login?username=admin&password=$md5" | sed 's/.*"token":"//; s/".*//')
+fleet=$(curl -sf "$address/fleet/v1/as-panel/site=north/api/v1/login?username=admin&password=$md5" | sed 's/.*"token":"//; s/".*//')
+
+checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
+# What ends the session that is used, streams without an end, and lines of JSON are tested elsewhere.
+ask() {
+  token=$1; shift
+  "$schemathesis" run "$address/openapi.json" -H "Authorization: Bearer $token" --checks "$checks" \
+    --max-examples "$examples" --request-timeout 20 --seed 1 --warnings off --suppress-health-check all \
+    --phases examples,coverage,fuzzing --exclude-path-regex '/(events|logout|session)$' "$@"
+}
+ask "$session" --include-path-regex '^/(healthz|readyz|metrics|fleet/v1/)' --exclude-path-regex 'as-panel|/(events|logout|session)$|:import$'
+ask "$panel" --include-path-regex '^/panels/'
+ask "$fleet" --include-path-regex '/as-panel/'
+
+# Whatever was sent, the server is there, and nothing in it broke.
+curl -sf -o "$data/health" "$address/healthz"
+if grep -n 'panicked\|ERROR' "$data/log"; then
+  echo "the server reported failures"
+  exit 1
+fi
