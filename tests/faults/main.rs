@@ -92,9 +92,7 @@ fn kill(times: u32) -> Outcome {
         if round == 0 {
             load.prepare(&server);
         }
-        load.run(&server, Duration::from_millis(fastrand::u64(20..300)), |running| {
-            running.kill();
-        });
+        load.run(&server, Duration::from_millis(fastrand::u64(20..300)), Server::kill);
         outcome.panics += server.panics();
         let since = Instant::now();
         let server = Server::start(data.path());
@@ -118,7 +116,7 @@ fn kill_while_growing(times: u32) -> Outcome {
         let server = Server::start(data.path());
         load.prepare(&server);
         let before = file_size(data.path());
-        load.run(&server, Duration::from_millis(fastrand::u64(5..120)), |running| running.kill());
+        load.run(&server, Duration::from_millis(fastrand::u64(5..120)), Server::kill);
         grown += u64::from(file_size(data.path()) > before);
         outcome.panics += server.panics();
         let since = Instant::now();
@@ -205,7 +203,7 @@ fn filled(load: &mut Load) -> tempfile::TempDir {
     let server = Server::start(data.path());
     load.items = 20;
     load.prepare(&server);
-    load.run(&server, Duration::from_millis(300), |running| running.terminate());
+    load.run(&server, Duration::from_millis(300), Server::terminate);
     data
 }
 
@@ -285,7 +283,7 @@ fn clock_jumps(times: u32) -> Outcome {
     let clock_file = clock.path().join("clock");
     std::fs::write(&clock_file, "+0").expect("written");
     let limits = Limits { clock: Some(clock_file.clone()), ..Limits::default() };
-    if !limits.clock_can_be_faked() {
+    if !Limits::clock_can_be_faked() {
         "skipped: it needs libfaketime (Debian: faketime)".clone_into(&mut outcome.note);
         return outcome;
     }

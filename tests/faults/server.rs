@@ -1,6 +1,7 @@
 //! `panelsync serve` in a process of its own, with limits, and what it said.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +37,7 @@ impl Limits {
         .find(|path| path.exists())
     }
 
-    pub fn clock_can_be_faked(&self) -> bool {
+    pub fn clock_can_be_faked() -> bool {
         Self::faketime().is_some()
     }
 
@@ -46,7 +47,7 @@ impl Limits {
             shell.push_str("trap '' XFSZ; ");
         }
         if let Some(files) = self.open_files {
-            shell.push_str(&format!("ulimit -Sn {files}; ulimit -Hn {files}; "));
+            let _ = write!(shell, "ulimit -Sn {files}; ulimit -Hn {files}; "); // to a String it cannot fail
         }
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{shell}exec \"$0\" \"$@\""), BINARY]);
