@@ -242,36 +242,44 @@ fn truncated(times: u32) -> Outcome {
     outcome
 }
 
-/// A bit that the disk turned: refused, or answered as an error where it matters, or of no matter.
+/// A bit that the disk turned, where something stands: refused, or of no matter, or found by the doctor. What is asked
+/// for meanwhile is answered or is an error, and never the end of the process.
 fn flipped(times: u32) -> Outcome {
     let mut outcome = Outcome { times, ..Outcome::default() };
     let mut load = Load::new(3, true);
     let data = filled(&mut load);
     let path = data.path().join("panelsync.redb");
     let whole = std::fs::read(&path).expect("readable");
-    let (mut refused, mut unharmed) = (0, 0);
+    let live: Vec<_> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let (mut refused, mut unharmed, mut found) = (0, 0, 0);
     for _ in 0..times {
         let mut bytes = whole.clone();
-        let at = fastrand::usize(0..bytes.len());
-        bytes[at] ^= 1 << fastrand::u8(0..8);
+        bytes[live[fastrand::usize(0..live.len())]] ^= 1 << fastrand::u8(0..8);
         std::fs::write(&path, &bytes).expect("written");
+        let doctor = Server::doctor(data.path());
+        std::fs::write(&path, &bytes).expect("written"); // the doctor may have put it right
         match Server::try_start(data.path()) {
             Ok(server) => {
-                unharmed += 1;
-                outcome.lost += load.check(&server);
+                if load.differs(&server) == 0 {
+                    unharmed += 1;
+                } else if doctor["verdict"] == "ok" {
+                    outcome.lost += 1;
+                } else {
+                    found += 1;
+                }
                 outcome.panics += server.panics();
                 server.kill();
             }
             Err((exit, said)) => {
                 refused += 1;
                 outcome.panics += u64::from(said.contains("panicked"));
-                assert_eq!(exit, Some(2), "{said}");
+                assert!(exit.is_some_and(|exit| exit == 1 || exit == 2), "{exit:?}: {said}");
             }
         }
     }
     std::fs::write(&path, &whole).expect("written");
     outcome.acknowledged = load.acknowledged();
-    outcome.note = format!("refused with a clear error {refused} times, of no matter {unharmed} times");
+    outcome.note = format!("{refused} refused, {unharmed} of no matter, {found} found by the doctor");
     outcome
 }
 
