@@ -4,7 +4,8 @@
 //! 2. It takes a batch ([`Submit`]), picks its panels, and has it made durable. Only then is it accepted:
 //!    whoever sent it may go away, the batch stays.
 //! 3. It sends each panel its part ([`fan_out`]), gathers the outcomes, and tells waiters and [`events`].
-//! 4. At its start it takes up every batch that has panels without an outcome.
+//! 4. At its start it takes up every batch that has panels without an outcome. When the store has failed and is there
+//!    again, it sends what was on its way once more.
 //!
 //! **Order.** The store tells of accepted batches in the order of their commits, and a batch's parts are sent
 //! in panel order, a slice at a time in turn with other batches. Before a panel is sent its part of a batch it

@@ -12,6 +12,7 @@
 //! go to a snapshot of the store. A request that is dropped takes nothing back: what it sent on belongs to the
 //! coordinator or to a panel.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tracing::Instrument;
 use utoipa::OpenApi;
@@ -191,7 +193,15 @@ pub(crate) async fn around(
     // The path only: a query may hold a password's MD5.
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path);
     request.extensions_mut().insert(RequestSpan(span.clone(), id.as_str().into()));
-    let mut response = next.call(request).instrument(span.clone()).await?;
+    let answered = AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind().await;
+    let mut response = match answered {
+        Ok(response) => response?,
+        Err(_) => {
+            // Reading a damaged page ends so; what it says is in the log already.
+            let inside = std::io::Error::other("a handler gave up in the middle");
+            return Err(Problem::Internal(Box::new(inside)).into());
+        }
+    };
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {
         metrics.answered(api, &method, status, started.elapsed());

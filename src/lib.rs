@@ -38,6 +38,9 @@
 //!    [`batch::report::Report`], tells [`coordinator::events`], and ends the batch when none is missing.
 //! 6. The handler, which has waited no longer than its client wanted, answers with the report.
 //!
+//! Where the commit fails, everybody is told so, the writer opens the database again, and the coordinator sends what
+//! came back once more ([`store::writer::Telling::Recovered`]), each panel's earlier batches first.
+//!
 //! A call of the panel API takes the same road from step 3 on: [`http::panel_api::link`] sends the panel its
 //! `Apply` and answers after the commit.
 //!

@@ -20,7 +20,7 @@ use crate::coordinator::{CloseDevices, Coordinator, Drain};
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
 use crate::server::tls::TlsError;
-use crate::store::{OpenError, Store, StoreError, StoreHandle};
+use crate::store::{OpenError, Store, StoreError, StoreHandle, damage};
 use crate::telemetry::Metrics;
 
 pub mod tls;
@@ -120,7 +120,8 @@ impl Engine {
         let metrics = metrics.batches.clone();
         arbiter.spawn_fn(move || {
             let mut coordinator = Coordinator::new(handle, keep, devices, metrics);
-            let result = coordinator.take_up().map(|()| coordinator.start());
+            let result = damage::guarded(|| coordinator.take_up()).and_then(|taken| taken);
+            let result = result.map(|()| coordinator.start());
             let _ = started.send(result); // the other end waits below
         });
         let coordinator = start.await.map_err(|_| StartError::Engine)??;

@@ -6,7 +6,9 @@
 //! 2. one writer thread ([`writer`]) that commits the work of many panels in one transaction and then tells
 //!    every waiter: whoever is told, is told after the fsync;
 //! 3. reads over a snapshot ([`read`]) that never wait for the writer;
-//! 4. the whole durable state as text ([`render`]) and the invariants between tables.
+//! 4. opening the database again after a failed write, since redb refuses all others then ([`writer`]);
+//! 5. what is secret in it ([`seal`]), and copies of it ([`backup`]);
+//! 6. the whole durable state as text ([`render`]) and the invariants between tables.
 //!
 //! It knows nothing of actors, HTTP or what a batch means: work on a panel's rows comes as a
 //! [`writer::PanelWork`]. redb's own lock on the file keeps a second server out of the folder.
@@ -21,6 +23,7 @@ use redb::Database;
 use crate::telemetry::Metrics;
 
 pub mod backup;
+pub mod damage;
 pub mod migrate;
 pub mod pack;
 pub mod read;
@@ -94,6 +97,11 @@ pub enum StoreError {
     /// A value that this program cannot have written.
     #[error("the database holds an unreadable {0}")]
     Corrupt(&'static str),
+    /// The file is damaged.
+    #[error(
+        "the database is damaged; stop the server, look at it with `panelsync doctor --deep`, and restore the last backup"
+    )]
+    Damaged,
     /// Too much work is waiting; certainly not done.
     #[error("the store has too much work waiting; try again in a moment")]
     Busy,
@@ -152,7 +160,8 @@ impl OpenFile {
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         // Nothing is left half done by a panic: what is behind the lock is replaced as a whole.
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        work(db.as_ref().ok_or(StoreError::Failed)?)
+        let db = db.as_ref().ok_or(StoreError::Failed)?;
+        damage::guarded(|| work(db))?
     }
 
     fn set(&self, db: Option<Database>) {
@@ -168,8 +177,9 @@ impl OpenFile {
     }
 
     /// Opens it again.
-    fn open(&self) -> Result<(), redb::DatabaseError> {
-        let db = (self.open)()?;
+    fn open(&self) -> Result<(), StoreError> {
+        let db = damage::guarded(|| (self.open)())?
+            .map_err(|error| StoreError::Database(Arc::new(error.into())))?;
         self.set(Some(db));
         Ok(())
     }
@@ -206,11 +216,14 @@ impl Store {
         open: impl Fn() -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
         let file = OpenFile { db: RwLock::default(), seal: Arc::new(seal), open: Box::new(open) };
-        let db = (file.open)().map_err(|error| match error {
+        let unreadable = |error| OpenError::Store(folder.into(), error);
+        let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
+        let db = opened.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
             error => OpenError::Database(folder.into(), Box::new(error.into())),
         })?;
-        match migrate::run(&db, &file.seal).map_err(|error| OpenError::Store(folder.into(), error))? {
+        let migrated = damage::guarded(|| migrate::run(&db, &file.seal)).and_then(|migrated| migrated);
+        match migrated.map_err(unreadable)? {
             Migrated::Current => {}
             Migrated::Newer(found) => {
                 return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });

@@ -44,6 +44,7 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    crate::store::damage::log_damage();
     // Tests start more than one server in a process; the first subscriber stays.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(quiet).try_init(),

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::{KeySource, ServeArgs, Settings};
 use crate::store::backup::{self, BackupError};
 use crate::store::migrate::FORMAT;
-use crate::store::{FILE_NAME, OpenError, Store, render, seal};
+use crate::store::{FILE_NAME, OpenError, Store, damage, render, seal};
 use crate::telemetry::Metrics;
 
 /// Less free space is too little for a start.
@@ -197,7 +197,8 @@ fn deep(settings: &Settings) -> Finding {
         return Finding::ok(CHECK, "none yet");
     }
     let restore = "keep this folder, and restore the last backup into an empty one with `panelsync restore`";
-    let whole = redb::Database::open(&file).and_then(|mut db| db.check_integrity());
+    let whole = damage::guarded(|| redb::Database::open(&file).and_then(|mut db| db.check_integrity()));
+    let Ok(whole) = whole else { return Finding::wrong(CHECK, "a page is broken", restore) };
     match whole {
         Ok(true) => {}
         Ok(false) => {
@@ -216,7 +217,9 @@ fn deep(settings: &Settings) -> Finding {
         store.close();
         found.map_err(|error| OpenError::Store(settings.data_dir.clone(), error))
     };
-    match contradictions() {
+    match damage::guarded(contradictions)
+        .unwrap_or_else(|error| Err(OpenError::Store(settings.data_dir.clone(), error)))
+    {
         Ok(found) if found.is_empty() => Finding::ok(CHECK, "every page and table is as it should be"),
         Ok(found) => {
             let what = format!("{}: {}", output::counted(found.len() as u64, "contradiction"), found[0]);

@@ -12,7 +12,7 @@ use redb::{
 use super::migrate::FORMAT;
 use super::read::Snapshot;
 use super::tables::{self, META};
-use super::{FILE_NAME, StoreError};
+use super::{FILE_NAME, StoreError, damage};
 
 /// Why a copy was not made, or is not good.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,7 @@ pub fn look(path: &Path) -> Result<Contents, BackupError> {
         let error = std::io::Error::other("it is no file");
         return Err(BackupError::File(path.into(), error));
     }
-    let db = ReadOnlyDatabase::open(path).map_err(|error| broken(path, error))?;
+    let db = damage::guarded(|| ReadOnlyDatabase::open(path))?.map_err(|error| broken(path, error))?;
     let contents = || -> Result<Contents, StoreError> {
         let read = db.begin_read()?;
         let format = read.open_table(META)?.get("format")?.map_or(0, |format| format.value());
@@ -128,7 +128,7 @@ pub fn look(path: &Path) -> Result<Contents, BackupError> {
         let batches = read.open_table(tables::BATCHES)?.len()?;
         Ok(Contents { format, panels, batches })
     };
-    let contents = contents()?;
+    let contents = damage::guarded(contents)??;
     if contents.format > u64::from(FORMAT) {
         return Err(BackupError::Newer { path: path.into(), found: contents.format });
     }
@@ -149,9 +149,8 @@ pub fn restore(file: &Path, folder: &Path) -> Result<Contents, BackupError> {
     std::fs::create_dir_all(folder).map_err(unusable(folder))?;
     let partial = folder.join(format!("{FILE_NAME}.partial"));
     std::fs::copy(file, &partial).map_err(unusable(&partial))?;
-    let mut copied = Database::open(&partial).map_err(|error| broken(&partial, error))?;
-    let whole = copied.check_integrity().map_err(|error| broken(file, error))?;
-    drop(copied);
+    let whole = damage::guarded(|| Database::open(&partial).and_then(|mut copied| copied.check_integrity()))?;
+    let whole = whole.map_err(|error| broken(file, error))?;
     if !whole {
         let error = StoreError::Corrupt("page");
         let _ = std::fs::remove_file(&partial); // what is left of it is said in the error

@@ -2,8 +2,13 @@
 //! and then tells every waiter.
 //!
 //! There is no timed wait: while one commit runs, work gathers for the next. Small work takes a lane of its
-//! own past a flood, but never past work of the same panel. A flood by itself is committed in large groups; while
-//! small work keeps coming, in groups so small that it does not wait long for the one under way.
+//! own past a flood, but never past work of the same panel. A flood by itself is committed in groups as large as can be
+//! written in [`COMMIT_TIME`]; while small work keeps coming, in groups so small that it does not wait long for the one
+//! under way.
+//!
+//! When a commit fails, all that waits is told so: it comes after what has failed, and must not be done before it. The
+//! database is opened again, and [`Telling::Recovered`] says so to whoever sends work in order; it gathers what came
+//! back, lets work in again, and sends it anew.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -334,7 +339,7 @@ pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
 
 /// Whether the database must be opened again. What it holds and this program cannot read is no reason to.
 fn lost(result: &Result<(), StoreError>) -> bool {
-    matches!(result, Err(StoreError::Database(_)))
+    matches!(result, Err(StoreError::Database(_) | StoreError::Damaged))
 }
 
 /// Opens the database again, however long that takes, so that it can be read; and lets work come in again after a

@@ -82,6 +82,15 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// Stops the server, and looks at what it leaves.
+fn end(mut outcome: Outcome, load: &Load, server: &Server, data: &Path) -> Outcome {
+    outcome.acknowledged = load.acknowledged();
+    outcome.panics += server.panics();
+    server.terminate();
+    outcome.panics += consistent(data);
+    outcome
+}
+
 /// SIGKILL at a random moment, again and again on one folder.
 fn kill(times: u32) -> Outcome {
     let data = folder();
@@ -308,11 +317,7 @@ fn clock_jumps(times: u32) -> Outcome {
         load.run(&server, Duration::from_millis(300), |_| {});
         outcome.lost += load.check(&server);
     }
-    outcome.acknowledged = load.acknowledged();
-    outcome.panics += server.panics();
-    server.terminate();
-    outcome.panics += consistent(data.path());
-    outcome
+    end(outcome, &load, &server, data.path())
 }
 
 /// More connections than files may be open; who is connected is served on.
@@ -339,11 +344,7 @@ fn no_descriptors(times: u32) -> Outcome {
         load.run(&server, Duration::from_millis(200), |_| {});
         outcome.lost += load.check(&server);
     }
-    outcome.acknowledged = load.acknowledged();
-    outcome.panics += server.panics();
-    server.terminate();
-    outcome.panics += consistent(data.path());
-    outcome
+    end(outcome, &load, &server, data.path())
 }
 
 /// A thousand calls at once to one panel, whose mailbox has room for a few: each is answered, with 200 or 503.

@@ -144,7 +144,9 @@ impl From<StoreError> for PanelError {
         match error {
             StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
             StoreError::Database(_) if error.no_room() => Self::Busy,
-            StoreError::Database(_) | StoreError::Corrupt(_) => Self::Internal(Box::new(error)),
+            StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
+                Self::Internal(Box::new(error))
+            }
         }
     }
 }
