@@ -8,6 +8,9 @@ use ureq::Agent;
 
 use super::server::{PASSWORD, Server};
 
+/// A login takes no longer, unless it never comes.
+const LOGIN: Duration = Duration::from_secs(20);
+
 /// A client with a token.
 pub struct Client {
     agent: Agent,
@@ -27,7 +30,15 @@ impl Client {
 
     /// Logged in to the fleet API.
     pub fn admin(server: &Server) -> Self {
-        Self::try_admin(server).unwrap_or_else(|| panic!("no login: {}", server.said()))
+        let until = Instant::now() + LOGIN;
+        loop {
+            // For a moment after a fault the server may be too busy.
+            match Self::try_admin(server) {
+                Some(client) => return client,
+                None if Instant::now() > until => panic!("no login: {}", server.said()),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     pub fn try_admin(server: &Server) -> Option<Self> {
@@ -41,8 +52,15 @@ impl Client {
     /// Logs in to one panel.
     pub fn log_in_to(&mut self, panel: &str) {
         let md5 = panelsync::access::PasswordMd5::of(PASSWORD).into_hex();
-        let session = self.get(&format!("/panels/{panel}/api/v1/login?username=admin&password={md5}"));
-        session["token"].as_str().unwrap_or_default().clone_into(&mut self.token);
+        let path = format!("/panels/{panel}/api/v1/login?username=admin&password={md5}");
+        let until = Instant::now() + LOGIN;
+        loop {
+            match self.get(&path)["token"].as_str() {
+                Some(token) => return token.clone_into(&mut self.token),
+                None if Instant::now() > until => panic!("no login to {panel}"),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     pub fn token(&self) -> &str {
@@ -222,9 +240,8 @@ impl Load {
         });
     }
 
-    /// All write until each was refused; says whether that came in time.
-    pub fn run_until_refused(&mut self, server: &Server, most: Duration) -> bool {
-        self.log_in_again(server);
+    /// All, who are logged in, write until each was refused; says whether that came in time.
+    pub fn run_until_refused(&mut self, most: Duration) -> bool {
         let until = Instant::now() + most;
         let items = self.items;
         std::thread::scope(|scope| {
