@@ -144,49 +144,52 @@ fn file_size(data: &Path) -> u64 {
     std::fs::metadata(data.join("panelsync.redb")).map_or(0, |file| file.len())
 }
 
-/// No byte more may be written than there are, until there is room again; in one process.
+/// No byte more may be written than there are, until there is room again; in one process, three times on a folder, since
+/// a file that has grown has room within.
 fn disk_full(times: u32) -> Outcome {
-    let data = folder();
-    let mut outcome = Outcome { times, ..Outcome::default() };
-    let server = Server::start_with(data.path(), &Limits { survives_full_disk: true, ..Limits::default() });
-    let mut load = Load::new(3, true);
-    load.items = 40;
-    load.prepare(&server);
-    let client = Client::admin(&server);
-    let mut refused = 0;
+    let mut outcome = Outcome::default();
     for _ in 0..times {
-        load.log_in_again(&server); // which is a write, too
-        let size = file_size(data.path());
-        server.limit_file_size(&(size + fastrand::u64(0..65_536)).to_string());
-        let failed = load.run_until_refused(Duration::from_secs(20));
-        refused += u64::from(failed);
-        // Reading goes on: at the latest when the database is open again.
-        assert!(
-            client.until_good("GET", "/fleet/v1/panels", Duration::from_secs(10)),
-            "reads are not served: {}",
-            server.said()
-        );
-        server.limit_file_size("unlimited");
-        let since = Instant::now();
-        assert!(
-            load.writes_again(&server, Duration::from_secs(20)),
-            "writes do not go on when there is room: {}",
-            server.said()
-        );
-        outcome.recovered(since);
+        if outcome.times >= times {
+            break;
+        }
+        let data = folder();
+        let limits = Limits { survives_full_disk: true, ..Limits::default() };
+        let server = Server::start_with(data.path(), &limits);
+        let mut load = Load::new(3, true);
+        load.items = 40;
+        load.prepare(&server);
+        let client = Client::admin(&server);
+        for _ in 0..3 {
+            load.log_in_again(&server); // which is a write, too
+            let size = file_size(data.path());
+            server.limit_file_size(&(size + fastrand::u64(0..65_536)).to_string());
+            outcome.times += u32::from(load.run_until_refused(Duration::from_secs(3)));
+            // Reading goes on: at the latest when the database is open again.
+            assert!(
+                client.until_good("GET", "/fleet/v1/panels", Duration::from_secs(10)),
+                "reads are not served: {}",
+                server.said()
+            );
+            server.limit_file_size("unlimited");
+            let since = Instant::now();
+            assert!(
+                load.writes_again(&server, Duration::from_secs(20)),
+                "writes do not go on when there is room: {}",
+                server.said()
+            );
+            outcome.recovered(since);
+            outcome.lost += load.check(&server);
+        }
+        outcome.acknowledged += load.acknowledged();
+        outcome.panics += server.panics();
+        server.kill();
+        let server = Server::start(data.path());
         outcome.lost += load.check(&server);
+        outcome.panics += server.panics();
+        server.kill();
+        outcome.panics += consistent(data.path());
     }
-    outcome.acknowledged = load.acknowledged();
-    outcome.panics += server.panics();
-    let since = Instant::now();
-    server.kill();
-    let server = Server::start(data.path());
-    outcome.lost += load.check(&server);
-    outcome.recovered(since);
-    outcome.panics += server.panics();
-    server.kill();
-    outcome.panics += consistent(data.path());
-    outcome.note = format!("writes were refused {refused} times, and none restarted the server");
+    "in one process, without a restart".clone_into(&mut outcome.note);
     outcome
 }
 
