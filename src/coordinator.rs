@@ -113,6 +113,8 @@ struct Running {
     lost: Vec<PanelNo>,
     /// Outcomes decided here that the store could not take.
     unsettled: Vec<(PanelNo, Outcome)>,
+    /// The store could not take the batch's end; it is given again when the store has recovered, and not before.
+    end_lost: bool,
     small: bool,
     /// Tries before this one, where there were any.
     attempts: HashMap<PanelNo, u16>,
@@ -357,6 +359,7 @@ impl Coordinator {
             waiting: FxHashSet::default(),
             lost: Vec::new(),
             unsettled: Vec::new(),
+            end_lost: false,
             attempts,
             origin,
             started: now,
@@ -516,7 +519,7 @@ impl Coordinator {
 
     fn finish_if_complete(&mut self, order: u64) {
         let Some(running) = self.running.get_mut(&order) else { return };
-        if running.finishing || !running.record.report.complete() {
+        if running.finishing || running.end_lost || !running.record.report.complete() {
             return;
         }
         running.finishing = true;
@@ -538,8 +541,13 @@ impl Coordinator {
         if let Err(error) = result {
             // The outcomes are durable; it is ended when the store has recovered, or at the next start.
             tracing::error!(batch.number = seq, error = %error, "a batch's end could not be recorded");
+            let again = self.refused_in_passing(&error);
             if let Some(running) = self.running_mut(seq) {
                 running.finishing = false;
+                running.end_lost = !again;
+            }
+            if let Some(order) = self.orders.get(&seq).copied() {
+                self.finish_if_complete(order);
             }
             return;
         }
@@ -573,6 +581,12 @@ impl Coordinator {
         }
     }
 
+    /// Whether the store refused something because it had failed, and takes work again by now: then nobody will come back
+    /// to what it refused.
+    fn refused_in_passing(&self, error: &StoreError) -> bool {
+        matches!(error, StoreError::Failed) && self.store.takes_work()
+    }
+
     /// Nothing is on its way and the store is there again: lets it take work, and sends again what it could not take,
     /// each panel's earlier batches first as ever.
     fn recover(&mut self) {
@@ -587,6 +601,7 @@ impl Coordinator {
             let Some(running) = self.running.get_mut(&order) else { continue };
             let lost = std::mem::take(&mut running.lost);
             let unsettled = std::mem::take(&mut running.unsettled);
+            running.end_lost = false;
             let seq = running.seq;
             if !lost.is_empty() {
                 let mut panels = running.fan_out.take_rest();
@@ -731,7 +746,9 @@ impl Coordinator {
             }
             FromStore::Settled(seq, outcomes, Err(error)) => {
                 tracing::error!(error = %error, "outcomes could not be recorded");
-                if let Some(running) = self.running_mut(seq) {
+                if self.refused_in_passing(&error) {
+                    self.settle(seq, outcomes);
+                } else if let Some(running) = self.running_mut(seq) {
                     running.unsettled.extend(outcomes);
                 }
             }

@@ -335,6 +335,11 @@ impl StoreHandle {
         committed.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Whether work is taken: not while a failed database is opened again, nor once the store is shut.
+    pub fn takes_work(&self) -> bool {
+        self.queue.takes_work()
+    }
+
     /// From now on, lets `listener` know when the writer begins to tell what a commit came to, and when it has told
     /// all: whoever is told thousands of things at once may want to look at them together. On the writer's thread;
     /// must not block. The first listener stays.

@@ -208,6 +208,11 @@ impl Queue {
         self.lock().failed = false;
     }
 
+    pub(super) fn takes_work(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.failed && !waiting.closed
+    }
+
     fn is_closed(&self) -> bool {
         self.lock().closed
     }
