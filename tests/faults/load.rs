@@ -78,7 +78,11 @@ impl Client {
     }
 
     fn send(&self, path: &str, kind: &str, body: String) -> (u16, Value) {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", kind);
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("content-type", kind)
+            .header("prefer", "wait=1"); // of a batch; what takes longer is accepted all the same
         let answer = request.header("authorization", format!("Bearer {}", self.token)).send(body);
         let Ok(mut answer) = answer else { return (0, Value::Null) };
         let body = answer.body_mut().read_to_string();
