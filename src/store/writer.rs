@@ -3,7 +3,7 @@
 //!
 //! There is no timed wait: while one commit runs, work gathers for the next. Small work takes a lane of its
 //! own past a flood, but never past work of the same panel. A flood by itself is committed in groups as large as can be
-//! written in [`COMMIT_TIME`]; while small work keeps coming, in groups so small that it does not wait long for the one
+//! written in a few milliseconds; while small work keeps coming, in groups so small that it does not wait long for the one
 //! under way.
 //!
 //! When a commit fails, all that waits is told so: it comes after what has failed, and must not be done before it. The
