@@ -48,7 +48,7 @@ fn main() {
         ("disk full, and room again", 200, disk_full),
         ("folder read-only", 1, read_only),
         ("database truncated", 20, truncated),
-        ("database with a flipped bit", 100, flipped),
+        ("database with a flipped bit", 40, flipped),
         ("clock jumps a year, both ways", 4, clock_jumps),
         ("out of file descriptors", 5, no_descriptors),
         ("mailbox full", 5, mailbox_full),
