@@ -20,7 +20,7 @@ use crate::coordinator::{CloseDevices, Coordinator, Drain};
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
 use crate::server::tls::TlsError;
-use crate::store::{OpenError, Store, StoreError, StoreHandle, damage};
+use crate::store::{self, OpenError, Store, StoreError, StoreHandle, damage};
 use crate::telemetry::Metrics;
 
 pub mod tls;
@@ -105,8 +105,7 @@ impl Engine {
     /// Opens the folder and starts the coordinator with every registered panel.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         raise_file_limit();
-        std::fs::create_dir_all(&settings.data_dir)
-            .map_err(|error| OpenError::Folder(settings.data_dir.clone(), error))?;
+        store::make_folder(&settings.data_dir)?; // the key may be made in it
         let seal = settings.key.seal(&settings.data_dir).map_err(OpenError::from)?;
         let store = Store::open_with(&settings.data_dir, seal, metrics)?;
         Self::on(store, settings, metrics).await

@@ -185,7 +185,8 @@ impl OpenFile {
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), OpenError> {
+/// Makes a data folder where there is none.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
     std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))
 }
 
