@@ -36,7 +36,7 @@ use crate::clock;
 use crate::panel::remote::{Condition, Connection, DeviceSettings, Devices, Waiting};
 use crate::panel::settings::{PanelId, PanelRecord, Settings, Zone};
 use crate::panel::{self, Attend, Configure, Landed, Origin, Panel};
-use crate::store::tables::Tables;
+use crate::store::tables::{ConnectionRecord, Tables};
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 use crate::telemetry::BatchMetrics;
 
@@ -332,7 +332,7 @@ impl Coordinator {
     ) {
         let (store, kept) = (self.store.clone(), condition.clone());
         let panel = Panel::new(number, Arc::clone(&settings), store, &self.devices, waiting, condition);
-        self.register.set(Entry { number, settings, address: panel.start(), condition: kept });
+        self.register.set(Entry { number, settings, address: panel.start(), condition: kept, changed: 0 });
         self.metrics.panels.set(self.register.count() as i64);
     }
 
@@ -620,6 +620,9 @@ impl Coordinator {
     fn condition_changed(&mut self, number: PanelNo, condition: Condition) {
         let (now, error) = (condition.connection, condition.last_error.clone());
         let before = self.register.set_condition(number, condition).map(|before| before.connection);
+        if before.is_some_and(|before| before != now) && now != Connection::Unknown {
+            self.keep_connection(number, now, error.clone());
+        }
         if matches!(
             (before, now),
             (Some(Connection::Offline), Connection::Online)
@@ -627,6 +630,19 @@ impl Coordinator {
         ) {
             self.events.push(None, What::Connection { panel: number, connection: now, error });
         }
+    }
+
+    fn keep_connection(&self, panel: PanelNo, connection: Connection, error: Option<Box<str>>) {
+        let connection = connection.as_str().to_owned();
+        let change = ConnectionRecord { at_ms: clock::now_ms(), connection, error };
+        self.store.submit_accepted_change(
+            move |tables| tables.connection_changed(panel, change),
+            move |result| {
+                if let Err(error) = result {
+                    tracing::warn!(panel.number = panel, %error, "a change of a panel's connection was not kept");
+                }
+            },
+        );
     }
 
     /// Sends a panel's actor what it must not miss, waiting for room in its mailbox.
@@ -716,6 +732,7 @@ impl Coordinator {
                 }
                 match result {
                     Ok(()) if outcome.state == PanelState::Pending => {
+                        self.register.touch(panel);
                         if let Some(running) = self.running_mut(batch) {
                             running.waiting.insert(panel);
                             if running.record.cancelled {
@@ -724,6 +741,9 @@ impl Coordinator {
                         }
                     }
                     Ok(()) => {
+                        if !first {
+                            self.register.touch(panel); // its device has confirmed
+                        }
                         self.metrics.panel_done(outcome.state, self.now.saturating_duration_since(sent));
                         self.landed(batch, panel, &outcome);
                     }

@@ -245,6 +245,33 @@ impl Handler<Conditions> for Coordinator {
     }
 }
 
+/// The panels that have changed after a version of the register, by number; all that are there after version 0.
+#[derive(Message)]
+#[rtype(result = "Changes")]
+pub struct ChangedSince(pub u64);
+
+/// What has changed.
+pub struct Changes {
+    /// The register's version now.
+    pub version: u64,
+    /// Whether panels came, went, or got other settings.
+    pub reshaped: bool,
+    /// The panels that changed.
+    pub panels: Vec<Entry>,
+}
+
+impl Handler<ChangedSince> for Coordinator {
+    type Result = MessageResult<ChangedSince>;
+
+    fn handle(&mut self, ChangedSince(version): ChangedSince, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Changes {
+            version: self.register.version(),
+            reshaped: self.register.shape() > version,
+            panels: self.register.changed_since(version).cloned().collect(),
+        })
+    }
+}
+
 /// Remove a panel with all it holds. `None` when there is no such panel.
 #[derive(Message)]
 #[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]

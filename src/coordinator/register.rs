@@ -23,6 +23,8 @@ pub struct Entry {
     pub address: Addr<Panel>,
     /// How its device is; as it begins for an embedded panel.
     pub condition: Condition,
+    /// At which of the register's versions something about the panel last changed.
+    pub changed: u64,
 }
 
 impl Entry {
@@ -39,6 +41,10 @@ pub struct Register {
     numbers: BTreeMap<PanelId, PanelNo>,
     /// Being removed: not selected any more.
     leaving: HashSet<PanelNo>,
+    /// Counts changes of any panel.
+    version: u64,
+    /// At which version a panel last came, went, or got other settings.
+    shape: u64,
 }
 
 impl Register {
@@ -48,24 +54,59 @@ impl Register {
     }
 
     /// Adds or replaces a panel.
-    pub fn set(&mut self, entry: Entry) {
+    pub fn set(&mut self, mut entry: Entry) {
+        entry.changed = self.reshaped();
         self.numbers.insert(entry.settings.id.clone(), entry.number);
         self.entries.insert(entry.number, entry);
     }
 
     /// A panel's condition is this now; gives what it was.
     pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Condition> {
+        self.touch(number);
         let entry = self.entries.get_mut(&number)?;
         Some(std::mem::replace(&mut entry.condition, condition))
     }
 
+    /// What is known of a panel's device has changed.
+    pub fn touch(&mut self, number: PanelNo) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            self.version += 1;
+            entry.changed = self.version;
+        }
+    }
+
+    /// Counts changes of any panel.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The version at which a panel last came, went, or got other settings.
+    pub fn shape(&self) -> u64 {
+        self.shape
+    }
+
+    /// The panels that changed after a version, by number.
+    pub fn changed_since(&self, version: u64) -> impl Iterator<Item = &Entry> {
+        let any = self.version > version;
+        let entries = any.then(|| self.entries.values()).into_iter().flatten();
+        entries.filter(move |entry| entry.changed > version && self.stays(entry))
+    }
+
+    fn reshaped(&mut self) -> u64 {
+        self.version += 1;
+        self.shape = self.version;
+        self.version
+    }
+
     /// From now on the panel is not selected and gets no more batches.
     pub fn leave(&mut self, number: PanelNo) {
+        self.reshaped();
         self.leaving.insert(number);
     }
 
     /// The panel stays after all.
     pub fn stay(&mut self, number: PanelNo) {
+        self.reshaped();
         self.leaving.remove(&number);
     }
 

@@ -80,6 +80,7 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
         IDEMPOTENCY,
         REPORTED,
         DEVICES,
+        CONNECTIONS,
         SECRETS,
         USERS,
         TOKENS,

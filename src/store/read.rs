@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::pack;
 use super::row::{self, Head, Reported, ReportedKey, Row, RowName};
 use super::seal::Seal;
-use super::tables::{self, AuditRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body};
+use super::tables::{
+    self, AuditRecord, ConnectionRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body,
+};
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
@@ -210,6 +212,12 @@ impl Snapshot {
     pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
         let table = self.transaction.open_table(tables::DEVICES)?;
         table.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+    }
+
+    /// When a remote panel went offline and came back, oldest first; the last [`tables::KEPT_CONNECTIONS`] times.
+    pub fn connections(&self, panel: PanelNo) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let table = self.transaction.open_table(tables::CONNECTIONS)?;
+        Ok(table.get(panel)?.map(|kept| decode(kept.value(), "connections")).transpose()?.unwrap_or_default())
     }
 
     /// The MD5 hex of the password of a remote panel's account. It is for the device and for nobody else.

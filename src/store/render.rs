@@ -136,6 +136,14 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         let record: tables::DeviceRecord = decode(record.value(), "device")?;
         line(out, format_args!("  {} {record:?}", panel.value()))?;
     }
+    line(out, format_args!("connections"))?;
+    for entry in read.open_table(tables::CONNECTIONS)?.iter()? {
+        let panel = entry?.0.value();
+        for tables::ConnectionRecord { at_ms, connection, error } in snapshot.connections(panel)? {
+            let error = error.unwrap_or_default();
+            line(out, format_args!("  {panel} at_ms={at_ms} {connection} {error}"))?;
+        }
+    }
     line(out, format_args!("secrets"))?;
     for entry in read.open_table(tables::SECRETS)?.iter()? {
         line(out, format_args!("  {} (secret)", entry?.0.value()))?;

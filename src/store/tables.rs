@@ -15,6 +15,7 @@
 //! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
 //! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
+//! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
 //! | `users` | name | [`UserRecord`], JSON | the user is removed |
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
@@ -50,6 +51,7 @@ pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefini
 pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
 pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
 pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
+pub(super) const CONNECTIONS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("connections");
 pub(super) const SECRETS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("secrets");
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
@@ -118,6 +120,20 @@ pub struct DeviceRecord {
     pub reconcile: bool,
 }
 
+/// How many changes of a panel's connection are kept.
+pub const KEPT_CONNECTIONS: usize = 100;
+
+/// A remote panel went offline, or came back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConnectionRecord {
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// `online` or `offline`.
+    pub connection: String,
+    /// What it failed with.
+    pub error: Option<Box<str>>,
+}
+
 /// Who did what, when, from where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditRecord {
@@ -148,6 +164,7 @@ pub struct Tables<'t> {
     idempotency: Table<'t, &'static str, &'static [u8; 40]>,
     reported: Table<'t, &'static ReportedKey, &'static [u8]>,
     devices: Table<'t, PanelNo, &'static [u8]>,
+    connections: Table<'t, PanelNo, &'static [u8]>,
     secrets: Table<'t, PanelNo, &'static [u8]>,
     users: Table<'t, &'static str, &'static [u8]>,
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
@@ -293,6 +310,7 @@ impl<'t> Tables<'t> {
             idempotency: transaction.open_table(IDEMPOTENCY)?,
             reported: transaction.open_table(REPORTED)?,
             devices: transaction.open_table(DEVICES)?,
+            connections: transaction.open_table(CONNECTIONS)?,
             secrets: transaction.open_table(SECRETS)?,
             users: transaction.open_table(USERS)?,
             tokens: transaction.open_table(TOKENS)?,
@@ -411,6 +429,26 @@ impl<'t> Tables<'t> {
         Ok(texts.len() - 1) // the first one is for the check of the key
     }
 
+    /// Keeps that a panel's connection is another one than the last that was kept.
+    pub fn connection_changed(&mut self, panel: PanelNo, now: ConnectionRecord) -> Result<(), StoreError> {
+        if self.panels.get(panel)?.is_none() {
+            return Ok(());
+        }
+        let kept = self.connections.get(panel)?;
+        let mut changes: Vec<ConnectionRecord> = match &kept {
+            Some(kept) => decode(kept.value(), "connections")?,
+            None => Vec::new(),
+        };
+        drop(kept);
+        if changes.last().is_some_and(|last| last.connection == now.connection) {
+            return Ok(());
+        }
+        changes.drain(..changes.len().saturating_sub(KEPT_CONNECTIONS - 1));
+        changes.push(now);
+        self.connections.insert(panel, encode(&changes).as_slice())?;
+        Ok(())
+    }
+
     /// What a panel's device said of itself.
     pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
         self.devices.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
@@ -444,6 +482,7 @@ impl<'t> Tables<'t> {
         let (first, last) = row::reported_range(panel);
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
         self.devices.remove(panel)?;
+        self.connections.remove(panel)?;
         self.secrets.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())
