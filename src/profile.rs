@@ -8,7 +8,8 @@
 //! 3. what the rules mean in time: which dates they name ([`recurrence`]), whether a door can ever open under
 //!    them in a zone ([`opens`]), and when it does ([`windows`]);
 //! 4. saying that to people: in a sentence ([`sentence`]), as a calendar file ([`ical`]), and what is surely
-//!    unintended ([`lint`]).
+//!    unintended ([`lint`]);
+//! 5. reading the files in which people keep profiles ([`text`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,7 @@ pub mod parse;
 pub mod recurrence;
 pub mod rule;
 pub mod sentence;
+pub mod text;
 pub mod windows;
 pub mod wire;
 

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::client::{self, Client, percent};
+use super::client::{self, Client};
 use super::{Exit, Failure, Output, output, seconds};
 use crate::access::Role;
 use crate::http::fleet_api::Page;
 use crate::http::fleet_api::access::{CreatedToken, TokenBody, UserBody};
 use crate::http::fleet_api::session::SessionBody;
+use crate::http::percent;
 
 /// What `login` takes.
 #[derive(Debug, Args)]

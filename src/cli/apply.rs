@@ -11,6 +11,7 @@ use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, link_id, output, seconds};
 use crate::http::fleet_api::batches::DryRun;
 use crate::profile::LinkId;
+use crate::profile::text::{self, TextError};
 
 /// What `apply` takes.
 #[derive(Debug, Args)]
@@ -127,20 +128,20 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
 
 /// The profiles of a file, as they are sent. What they say is checked by the server.
 fn read_profiles(file: &str) -> Result<Value, Failure> {
-    match read_file(file)? {
-        list @ Value::Array(_) => Ok(list),
-        Value::Object(mut object) => match object.remove("list_items") {
-            Some(list @ Value::Array(_)) => Ok(list),
-            _ => Err(Failure::usage(format!("{file} has no list of profiles under list_items"))),
-        },
-        _ => {
-            Err(Failure::usage(format!("{file} is neither a list of profiles nor an object with list_items")))
-        }
-    }
+    text::profiles(&read_text(file)?).map(Value::Array).map_err(|error| wrong(file, &error))
 }
 
 /// A JSON or YAML file, or standard input for `-`.
 pub fn read_file(file: &str) -> Result<Value, Failure> {
+    text::value(&read_text(file)?).map_err(|error| wrong(file, &error))
+}
+
+fn wrong(file: &str, error: &TextError) -> Failure {
+    let text = error.to_string();
+    Failure::usage(format!("{file}{}", text.strip_prefix("it").unwrap_or(&text)))
+}
+
+fn read_text(file: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if file == "-" {
         std::io::stdin().read_to_string(&mut text).map(|_| ())
@@ -148,13 +149,5 @@ pub fn read_file(file: &str) -> Result<Value, Failure> {
         std::fs::read_to_string(Path::new(file)).map(|read| text = read)
     };
     read.map_err(|error| Failure::usage(format!("{file} cannot be read: {error}")))?;
-    match serde_json::from_str(&text) {
-        Ok(value) => Ok(value),
-        // Nearly all JSON is YAML too, but its own parser says better where it is wrong.
-        Err(error) if text.trim_start().starts_with(['{', '[']) => {
-            Err(Failure::usage(format!("{file} is not JSON: {error}")))
-        }
-        Err(_) => serde_saphyr::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{file} is neither JSON nor YAML: {error}"))),
-    }
+    Ok(text)
 }

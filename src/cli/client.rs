@@ -1,7 +1,6 @@
 //! The client of the fleet API that all thin commands share.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use ureq::http::{Method, Request, StatusCode};
 
 use super::{Exit, Failure};
 use crate::http::fleet_api::Page;
+use crate::http::percent;
 use crate::http::problem::ProblemBody;
 
 /// Bytes of one answer at most.
@@ -225,19 +225,6 @@ impl Client {
         };
         Err(Failure::new(exit, message))
     }
-}
-
-/// A text as part of a URL.
-pub fn percent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}"); // writing to a String cannot fail
-        }
-    }
-    out
 }
 
 /// Keeps a server's token in the user's config folder, for the user's eyes only.

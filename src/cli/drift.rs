@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::client::{Client, percent};
+use super::client::Client;
 use super::{Exit, Failure, Output, output};
 use crate::http::fleet_api::drift::{PanelDiff, Reconciled};
+use crate::http::percent;
 
 /// Which panels to compare.
 #[derive(Debug, Args)]

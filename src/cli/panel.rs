@@ -3,9 +3,10 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, percent};
+use super::client::Client;
 use super::{Exit, Failure, Output, output};
 use crate::http::fleet_api::panels::{Imported, PanelBody};
+use crate::http::percent;
 
 /// The commands on panels.
 #[derive(Debug, Subcommand)]

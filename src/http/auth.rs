@@ -39,10 +39,16 @@ role_extractor!(Admin, Role::Admin);
 fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
     let token = bearer(request).ok_or(Problem::Unauthorized)?;
     let principal = Shared::of(request).access.bearer(token)?.ok_or(Problem::Unauthorized)?;
-    if principal.role < needed {
-        return Err(Problem::Forbidden { needed, has: principal.role });
-    }
+    needs(needed, &principal)?;
     Ok(principal)
+}
+
+/// The problem with who may do less than is needed.
+pub fn needs(needed: Role, who: &Principal) -> Result<(), Problem> {
+    if who.role < needed {
+        return Err(Problem::Forbidden { needed, has: who.role });
+    }
+    Ok(())
 }
 
 /// The token of an `Authorization: Bearer` header.

@@ -390,6 +390,11 @@ impl Zone {
         zone.iana_name().is_some().then_some(Self(zone))
     }
 
+    /// UTC, which is a panel's zone where none is given.
+    pub fn utc() -> Self {
+        Self(TimeZone::UTC)
+    }
+
     /// The IANA name, in its own spelling.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC") // new() lets only named zones in

@@ -256,11 +256,11 @@ pub async fn revoke_token(
 #[into_params(parameter_in = Query)]
 pub struct AuditFilter {
     /// From this moment on (RFC 3339).
-    from: Option<String>,
+    pub from: Option<String>,
     /// Before this moment (RFC 3339).
-    to: Option<String>,
+    pub to: Option<String>,
     /// By this user or token.
-    actor: Option<String>,
+    pub actor: Option<String>,
 }
 
 /// An entry of the audit.
@@ -289,23 +289,11 @@ pub async fn list_audit(
     paging: web::Query<Paging>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = paging.limit()?;
-    let before = paging.number(u64::MAX)?;
-    let from = moment("from", filter.from.as_deref())?;
-    let to = moment("to", filter.to.as_deref())?;
-    let actor = filter.into_inner().actor;
-    let store = shared.store.clone();
-    let wanted = move |record: &AuditRecord| {
-        from.is_none_or(|from| record.at_ms >= from)
-            && to.is_none_or(|to| record.at_ms < to)
-            && actor.as_ref().is_none_or(|actor| record.actor == *actor)
-    };
-    let entries = web::block(move || store.read()?.audit(before, limit + 1, wanted)).await??;
-    let page = Page::cut(entries, limit, |(number, _)| number.to_string());
+    let page = page_of_audit(&shared, &filter, paging.number(u64::MAX)?, paging.limit()?).await?;
     let items = page
         .items
         .into_iter()
-        .map(|(_, AuditRecord { at_ms, actor, address, action, target })| AuditBody {
+        .map(|AuditRecord { at_ms, actor, address, action, target }| AuditBody {
             at: clock::rfc3339(at_ms),
             actor,
             address,
@@ -314,6 +302,28 @@ pub async fn list_audit(
         })
         .collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+}
+
+/// At most `limit` entries of the audit before one, newest first.
+pub async fn page_of_audit(
+    shared: &Shared,
+    filter: &AuditFilter,
+    before: u64,
+    limit: usize,
+) -> Result<Page<AuditRecord>, Problem> {
+    let from = moment("from", filter.from.as_deref())?;
+    let to = moment("to", filter.to.as_deref())?;
+    let actor = filter.actor.clone();
+    let store = shared.store.clone();
+    let wanted = move |record: &AuditRecord| {
+        from.is_none_or(|from| record.at_ms >= from)
+            && to.is_none_or(|to| record.at_ms < to)
+            && actor.as_ref().is_none_or(|actor| record.actor == *actor)
+    };
+    let entries = web::block(move || store.read()?.audit(before, limit + 1, wanted)).await??;
+    let page = Page::cut(entries, limit, |(number, _)| number.to_string());
+    let items = page.items.into_iter().map(|(_, record)| record).collect();
+    Ok(Page { items, next_cursor: page.next_cursor })
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging};
+use crate::access::Principal;
 use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
@@ -151,19 +152,31 @@ pub async fn submit(
     let wait = wait(&request)?;
     let idempotency = idempotency_key(&request)?;
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let Wanted { target, operations, dry_run } = Wanted::parse(&body)?;
-    if dry_run {
-        return plan(&shared, target, operations).await;
+    let wanted = Wanted::parse(&body)?;
+    if wanted.dry_run {
+        return Ok(HttpResponse::Ok().json(plan(&shared, wanted).await?));
     }
+    let submitted = accept(&shared, &request, &who, wanted, &body, idempotency).await?;
+    answer(&shared, submitted, wait).await
+}
+
+/// Has a batch made durable and sent out. `body` is what an idempotency key stands for.
+pub async fn accept(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    Wanted { target, operations, .. }: Wanted,
+    body: &[u8],
+    idempotency: Option<String>,
+) -> Result<Submitted, Problem> {
     let id = Uuid::new_v4();
-    let mut origin = auth::origin(&request, &who.name);
+    let mut origin = auth::origin(request, &who.name);
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
-    let digest: [u8; 32] = Sha256::digest(&body).into();
+    let digest: [u8; 32] = Sha256::digest(body).into();
     // One user's keys are not another's. No user's name holds a line feed.
     let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.name), digest));
-    let submit = Submit { id, target, operations: Arc::new(operations), idempotency, origin };
-    let submitted = shared.coordinator.send(submit).await??.await??;
-    answer(&shared, submitted, wait).await
+    let batch = Submit { id, target, operations: Arc::new(operations), idempotency, origin };
+    Ok(shared.coordinator.send(batch).await??.await??)
 }
 
 /// Waits as long as the client wants and answers with the batch as it is then.
@@ -184,7 +197,7 @@ pub(super) async fn wait_until(done: oneshot::Receiver<()>, wait: Duration) {
 }
 
 /// A batch's record as it is now.
-async fn current(shared: &Shared, seq: BatchSeq) -> Result<BatchRecord, Problem> {
+pub async fn current(shared: &Shared, seq: BatchSeq) -> Result<BatchRecord, Problem> {
     let no_batch = || Problem::NotFound("such batch".into());
     let record = shared.store.read()?.batch(seq)?.ok_or_else(no_batch)?;
     if record.state != BatchState::Running {
@@ -227,15 +240,18 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 /// A checked submission.
-struct Wanted {
-    target: Target,
-    operations: Operations,
-    dry_run: bool,
+pub struct Wanted {
+    /// Which panels.
+    pub target: Target,
+    /// What is asked of them.
+    pub operations: Operations,
+    /// Whether it is only asked what would come of it.
+    pub dry_run: bool,
 }
 
 impl Wanted {
     /// Reads a submission and gathers everything that is wrong with it.
-    fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         let Some(Json::Object(fields)) = Json::read(body) else {
             return Err(Problem::BadRequest("the body is not a JSON object".into()));
         };
@@ -312,15 +328,14 @@ fn panel_ids(ids: &[Json<'_>], errors: &mut Vec<FieldError>) -> Vec<String> {
 }
 
 /// Asks what the batch would do, on a thread that may take its time.
-async fn plan(shared: &Shared, target: Target, operations: Operations) -> Result<HttpResponse, Problem> {
+pub async fn plan(shared: &Shared, Wanted { target, operations, .. }: Wanted) -> Result<DryRun, Problem> {
     let panels = shared.coordinator.send(Resolve(target)).await??;
     let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
     if !unknown.is_empty() {
         return Err(SubmitError::UnknownToFamily(unknown).into());
     }
     let store = shared.store.clone();
-    let dry_run = web::block(move || plan_panels(&store, &panels, Arc::new(operations))).await??;
-    Ok(HttpResponse::Ok().json(dry_run))
+    web::block(move || plan_panels(&store, &panels, Arc::new(operations))).await?
 }
 
 fn plan_panels(
@@ -370,8 +385,18 @@ pub async fn list_batches(
     paging: web::Query<Paging>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = paging.limit()?;
-    let batches = shared.store.read()?.batches(paging.number(BatchSeq::MAX)?, limit + 1)?;
+    let page = page_of_batches(&shared, paging.number(BatchSeq::MAX)?, paging.limit()?).await?;
+    let items = page.items.into_iter().map(BatchBody::from).collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+}
+
+/// At most `limit` batches before one, newest first, as they are now.
+pub async fn page_of_batches(
+    shared: &Shared,
+    before: BatchSeq,
+    limit: usize,
+) -> Result<Page<BatchRecord>, Problem> {
+    let batches = shared.store.read()?.batches(before, limit + 1)?;
     let mut page = Page::cut(batches, limit, |(seq, _)| seq.to_string());
     for (seq, record) in &mut page.items {
         if record.state == BatchState::Running
@@ -380,8 +405,8 @@ pub async fn list_batches(
             *record = current;
         }
     }
-    let items = page.items.into_iter().map(|(_, record)| BatchBody::from(record)).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+    let items = page.items.into_iter().map(|(_, record)| record).collect();
+    Ok(Page { items, next_cursor: page.next_cursor })
 }
 
 /// One batch.
@@ -470,7 +495,7 @@ pub async fn list_panels(
     if accept.is_some_and(|accept| accept.contains(NDJSON)) {
         return Ok(HttpResponse::Ok().content_type(NDJSON).streaming(lines(shared, seq, wanted, after)));
     }
-    Ok(HttpResponse::Ok().json(page(&shared, seq, wanted, after, limit).await?))
+    Ok(HttpResponse::Ok().json(page_of_panels(&shared, seq, wanted, after, limit).await?))
 }
 
 /// A batch's panels as lines of JSON. An error cuts the answer off, so that nobody takes it for a whole one.
@@ -484,7 +509,7 @@ fn lines(
         let shared = shared.clone();
         async move {
             let Some(after) = after else { return Ok(None) };
-            let piece = page(&shared, seq, wanted, after, PIECE).await?;
+            let piece = page_of_panels(&shared, seq, wanted, after, PIECE).await?;
             let mut text = Vec::new();
             for row in &piece.items {
                 text.extend(tables::encode(row));
@@ -496,7 +521,8 @@ fn lines(
     })
 }
 
-async fn page(
+/// At most `limit` panels of a batch after one, with what came of it there.
+pub async fn page_of_panels(
     shared: &Shared,
     seq: BatchSeq,
     wanted: Option<PanelState>,
@@ -579,9 +605,20 @@ pub async fn cancel(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let seq = find(&shared, &id)?;
-    shared.coordinator.send(Cancel(seq, auth::origin(&request, &who.name))).await??.await??;
+    let seq = cancel_batch(&shared, &request, &who, &id).await?;
     Ok(HttpResponse::Ok().json(BatchBody::from(current(&shared, seq).await?)))
+}
+
+/// Cancels the batch of this id.
+pub async fn cancel_batch(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    id: &str,
+) -> Result<BatchSeq, Problem> {
+    let seq = find(shared, id)?;
+    shared.coordinator.send(Cancel(seq, auth::origin(request, &who.name))).await??.await??;
+    Ok(seq)
 }
 
 /// Sends a batch again to the panels where it was not applied; of a batch that only waits for devices, these are
@@ -597,15 +634,25 @@ pub async fn retry(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let wait = wait(&request)?;
-    let seq = find(&shared, &id)?;
-    let mut origin = auth::origin(&request, &who.name);
-    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %*id, retry = true);
-    let submitted = shared.coordinator.send(Retry(seq, origin)).await??.await??;
+    let submitted = retry_batch(&shared, &request, &who, &id).await?;
     answer(&shared, submitted, wait).await
 }
 
+/// Sends the batch of this id again to the panels where it was not applied.
+pub async fn retry_batch(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    id: &str,
+) -> Result<Submitted, Problem> {
+    let seq = find(shared, id)?;
+    let mut origin = auth::origin(request, &who.name);
+    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id, retry = true);
+    Ok(shared.coordinator.send(Retry(seq, origin)).await??.await??)
+}
+
 /// The number of a batch, or 404.
-pub(super) fn find(shared: &Shared, id: &str) -> Result<BatchSeq, Problem> {
+pub fn find(shared: &Shared, id: &str) -> Result<BatchSeq, Problem> {
     let no_batch = || Problem::NotFound(format!("batch {id}"));
     let uuid = Uuid::try_parse(id).map_err(|_| no_batch())?;
     shared.store.read()?.batch_seq(uuid)?.ok_or_else(no_batch)

@@ -17,6 +17,7 @@ use super::panels::Selection;
 use super::session::read_json;
 use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
+use crate::access::Principal;
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::coordinator::fleet::Resolve;
@@ -113,7 +114,8 @@ async fn read(panel: &Entry) -> Result<Findings, String> {
     }
 }
 
-async fn diff(panel: &Entry) -> PanelDiff {
+/// Has the panel's device read now and compares.
+pub async fn diff(panel: &Entry) -> PanelDiff {
     let id = panel.settings.id.to_string();
     match read(panel).await {
         Ok(Findings { found, clock_ahead_s, .. }) => {
@@ -189,8 +191,19 @@ pub async fn reconcile(
 ) -> Result<HttpResponse, Problem> {
     let until = Instant::now() + batches::wait(&request)?;
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
-    let target = wanted.target()?;
-    let audit = auth::origin(&request, &who.name).audit("reconcile", target.to_string());
+    let panels = repair(&shared, &request, &who, wanted.target()?, until).await?;
+    Ok(HttpResponse::Ok().json(Reconciled { panels }))
+}
+
+/// Reads the devices of these panels and has what differs put right; waits for that until a moment.
+pub async fn repair(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    target: Target,
+    until: Instant,
+) -> Result<Vec<PanelDiff>, Problem> {
+    let audit = auth::origin(request, &who.name).audit("reconcile", target.to_string());
     let mut panels = shared.coordinator.send(Resolve(target)).await??;
     panels.retain(|panel| panel.settings.remote.is_some());
     let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();
@@ -208,14 +221,14 @@ pub async fn reconcile(
     let mut found = diff_all(&panels).await;
     for (panel, diff) in panels.iter().zip(&mut found).filter(|(_, diff)| diff.state == "differs") {
         loop {
-            state_now(&shared, panel, diff)?.clone_into(&mut diff.state);
+            state_now(shared, panel, diff)?.clone_into(&mut diff.state);
             if diff.state != "pending" || Instant::now() >= until {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
-    Ok(HttpResponse::Ok().json(Reconciled { panels: found }))
+    Ok(found)
 }
 
 /// How far the repair of what was found is.

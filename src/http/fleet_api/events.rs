@@ -30,7 +30,7 @@ use crate::store::{BatchSeq, StoreError};
 const PIECE: usize = 256;
 
 /// A comment goes out when nothing else has for so long, so that a vanished client is noticed.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The events of one batch, from its beginning as far as it is kept; ends after `done`.
 #[utoipa::path(tag = "batches", params(("id" = Uuid, Path), ("Last-Event-ID" = Option<u64>, Header)),
@@ -58,7 +58,8 @@ pub async fn all(
     stream_events(shared, last_event_id(&request), None).await
 }
 
-fn last_event_id(request: &HttpRequest) -> Option<u64> {
+/// The last event that the client knows.
+pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
     request.headers().get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
@@ -76,7 +77,8 @@ struct Listener {
     ended: bool,
 }
 
-async fn stream_events(
+/// The events of a batch, or of all that happens, behind the last one that the client knows.
+pub async fn stream_events(
     shared: web::Data<Shared>,
     last: Option<u64>,
     batch: Option<BatchSeq>,
@@ -204,7 +206,8 @@ impl Listener {
     }
 }
 
-fn text(id: Option<u64>, event: &str, data: &serde_json::Value) -> Bytes {
+/// An event as it is sent.
+pub fn text(id: Option<u64>, event: &str, data: &serde_json::Value) -> Bytes {
     let id = id.map_or(String::new(), |id| format!("id: {id}\n"));
     Bytes::from(format!("{id}event: {event}\ndata: {data}\n\n"))
 }

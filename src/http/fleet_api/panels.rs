@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
 use super::{Page, Paging};
-use crate::access::PasswordMd5;
+use crate::access::{PasswordMd5, Principal};
 use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::clock;
@@ -95,7 +95,8 @@ pub struct DeviceBody {
     pub next_attempt: Option<String>,
 }
 
-fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> {
+/// A panel with how it is.
+pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> {
     let (mut pending, mut drifted, mut last_seen, mut device) = (0, 0, None, None);
     if panel.settings.remote.is_some() {
         let counts = snapshot.reported_counts(panel.number)?;
@@ -134,10 +135,10 @@ fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> 
 pub struct Introduction {
     /// `true` registers a remote panel without asking its device, which may be offline.
     #[serde(default)]
-    force: bool,
+    pub force: bool,
     /// `true` takes what the device holds by link_id as desired, so that nothing is pushed.
     #[serde(default)]
-    adopt: bool,
+    pub adopt: bool,
 }
 
 /// Takes the password out of a body, so that the rest is a record; gives its MD5, since devices take no more.
@@ -272,7 +273,21 @@ pub async fn add(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let body: Map<String, Value> = read_json(&request, payload, &shared).await?;
+    let body = read_json(&request, payload, &shared).await?;
+    let panel = add_panel(&shared, &request, &who, body, &introduction).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/fleet/v1/panels/{}", panel.settings.id)))
+        .json(panel_body(&shared.store.read()?, &panel)?))
+}
+
+/// Adds a panel from a body that is its record with a password, once its device has been asked.
+pub async fn add_panel(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    body: Map<String, Value>,
+    introduction: &Introduction,
+) -> Result<Entry, Problem> {
     let version_given = body.contains_key("api_version");
     let mut panel = new_panel(body)?;
     let id = panel.settings.id.clone();
@@ -280,16 +295,13 @@ pub async fn add(
     if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
         return Err(exists());
     }
-    meet(&shared, &mut panel, &introduction, version_given).await?;
-    let origin = auth::origin(&request, &who.name);
+    meet(shared, &mut panel, introduction, version_given).await?;
+    let origin = auth::origin(request, &who.name);
     let Ok(added) = shared.coordinator.send(AddPanels(vec![panel], origin)).await? else {
         return Err(exists());
     };
     added.await??;
-    let panel = find(&shared, id.as_str()).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/fleet/v1/panels/{id}")))
-        .json(panel_body(&shared.store.read()?, &panel)?))
+    find(shared, id.as_str()).await
 }
 
 /// A panel from a body that is its record with a password.
@@ -446,10 +458,20 @@ pub async fn remove(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let origin = auth::origin(&request, &who.name);
-    let removed = shared.coordinator.send(RemovePanel(id.clone(), origin)).await?;
-    removed.ok_or_else(|| no_panel(&id))?.await??;
+    remove_panel(&shared, &request, &who, &id).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Removes the panel of this id.
+pub async fn remove_panel(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    id: &str,
+) -> Result<(), Problem> {
+    let origin = auth::origin(request, &who.name);
+    let removed = shared.coordinator.send(RemovePanel(id.to_owned(), origin)).await?;
+    Ok(removed.ok_or_else(|| no_panel(id))?.await??)
 }
 
 /// Sends everything that is desired to a remote panel's device again, whatever it has confirmed; its next attempt
@@ -476,7 +498,7 @@ pub async fn resync(
 }
 
 /// The panel of this id, or 404.
-pub(super) async fn find(shared: &Shared, id: &str) -> Result<Entry, Problem> {
+pub async fn find(shared: &Shared, id: &str) -> Result<Entry, Problem> {
     shared.coordinator.send(FindPanel(id.to_owned())).await?.ok_or_else(|| no_panel(id))
 }
 

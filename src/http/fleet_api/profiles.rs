@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::types::TimeProfileBody;
 use super::{Page, Paging, panels};
 use crate::clock;
+use crate::coordinator::register::Entry;
 use crate::http::auth::Viewer;
 use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
@@ -19,7 +20,7 @@ use crate::profile::sentence::sentence;
 use crate::profile::windows::{RangeError, Schedule};
 use crate::profile::wire::Json;
 use crate::profile::{LinkId, TimeProfile, ical, lint, opens, parse};
-use crate::store::read::Snapshot;
+use crate::store::read::{Snapshot, StoredProfile};
 use crate::store::row::{Reported, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
@@ -28,21 +29,21 @@ use crate::store::{PanelNo, StoreError, StoreHandle};
 pub struct PanelProfile {
     /// Null for a profile that was made by uid.
     #[schema(value_type = Option<uuid::Uuid>)]
-    link_id: Option<LinkId>,
+    pub link_id: Option<LinkId>,
     /// The panel's own number for it.
-    uid: u32,
+    pub uid: u32,
     /// `applied`, `pending`, `rejected` or `drifted`; on an embedded panel always `applied`.
-    state: &'static str,
+    pub state: &'static str,
     /// Why it is rejected, in the panel's words.
-    extended_info: Option<String>,
+    pub extended_info: Option<String>,
     /// 1 when created, one more at each change.
-    revision: u32,
+    pub revision: u32,
     /// When it opens the door, in words and in the panel's zone.
     #[schema(example = "Monday to Friday, 09:00–18:00, until 31 Dec 2026")]
-    sentence: String,
+    pub sentence: String,
     /// What it says.
     #[schema(value_type = TimeProfileBody)]
-    profile: Box<RawValue>,
+    pub profile: Box<RawValue>,
 }
 
 /// The profiles that a panel should hold: those with a link_id in its order, then those made by uid.
@@ -62,10 +63,18 @@ pub async fn of_panel(
     let profiles = snapshot.profiles(panel.number)?;
     // Behind the last one that was shown, which may be gone by now.
     let shown = profiles.iter().position(|profile| profile.row.uid == after).map_or(0, |at| at + 1);
-    let rows = profiles
-        .into_iter()
-        .skip(shown)
-        .take(limit + 1)
+    let wanted = profiles.into_iter().skip(shown).take(limit + 1);
+    let rows = on_panel(&snapshot, &panel, wanted)?;
+    Ok(HttpResponse::Ok().json(Page::cut(rows, limit, |row: &PanelProfile| row.uid.to_string())))
+}
+
+/// A panel's stored profiles with what is known of them.
+pub fn on_panel(
+    snapshot: &Snapshot,
+    panel: &Entry,
+    profiles: impl Iterator<Item = StoredProfile>,
+) -> Result<Vec<PanelProfile>, StoreError> {
+    profiles
         .map(|stored| {
             let sentence = sentence(&read(&stored.json)?, panel.settings.zone.rules());
             let profile = raw(stored.json.to_string())?;
@@ -83,8 +92,7 @@ pub async fn of_panel(
             };
             Ok(PanelProfile { link_id, uid, state, extended_info, revision, sentence, profile })
         })
-        .collect::<Result<_, StoreError>>()?;
-    Ok(HttpResponse::Ok().json(Page::cut(rows, limit, |row: &PanelProfile| row.uid.to_string())))
+        .collect()
 }
 
 /// The windows of all profiles of a panel, as an iCalendar file for a calendar program.
@@ -245,10 +253,14 @@ impl Question {
 /// How many panels hold a profile in which state.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub struct StateCounts {
-    applied: u64,
-    pending: u64,
-    rejected: u64,
-    drifted: u64,
+    /// Confirmed by the panel.
+    pub applied: u64,
+    /// On its way.
+    pub pending: u64,
+    /// Refused by the panel.
+    pub rejected: u64,
+    /// Found to be different on the device.
+    pub drifted: u64,
 }
 
 impl StateCounts {
@@ -270,15 +282,15 @@ impl StateCounts {
 pub struct FleetProfile {
     /// Which profile.
     #[schema(value_type = uuid::Uuid)]
-    link_id: LinkId,
+    pub link_id: LinkId,
     /// Its name on most panels.
-    name: String,
+    pub name: String,
     /// How many panels hold it.
-    panels: u64,
+    pub panels: u64,
     /// How many different texts they hold.
-    versions: usize,
+    pub versions: usize,
     /// In which states.
-    states: StateCounts,
+    pub states: StateCounts,
 }
 
 /// The profiles over the fleet, by link_id.
@@ -298,7 +310,8 @@ pub async fn list_profiles(
     Ok(HttpResponse::Ok().json(page))
 }
 
-fn fleet_profiles(
+/// At most `limit` profiles over the fleet behind one, by link_id.
+pub fn fleet_profiles(
     store: &StoreHandle,
     after: Option<LinkId>,
     limit: usize,
@@ -352,13 +365,13 @@ fn name(snapshot: &Snapshot, body: u64) -> Result<String, Problem> {
 pub struct FleetProfileVersions {
     /// Which profile.
     #[schema(value_type = uuid::Uuid)]
-    link_id: LinkId,
+    pub link_id: LinkId,
     /// How many panels hold it.
-    panels: u64,
+    pub panels: u64,
     /// In which states.
-    states: StateCounts,
+    pub states: StateCounts,
     /// What they hold, the most frequent first; more than one means that panels differ.
-    versions: Vec<ProfileVersion>,
+    pub versions: Vec<ProfileVersion>,
 }
 
 /// One of the texts that panels hold.
@@ -366,11 +379,11 @@ pub struct FleetProfileVersions {
 pub struct ProfileVersion {
     /// The text.
     #[schema(value_type = TimeProfileBody)]
-    profile: Box<RawValue>,
+    pub profile: Box<RawValue>,
     /// How many panels hold it.
-    count: usize,
+    pub count: usize,
     /// Which ones; the first thousand.
-    panels: Vec<String>,
+    pub panels: Vec<String>,
 }
 
 /// Panels listed per version at most.
@@ -392,7 +405,8 @@ pub async fn show(
     Ok(HttpResponse::Ok().json(found.ok_or_else(no_profile)?))
 }
 
-fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
+/// One profile over the fleet; `None` where no panel holds it.
+pub fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
     let snapshot = store.read()?;
     let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
     snapshot.each_panel(|panel, _| {
@@ -427,7 +441,7 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
 }
 
 /// A stored profile.
-fn read(json: &str) -> Result<TimeProfile, StoreError> {
+pub fn read(json: &str) -> Result<TimeProfile, StoreError> {
     parse::stored(json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
 }
 

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{PasswordMd5, Role};
+use crate::access::{PasswordMd5, Principal, Role};
 use crate::clock;
 use crate::http::auth::{self, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
@@ -41,14 +41,23 @@ pub async fn open(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let Credentials { username, password } = read_json(&request, payload, &shared).await?;
-    let address = auth::address(&request);
+    let credentials = read_json(&request, payload, &shared).await?;
+    Ok(HttpResponse::Ok().json(log_in(&shared, &request, credentials).await?))
+}
+
+/// Opens a session for whoever knows the password.
+pub async fn log_in(
+    shared: &Shared,
+    request: &HttpRequest,
+    Credentials { username, password }: Credentials,
+) -> Result<SessionBody, Problem> {
+    let address = auth::address(request);
     let role = shared.access.verify(&username, PasswordMd5::of(&password), &address).await?;
     let role = role.ok_or(Problem::WrongPassword)?;
     let (token, ends) = shared.access.open_session(&username, role).await?;
-    let audit = auth::origin(&request, &username).audit("session.open", "");
+    let audit = auth::origin(request, &username).audit("session.open", "");
     shared.store.change(move |tables| tables.audit(&audit)).await?;
-    Ok(HttpResponse::Ok().json(SessionBody { token, role, expires_at: clock::rfc3339(ends) }))
+    Ok(SessionBody { token, role, expires_at: clock::rfc3339(ends) })
 }
 
 /// Ends the session, or revokes the token that is shown.
@@ -59,13 +68,19 @@ pub async fn close(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let audit = auth::origin(&request, &who.name).audit("session.close", "");
+    log_out(&shared, &request, &who).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Ends the session, or revokes the token that was shown.
+pub async fn log_out(shared: &Shared, request: &HttpRequest, who: &Principal) -> Result<(), Problem> {
+    let audit = auth::origin(request, &who.name).audit("session.close", "");
+    let token = who.token;
     let change = move |tables: &mut crate::store::tables::Tables<'_>| {
-        tables.remove_tokens(|token| token.id == who.token)?;
+        tables.remove_tokens(|stored| stored.id == token)?;
         tables.audit(&audit)
     };
-    shared.store.change(change).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(shared.store.change(change).await?)
 }
 
 /// A JSON body of a type, or the problem with it.
@@ -79,7 +94,7 @@ pub(super) async fn read_json<T: for<'de> Deserialize<'de>>(
 }
 
 /// 400 for what is no JSON, 422 for JSON of another form.
-pub(super) fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
+pub fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
         serde_json::error::Category::Io
