@@ -6,12 +6,14 @@
 //! | `/fleet/v1/as-panel/{selector}/api/…` | the panel API of a whole selection | [`fleet_api::as_panel`] |
 //! | `/fleet/v1/…` | the fleet API | [`fleet_api`] |
 //! | `/healthz`, `/readyz`, `/metrics` | for those who watch | [`probes`] |
+//! | `/` and all else | the web page, which is handed in | [`crate::web`] |
 //! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
 //!
 //! Handlers parse, ask who it is, send one message, and turn the answer into JSON; they hold no state. Reads
 //! go to a snapshot of the store. A request that is dropped takes nothing back: what it sent on belongs to the
 //! coordinator or to a panel.
 
+use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,7 +72,7 @@ pub struct Shared {
 
 impl Shared {
     /// What the request's app shares. Every app is made with it.
-    fn of(request: &HttpRequest) -> Arc<Self> {
+    pub fn of(request: &HttpRequest) -> Arc<Self> {
         match request.app_data::<web::Data<Self>>() {
             Some(shared) => Arc::clone(shared),
             None => unreachable!("both apps below are made with Shared"),
@@ -78,9 +80,10 @@ impl Shared {
     }
 }
 
-/// The whole server's routes.
+/// The whole server's routes; `pages` adds those of the web page.
 pub fn app(
     shared: web::Data<Shared>,
+    pages: fn(&mut web::ServiceConfig),
 ) -> actix_web::App<
     impl actix_web::dev::ServiceFactory<
         ServiceRequest,
@@ -119,7 +122,7 @@ pub fn app(
         .split_for_parts();
     app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
-        .route("/", web::get().to(to_docs))
+        .configure(pages)
         .default_service(web::to(not_found))
         .wrap(actix_web::middleware::from_fn(around))
 }
@@ -213,15 +216,20 @@ pub(crate) async fn around(
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let docs = path.starts_with("/docs");
+    let mut unless_given = |name: HeaderName, value: &'static str| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
     if !docs {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        unless_given(header::CACHE_CONTROL, "no-store");
     }
     if api != "panel" {
         // A panel sends none of these, and is no place for a browser.
         let policy = if docs { DOCS_POLICY } else { "default-src 'none'; frame-ancestors 'none'" };
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        unless_given(header::CONTENT_SECURITY_POLICY, policy);
+        unless_given(header::X_FRAME_OPTIONS, "DENY");
+        unless_given(header::REFERRER_POLICY, "no-referrer");
         if secure {
             let year = HeaderValue::from_static("max-age=31536000");
             headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
@@ -237,4 +245,17 @@ fn request_id(request: &ServiceRequest) -> String {
         Some(id) if crate::batch::selector::is_key(id) => id.to_owned(),
         _ => uuid::Uuid::new_v4().to_string(),
     }
+}
+
+/// A text as part of a URL.
+pub fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}"); // writing to a String cannot fail
+        }
+    }
+    out
 }

@@ -17,6 +17,7 @@
 //! | [`coordinator`] | the actor that owns what was accepted: register, fan-out, progress, events |
 //! | [`access`] | roles, users, tokens, sessions |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
+//! | [`web`] | the page that people look at: rendered here, from what the fleet API answers with |
 //! | [`server`] | the composition root: store → panels and coordinator → HTTP |
 //! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
@@ -72,6 +73,8 @@ pub mod coordinator;
 pub mod access;
 
 pub mod http;
+
+pub mod web;
 
 pub mod server;
 

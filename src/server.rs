@@ -192,7 +192,7 @@ impl Server {
         });
         let bind_error = |address| move |error| StartError::Listen(address, error);
         let app = shared.clone();
-        let main = HttpServer::new(move || http::app(app.clone()))
+        let main = HttpServer::new(move || http::app(app.clone(), crate::web::routes))
             .workers(settings.workers)
             .max_connections(MAX_CONNECTIONS)
             .disable_signals()

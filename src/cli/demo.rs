@@ -121,7 +121,9 @@ fn push(address: &str, password: &str, output: Output, once: bool) -> Result<(),
         );
     }
     if !once {
-        note!("\nThe API's page is at {address}/docs/ (user {FIRST_ADMIN}, password {password})");
+        note!(
+            "\nThe fleet's page is at {address}/ (user {FIRST_ADMIN}, password {password}), the API's at {address}/docs/"
+        );
         note!("Try, in another terminal:");
         note!("  panelsync --server {address} login");
         note!("  panelsync --server {address} status");

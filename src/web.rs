@@ -1,0 +1,74 @@
+//! The page that people look at: the fleet, its panels and profiles, pushing to them, and what came of it.
+//!
+//! 1. Every page is rendered here ([`layout`]) from what the fleet API's functions answer with; nothing is decided
+//!    here that a program could not have through the fleet API.
+//! 2. Whoever looks is logged in with a session cookie ([`visitor`]), and whatever changes something is a form that
+//!    carries the session's own token. Bearer tokens are of no use here, and the cookie is of none at the fleet API.
+//! 3. Script makes pages live and forms quick; it is a file of its own ([`assets`]), and no page has script or style
+//!    within. Without it every page can still be read and every form sent.
+//!
+//! | path | what | where |
+//! | --- | --- | --- |
+//! | `/` | the fleet as tiles | [`fleet`] |
+//! | `/panel/{id}` | one panel: its week, its profiles, its connection, its device | [`panel`] |
+//! | `/add` | a new panel | [`new_panel`] |
+//! | `/profiles`, `/profiles/{link_id}` | the profiles over the fleet | [`profiles`] |
+//! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
+//! | `/push` | for whom, dry run, send | [`push`] |
+//! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
+//! | `/audit` | who did what | [`audit`] |
+//! | `/login`, `/logout` | | [`login`] |
+//! | `/assets/{file}` | style, script, icon | [`assets`] |
+
+use actix_web::web::ServiceConfig;
+
+pub mod assets;
+pub mod audit;
+pub mod batches;
+pub mod calendar;
+pub mod fleet;
+pub mod layout;
+pub mod live;
+pub mod login;
+pub mod new_panel;
+pub mod panel;
+pub mod problem;
+pub mod profile_form;
+pub mod profiles;
+pub mod push;
+pub mod visitor;
+
+/// The pages' routes.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(fleet::show)
+        .service(fleet::more)
+        .service(fleet::watch_fleet)
+        .service(panel::show)
+        .service(panel::watch_panel)
+        .service(panel::compare)
+        .service(panel::reconcile)
+        .service(panel::remove)
+        .service(new_panel::panel_form)
+        .service(new_panel::add)
+        .service(profiles::list)
+        .service(profile_form::new_profile)
+        .service(profile_form::check_form)
+        .service(profile_form::preview_form)
+        .service(profile_form::edit_profile)
+        .service(profiles::show)
+        .service(push::push_form)
+        .service(push::dry_run)
+        .service(push::send_batch)
+        .service(batches::list)
+        .service(batches::watch_list)
+        .service(batches::show)
+        .service(batches::watch_batch)
+        .service(batches::retry)
+        .service(batches::cancel)
+        .service(audit::list)
+        .service(login::login_form)
+        .service(login::log_in)
+        .service(login::log_out)
+        .service(assets::file);
+}

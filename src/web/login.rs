@@ -1,0 +1,104 @@
+//! Logging in and out with a browser.
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post, web};
+use maud::{Markup, html};
+
+use super::layout;
+use super::problem::{PageProblem, capital};
+use super::visitor::{self, Fields, Posted, Visitor};
+use crate::http::Shared;
+use crate::http::fleet_api::session::{self, Credentials};
+use crate::http::problem::Problem;
+
+/// The form.
+#[get("/login")]
+pub async fn login_form(request: HttpRequest) -> Result<HttpResponse, PageProblem> {
+    let query = Fields::parse(request.query_string().as_bytes())?;
+    let to = ours(query.one("to"));
+    if Visitor::of(&request)?.is_some() {
+        return Ok(layout::see(to));
+    }
+    Ok(show(StatusCode::OK, query.one("user"), to, None))
+}
+
+/// A body that is read by whoever takes it.
+pub struct Body(Payload);
+
+impl FromRequest for Body {
+    type Error = PageProblem;
+    type Future = std::future::Ready<Result<Self, PageProblem>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        std::future::ready(Ok(Self(payload.take())))
+    }
+}
+
+/// Logs in, and goes on to where the visitor wanted to go.
+#[post("/login")]
+pub async fn log_in(
+    Body(payload): Body,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let fields = visitor::read(&request, payload).await?;
+    let (user, to) = (fields.one("username"), ours(fields.one("to")));
+    // A password may begin or end with a space, which Fields::one() would take away.
+    let credentials = Credentials { username: user.to_owned(), password: fields.exactly("password") };
+    match session::log_in(&shared, &request, credentials).await {
+        Ok(session) => {
+            let mut response = HttpResponse::SeeOther();
+            response.insert_header(visitor::set_cookie(&request, Some(&session.token)));
+            Ok(response.insert_header((actix_web::http::header::LOCATION, to)).finish())
+        }
+        Err(problem @ (Problem::WrongPassword | Problem::TooManyLogins(_))) => {
+            let status = actix_web::ResponseError::status_code(&problem);
+            Ok(show(status, user, to, Some(&problem.to_string())))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// Ends the session.
+#[post("/logout")]
+pub async fn log_out(
+    Posted { visitor, .. }: Posted,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    session::log_out(&shared, &request, &visitor.who).await?;
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header(visitor::set_cookie(&request, None));
+    Ok(response.insert_header((actix_web::http::header::LOCATION, "/login")).finish())
+}
+
+/// The path, where it is one of ours: a login must not lead to another site.
+fn ours(path: &str) -> &str {
+    let within = path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
+    if within { path } else { "/" }
+}
+
+fn show(status: StatusCode, user: &str, to: &str, wrong: Option<&str>) -> HttpResponse {
+    layout::bare(status, "Log in", html! {}, fields(user, to, wrong))
+}
+
+fn fields(user: &str, to: &str, wrong: Option<&str>) -> Markup {
+    html! {
+        form class="card login" method="post" action="/login" {
+            h1 { "Log in" }
+            @if let Some(wrong) = wrong {
+                p class="wrong" role="alert" { (capital(wrong)) "." }
+            }
+            input type="hidden" name="to" value=(to);
+            label { "User"
+                input name="username" value=(user) autocomplete="username" autocapitalize="none" required autofocus[user.is_empty()];
+            }
+            label { "Password"
+                input name="password" type="password" autocomplete="current-password" required autofocus[!user.is_empty()];
+            }
+            button class="main" { "Log in" }
+            p class="hint" { "The first start of the server printed the password of the user " code { "admin" } "; it adds others with " code { "panelsync user add" } "." }
+        }
+    }
+}

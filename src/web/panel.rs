@@ -1,0 +1,408 @@
+//! One panel: what it should hold and what came of it, its week, its device, and what can be done about it.
+
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use maud::{Markup, html};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::calendar::{self, Lane, Week};
+use super::layout::{self, Place, moment, panel_path, state};
+use super::live::{self, Over, Watch};
+use super::problem::{PageProblem, capital};
+use super::visitor::{Fields, Posted, Visitor};
+use crate::access::Role;
+use crate::clock;
+use crate::coordinator::Target;
+use crate::coordinator::register::Entry;
+use crate::http::Shared;
+use crate::http::fleet_api::drift::{self, PanelDiff};
+use crate::http::fleet_api::events;
+use crate::http::fleet_api::panels::{self, PanelBody};
+use crate::http::fleet_api::profiles::{self, PanelProfile};
+use crate::http::problem::Problem;
+use crate::profile::windows::{RangeError, Schedule, Window};
+use crate::store::StoreError;
+use crate::store::read::Snapshot;
+use crate::store::tables::ConnectionRecord;
+
+/// Changes of the connection that are shown.
+const SHOWN_CHANGES: usize = 20;
+
+/// How far ahead the next change of a door is looked for exactly; beyond, each profile's own is enough.
+const AHEAD: i64 = 5 * 7 * 86_400;
+
+/// How long the page of a reconcile waits for its repairs.
+const REPAIR: Duration = Duration::from_secs(8);
+
+/// What is shown of a panel.
+struct Shown {
+    body: PanelBody,
+    profiles: Vec<PanelProfile>,
+    changes: Vec<ConnectionRecord>,
+    week: Week,
+    lanes: Vec<Lane>,
+    open: Vec<String>,
+    next: Option<i64>,
+    now: i64,
+}
+
+/// A panel's page.
+#[get("/panel/{id}")]
+pub async fn show(
+    visitor: Visitor,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let panel = panels::find(&shared, &id).await?;
+    let query = Fields::parse(request.query_string().as_bytes())?;
+    let week = query.one("week").to_owned();
+    let (store, entry) = (shared.store.clone(), panel.clone());
+    let shown = web::block(move || look(&store.read()?, &entry, &week)).await??;
+    let path = panel_path(&id);
+    let remote = panel.settings.remote.is_some();
+    let body = &shown.body;
+    let main = html! {
+        nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } }
+        div class="head" {
+            h1 { (id) " " (connection(body)) }
+            @if visitor.may(Role::Operator) && remote {
+                form method="post" action={ (path) "/reconcile" } {
+                    (layout::token(&visitor))
+                    button { "Reconcile" }
+                }
+            }
+            @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
+            @if visitor.may(Role::Operator) {
+                a class="button main" href={ "/push?selector=id%3D" (crate::http::percent(&id)) } { "Push to it" }
+            }
+        }
+        div id="panel" data-live={ (path) "/live" } data-refresh {
+            (about(&panel, body))
+            section aria-label="Calendar" {
+                h2 { "When the door opens" }
+                @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
+                (calendar::door(&open, shown.next, panel.settings.zone.rules()))
+                (weeks(&path, &shown.week))
+                (calendar::draw(&shown.week, &shown.lanes, shown.now))
+            }
+            section aria-label="Profiles" {
+                h2 { "Profiles" }
+                (profile_table(&shown.profiles))
+            }
+            @if remote { (history(&shown.changes)) }
+        }
+        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id)) }
+    };
+    Ok(layout::page(&visitor, Place::Fleet, &id, main))
+}
+
+fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem> {
+    let now = clock::now_ms() / 1000;
+    let zone = panel.settings.zone.rules();
+    let week = Week::parse(week, now, zone);
+    let stored = snapshot.profiles(panel.number)?;
+    let mut lanes = Vec::with_capacity(stored.len());
+    let (mut open, mut soon, mut later) = (Vec::new(), Vec::new(), Vec::new());
+    for profile in &stored {
+        let profile = profiles::read(&profile.json)?;
+        let schedule = Schedule::new(&profile, zone);
+        let name = profile.name.as_str();
+        let (from, to) = week.range();
+        lanes.push(Lane { name: name.to_owned(), windows: windows(&schedule, from, to) });
+        if schedule.is_open(now) {
+            open.push(name.to_owned());
+        }
+        soon.extend(windows(&schedule, now, now + AHEAD));
+        later.extend(schedule.next_change(now));
+    }
+    Ok(Shown {
+        body: panels::panel_body(snapshot, panel)?,
+        profiles: profiles::on_panel(snapshot, panel, stored.into_iter())?,
+        changes: snapshot.connections(panel.number)?,
+        week,
+        lanes,
+        next: next_change(soon, now).or_else(|| later.into_iter().filter(|at| *at >= now + AHEAD).min()),
+        open,
+        now,
+    })
+}
+
+/// The windows of a range; none where there are more than anyone could look at.
+fn windows(schedule: &Schedule<'_>, from: i64, to: i64) -> Vec<Window> {
+    let found: Result<_, RangeError> = schedule.windows(from, to);
+    found.unwrap_or_default()
+}
+
+/// When the door, which opens by all these windows, changes next; `None` when it does not before their end.
+fn next_change(mut windows: Vec<Window>, now: i64) -> Option<i64> {
+    windows.sort_unstable();
+    let mut windows = windows.into_iter();
+    let first = windows.next()?;
+    if first.from > now {
+        return Some(first.from);
+    }
+    let end = windows.fold(first.to, |end, next| if next.from <= end { end.max(next.to) } else { end });
+    (end < now + AHEAD).then_some(end)
+}
+
+fn connection(body: &PanelBody) -> Markup {
+    html! { small { (state(&body.state.connection)) } }
+}
+
+fn about(panel: &Entry, body: &PanelBody) -> Markup {
+    let state = &body.state;
+    html! {
+        @if let Some(error) = &state.last_error {
+            p class="wrong" { (capital(error)) "." }
+        }
+        dl class="facts" {
+            div { dt { "Driver" } dd { (body.record.driver) } }
+            div { dt { "Zone" } dd { (body.record.zone) } }
+            @for (key, value) in &body.record.labels {
+                div { dt { (key) } dd { a href={ "/?selector=" (crate::http::percent(&format!("{key}={value}"))) } { (value) } } }
+            }
+            div { dt { "API" } dd { (body.record.api) " " (body.record.api_version) } }
+            div { dt { "Profiles" } dd {
+                (state.profiles)
+                @if let Some(capacity) = body.record.capacity { " of " (capacity) }
+                @if state.pending > 0 { ", " (state.pending) " pending" }
+                @if state.drifted > 0 { ", " (state.drifted) " drifted" }
+            } }
+            @if let Some(url) = &body.record.url { div { dt { "Address" } dd { (url) } } }
+            @if let Some(seen) = panel.condition.last_seen_ms { div { dt { "Last answered" } dd { (moment(seen)) } } }
+            @if let Some(next) = panel.condition.next_attempt_ms { div { dt { "Tried again" } dd { (moment(next)) } } }
+            @if let Some(device) = &state.device {
+                @if !device.serial.is_empty() {
+                    div { dt { "Device" } dd { (device.model) " " (device.serial) ", firmware " (device.firmware) } }
+                }
+                @if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
+                    div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
+                }
+                @if device.unlinked > 0 {
+                    div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "profile")) " without link_id" } }
+                }
+            }
+        }
+    }
+}
+
+fn weeks(path: &str, week: &Week) -> Markup {
+    html! {
+        div class="row weeks" {
+            a class="button" rel="prev" href={ (path) "?week=" (week.later(-1).text()) } { "← Previous" }
+            b { (week.title()) }
+            a class="button" rel="next" href={ (path) "?week=" (week.later(1).text()) } { "Next →" }
+            a class="button" href=(path) { "This week" }
+        }
+    }
+}
+
+fn profile_table(profiles: &[PanelProfile]) -> Markup {
+    html! {
+        @if profiles.is_empty() {
+            p class="empty" { "It holds no profile: its door opens for nobody. " a href="/push" { "Push some" } }
+        } @else {
+            div class="scroll" {
+                table {
+                    thead { tr { th { "Name" } th { "Opens" } th { "State" } th { "Revision" } th { "link_id" } } }
+                    tbody {
+                        @for profile in profiles {
+                            tr {
+                                td { (name_of(profile)) }
+                                td { (profile.sentence) }
+                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (info) } }
+                                td class="number" { (profile.revision) }
+                                td {
+                                    @if let Some(link) = profile.link_id {
+                                        a href={ "/profiles/" (link) } { code { (link) } }
+                                    } @else { "none; uid " (profile.uid) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn name_of(profile: &PanelProfile) -> String {
+    profiles::read(profile.profile.get()).map_or_else(|_| String::new(), |read| read.name.as_str().to_owned())
+}
+
+fn history(changes: &[ConnectionRecord]) -> Markup {
+    html! {
+        section aria-label="Connection" {
+            h2 { "Connection" }
+            @if changes.is_empty() {
+                p class="empty" { "It has not been reached yet." }
+            } @else {
+                table {
+                    thead { tr { th { "Since" } th { "State" } th { "Why" } } }
+                    tbody {
+                        @for change in changes.iter().rev().take(SHOWN_CHANGES) {
+                            tr {
+                                td { (moment(change.at_ms)) }
+                                td { (state(&change.connection)) }
+                                td { (change.error.as_deref().unwrap_or_default()) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn removal(visitor: &Visitor, path: &str, id: &str) -> Markup {
+    html! {
+        details {
+            summary { "Remove this panel" }
+            form class="row" method="post" action={ (path) "/remove" } {
+                (layout::token(visitor))
+                label class="tick" { input type="checkbox" name="sure" value="yes" required; "Forget " (id) " and all that it holds here; a device keeps what it has" }
+                button class="danger" { "Remove" }
+            }
+        }
+    }
+}
+
+/// Removes a panel.
+#[post("/panel/{id}/remove")]
+pub async fn remove(
+    Posted { visitor, fields }: Posted,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Admin)?;
+    if !fields.ticked("sure") {
+        return Err(Problem::invalid("/sure", "tick that you are sure").into());
+    }
+    panels::remove_panel(&shared, &request, &visitor.who, &id).await?;
+    Ok(layout::see("/"))
+}
+
+/// Reads the device now and shows where it differs.
+#[get("/panel/{id}/compare")]
+pub async fn compare(
+    visitor: Visitor,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let panel = panels::find(&shared, &id).await?;
+    if panel.settings.remote.is_none() {
+        return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
+    }
+    let diff = drift::diff(&panel).await;
+    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, &diff)))
+}
+
+/// Reads the device now, has put right what differs, and shows what came of it.
+#[post("/panel/{id}/reconcile")]
+pub async fn reconcile(
+    Posted { visitor, .. }: Posted,
+    id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let until = Instant::now() + REPAIR;
+    let target = Target::Panels(vec![id.clone()]);
+    let found = drift::repair(&shared, &request, &visitor.who, target, until).await?;
+    let diff = found.first().ok_or_else(|| Problem::Conflict(format!("panel {id} has no device")))?;
+    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, diff)))
+}
+
+fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
+    let path = panel_path(id);
+    let (title, told) = match diff.state.as_str() {
+        "same" => ("The device holds what it should", "Nothing differs."),
+        "repaired" => ("The device is put right", "This is what differed."),
+        "pending" => ("The device is being put right", "This is what differed; it goes on by itself."),
+        "unreadable" => {
+            ("The device could not be read", "It is put right as soon as it is back, if that was asked for.")
+        }
+        _ => ("The device differs", "On the left what it should hold, on the right what it holds."),
+    };
+    html! {
+        nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } " › " a href=(path) { (id) } }
+        div class="head" {
+            h1 { (title) }
+            @if diff.state == "differs" && visitor.may(Role::Operator) {
+                form method="post" action={ (path) "/reconcile" } {
+                    (layout::token(visitor))
+                    button class="main" { "Reconcile" }
+                }
+            }
+            a class="button" href=(path) { "Back to " (id) }
+        }
+        p id="differences" data-state=(diff.state) { (told) }
+        @if let Some(error) = &diff.error { p class="wrong" { (capital(error)) "." } }
+        @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
+            p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
+        }
+        @if !diff.differences.is_empty() {
+            div class="scroll" {
+                table {
+                    thead { tr { th { "Profile" } th { "Difference" } th { "Desired" } th { "On the device" } } }
+                    tbody {
+                        @for found in &diff.differences {
+                            tr {
+                                td { (found.name) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
+                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (info) } }
+                                td { @if let Some(json) = &found.desired { code class="json" { (json.get()) } } }
+                                td { @if let Some(json) = &found.device { code class="json" { (json.get()) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Says when something about a panel has changed, its profiles included.
+#[get("/panel/{id}/live")]
+pub async fn watch_panel(
+    _visitor: Visitor,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let id = id.into_inner();
+    panels::find(&shared, &id).await?;
+    Ok(live::stream(&shared, Watched { shared: shared.clone(), id, known: None }))
+}
+
+struct Watched {
+    shared: web::Data<Shared>,
+    id: String,
+    known: Option<[u8; 32]>,
+}
+
+impl Watch for Watched {
+    async fn look(&mut self) -> Result<Option<Bytes>, Over> {
+        let panel = panels::find(&self.shared, &self.id).await?;
+        let store = self.shared.store.clone();
+        let now = web::block(move || signature(&store.read()?, &panel)).await??;
+        let before = self.known.replace(now);
+        let changed = before.is_some_and(|before| before != now);
+        Ok(changed.then(|| events::text(None, "changed", &json!({}))))
+    }
+}
+
+/// Another one whenever what the page shows of a panel is another.
+fn signature(snapshot: &Snapshot, panel: &Entry) -> Result<[u8; 32], StoreError> {
+    let mut digest = Sha256::new();
+    digest.update(format!("{:?} {:?}", panel.settings, panel.condition));
+    digest.update(format!("{:?}", snapshot.rows(panel.number)?));
+    snapshot.each_reported(panel.number, |link, reported| {
+        digest.update(format!("{link} {reported:?}"));
+        Ok(true)
+    })?;
+    Ok(digest.finalize().into())
+}

@@ -1,0 +1,653 @@
+//! The form that builds a profile, and what it comes to while one fills it in.
+//!
+//! The form's fields become the JSON that the panel API takes ([`body`]), which goes through the one parser there is;
+//! so every error has a JSON path, and stands at the field that the path belongs to ([`PLACES`]). Dates and times of
+//! the form are those of a zone, since what a profile keeps are instants. The preview is computed by the server: the
+//! sentence, the week, and what is surely unintended.
+
+use actix_web::{HttpResponse, HttpResponseBuilder, get, post, web};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use serde_json::{Map, Value, json};
+
+use super::calendar::{self, Lane, Week};
+use super::layout::{self, Place};
+use super::problem::{PageProblem, capital};
+use super::push;
+use super::visitor::{Fields, Posted, Visitor};
+use crate::access::Role;
+use crate::clock;
+use crate::coordinator::fleet::ChangedSince;
+use crate::http::Shared;
+use crate::http::fleet_api::profiles;
+use crate::http::problem::FieldError;
+use crate::panel::settings::Zone;
+use crate::profile::opens::{self, NeverOpens};
+use crate::profile::rule::{CustomDates, Family, Name, NthDay, Rule, WEEKDAYS};
+use crate::profile::sentence::sentence;
+use crate::profile::windows::Schedule;
+use crate::profile::wire::Json;
+use crate::profile::{LinkId, TimeProfile, lint, parse};
+
+/// What a profile is called that has no name yet.
+const UNNAMED: &str = "this profile";
+
+const DATE_FROM: &str = "/time_options/date_from";
+const DATE_TO: &str = "/time_options/date_to";
+const FORMAT: &str = "/repeat_options/repeat_format";
+const UNTIL: &str = "/repeat_options/repeat_format/repeat_end";
+const EVERY: &str = "/repeat_options/repeat_format/repeat_custom/repeat_looper";
+const DATES: &str = "/repeat_options/repeat_format/repeat_custom";
+
+/// Where errors stand in the form. An error belongs to the longest of these that its path begins with.
+const PLACES: [&str; 9] = ["/link_id", "/name", "/zone", DATE_FROM, DATE_TO, FORMAT, UNTIL, EVERY, DATES];
+
+const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTH_NAMES: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const REPEATS: [(&str, &str); 7] = [
+    ("none", "Once"),
+    ("day", "Every day"),
+    ("week", "Every week, on the weekday of the first day"),
+    ("twoWeeks", "Every second week, on the weekday of the first day"),
+    ("month", "Every month, on the day of the first day"),
+    ("year", "Every year, on the date of the first day"),
+    ("custom", "By a rule of its own"),
+];
+const POINTS: [(&str, &str); 4] =
+    [("day", "days"), ("week", "weeks"), ("month", "months"), ("year", "years")];
+const ORDERS: [&str; 6] = ["first", "second", "third", "fourth", "fifth", "last"];
+const DAY_TYPES: [(&str, &str); 10] = [
+    ("MON", "Monday"),
+    ("TUE", "Tuesday"),
+    ("WED", "Wednesday"),
+    ("THU", "Thursday"),
+    ("FRI", "Friday"),
+    ("SAT", "Saturday"),
+    ("SUN", "Sunday"),
+    ("WEEK_DAY", "weekday, Monday to Friday"),
+    ("DAY_OFF", "day off, Saturday or Sunday"),
+    ("DAY", "day of any kind (door controllers only)"),
+];
+
+/// The form for a new profile: a work week that begins today.
+#[get("/profiles/new")]
+pub async fn new_profile(visitor: Visitor, shared: web::Data<Shared>) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let zones = zones(&shared).await?;
+    let zone = zones.first().and_then(|name| Zone::new(name)).unwrap_or_else(Zone::utc);
+    let now = Timestamp::from_millisecond(clock::now_ms()).unwrap_or_default();
+    let today = zone.rules().to_datetime(now).date().to_string();
+    let mut pairs: Vec<(&str, String)> = vec![
+        ("link_id", uuid::Uuid::new_v4().to_string()),
+        ("name", String::new()),
+        ("zone", zone.name().to_owned()),
+        ("from_date", today.clone()),
+        ("from_time", "09:00".into()),
+        ("to_date", today),
+        ("to_time", "18:00".into()),
+        ("repeat", "custom".into()),
+        ("point", "week".into()),
+        ("every", "1".into()),
+    ];
+    pairs.extend(WEEKDAYS[..5].iter().map(|day| ("days", (*day).to_owned())));
+    let fields = Fields::of(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Ok(show(HttpResponse::Ok(), &visitor, &fields, &zones, &[], "New profile"))
+}
+
+/// The form with a profile as most panels hold it, in the zone of the first of them.
+#[get("/profiles/{link_id}/edit")]
+pub async fn edit_profile(
+    visitor: Visitor,
+    link_id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let held = push::held(&shared, &link_id, None).await?;
+    let profile = profiles::read(held.version.profile.get())?;
+    let fields = fields_of(held.link_id, &profile, &held.zone);
+    let zones = zones(&shared).await?;
+    Ok(show(HttpResponse::Ok(), &visitor, &fields, &zones, &[], "Edit a profile"))
+}
+
+/// Checks the form; what is right goes on to where its panels are chosen.
+#[post("/profiles/check")]
+pub async fn check_form(
+    Posted { visitor, fields }: Posted,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let read = Read::of(&fields);
+    if !read.errors.is_empty() {
+        let zones = zones(&shared).await?;
+        let response = HttpResponse::UnprocessableEntity();
+        return Ok(show(response, &visitor, &fields, &zones, &read.errors, "Put the profile right"));
+    }
+    push::choose(&visitor, &shared, &read.body).await
+}
+
+/// What the form comes to, for its script: the preview, and each error by its place.
+#[post("/profiles/preview")]
+pub async fn preview_form(Posted { visitor, fields }: Posted) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Viewer)?;
+    let read = web::block(move || {
+        let read = Read::of(&fields);
+        let html = outcome(&read, fields.one("week"));
+        (read, html)
+    });
+    let (read, html) = read.await?;
+    let errors: Map<_, _> = PLACES
+        .iter()
+        .map(|place| ((*place).to_owned(), errors_at(&read.errors, place).join(" ").into()))
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({ "html": html.into_string(), "errors": errors })))
+}
+
+/// The zones of the fleet's panels, the most frequent first.
+async fn zones(shared: &Shared) -> Result<Vec<String>, PageProblem> {
+    let panels = shared.coordinator.send(ChangedSince(0)).await?.panels;
+    let mut zones: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for panel in &panels {
+        *zones.entry(panel.settings.zone.name()).or_default() += 1;
+    }
+    let mut zones: Vec<_> = zones.into_iter().collect();
+    zones.sort_by_key(|(_, panels)| std::cmp::Reverse(*panels));
+    Ok(zones.into_iter().map(|(name, _)| name.to_owned()).collect())
+}
+
+/// What a form says.
+struct Read {
+    /// As the panel API takes it.
+    body: Value,
+    zone: Zone,
+    /// Where nothing is wrong with when it opens; a name that is not good yet is another's.
+    profile: Option<TimeProfile>,
+    errors: Vec<FieldError>,
+}
+
+impl Read {
+    fn of(fields: &Fields) -> Self {
+        let mut errors = Vec::new();
+        let zone = Zone::new(fields.one("zone")).unwrap_or_else(|| {
+            errors.push(FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv is expected"));
+            Zone::utc()
+        });
+        let body = body(fields, &zone, &mut errors);
+        if fields.one("link_id").parse::<LinkId>().is_err() {
+            errors.push(FieldError::at(
+                "/link_id",
+                "a UUID such as 91c615e3-1040-4815-8ecb-039a18b756b5 is expected",
+            ));
+        }
+        let mut named = body.clone();
+        if Name::new(fields.one("name")).is_none() {
+            let takes = format!("a name of 1 to {} characters is expected", Name::MAX_CHARS);
+            errors.push(FieldError::at("/name", takes));
+            named["name"] = UNNAMED.into();
+        }
+        let text = named.to_string();
+        let mut found = Vec::new();
+        let json = Json::read(text.as_bytes()).unwrap_or(Json::Null);
+        let profile = parse::profile_at(&json, "", Family::DoorController, &mut found);
+        for problem in found {
+            // What is wrong with the form's own field has been said.
+            if !errors.iter().any(|error| problem.path.starts_with(&error.path)) {
+                errors.push(FieldError::at(problem.path, format!("{} is expected", problem.error.hint())));
+            }
+        }
+        let of_times = |error: &FieldError| error.path != "/name" && error.path != "/link_id";
+        let mut profile = profile.filter(|_| !errors.iter().any(of_times));
+        if let Some(Err(never)) = profile.as_ref().map(|profile| opens::check(profile, zone.rules())) {
+            errors.push(FieldError::at(place_of(never), never.to_string()));
+            profile = None;
+        }
+        Self { body, zone, profile, errors }
+    }
+}
+
+/// At which field it can be put right that a door never opens.
+fn place_of(never: NeverOpens) -> &'static str {
+    match never {
+        NeverOpens::EmptyWindow | NeverOpens::DaysReversed => DATE_TO,
+        NeverOpens::EndsBeforeStart | NeverOpens::EndsBeforeFirstDate => UNTIL,
+        NeverOpens::NoDate => DATES,
+        NeverOpens::OutOfCalendar => DATE_FROM,
+    }
+}
+
+/// What stands at a place.
+fn errors_at(errors: &[FieldError], place: &str) -> Vec<String> {
+    let longest = |path: &str| {
+        PLACES.iter().filter(|place| path.starts_with(**place)).max_by_key(|place| place.len()).copied()
+    };
+    let here = errors.iter().filter(|error| longest(&error.path) == Some(place));
+    here.map(|error| format!("{}.", capital(&error.message))).collect()
+}
+
+/// The form's fields as the panel API's JSON.
+fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
+    let all_day = fields.ticked("all_day");
+    let mut moment = |date: &str, time: &str, kept: &str, path: &str| {
+        let date = fields.one(date).parse::<Date>();
+        if let (true, Ok(date)) = (all_day, &date) {
+            return Some(Value::from(within_day(*date, fields.one(kept), zone)));
+        }
+        match (date, clock_time(fields.one(time))) {
+            (Ok(date), Ok(time)) => instant(date.to_datetime(time), zone).map(Value::from),
+            (Err(_), _) => {
+                errors.push(FieldError::at(path, "a date is expected"));
+                None
+            }
+            (_, Err(_)) => {
+                errors.push(FieldError::at(path, "a time of day is expected"));
+                None
+            }
+        }
+    };
+    let from = moment("from_date", "from_time", "kept_from", DATE_FROM);
+    let to = moment("to_date", "to_time", "kept_to", DATE_TO);
+    let time_options = json!({ "is_all_day": all_day, "date_from": from, "date_to": to });
+    let repeat_options = match fields.one("repeat") {
+        "none" | "" => json!({ "repeat_enable": false }),
+        repeat => {
+            let mut format = Map::new();
+            format.insert("repeat_type".into(), repeat.into());
+            format.insert("repeat_end".into(), end(fields, zone, errors));
+            if repeat == "custom" {
+                format.insert("repeat_custom".into(), custom(fields));
+            }
+            json!({ "repeat_enable": true, "repeat_format": format })
+        }
+    };
+    json!({
+        "link_id": fields.one("link_id").to_ascii_lowercase(),
+        "name": fields.one("name"),
+        "time_options": time_options,
+        "repeat_options": repeat_options,
+    })
+}
+
+/// The moment that stands for a whole day: the one that did before, where it is on that day; else noon, which falls
+/// on the same day in most of the world's zones.
+fn within_day(date: Date, kept: &str, zone: &Zone) -> Option<i64> {
+    let kept = kept.parse().ok().filter(|kept| {
+        Timestamp::from_second(*kept).is_ok_and(|at| zone.rules().to_datetime(at).date() == date)
+    });
+    kept.or_else(|| instant(date.to_datetime(Time::constant(12, 0, 0, 0)), zone))
+}
+
+fn clock_time(text: &str) -> Result<Time, jiff::Error> {
+    text.parse()
+}
+
+/// The instant of a local date and time; one that does not exist moves forward, of two the earlier.
+fn instant(local: DateTime, zone: &Zone) -> Option<i64> {
+    zone.rules().to_timestamp(local).ok().map(Timestamp::as_second)
+}
+
+fn end(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
+    if fields.one("end") != "date" {
+        return json!({ "format": "never" });
+    }
+    let time = match fields.one("until_time") {
+        "" => Ok(Time::constant(23, 59, 59, 0)),
+        text => clock_time(text),
+    };
+    let until = match (fields.one("until_date").parse::<Date>(), time) {
+        (Ok(date), Ok(time)) => instant(date.to_datetime(time), zone),
+        (Err(_), _) => {
+            errors.push(FieldError::at(UNTIL, "the last day is expected"));
+            None
+        }
+        (_, Err(_)) => {
+            errors.push(FieldError::at(UNTIL, "a time of day, or nothing, is expected"));
+            None
+        }
+    };
+    json!({ "format": "date", "date": until })
+}
+
+fn custom(fields: &Fields) -> Value {
+    let numbers = |name: &str| -> Value {
+        fields
+            .all(name)
+            .map(|text| text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from))
+            .collect()
+    };
+    let nth = || json!({ "week_order": fields.one("order"), "day_type": fields.one("day_type") });
+    let every =
+        fields.one("every").parse::<i64>().map_or_else(|_| Value::from(fields.one("every")), Value::from);
+    let mut custom = Map::new();
+    custom.insert("repeat_point_type".into(), fields.one("point").into());
+    custom.insert("repeat_looper".into(), every);
+    let options = match fields.one("point") {
+        "week" => Some(fields.all("days").collect()),
+        "month" if fields.one("month_by") == "nth" => {
+            Some(json!({ "format": "parameterizedDay", "range": nth() }))
+        }
+        "month" => Some(json!({ "format": "dayNumbers", "range": numbers("numbers") })),
+        "year" if fields.one("year_by") == "nth" => {
+            Some(json!({ "months": numbers("months"), "range": nth() }))
+        }
+        "year" => Some(json!({ "months": numbers("months") })),
+        _ => None,
+    };
+    if let Some(options) = options {
+        custom.insert("repeat_options".into(), options);
+    }
+    custom.into()
+}
+
+/// The fields that say what a profile says.
+fn fields_of(link_id: LinkId, profile: &TimeProfile, zone: &Zone) -> Fields {
+    let mut pairs: Vec<(&str, String)> = vec![
+        ("link_id", link_id.to_string()),
+        ("name", profile.name.as_str().to_owned()),
+        ("zone", zone.name().to_owned()),
+    ];
+    let mut moment = |date: &'static str, time: &'static str, seconds: i64| {
+        if let Ok(at) = Timestamp::from_second(seconds) {
+            let local = zone.rules().to_datetime(at);
+            pairs.push((date, local.date().to_string()));
+            pairs.push((time, local.time().to_string()));
+        }
+    };
+    moment("from_date", "from_time", profile.from);
+    moment("to_date", "to_time", profile.to);
+    if let Some(until) = profile.repeat.as_ref().and_then(|repeat| repeat.until) {
+        moment("until_date", "until_time", until);
+        pairs.push(("end", "date".into()));
+    }
+    if profile.all_day {
+        pairs.push(("all_day", "yes".into()));
+        pairs.push(("kept_from", profile.from.to_string()));
+        pairs.push(("kept_to", profile.to.to_string()));
+    }
+    let repeat = match profile.repeat.as_ref().map(|repeat| &repeat.rule) {
+        None => "none",
+        Some(Rule::Day) => "day",
+        Some(Rule::Week) => "week",
+        Some(Rule::TwoWeeks) => "twoWeeks",
+        Some(Rule::Month) => "month",
+        Some(Rule::Year) => "year",
+        Some(Rule::Custom { every, on }) => {
+            pairs.push(("every", every.get().to_string()));
+            custom_fields(on, &mut pairs);
+            "custom"
+        }
+    };
+    pairs.push(("repeat", repeat.into()));
+    Fields::of(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))
+}
+
+fn custom_fields(on: &CustomDates, pairs: &mut Vec<(&'static str, String)>) {
+    let nth = |nth: &NthDay, pairs: &mut Vec<(&'static str, String)>| {
+        pairs.push(("order", nth.order.as_str().to_owned()));
+        pairs.push(("day_type", nth.day.as_str().to_owned()));
+    };
+    let point = match on {
+        CustomDates::Day => "day",
+        CustomDates::Week(days) => {
+            pairs.extend(days.iter().map(|day| ("days", WEEKDAYS[(day % 7) as usize].to_owned())));
+            "week"
+        }
+        CustomDates::MonthDays(days) => {
+            pairs.extend(days.iter().map(|day| ("numbers", day.to_string())));
+            "month"
+        }
+        CustomDates::MonthNth(day) => {
+            pairs.push(("month_by", "nth".into()));
+            nth(day, pairs);
+            "month"
+        }
+        CustomDates::Year(months, day) => {
+            pairs.extend(months.iter().map(|month| ("months", month.to_string())));
+            if let Some(day) = day {
+                pairs.push(("year_by", "nth".into()));
+                nth(day, pairs);
+            }
+            "year"
+        }
+    };
+    pairs.push(("point", point.into()));
+}
+
+fn show(
+    response: HttpResponseBuilder,
+    visitor: &Visitor,
+    fields: &Fields,
+    zones: &[String],
+    errors: &[FieldError],
+    title: &str,
+) -> HttpResponse {
+    let wrong = |place: &str| wrong_at(errors, place);
+    let main = html! {
+        nav class="crumbs" aria-label="Where this is" { a href="/profiles" { "Profiles" } }
+        h1 { (title) }
+        @if !errors.is_empty() {
+            p class="wrong" role="alert" { (layout::count(errors.len() as u64, "field")) " to put right." }
+        }
+        form id="profile" class="split" method="post" action="/profiles/check" data-preview="/profiles/preview" novalidate {
+            (layout::token(visitor))
+            div class="card" {
+                label { "Name" input name="name" value=(fields.one("name")) maxlength="100" required placeholder="Work week" autofocus aria-describedby="e-name"; }
+                (wrong("/name"))
+                (first_window(fields, &wrong))
+                (repetition(fields, &wrong))
+                details open[!errors_at(errors, "/zone").is_empty() || !errors_at(errors, "/link_id").is_empty()] {
+                    summary { "Zone and link_id" }
+                    label { "Zone in which these times are meant"
+                        input name="zone" value=(fields.one("zone")) list="zones" autocapitalize="none" spellcheck="false" aria-describedby="e-zone zone-hint";
+                    }
+                    datalist id="zones" { @for zone in zones { option value=(zone) {} } }
+                    p class="hint" id="zone-hint" { "A profile keeps instants: 09:00 in Europe/Kyiv is 07:00 on a panel in Europe/Lisbon. The next page shows what it comes to in each zone." }
+                    (wrong("/zone"))
+                    label { "link_id, by which every panel knows it"
+                        input name="link_id" value=(fields.one("link_id")) spellcheck="false" autocapitalize="none" aria-describedby="e-link_id";
+                    }
+                    (wrong("/link_id"))
+                }
+                button class="main" { "Choose panels …" }
+            }
+            section class="card preview" aria-label="Preview" aria-live="polite" {
+                input type="hidden" name="week" value=(fields.one("week"));
+                div id="preview" { (outcome(&Read::of(fields), fields.one("week"))) }
+            }
+        }
+        script type="module" src=(super::assets::path("profile.js")) {}
+    };
+    layout::page_with(response, visitor, Place::Profiles, title, main)
+}
+
+fn wrong_at(errors: &[FieldError], place: &str) -> Markup {
+    let id = format!("e-{}", place.rsplit('/').next().unwrap_or_default());
+    html! { p class="wrong" id=(id) data-place=(place) { (errors_at(errors, place).join(" ")) } }
+}
+
+fn first_window(fields: &Fields, wrong: &impl Fn(&str) -> Markup) -> Markup {
+    html! {
+        fieldset {
+            legend { "First window" }
+            input type="hidden" name="kept_from" value=(fields.one("kept_from"));
+            input type="hidden" name="kept_to" value=(fields.one("kept_to"));
+            label class="tick" { input type="checkbox" name="all_day" value="yes" checked[fields.ticked("all_day")]; "Whole days" }
+            div class="row" {
+                label { "From" input type="date" name="from_date" value=(fields.one("from_date")) aria-describedby="e-date_from"; }
+                label class="time" { "at" input type="time" name="from_time" value=(fields.one("from_time")) step=[seconds(fields.one("from_time"))] aria-describedby="e-date_from"; }
+            }
+            (wrong(DATE_FROM))
+            div class="row" {
+                label { "To" input type="date" name="to_date" value=(fields.one("to_date")) aria-describedby="e-date_to"; }
+                label class="time" { "at" input type="time" name="to_time" value=(fields.one("to_time")) step=[seconds(fields.one("to_time"))] aria-describedby="e-date_to"; }
+            }
+            (wrong(DATE_TO))
+        }
+    }
+}
+
+/// A field of a time with seconds takes seconds.
+fn seconds(time: &str) -> Option<&'static str> {
+    (time.matches(':').count() == 2 && !time.ends_with(":00")).then_some("1")
+}
+
+fn repetition(fields: &Fields, wrong: &impl Fn(&str) -> Markup) -> Markup {
+    let repeat = fields.one("repeat");
+    html! {
+        fieldset {
+            legend { "Repetition" }
+            label { "Repeats"
+                select name="repeat" aria-describedby="e-repeat_format" {
+                    @for (value, words) in REPEATS { option value=(value) selected[value == repeat] { (words) } }
+                }
+            }
+            (wrong(FORMAT))
+            div class="custom" {
+                div class="row" {
+                    label { "Every" input type="number" name="every" min="1" max="1000" value=(if fields.one("every").is_empty() { "1" } else { fields.one("every") }) aria-describedby="e-repeat_looper"; }
+                    label { "Period"
+                        select name="point" {
+                            @for (value, words) in POINTS { option value=(value) selected[fields.one("point") == value] { (words) } }
+                        }
+                    }
+                }
+                (wrong(EVERY))
+                (choices("in-week", "On these days", "days", WEEKDAYS.iter().zip(DAY_NAMES).map(|(value, name)| ((*value).to_owned(), name.to_owned())), fields))
+                (by("in-month", "month_by", "On days by number", fields))
+                (choices("in-month by-number", "Days of the month", "numbers", (1..=31).map(|n| (n.to_string(), n.to_string())), fields))
+                (choices("in-year", "In these months", "months", (1..).zip(MONTH_NAMES).map(|(n, name): (i32, _)| (n.to_string(), name.to_owned())), fields))
+                (by("in-year", "year_by", "On the day of the first window", fields))
+                (nth(fields))
+                (wrong(DATES))
+            }
+            div class="end row" {
+                label { "Ends"
+                    select name="end" aria-describedby="e-repeat_end" {
+                        option value="never" { "never" }
+                        option value="date" selected[fields.one("end") == "date"] { "on a day" }
+                    }
+                }
+                label class="until" { "Last day" input type="date" name="until_date" value=(fields.one("until_date")) aria-describedby="e-repeat_end"; }
+                label class="until" { "until" input type="time" name="until_time" step="1" value=(fields.one("until_time")) aria-describedby="e-repeat_end"; }
+            }
+            (wrong(UNTIL))
+        }
+    }
+}
+
+fn choices(
+    class: &str,
+    legend: &str,
+    name: &str,
+    values: impl Iterator<Item = (String, String)>,
+    fields: &Fields,
+) -> Markup {
+    html! {
+        fieldset class={ "choices " (class) } {
+            legend { (legend) }
+            @for (value, words) in values {
+                label { input type="checkbox" name=(name) value=(value) checked[fields.has(name, &value)]; (words) }
+            }
+        }
+    }
+}
+
+fn by(class: &str, name: &str, plain: &str, fields: &Fields) -> Markup {
+    html! {
+        fieldset class={ "choices " (class) } {
+            legend { "Which day" }
+            label { input type="radio" name=(name) value="plain" checked[fields.one(name) != "nth"]; (plain) }
+            label { input type="radio" name=(name) value="nth" checked[fields.one(name) == "nth"]; "On the n-th day of a kind" }
+        }
+    }
+}
+
+fn nth(fields: &Fields) -> Markup {
+    html! {
+        div class="row nth" {
+            label { "The"
+                select name="order" { @for order in ORDERS { option value=(order) selected[fields.one("order") == order] { (order) } } }
+            }
+            label { "Kind of day"
+                select name="day_type" { @for (value, words) in DAY_TYPES { option value=(value) selected[fields.one("day_type") == value] { (words) } } }
+            }
+        }
+    }
+}
+
+/// What the form comes to: the sentence, warnings, and a week.
+fn outcome(read: &Read, week: &str) -> Markup {
+    let now = clock::now_ms() / 1000;
+    let zone = read.zone.rules();
+    html! {
+        h2 { "What it comes to" }
+        @match &read.profile {
+            Some(profile) => { (of_profile(profile, zone, week, now)) }
+            None => p class="empty" {
+                @for error in &read.errors { (capital(&error.message)) ". " }
+            }
+        }
+    }
+}
+
+fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> Markup {
+    let schedule = Schedule::new(profile, zone);
+    let next = schedule.next_change(now);
+    let open = schedule.is_open(now);
+    // Unless asked for another, the first week from now on in which it opens.
+    let first = if open { now } else { next.unwrap_or(profile.from) };
+    let week = Week::parse(week, first, zone);
+    let (from, to) = week.range();
+    let windows = schedule.windows(from, to).unwrap_or_default();
+    let lane = Lane { name: profile.name.as_str().to_owned(), windows };
+    let named = [profile.name.as_str()];
+    html! {
+        p class="sentence" { (sentence(profile, zone)) }
+        @for warning in lint::warnings(profile, zone, now) { p class="warning" { (capital(&warning.to_string())) "." } }
+        (calendar::door(if open { &named } else { &[] }, next, zone))
+        div class="row weeks" {
+            button type="button" data-week=(week.later(-1).text()) { "← Previous" }
+            b { (week.title()) }
+            button type="button" data-week=(week.later(1).text()) { "Next →" }
+        }
+        (calendar::draw(&week, &[lane], now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::rule::{DayType, WeekOrder};
+    use crate::profile::text;
+
+    #[test]
+    fn every_choice_of_the_form_is_one_of_the_panel_api() {
+        for order in ORDERS {
+            assert!(WeekOrder::parse(order).is_some(), "{order}");
+        }
+        for (day, _) in DAY_TYPES {
+            assert!(DayType::parse(day, Family::DoorController).is_some(), "{day}");
+        }
+    }
+
+    #[test]
+    fn a_profile_goes_through_the_form_unchanged() {
+        let kinds = text::profiles(include_str!("../../tests/data/valid-kinds.json")).expect("a list");
+        assert!(kinds.len() > 5);
+        for zone in ["UTC", "Europe/Kyiv", "America/New_York"] {
+            let zone = Zone::new(zone).expect("a zone");
+            for kind in &kinds {
+                let mut found = Vec::new();
+                let text = kind.to_string();
+                let json = Json::read(text.as_bytes()).expect("JSON");
+                let profile =
+                    parse::profile_at(&json, "", Family::DoorController, &mut found).expect("valid");
+                let link = LinkId::from_bytes([7; 16]);
+                let read = Read::of(&fields_of(link, &profile, &zone));
+                assert_eq!(read.errors, [], "{text}");
+                assert_eq!(read.profile.as_ref(), Some(&profile), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Pushing profiles to panels: what and for whom, then the dry run, then the batch.
+//!
+//! Nothing is kept between these steps: each form carries what was chosen before, and what is sent in the end is
+//! what the dry run was asked for. The form carries an idempotency key of its own, so a batch that is sent twice is
+//! one batch.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
+use maud::{Markup, html};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::layout::{self, Place, panel_link, state};
+use super::problem::PageProblem;
+use super::visitor::{Fields, Posted, Visitor};
+use crate::access::Role;
+use crate::coordinator::fleet::{ChangedSince, Resolve};
+use crate::coordinator::register::Entry;
+use crate::http::Shared;
+use crate::http::fleet_api::batches::{self, DryRun, PlannedPanel, Wanted};
+use crate::http::fleet_api::panels;
+use crate::http::fleet_api::profiles::{self, ProfileVersion};
+use crate::http::problem::{FieldError, Problem};
+use crate::panel::settings::Zone;
+use crate::profile::sentence::sentence;
+use crate::profile::{LinkId, TimeProfile, opens, text};
+
+/// Panels of a dry run that are shown one by one.
+const SHOWN: usize = 500;
+
+/// Values of labels that are offered to choose from.
+const OFFERED: usize = 40;
+
+/// Profiles whose meaning is shown in each zone.
+const EXPLAINED: usize = 50;
+
+/// A profile as some panel of the fleet holds it.
+pub struct Held {
+    /// Which profile.
+    pub link_id: LinkId,
+    /// As it is held.
+    pub version: ProfileVersion,
+    /// The zone of the first panel that holds it so.
+    pub zone: Zone,
+}
+
+/// The profile as most panels hold it, or as this one does.
+pub async fn held(shared: &Shared, link_id: &str, like: Option<&str>) -> Result<Held, PageProblem> {
+    let no_profile = || Problem::NotFound(format!("profile {link_id} on any panel"));
+    let link: LinkId = link_id.parse().map_err(|_| no_profile())?;
+    let store = shared.store.clone();
+    let found = web::block(move || profiles::versions(&store, link)).await??.ok_or_else(no_profile)?;
+    let wanted =
+        |version: &ProfileVersion| like.is_none_or(|like| version.panels.iter().any(|panel| panel == like));
+    let version = found.versions.into_iter().find(wanted).ok_or_else(no_profile)?;
+    let zone = match version.panels.first() {
+        Some(panel) => panels::find(shared, panel).await?.settings.zone.clone(),
+        None => Zone::utc(),
+    };
+    Ok(Held { link_id: link, version, zone })
+}
+
+/// The form: empty, with a profile of the fleet, or to delete one.
+#[get("/push")]
+pub async fn push_form(
+    visitor: Visitor,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let query = Fields::parse(request.query_string().as_bytes())?;
+    let mut pairs = Vec::new();
+    for name in ["selector", "delete"] {
+        pairs.push((name.to_owned(), query.one(name).to_owned()));
+    }
+    if !query.one("link_id").is_empty() {
+        let like = Some(query.one("like")).filter(|like| !like.is_empty());
+        let Held { link_id, version, .. } = held(&shared, query.one("link_id"), like).await?;
+        pairs.push(("items".to_owned(), items(&linked(link_id, version.profile.get())?)));
+    }
+    let form = Form { fields: Fields::of(pairs), errors: Vec::new(), plan: None };
+    form.show(HttpResponse::Ok(), &visitor, &shared).await
+}
+
+/// A stored profile with its link_id, as it is sent.
+fn linked(link_id: LinkId, stored: &str) -> Result<Value, Problem> {
+    let stored: Map<String, Value> =
+        serde_json::from_str(stored).map_err(|error| Problem::Internal(error.into()))?;
+    let mut item = Map::new();
+    item.insert("link_id".into(), link_id.to_string().into());
+    item.extend(stored);
+    Ok(item.into())
+}
+
+fn items(item: &Value) -> String {
+    serde_json::to_string_pretty(&[item]).unwrap_or_default() // a Value can be written
+}
+
+/// The form with a profile that has just been built.
+pub async fn choose(
+    visitor: &Visitor,
+    shared: &Shared,
+    profile: &Value,
+) -> Result<HttpResponse, PageProblem> {
+    let fields = Fields::of([("items".to_owned(), items(profile))]);
+    let form = Form { fields, errors: Vec::new(), plan: None };
+    form.show(HttpResponse::Ok(), visitor, shared).await
+}
+
+/// The dry run.
+#[post("/push")]
+pub async fn dry_run(
+    Posted { visitor, fields }: Posted,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let planned = match body(&fields) {
+        Ok(body) => planned(&shared, &body).await,
+        Err(errors) => Err(Problem::Invalid(errors)),
+    };
+    match planned {
+        Ok(plan) => {
+            let form = Form { fields, errors: Vec::new(), plan: Some(plan) };
+            form.show(HttpResponse::Ok(), &visitor, &shared).await
+        }
+        Err(Problem::Invalid(errors)) => {
+            let form = Form { fields, errors, plan: None };
+            form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared).await
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, Problem> {
+    let wanted = Wanted::parse(body)?;
+    let panels = shared.coordinator.send(Resolve(wanted.target.clone())).await??;
+    let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
+    let profiles: Vec<_> = profiles.map(|upsert| upsert.profile.clone()).collect();
+    let zones = by_zone(&panels, &profiles);
+    Ok(Plan { run: batches::plan(shared, wanted).await?, zones })
+}
+
+/// Sends what the dry run was asked for.
+#[post("/push/send")]
+pub async fn send_batch(
+    Posted { visitor, fields }: Posted,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let body = body(&fields).map_err(Problem::Invalid)?;
+    let wanted = Wanted::parse(&body)?;
+    let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
+    let batch = batches::accept(&shared, &request, &visitor.who, wanted, &body, key).await?;
+    Ok(layout::see(&format!("/batches/{}", batch.id)))
+}
+
+/// The body that the fleet API would be sent.
+fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
+    let mut body = Map::new();
+    let items = fields.one("items");
+    if !items.is_empty() {
+        let list =
+            text::profiles(items).map_err(|error| vec![FieldError::at("/upsert", error.to_string())])?;
+        body.insert("upsert".into(), list.into());
+    }
+    let deletes: Vec<_> =
+        fields.one("delete").split([' ', ',', '\r', '\n']).filter(|id| !id.is_empty()).collect();
+    if !deletes.is_empty() {
+        body.insert("delete".into(), deletes.into());
+    }
+    if fields.ticked("prune") {
+        body.insert("prune".into(), true.into());
+    }
+    match (fields.one("target"), fields.one("selector")) {
+        ("all", _) => body.insert("all".into(), true.into()),
+        (_, "") => return Err(vec![FieldError::at("/selector", "say which panels, or choose all")]),
+        (_, selector) => body.insert("selector".into(), selector.into()),
+    };
+    Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
+}
+
+/// What would come of it.
+struct Plan {
+    run: DryRun,
+    zones: Vec<Explained>,
+}
+
+/// What the profiles mean in one zone.
+struct Explained {
+    zone: String,
+    panels: usize,
+    sentences: Vec<(String, String, bool)>,
+}
+
+fn by_zone(panels: &[Entry], profiles: &[TimeProfile]) -> Vec<Explained> {
+    let mut zones: BTreeMap<&str, (&Zone, usize)> = BTreeMap::new();
+    for panel in panels {
+        let zone = &panel.settings.zone;
+        zones.entry(zone.name()).or_insert((zone, 0)).1 += 1;
+    }
+    let explain = |zone: &Zone, panels| Explained {
+        zone: zone.name().to_owned(),
+        panels,
+        sentences: profiles
+            .iter()
+            .map(|profile| {
+                let never = opens::check(profile, zone.rules()).is_err();
+                (profile.name.as_str().to_owned(), sentence(profile, zone.rules()), never)
+            })
+            .collect(),
+    };
+    zones.into_values().map(|(zone, panels)| explain(zone, panels)).collect()
+}
+
+/// The form as it is shown again at each step.
+struct Form {
+    fields: Fields,
+    errors: Vec<FieldError>,
+    plan: Option<Plan>,
+}
+
+impl Form {
+    async fn show(
+        &self,
+        response: HttpResponseBuilder,
+        visitor: &Visitor,
+        shared: &Shared,
+    ) -> Result<HttpResponse, PageProblem> {
+        let panels = shared.coordinator.send(ChangedSince(0)).await?.panels;
+        let main = html! {
+            h1 { "Push" }
+            @if !self.errors.is_empty() { (self.problems()) }
+            form id="push" class="card" method="post" action="/push#plan" {
+                (layout::token(visitor))
+                (self.what())
+                (self.whom(&panels))
+                button class=[self.plan.is_none().then_some("main")] { @if self.plan.is_some() { "Dry run again" } @else { "Dry run" } }
+                p class="hint" { "A dry run changes nothing: it says what would be created, updated, deleted or stays as it is, panel by panel." }
+            }
+            @if let Some(plan) = &self.plan { (self.planned(visitor, plan)) }
+        };
+        Ok(layout::page_with(response, visitor, Place::Push, "Push", main))
+    }
+
+    fn problems(&self) -> Markup {
+        html! {
+            div class="wrong" role="alert" {
+                p { "Nothing was sent; " (layout::count(self.errors.len() as u64, "place")) " to put right:" }
+                ul {
+                    @for error in self.errors.iter().take(20) {
+                        li { @if !error.path.is_empty() { code { (error.path) } " " } (error.message) }
+                    }
+                    @if self.errors.len() > 20 { li { "and " (self.errors.len() - 20) " more" } }
+                }
+            }
+        }
+    }
+
+    fn what(&self) -> Markup {
+        let items = self.fields.one("items");
+        let known: Vec<_> = profiles_of(items);
+        let deletes = self.fields.one("delete");
+        html! {
+            fieldset id="import" {
+                legend { "What" }
+                @if !known.is_empty() {
+                    ul class="cards" {
+                        @for (name, link) in known.iter().take(EXPLAINED) { li { b { (name) } " " code { (link) } } }
+                        @if known.len() > EXPLAINED { li { "and " (known.len() - EXPLAINED) " more" } }
+                    }
+                }
+                details open[known.is_empty() && deletes.is_empty()] {
+                    summary { @if known.is_empty() { "Profiles from a file" } @else { "The profiles as JSON" } }
+                    label { "A file, JSON or YAML" input type="file" data-into="items" accept=".json,.yaml,.yml,application/json"; }
+                    label { "Or here: a list of profiles, or an object with " code { "list_items" }
+                        textarea name="items" id="items" rows="10" spellcheck="false" autocapitalize="none" { (items) }
+                    }
+                }
+                details open[!deletes.is_empty()] {
+                    summary { "Profiles to delete" }
+                    label { "Their link_ids" textarea name="delete" rows="3" spellcheck="false" { (deletes) } }
+                    label class="tick" { input type="checkbox" name="prune" value="yes" checked[self.fields.ticked("prune")]; "Also delete every other link_id of those panels" }
+                }
+            }
+        }
+    }
+
+    fn whom(&self, panels: &[Entry]) -> Markup {
+        let all = self.fields.one("target") == "all";
+        let wrong = self.errors.iter().any(|error| error.path == "/selector");
+        html! {
+            fieldset {
+                legend { "For which panels" }
+                div class="row" {
+                    label class="grow" { "Selector"
+                        input name="selector" id="selector" value=(self.fields.one("selector")) placeholder="site=north, floor in (1,2), !old" autocapitalize="none" spellcheck="false" aria-invalid=[wrong.then_some("true")];
+                    }
+                    label class="tick" { input type="checkbox" name="target" value="all" checked[all]; "All " (panels.len()) }
+                }
+                div class="chips" aria-label="Panels by label" {
+                    @for (label, count) in labels(panels) {
+                        button type="button" data-fill="selector" data-value=(label) { (label) " " small { (count) } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
+        let DryRun { panels, items, plan: rows, .. } = &plan.run;
+        let mut rows: Vec<&PlannedPanel> = rows.iter().collect();
+        // What is refused first, then what changes.
+        rows.sort_by_key(|row| (row.rejected == 0, row.created + row.updated + row.deleted == 0));
+        let changes = items.created + items.updated + items.deleted;
+        html! {
+            section class="card" id="plan" aria-label="Dry run" {
+                h2 { "What would come of it" }
+                p class="sums" {
+                    (layout::count(panels.total, "panel")) ": "
+                    b { (items.created) } " created, " b { (items.updated) } " updated, " b { (items.deleted) } " deleted, "
+                    b { (items.unchanged) } " unchanged"
+                    @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
+                    @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
+                }
+                (explanations(&plan.zones))
+                div class="scroll tall" tabindex="0" role="region" aria-label="Panel by panel" {
+                    table {
+                        thead { tr { th { "Panel" } th { "Outcome" } th { "Created" } th { "Updated" } th { "Deleted" } th { "Unchanged" } th { "Refused" } } }
+                        tbody {
+                            @for row in rows.iter().take(SHOWN) {
+                                tr {
+                                    td { (panel_link(&row.panel)) }
+                                    td { (state(row.outcome.as_str())) }
+                                    @for n in [row.created, row.updated, row.deleted, row.unchanged, row.rejected] {
+                                        td class="number" { @if n > 0 { (n) } }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    @if rows.len() > SHOWN { p { "and " (rows.len() - SHOWN) " more; the sums are of all" } }
+                }
+                form method="post" action="/push/send" {
+                    (layout::token(visitor))
+                    input type="hidden" name="key" value=(Uuid::new_v4());
+                    @for name in ["items", "delete", "prune", "target", "selector"] {
+                        input type="hidden" name=(name) value=(self.fields.one(name));
+                    }
+                    button class="main" id="send" {
+                        @if changes == 0 { "Push anyway to " } @else { "Push to " } (layout::count(panels.total, "panel"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn explanations(zones: &[Explained]) -> Markup {
+    html! {
+        @if zones.iter().any(|zone| !zone.sentences.is_empty()) {
+            dl class="zones" {
+                @for zone in zones {
+                    div {
+                        dt { (zone.zone) ", " (layout::count(zone.panels as u64, "panel")) }
+                        @for (name, sentence, never) in &zone.sentences {
+                            dd { b { (name) } ": " (sentence) @if *never { " " span class="wrong" { "never opens a door there" } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The names and link_ids of what is to be pushed, as far as it can be read.
+fn profiles_of(items: &str) -> Vec<(String, String)> {
+    let Ok(list) = text::profiles(items) else { return Vec::new() };
+    let said = |item: &Value, key: &str| item[key].as_str().map_or_else(|| "?".to_owned(), str::to_owned);
+    list.iter().map(|item| (said(item, "name"), said(item, "link_id"))).collect()
+}
+
+/// The labels that several panels have, with how many.
+fn labels(panels: &[Entry]) -> Vec<(String, usize)> {
+    let mut labels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (key, value) in panels.iter().flat_map(|panel| &panel.settings.labels) {
+        *labels.entry((key, value)).or_default() += 1;
+    }
+    let mut keys: BTreeMap<&str, usize> = BTreeMap::new();
+    for (key, _) in labels.keys() {
+        *keys.entry(key).or_default() += 1;
+    }
+    // A label that nearly every panel has its own value of is nothing to choose by.
+    let mut labels: Vec<_> = labels
+        .into_iter()
+        .filter(|((key, _), _)| keys.get(key).is_some_and(|values| *values <= OFFERED))
+        .collect();
+    labels.sort_by_key(|((key, _), _)| (*key != "site", *key));
+    labels.into_iter().take(OFFERED).map(|((key, value), count)| (format!("{key}={value}"), count)).collect()
+}

@@ -1,0 +1,184 @@
+//! Who looks at a page, and the forms they send.
+//!
+//! The cookie holds the session's token, which the fleet API would take as a bearer token; it is out of reach of
+//! script (`HttpOnly`), of other sites (`SameSite=Strict`) and, under TLS, of the clear wire (`Secure`). A form that
+//! changes something carries a token that is derived from the session's, so that nobody else can make one up, and is
+//! refused when its browser says that another site sent it.
+
+use std::fmt::Write;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::PageProblem;
+use crate::access::{Principal, Role, SESSION};
+use crate::http::problem::Problem;
+use crate::http::{Shared, auth, body};
+
+/// The cookie's name.
+const COOKIE: &str = "panelsync_session";
+
+/// The form field that carries the form's token.
+pub const TOKEN_FIELD: &str = "form_token";
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Someone who is logged in.
+pub struct Visitor {
+    /// Who.
+    pub who: Principal,
+    /// What the forms of this session carry.
+    pub form_token: String,
+}
+
+impl Visitor {
+    /// The visitor, where the cookie is a good one.
+    pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+        let Some(token) = cookie(request) else { return Ok(None) };
+        let who = Shared::of(request).access.bearer(token)?;
+        Ok(who.map(|who| Self { who, form_token: form_token(token) }))
+    }
+
+    /// Whether the visitor's role is at least this.
+    pub fn may(&self, role: Role) -> bool {
+        self.who.role >= role
+    }
+
+    /// The problem with a visitor who may not.
+    pub fn needs(&self, role: Role) -> Result<(), Problem> {
+        auth::needs(role, &self.who)
+    }
+}
+
+impl FromRequest for Visitor {
+    type Error = PageProblem;
+    type Future = Ready<Result<Self, PageProblem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let visitor = Self::of(request).map_err(PageProblem::from);
+        ready(visitor.and_then(|visitor| visitor.ok_or_else(|| PageProblem::log_in(request))))
+    }
+}
+
+/// The fields of a form, as they were sent.
+#[derive(Debug, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The fields of a body or a query.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        serde_urlencoded::from_bytes(body)
+            .map(Self)
+            .map_err(|_| Problem::BadRequest("the form cannot be read".into()))
+    }
+
+    /// From pairs.
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+
+    /// The first value of this name, trimmed; empty where there is none.
+    pub fn one(&self, name: &str) -> &str {
+        self.all(name).next().unwrap_or_default()
+    }
+
+    /// The first value of this name as it was sent.
+    pub fn exactly(&self, name: &str) -> String {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// All values of this name, trimmed.
+    pub fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.trim())
+    }
+
+    /// Whether this value was chosen.
+    pub fn has(&self, name: &str, value: &str) -> bool {
+        self.all(name).any(|chosen| chosen == value)
+    }
+
+    /// Whether the box was ticked.
+    pub fn ticked(&self, name: &str) -> bool {
+        !self.one(name).is_empty()
+    }
+}
+
+/// A form that a visitor has sent from one of our own pages.
+pub struct Posted {
+    /// Who sent it.
+    pub visitor: Visitor,
+    /// What it says.
+    pub fields: Fields,
+}
+
+impl FromRequest for Posted {
+    type Error = PageProblem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageProblem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let visitor = Visitor::of(&request)?.ok_or_else(|| PageProblem::log_in(&request))?;
+            let fields = read(&request, payload).await?;
+            let given = fields.one(TOKEN_FIELD).as_bytes();
+            if !bool::from(given.ct_eq(visitor.form_token.as_bytes())) {
+                return Err(PageProblem::NotOurForm);
+            }
+            Ok(Self { visitor, fields })
+        })
+    }
+}
+
+/// The fields of a form that was sent from one of our own pages, as far as its browser says.
+pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Fields, PageProblem> {
+    if !same_origin(request) {
+        return Err(PageProblem::NotOurForm);
+    }
+    let limit = Shared::of(request).body_limit;
+    let payload = web::Payload::from_request(request, &mut { payload }).await;
+    let payload = payload.map_err(|_| Problem::BadRequest("the form cannot be read".into()))?;
+    let body = body::read(request, payload, FORM, limit).await.map_err(Problem::from)?;
+    Ok(Fields::parse(&body)?)
+}
+
+/// Whether the request comes from one of our own pages. A browser says so in `Sec-Fetch-Site`, or on a plain
+/// connection in `Origin`; who says neither is no browser, and cannot have been tricked.
+fn same_origin(request: &HttpRequest) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    match text("origin") {
+        Some(origin) => origin.split_once("://").map(|(_, host)| host) == text("host"),
+        None => true,
+    }
+}
+
+fn cookie(request: &HttpRequest) -> Option<&str> {
+    let headers = request.headers().get_all(header::COOKIE);
+    let mut pairs = headers.filter_map(|value| value.to_str().ok()).flat_map(|cookies| cookies.split(';'));
+    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn form_token(session: &str) -> String {
+    let digest = Sha256::digest(format!("form\n{session}"));
+    digest[..16].iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
+        hex
+    })
+}
+
+/// The header that hands out a session's cookie; without a token the one that takes it back.
+pub fn set_cookie(request: &HttpRequest, token: Option<&str>) -> (header::HeaderName, String) {
+    let secure = if request.app_config().secure() { "; Secure" } else { "" };
+    let (token, life) = token.map_or(("", 0), |token| (token, SESSION.as_secs()));
+    (
+        header::SET_COOKIE,
+        format!("{COOKIE}={token}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}"),
+    )
+}
