@@ -98,7 +98,7 @@ enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server: fleet API, panel API and documentation
+    /// Run the server: web page, fleet API, panel API and documentation
     #[command(after_help = "Example:\n  panelsync serve --listen 0.0.0.0:8080 --data-dir /var/lib/panelsync")]
     Serve(ServeArgs),
     /// Start a server with 8 panels on three sites, push one batch to all, and show the report

@@ -11,7 +11,7 @@
 //! | --- | --- | --- |
 //! | `/` | the fleet as tiles | [`fleet`] |
 //! | `/panel/{id}` | one panel: its week, its profiles, its connection, its device | [`panel`] |
-//! | `/add` | a new panel | [`new_panel`] |
+//! | `/add`, `/panel/{id}/edit` | a new panel, or other settings for one | [`panel_form`] |
 //! | `/profiles`, `/profiles/{link_id}` | the profiles over the fleet | [`profiles`] |
 //! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
@@ -30,8 +30,8 @@ pub mod fleet;
 pub mod layout;
 pub mod live;
 pub mod login;
-pub mod new_panel;
 pub mod panel;
+pub mod panel_form;
 pub mod problem;
 pub mod profile_form;
 pub mod profiles;
@@ -49,8 +49,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(panel::compare)
         .service(panel::reconcile)
         .service(panel::remove)
-        .service(new_panel::panel_form)
-        .service(new_panel::add)
+        .service(panel_form::new_panel)
+        .service(panel_form::add)
+        .service(panel_form::edit)
+        .service(panel_form::change)
         .service(profiles::list)
         .service(profile_form::new_profile)
         .service(profile_form::check_form)

@@ -14,7 +14,7 @@ use crate::panel::remote::{Condition, Connection};
 use crate::panel::settings::Settings;
 use crate::panel::{Attend, Origin, Retire};
 use crate::profile::LinkId;
-use crate::store::tables::{DeviceRecord, Tables, encode};
+use crate::store::tables::{ConnectionRecord, DeviceRecord, Tables, encode};
 use crate::store::{PanelNo, StoreError};
 
 /// The panel of an id.
@@ -108,6 +108,9 @@ impl NewPanel {
         }
         if let Some(device) = &self.device {
             tables.set_device(number, device)?;
+            let connection = Connection::Online.as_str().to_owned();
+            let met = ConnectionRecord { at_ms: device.last_seen_ms, connection, error: None };
+            tables.connection_changed(number, met)?;
         }
         tables.adopt(number, &self.adopted)?;
         Ok(number)

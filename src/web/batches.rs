@@ -110,7 +110,7 @@ fn table(found: &[BatchRecord]) -> Markup {
     html! {
         div class="scroll" {
             table {
-                thead { tr { th { "Sent" } th { "By" } th { "For" } th { "State" } th { "Panels" } th { "Applied" } th { "Waiting" } th { "Not" } } }
+                thead { tr { th { "Sent" } th { "By" } th { "For" } th { "State" } th { "Panels" } th { "Applied" } th { "Waiting" } th { "Refused or failed" } } }
                 tbody {
                     @for batch in found {
                         @let panels = &batch.report.panels;

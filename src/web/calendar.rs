@@ -120,8 +120,6 @@ pub struct Lane {
 /// The week with these profiles' windows, what the lanes are, and the same as a list. `now` is marked, where it is in
 /// the week.
 pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
-    let shown = lanes.len().min(LANES);
-    let columns = shown + usize::from(lanes.len() > LANES);
     let title = format!("{}, {}", week.title(), week.zone.iana_name().unwrap_or("UTC"));
     html! {
         div class="scroll" tabindex="0" role="region" aria-label={ "Calendar, " (title) } {
@@ -135,14 +133,7 @@ pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
                     @let x = GUTTER + f64::from(day) * DAY_WIDTH;
                     line x1=(x) x2=(x) y1=(HEAD) y2=(HEAD + 24.0 * HOUR) {}
                     text x=(x + DAY_WIDTH / 2.0) y=(HEAD - 8.0) class="day" { (week.day(day).strftime("%a %-d %b")) }
-                    @for (n, lane) in lanes.iter().enumerate() {
-                        @let n = n.min(LANES);
-                        @for window in &lane.windows {
-                            @if let Some((from, to)) = week.on(day, *window) {
-                                (block(week, day, n, columns, (from, to), lane, *window))
-                            }
-                        }
-                    }
+                    @for block in blocks(week, day, lanes) { (block.draw(week, day, lanes.len() > 1)) }
                     @let (start, end) = (week.start_of(day), week.start_of(day + 1));
                     @if (start..end).contains(&now) {
                         @let y = HEAD + week.minutes(now) / 60.0 * HOUR;
@@ -166,26 +157,70 @@ pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
     }
 }
 
-fn block(
-    week: &Week,
-    day: i32,
-    n: usize,
-    columns: usize,
-    (from, to): (f64, f64),
-    lane: &Lane,
+/// A window on a day, beside those that it overlaps with.
+struct Block<'l> {
+    /// From and to, in minutes of the day.
+    minutes: (f64, f64),
+    /// The number of its lane.
+    lane: usize,
+    name: &'l str,
     window: Window,
-) -> Markup {
-    let width = (DAY_WIDTH - 4.0) / columns as f64;
-    let x = GUTTER + f64::from(day) * DAY_WIDTH + 2.0 + n as f64 * width;
-    let (y, height) = (HEAD + from / 60.0 * HOUR, ((to - from) / 60.0 * HOUR).max(2.0));
-    let hours = hours(week, day, window);
-    html! {
-        g class={ "lane lane" (n) } {
-            title { (lane.name) ": " (hours) }
-            rect x=(round(x)) y=(round(y)) width=(round(width - 1.0)) height=(round(height)) rx="2" {}
-            @if height >= 12.0 {
-                text x=(round(x + 4.0)) y=(round(y + 11.0)) {
-                    @if columns == 1 { (hours) } @else if n < LANES { (n + 1) } @else { "+" }
+    /// Its column, and of how many.
+    column: usize,
+    columns: usize,
+}
+
+/// What is drawn on a day. Windows that overlap share the day's width, each lane in a column of its own.
+fn blocks<'l>(week: &Week, day: i32, lanes: &'l [Lane]) -> Vec<Block<'l>> {
+    let mut blocks = Vec::new();
+    for (n, lane) in lanes.iter().enumerate() {
+        for window in &lane.windows {
+            if let Some(minutes) = week.on(day, *window) {
+                let (lane, name) = (n.min(LANES), lane.name.as_str());
+                blocks.push(Block { minutes, lane, name, window: *window, column: 0, columns: 1 });
+            }
+        }
+    }
+    blocks.sort_by(|a, b| a.minutes.0.total_cmp(&b.minutes.0));
+    let mut start = 0;
+    while start < blocks.len() {
+        let mut last = blocks[start].minutes.1;
+        let overlap = blocks[start..].iter().take_while(|block| {
+            let overlaps = block.minutes.0 < last;
+            last = last.max(if overlaps { block.minutes.1 } else { last });
+            overlaps
+        });
+        let end = start + overlap.count().max(1);
+        let mut side_by_side: Vec<_> = blocks[start..end].iter().map(|block| block.lane).collect();
+        side_by_side.sort_unstable();
+        side_by_side.dedup();
+        for block in &mut blocks[start..end] {
+            block.columns = side_by_side.len();
+            block.column = side_by_side.binary_search(&block.lane).unwrap_or(0);
+        }
+        start = end;
+    }
+    blocks
+}
+
+impl Block<'_> {
+    /// `several` says that lanes have to be told apart.
+    fn draw(&self, week: &Week, day: i32, several: bool) -> Markup {
+        let (from, to) = self.minutes;
+        let width = (DAY_WIDTH - 4.0) / self.columns as f64;
+        let x = GUTTER + f64::from(day) * DAY_WIDTH + 2.0 + self.column as f64 * width;
+        let (y, height) = (HEAD + from / 60.0 * HOUR, ((to - from) / 60.0 * HOUR).max(2.0));
+        let hours = hours(week, day, self.window);
+        let number = if self.lane < LANES { (self.lane + 1).to_string() } else { "+".to_owned() };
+        html! {
+            g class={ "lane lane" (self.lane) } {
+                title { (self.name) ": " (hours) }
+                rect x=(round(x)) y=(round(y)) width=(round(width - 1.0)) height=(round(height)) rx="2" {}
+                @if height >= 12.0 {
+                    text x=(round(x + 4.0)) y=(round(y + 11.0)) {
+                        @if several { (number) " " }
+                        @if self.columns == 1 { (hours) }
+                    }
                 }
             }
         }
@@ -256,6 +291,71 @@ pub fn door(open: &[&str], next: Option<i64>, zone: &TimeZone) -> Markup {
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
                 @else { ", and stays so" }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn week(zone: &str, day: &str) -> Week {
+        Week::of(day.parse().expect("a day"), &TimeZone::get(zone).expect("a zone"))
+    }
+
+    #[test]
+    fn a_week_begins_on_monday_and_is_an_hour_shorter_or_longer_when_clocks_change() {
+        for (zone, day, monday, hours) in [
+            ("Europe/Kyiv", "2026-11-25", "2026-11-23", 168),
+            ("Europe/Kyiv", "2026-03-29", "2026-03-23", 167),
+            ("Europe/Kyiv", "2026-10-25", "2026-10-19", 169),
+            ("UTC", "2026-03-23", "2026-03-23", 168),
+        ] {
+            let week = week(zone, day);
+            let (from, to) = week.range();
+            assert_eq!((week.text().as_str(), (to - from) / 3600), (monday, hours), "{zone} {day}");
+        }
+        assert_eq!(week("UTC", "2026-12-31").title(), "28 Dec 2026 – 3 Jan 2027");
+        assert_eq!(week("UTC", "2026-11-30").title(), "30 Nov – 6 Dec 2026");
+        assert_eq!(week("UTC", "2026-11-25").later(-1).title(), "16 – 22 Nov 2026");
+    }
+
+    #[test]
+    fn a_window_falls_on_the_days_of_the_panels_zone_by_the_clock_on_the_wall() {
+        let week = week("Europe/Kyiv", "2026-10-25");
+        // From Saturday 23:00 to Sunday 05:00 by the clock, which is set back at 04:00: seven hours.
+        let window = Window { from: 1_792_872_000, to: 1_792_897_200 };
+        assert_eq!(week.on(4, window), None);
+        assert_eq!(week.on(5, window), Some((23.0 * 60.0, MINUTES)));
+        assert_eq!(week.on(6, window), Some((0.0, 5.0 * 60.0)));
+        assert_eq!(hours(&week, 5, window), "23:00–…");
+        assert_eq!(hours(&week, 6, window), "…–05:00");
+    }
+
+    #[test]
+    fn what_overlaps_stands_side_by_side_and_what_does_not_has_the_days_width() {
+        let week = week("UTC", "2026-11-23");
+        let monday = week.range().0;
+        let lane = |from: i64, to: i64| Lane {
+            name: format!("{from}–{to}"),
+            windows: vec![Window { from: monday + from * 3600, to: monday + to * 3600 }],
+        };
+        let lanes = [lane(1, 3), lane(9, 18), lane(12, 14), lane(18, 20), lane(13, 19)];
+        let placed: Vec<_> =
+            blocks(&week, 0, &lanes).iter().map(|block| (block.lane, block.column, block.columns)).collect();
+        assert_eq!(placed, [(0, 0, 1), (1, 0, 4), (2, 1, 4), (4, 3, 4), (3, 2, 4)]);
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_have_a_week() {
+        for day in ["-9999-01-01", "0001-01-01", "9999-12-31"] {
+            if let Ok(day) = day.parse::<Date>() {
+                let week = Week::of(day, &TimeZone::UTC);
+                let _ = (week.range(), week.title(), week.later(1).range(), week.later(-1).range());
+            }
+        }
+        for seconds in [i64::MIN, i64::MAX, 0] {
+            let _ = Week::at(seconds, &TimeZone::UTC).range();
         }
     }
 }

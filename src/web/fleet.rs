@@ -1,6 +1,6 @@
 //! The fleet: every panel a tile, grouped by a label, each with its state; and that live.
 //!
-//! What is sent first has [`FIRST`] tiles, and the others come as one scrolls, so that the first view of a large
+//! The first tiles are sent with the page and the others come as one scrolls, so that the first view of a large
 //! fleet is small. The counts are those of all panels that the selector picks, whatever state is looked for.
 
 use std::cmp::Reverse;

@@ -14,6 +14,7 @@ use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Posted, Visitor};
 use crate::access::Role;
+use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
@@ -24,12 +25,16 @@ use crate::http::fleet_api::panels::{self, PanelBody};
 use crate::http::fleet_api::profiles::{self, PanelProfile};
 use crate::http::problem::Problem;
 use crate::profile::windows::{RangeError, Schedule, Window};
-use crate::store::StoreError;
 use crate::store::read::Snapshot;
 use crate::store::tables::ConnectionRecord;
+use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// Changes of the connection that are shown.
 const SHOWN_CHANGES: usize = 20;
+
+/// Batches that are shown, and among how many they are looked for.
+const SHOWN_BATCHES: usize = 5;
+const LOOKED_THROUGH: usize = 50;
 
 /// How far ahead the next change of a door is looked for exactly; beyond, each profile's own is enough.
 const AHEAD: i64 = 5 * 7 * 86_400;
@@ -42,6 +47,7 @@ struct Shown {
     body: PanelBody,
     profiles: Vec<PanelProfile>,
     changes: Vec<ConnectionRecord>,
+    batches: Vec<(BatchRecord, PanelState)>,
     week: Week,
     lanes: Vec<Lane>,
     open: Vec<String>,
@@ -75,6 +81,7 @@ pub async fn show(
                     button { "Reconcile" }
                 }
             }
+            @if visitor.may(Role::Admin) { a class="button" href={ (path) "/edit" } { "Edit" } }
             @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
             @if visitor.may(Role::Operator) {
                 a class="button main" href={ "/push?selector=id%3D" (crate::http::percent(&id)) } { "Push to it" }
@@ -93,6 +100,7 @@ pub async fn show(
                 h2 { "Profiles" }
                 (profile_table(&shown.profiles))
             }
+            (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }
         @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id)) }
@@ -123,12 +131,29 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
         body: panels::panel_body(snapshot, panel)?,
         profiles: profiles::on_panel(snapshot, panel, stored.into_iter())?,
         changes: snapshot.connections(panel.number)?,
+        batches: batches_of(snapshot, panel.number)?,
         week,
         lanes,
         next: next_change(soon, now).or_else(|| later.into_iter().filter(|at| *at >= now + AHEAD).min()),
         open,
         now,
     })
+}
+
+/// The newest batches for this panel, with what came of them here.
+fn batches_of(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<(BatchRecord, PanelState)>, StoreError> {
+    let mut found = Vec::new();
+    for (seq, batch) in snapshot.batches(BatchSeq::MAX, LOOKED_THROUGH)? {
+        if found.len() == SHOWN_BATCHES {
+            break;
+        }
+        if snapshot.batch_targets(seq)?.binary_search(&panel).is_ok() {
+            let first = snapshot.outcomes(seq, panel)?.next().transpose()?;
+            let outcome = first.filter(|(number, _)| *number == panel).map(|(_, outcome)| outcome.state);
+            found.push((batch, outcome.unwrap_or(PanelState::Pending)));
+        }
+    }
+    Ok(found)
 }
 
 /// The windows of a range; none where there are more than anyone could look at.
@@ -232,6 +257,30 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
 
 fn name_of(profile: &PanelProfile) -> String {
     profiles::read(profile.profile.get()).map_or_else(|_| String::new(), |read| read.name.as_str().to_owned())
+}
+
+fn recent(batches: &[(BatchRecord, PanelState)]) -> Markup {
+    html! {
+        section aria-label="Batches" {
+            h2 { "What was sent to it" }
+            @if batches.is_empty() {
+                p class="empty" { "None of the last " (LOOKED_THROUGH) " batches was for it." }
+            } @else {
+                table {
+                    thead { tr { th { "Batch" } th { "By" } th { "Came to" } } }
+                    tbody {
+                        @for (batch, outcome) in batches {
+                            tr {
+                                td { a href={ "/batches/" (batch.id) } { (moment(batch.created_at_ms)) } }
+                                td { (batch.created_by) }
+                                td { (state(outcome.as_str())) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn history(changes: &[ConnectionRecord]) -> Markup {

@@ -1,7 +1,7 @@
 //! The form that builds a profile, and what it comes to while one fills it in.
 //!
-//! The form's fields become the JSON that the panel API takes ([`body`]), which goes through the one parser there is;
-//! so every error has a JSON path, and stands at the field that the path belongs to ([`PLACES`]). Dates and times of
+//! The form's fields become the JSON that the panel API takes, which goes through the one parser there is;
+//! so every error has a JSON path, and stands at the field that the path belongs to. Dates and times of
 //! the form are those of a zone, since what a profile keeps are instants. The preview is computed by the server: the
 //! sentence, the week, and what is surely unintended.
 
@@ -194,7 +194,7 @@ impl Read {
         for problem in found {
             // What is wrong with the form's own field has been said.
             if !errors.iter().any(|error| problem.path.starts_with(&error.path)) {
-                errors.push(FieldError::at(problem.path, format!("{} is expected", problem.error.hint())));
+                errors.push(FieldError::at(problem.path, format!("expected: {}", problem.error.hint())));
             }
         }
         let of_times = |error: &FieldError| error.path != "/name" && error.path != "/link_id";

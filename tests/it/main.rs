@@ -22,3 +22,4 @@ mod readme;
 mod state;
 mod support;
 mod trust;
+mod web;

@@ -404,9 +404,22 @@ pub async fn change(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let mut changes: Map<String, Value> = read_json(&request, payload, &shared).await?;
+    let changes = read_json(&request, payload, &shared).await?;
+    let panel = change_panel(&shared, &request, &who, &id, changes, &introduction).await?;
+    Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
+}
+
+/// Changes the given fields of the panel of this id.
+pub async fn change_panel(
+    shared: &Shared,
+    request: &HttpRequest,
+    who: &Principal,
+    id: &str,
+    mut changes: Map<String, Value>,
+    introduction: &Introduction,
+) -> Result<Entry, Problem> {
     let password_md5 = split_password(&mut changes)?;
-    let panel = find(&shared, &id).await?;
+    let panel = find(shared, id).await?;
     let mut record =
         serde_json::to_value(panel.settings.record()).map_err(|error| Problem::Internal(error.into()))?;
     if let Some(fields) = record.as_object_mut() {
@@ -439,13 +452,12 @@ pub async fn change(
         let kept = shared.store.read()?.credential(panel.number)?;
         let password_md5 = password_md5.clone().or(kept);
         let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
-        meet(&shared, &mut changed, &introduction, true).await?;
+        meet(shared, &mut changed, introduction, true).await?;
     }
-    let origin = auth::origin(&request, &who.name);
+    let origin = auth::origin(request, &who.name);
     let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
-    changed.ok_or_else(|| no_panel(&id))?.await??;
-    let panel = find(&shared, &id).await?;
-    Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
+    changed.ok_or_else(|| no_panel(id))?.await??;
+    find(shared, id).await
 }
 
 /// Removes a panel with all it holds.

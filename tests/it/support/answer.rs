@@ -10,7 +10,8 @@ use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
 /// Headers that an answer may have; any other fails the test.
-const ALLOWED: [&str; 16] = [
+const ALLOWED: [&str; 17] = [
+    "set-cookie",
     "content-security-policy",
     "x-frame-options",
     "referrer-policy",
@@ -30,7 +31,8 @@ const ALLOWED: [&str; 16] = [
 ];
 
 /// Headers that are shown.
-const SHOWN: [&str; 4] = ["content-type", "location", "www-authenticate", "retry-after"];
+const SHOWN: [&str; 6] =
+    ["content-type", "location", "set-cookie", "cache-control", "www-authenticate", "retry-after"];
 
 /// A call that is being put together.
 pub struct Call {
@@ -140,7 +142,10 @@ impl Answer {
             .iter()
             .any(|call| self.call.starts_with(call));
         let guarded = self.header("x-frame-options") == Some("DENY")
-            && self.header("referrer-policy") == Some("no-referrer")
+            && self.header("referrer-policy").is_some_and(|policy| {
+                // A page's forms say where they come from, to the page's own server.
+                policy == "no-referrer" || (policy == "same-origin" && self.is_a_page())
+            })
             && self
                 .header("content-security-policy")
                 .is_some_and(|policy| policy.contains("frame-ancestors 'none'"));
@@ -158,6 +163,14 @@ impl Answer {
         }
     }
 
+    fn is_a_page(&self) -> bool {
+        self.header("content-type") == Some("text/html; charset=utf-8")
+            && self.header("content-security-policy").is_some_and(|policy| {
+                policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';")
+                    && !policy.contains("unsafe")
+            })
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -172,7 +185,8 @@ impl fmt::Display for Answer {
         write!(f, "{}", self.call)?;
         writeln!(f, "{} {}", self.status, self.reason)?;
         for name in SHOWN {
-            if let Some(value) = self.header(name) {
+            // What is not to be kept is as usual.
+            if let Some(value) = self.header(name).filter(|value| *value != "no-store") {
                 writeln!(f, "{name}: {value}")?;
             }
         }

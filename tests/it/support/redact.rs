@@ -23,6 +23,11 @@ static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_uni
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: )\d{16}$"));
 static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
+static FORM_TOKEN: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="))[0-9a-f]{32}\b"#));
+static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"));
+static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));
+static PAGE_TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r" in \d+(\.\d)? m?s<"));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -42,6 +47,10 @@ pub fn redact(text: &str) -> String {
         let number = names.len() + 1;
         names.entry(uuid.to_owned()).or_insert_with(|| format!("[uuid {number}]")).clone()
     });
+    let text = FORM_TOKEN.replace_all(&text, "${name}[form token]");
+    let text = ASSETS.replace_all(&text, "/assets/[version]/");
+    let text = PAGE_TIME.replace_all(&text, ">[moment]</time>");
+    let text = PAGE_TOOK.replace_all(&text, " in [time]<");
     let text = MOMENT.replace_all(&text, "[moment]");
     let text = SHORT_MOMENT.replace_all(&text, "[moment]");
     let text = MILLIS.replace_all(&text, "${name}[ms]");
