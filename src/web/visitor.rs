@@ -175,7 +175,8 @@ fn form_token(session: &str) -> String {
 
 /// The header that hands out a session's cookie; without a token the one that takes it back.
 pub fn set_cookie(request: &HttpRequest, token: Option<&str>) -> (header::HeaderName, String) {
-    let secure = if request.app_config().secure() { "; Secure" } else { "" };
+    // A proxy in front that speaks TLS says so.
+    let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
     let (token, life) = token.map_or(("", 0), |token| (token, SESSION.as_secs()));
     (
         header::SET_COOKIE,

@@ -20,15 +20,17 @@ export const PASSWORD = "a-password-for-tests";
 async function start(args, addresses, env = {}) {
   const child = spawn(binary, args, { env: { PATH: process.env.PATH, RUST_LOG: "error", ...env }, stdio: ["ignore", "ignore", "pipe"] });
   const found = [];
+  const said = [];
   const lines = createInterface({ input: child.stderr });
   await new Promise((resolve, reject) => {
     child.once("exit", (code) => reject(new Error(`panelsync ${args[0]} ended with ${code}`)));
     lines.on("line", (line) => {
+      said.push(line);
       const address = line.match(/https?:\/\/([\d.]+:\d+)/)?.[1];
       if (address && found.push(address) === addresses) resolve();
     });
   });
-  return { child, found };
+  return { child, found, said: said.join("\n") };
 }
 
 async function end(child, signal = "SIGTERM") {
@@ -86,6 +88,23 @@ export class Device {
   async close() {
     await end(this.child);
     rmSync(this.folder, { recursive: true });
+  }
+}
+
+/** What `panelsync demo` serves. */
+export class Demo {
+  static async start() {
+    const demo = new Demo();
+    // It names its address when it pushes, and then its page's.
+    const { child, found, said } = await start(["demo", "--listen", "127.0.0.1:0"], 2);
+    demo.child = child;
+    demo.url = `http://${found[1]}`;
+    demo.password = said.match(/password (\S+?)\)/)[1];
+    return demo;
+  }
+
+  close() {
+    return end(this.child);
   }
 }
 
