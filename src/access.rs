@@ -267,6 +267,12 @@ impl Access {
         Ok(Role::parse(&record.role).map(principal))
     }
 
+    /// Whether a token is good as before: neither revoked nor expired.
+    pub fn lasts(&self, token: Uuid) -> Result<bool, StoreError> {
+        let record = self.store.read()?.token(token)?;
+        Ok(record.is_some_and(|record| record.expires_at_ms.is_none_or(|end| end > clock::now_ms())))
+    }
+
     /// Keeps when a token was used, to the minute: a write for every request would be too many.
     fn was_used(&self, token: &TokenRecord) {
         let now = clock::now_ms();

@@ -286,23 +286,23 @@ fn words(panel: &BatchPanel) -> String {
 /// The batch's events.
 #[get("/batches/{id}/live")]
 pub async fn watch_batch(
-    _visitor: Visitor,
+    visitor: Visitor,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let seq = batches::find(&shared, &id)?;
-    Ok(events::stream_events(shared, events::last_event_id(&request), Some(seq)).await?)
+    Ok(events::stream_events(shared, &visitor.who, events::last_event_id(&request), Some(seq)).await?)
 }
 
 /// The events of all batches.
 #[get("/batches/live")]
 pub async fn watch_list(
-    _visitor: Visitor,
+    visitor: Visitor,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    Ok(events::stream_events(shared, events::last_event_id(&request), None).await?)
+    Ok(events::stream_events(shared, &visitor.who, events::last_event_id(&request), None).await?)
 }
 
 /// Sends it again to the panels where it was not applied.

@@ -67,8 +67,13 @@ impl Week {
         (self.start_of(0), self.start_of(7))
     }
 
+    /// Its days in words, which the page's script writes as its reader does.
+    pub fn heading(&self) -> Markup {
+        html! { b data-days={ (self.monday) "/" (self.day(6)) } { (self.title()) } }
+    }
+
     /// Such as `23 – 29 Nov 2026`.
-    pub fn title(&self) -> String {
+    fn title(&self) -> String {
         let sunday = self.day(6);
         let from = match (self.monday.year() == sunday.year(), self.monday.month() == sunday.month()) {
             (true, true) => "%-d",
@@ -132,7 +137,7 @@ pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
                 @for day in 0..7 {
                     @let x = GUTTER + f64::from(day) * DAY_WIDTH;
                     line x1=(x) x2=(x) y1=(HEAD) y2=(HEAD + 24.0 * HOUR) {}
-                    text x=(x + DAY_WIDTH / 2.0) y=(HEAD - 8.0) class="day" { (week.day(day).strftime("%a %-d %b")) }
+                    text x=(x + DAY_WIDTH / 2.0) y=(HEAD - 8.0) class="day" data-day=(week.day(day)) { (week.day(day).strftime("%a %-d %b")) }
                     @for block in blocks(week, day, lanes) { (block.draw(week, day, lanes.len() > 1)) }
                     @let (start, end) = (week.start_of(day), week.start_of(day + 1));
                     @if (start..end).contains(&now) {
@@ -263,7 +268,7 @@ fn list(week: &Week, lanes: &[Lane]) -> Markup {
                             @for lane in lanes {
                                 @for window in lane.windows.iter().filter(|window| week.on(day, **window).is_some()) {
                                     tr {
-                                        td { (week.day(day).strftime("%a %-d %b")) }
+                                        td data-day=(week.day(day)) { (week.day(day).strftime("%a %-d %b")) }
                                         td { (hours(week, day, *window)) }
                                         td { (lane.name) }
                                     }

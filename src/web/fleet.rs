@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
 
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, get, web};
@@ -474,7 +475,7 @@ fn tile(id: &PanelId, facts: &Facts) -> Markup {
 /// The fleet as it changes: an event a second at most, with what changed.
 #[get("/live")]
 pub async fn watch_fleet(
-    _visitor: Visitor,
+    visitor: Visitor,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
@@ -487,7 +488,7 @@ pub async fn watch_fleet(
         panels: FxHashMap::default(),
         groups: BTreeMap::new(),
     };
-    Ok(live::stream(&shared, watched))
+    Ok(live::stream(shared, &visitor, watched))
 }
 
 /// What a page knows.
@@ -497,8 +498,8 @@ struct Watched {
     /// The label by which it is grouped, once looked at.
     by: Option<String>,
     version: u64,
-    panels: FxHashMap<PanelNo, (String, Facts)>,
-    groups: BTreeMap<String, Counts>,
+    panels: FxHashMap<PanelNo, (Rc<str>, Facts)>,
+    groups: BTreeMap<Rc<str>, Counts>,
 }
 
 impl Watch for Watched {
@@ -522,11 +523,13 @@ impl Watch for Watched {
             }
             let facts = Facts::of(&snapshot, panel)?;
             let group = label(panel, &by);
-            let known = self.panels.insert(panel.number, (group.to_owned(), facts));
+            let group =
+                self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| Rc::clone(name));
+            let known = self.panels.insert(panel.number, (Rc::clone(&group), facts));
             if known.as_ref().is_some_and(|(_, known)| *known == facts) {
                 continue;
             }
-            let counts = self.groups.entry(group.to_owned()).or_default();
+            let counts = self.groups.entry(Rc::clone(&group)).or_default();
             if let Some((_, known)) = known {
                 counts.take_away(&known);
             }
@@ -548,7 +551,7 @@ impl Watch for Watched {
         touched.dedup();
         let groups: Vec<_> = touched
             .iter()
-            .filter_map(|group| Some(json!([group, self.groups.get(*group)?.words()])))
+            .filter_map(|group| Some(json!([group, self.groups.get(group)?.words()])))
             .collect();
         let mut counts = serde_json::Map::new();
         counts.insert("panels".into(), self.groups.values().map(|group| group.panels).sum::<u64>().into());

@@ -3,11 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
+use actix_web::{HttpResponse, web};
 use futures_util::stream;
 use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::visitor::Visitor;
 
 use crate::http::Shared;
 use crate::http::fleet_api::events::HEARTBEAT;
@@ -32,14 +35,18 @@ impl<E: std::error::Error> From<E> for Over {
 
 struct Stream<W> {
     watch: W,
+    shared: web::Data<Shared>,
+    /// The session's; the stream ends with it.
+    token: Uuid,
     stopping: watch::Receiver<bool>,
     looked: bool,
     told: Instant,
 }
 
 /// The stream.
-pub fn stream<W: Watch>(shared: &Shared, watch: W) -> HttpResponse {
-    let stream = Stream { watch, stopping: shared.stopping.clone(), looked: false, told: Instant::now() };
+pub fn stream<W: Watch>(shared: web::Data<Shared>, visitor: &Visitor, watch: W) -> HttpResponse {
+    let (token, stopping) = (visitor.who.token, shared.stopping.clone());
+    let stream = Stream { watch, shared, token, stopping, looked: false, told: Instant::now() };
     let events = stream::unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, actix_web::Error>(event), stream))
@@ -59,6 +66,9 @@ impl<W: Watch> Stream<W> {
                 }
             }
             self.looked = true;
+            if !self.shared.access.lasts(self.token).ok()? {
+                return None;
+            }
             let event = self.watch.look().await.ok()?;
             if event.is_some() || self.told.elapsed() >= HEARTBEAT {
                 self.told = Instant::now();

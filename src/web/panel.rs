@@ -219,7 +219,7 @@ fn weeks(path: &str, week: &Week) -> Markup {
     html! {
         div class="row weeks" {
             a class="button" rel="prev" href={ (path) "?week=" (week.later(-1).text()) } { "← Previous" }
-            b { (week.title()) }
+            (week.heading())
             a class="button" rel="next" href={ (path) "?week=" (week.later(1).text()) } { "Next →" }
             a class="button" href=(path) { "This week" }
         }
@@ -418,13 +418,14 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
 /// Says when something about a panel has changed, its profiles included.
 #[get("/panel/{id}/live")]
 pub async fn watch_panel(
-    _visitor: Visitor,
+    visitor: Visitor,
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let id = id.into_inner();
     panels::find(&shared, &id).await?;
-    Ok(live::stream(&shared, Watched { shared: shared.clone(), id, known: None }))
+    let watched = Watched { shared: shared.clone(), id, known: None };
+    Ok(live::stream(shared, &visitor, watched))
 }
 
 struct Watched {

@@ -128,7 +128,7 @@ fn record(fields: &Fields) -> Result<Map<String, Value>, Problem> {
                 labels.insert(key.into(), value.into());
             }
             None => errors
-                .push(FieldError::at("/labels", format!("{pair} is no label; one is written key=value"))),
+                .push(FieldError::at("/labels", format!("a label is written key=value, and {pair} is not"))),
         }
     }
     record.insert("labels".into(), labels.into());
@@ -240,7 +240,7 @@ impl Form {
                 (self.text("url", "Address", "Up to what comes before /api, such as https://10.0.3.17"))
                 (self.text("username", "Account", "An administrator's on the device"))
                 label { "Password" input name="password" type="password" autocomplete="new-password" aria-describedby="password-hint"; }
-                p class="hint" id="password-hint" { @if known { "Nothing keeps the one that is known" } (self.wrong_at("password")) }
+                p class="hint" id="password-hint" { @if known { "Leave it empty to keep the one that is known " } (self.wrong_at("password")) }
                 label class="tick" { input type="checkbox" name="repair" value="on" checked[self.fields.ticked("repair")]; "Put drift right as soon as it is found" }
                 @if !known {
                     label class="tick" { input type="checkbox" name="adopt" value="yes" checked[self.fields.ticked("adopt")]; "Take what it holds by link_id as desired" }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use maud::html;
 
@@ -30,6 +30,9 @@ impl PageProblem {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         if header("sec-fetch-site") == Some("cross-site") && header("sec-fetch-mode") == Some("navigate") {
             return Self::AskAgain;
+        }
+        if request.method() != Method::GET {
+            return Self::LogIn("/".to_owned()); // what was sent is not sent again
         }
         let query = request.query_string();
         let path = request.path();

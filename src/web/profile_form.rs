@@ -230,12 +230,12 @@ fn errors_at(errors: &[FieldError], place: &str) -> Vec<String> {
 fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
     let all_day = fields.ticked("all_day");
     let mut moment = |date: &str, time: &str, kept: &str, path: &str| {
-        let date = fields.one(date).parse::<Date>();
-        if let (true, Ok(date)) = (all_day, &date) {
-            return Some(Value::from(within_day(*date, fields.one(kept), zone)));
-        }
-        match (date, clock_time(fields.one(time))) {
-            (Ok(date), Ok(time)) => instant(date.to_datetime(time), zone).map(Value::from),
+        let time = if all_day { Ok(NOON) } else { clock_time(fields.one(time)) };
+        match (fields.one(date).parse::<Date>(), time) {
+            (Ok(date), Ok(time)) => {
+                let local = date.to_datetime(time);
+                kept_instant(local, all_day, fields.one(kept), zone).or_else(|| instant(local, zone))
+            }
             (Err(_), _) => {
                 errors.push(FieldError::at(path, "a date is expected"));
                 None
@@ -269,13 +269,15 @@ fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
     })
 }
 
-/// The moment that stands for a whole day: the one that did before, where it is on that day; else noon, which falls
-/// on the same day in most of the world's zones.
-fn within_day(date: Date, kept: &str, zone: &Zone) -> Option<i64> {
-    let kept = kept.parse().ok().filter(|kept| {
-        Timestamp::from_second(*kept).is_ok_and(|at| zone.rules().to_datetime(at).date() == date)
-    });
-    kept.or_else(|| instant(date.to_datetime(Time::constant(12, 0, 0, 0)), zone))
+/// Stands for a whole day, since it falls on the same day in most of the world's zones.
+const NOON: Time = Time::constant(12, 0, 0, 0);
+
+/// The instant that was there before, where the form still says the same local time, or of whole days the same day:
+/// of two instants with one local time it may be the later, and a day may be kept as any moment of it.
+fn kept_instant(local: DateTime, all_day: bool, kept: &str, zone: &Zone) -> Option<i64> {
+    let kept = kept.parse().ok()?;
+    let before = zone.rules().to_datetime(Timestamp::from_second(kept).ok()?);
+    (before == local || (all_day && before.date() == local.date())).then_some(kept)
 }
 
 fn clock_time(text: &str) -> Result<Time, jiff::Error> {
@@ -346,6 +348,8 @@ fn fields_of(link_id: LinkId, profile: &TimeProfile, zone: &Zone) -> Fields {
         ("link_id", link_id.to_string()),
         ("name", profile.name.as_str().to_owned()),
         ("zone", zone.name().to_owned()),
+        ("kept_from", profile.from.to_string()),
+        ("kept_to", profile.to.to_string()),
     ];
     let mut moment = |date: &'static str, time: &'static str, seconds: i64| {
         if let Ok(at) = Timestamp::from_second(seconds) {
@@ -362,8 +366,6 @@ fn fields_of(link_id: LinkId, profile: &TimeProfile, zone: &Zone) -> Fields {
     }
     if profile.all_day {
         pairs.push(("all_day", "yes".into()));
-        pairs.push(("kept_from", profile.from.to_string()));
-        pairs.push(("kept_to", profile.to.to_string()));
     }
     let repeat = match profile.repeat.as_ref().map(|repeat| &repeat.rule) {
         None => "none",
@@ -451,7 +453,8 @@ fn show(
                 }
                 button class="main" { "Choose panels …" }
             }
-            section class="card preview" aria-label="Preview" aria-live="polite" {
+            section class="card preview" aria-label="Preview" {
+                p class="unseen" id="said" role="status" {}
                 input type="hidden" name="week" value=(fields.one("week"));
                 div id="preview" { (outcome(&Read::of(fields), fields.one("week"))) }
             }
@@ -608,7 +611,7 @@ fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> M
         (calendar::door(if open { &named } else { &[] }, next, zone))
         div class="row weeks" {
             button type="button" data-week=(week.later(-1).text()) { "← Previous" }
-            b { (week.title()) }
+            (week.heading())
             button type="button" data-week=(week.later(1).text()) { "Next →" }
         }
         (calendar::draw(&week, &[lane], now))
@@ -617,6 +620,8 @@ fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> M
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::profile::rule::{DayType, WeekOrder};
     use crate::profile::text;
@@ -650,4 +655,114 @@ mod tests {
             }
         }
     }
+
+    /// What people and programs put into fields.
+    fn field() -> impl Strategy<Value = String> {
+        const ODD: &[&str] = &[
+            "",
+            " ",
+            "0",
+            "-1",
+            "1",
+            "31",
+            "32",
+            "1001",
+            "99999999999999999999",
+            "MON",
+            "SUN",
+            "DAY",
+            "last",
+            "fifth",
+            "day",
+            "week",
+            "month",
+            "year",
+            "custom",
+            "none",
+            "twoWeeks",
+            "nth",
+            "date",
+            "never",
+            "yes",
+            "2026-11-25",
+            "2024-02-29",
+            "0000-01-01",
+            "9999-12-31",
+            "-009999-01-01",
+            "00:00",
+            "24:00",
+            "23:59:59",
+            "09:00:00.5",
+            "Europe/Kyiv",
+            "America/New_York",
+            "Antarctica/Troll",
+            "<b>",
+            "\u{0}",
+        ];
+        prop_oneof![8 => proptest::sample::select(ODD).prop_map(str::to_owned), 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn any_form_gives_a_profile_or_says_why_not(
+            pairs in proptest::collection::vec((proptest::sample::select(&NAMES[..]), field()), 0..8),
+        ) {
+            // The first value of a name counts, so these stand where nothing odd was put.
+            let good = GOOD.iter().map(|(name, value)| (*name, (*value).to_owned()));
+            let pairs = pairs.into_iter().chain(good);
+            let fields = Fields::of(pairs.map(|(name, value)| (name.to_owned(), value)));
+            let read = Read::of(&fields);
+            prop_assert!(read.profile.is_some() || !read.errors.is_empty());
+            let placed: usize = PLACES.iter().map(|place| errors_at(&read.errors, place).len()).sum();
+            prop_assert_eq!(placed, read.errors.len(), "{:?}", read.errors);
+            let html = outcome(&read, fields.one("week")).into_string();
+            prop_assert!(!html.is_empty());
+            if let Some(profile) = read.profile {
+                let again = Read::of(&fields_of(LinkId::from_bytes([7; 16]), &profile, &read.zone));
+                prop_assert_eq!(again.profile, Some(profile));
+            }
+        }
+    }
+
+    const GOOD: [(&str, &str); 12] = [
+        ("name", "Gym"),
+        ("zone", "Europe/Kyiv"),
+        ("from_date", "2026-03-28"),
+        ("from_time", "03:30"),
+        ("to_date", "2026-03-29"),
+        ("to_time", "04:00"),
+        ("repeat", "custom"),
+        ("every", "2"),
+        ("point", "week"),
+        ("order", "last"),
+        ("day_type", "FRI"),
+        ("link_id", "91c615e3-1040-4815-8ecb-000000000009"),
+    ];
+
+    const NAMES: [&str; 24] = [
+        "link_id",
+        "name",
+        "zone",
+        "all_day",
+        "from_date",
+        "from_time",
+        "to_date",
+        "to_time",
+        "kept_from",
+        "kept_to",
+        "repeat",
+        "every",
+        "point",
+        "days",
+        "numbers",
+        "months",
+        "month_by",
+        "year_by",
+        "order",
+        "day_type",
+        "end",
+        "until_date",
+        "until_time",
+        "week",
+    ];
 }

@@ -91,7 +91,7 @@ test("panels are added, and what is wrong with one stands at its field", async (
   await page.goto("/");
   await main().getByText("There is no panel yet").waitFor();
   await addPanel({ id: "bad id", labels: "north", zone: "Europe/Atlantis" });
-  await page.getByText("north is no label").waitFor();
+  await page.getByText("and north is not").waitFor();
   await addPanel({ id: "bad id", labels: "site=north", zone: "Europe/Atlantis" });
   assert.equal(await page.getByLabel("Id", { exact: true }).getAttribute("aria-invalid"), "true");
   assert.equal(await page.getByLabel("Zone").getAttribute("aria-invalid"), "true");

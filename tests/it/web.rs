@@ -90,6 +90,8 @@ fn a_browser_is_led_to_the_login_and_back_to_where_it_wanted_to_go() {
         assert_eq!(answer.header("location"), Some("/"), "{elsewhere}");
     }
     let browser = Browser::admin(&server);
+    let proxied = post(&server, "/login", &right).header("x-forwarded-proto", "https").send();
+    assert!(proxied.header("set-cookie").is_some_and(|cookie| cookie.ends_with("; SameSite=Strict; Secure")));
     told.step("logged in, the form leads on", &browser.get("/login?to=%2Fpush").send());
     told.step("logging out", &browser.post("/logout", &[]).send());
     told.step("the session is over", &browser.get("/").send());
@@ -412,4 +414,51 @@ fn the_fleet_tells_what_changes() {
         "{}",
         page.body
     );
+}
+
+#[test]
+fn a_stream_ends_with_its_session() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let open = ["/live", "/panel/gate/live", "/batches/live"].map(|path| browser.get(path).open());
+    assert_eq!(browser.post("/logout", &[]).send().status, 303);
+    for response in open {
+        // Whoever is not told anything is asked again after 15 seconds at most.
+        let lines = BufReader::new(response.into_body().into_reader()).lines();
+        assert!(lines.count() < 20, "it ends");
+    }
+}
+
+#[test]
+fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
+    let server = fleet();
+    let record = json!({ "id": "door", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin", "password": "open sesame", "capacity": 40 });
+    assert_eq!(server.fleet("POST", "/panels?force=true").json(&record).send().status, 201);
+    let browser = Browser::admin(&server);
+    let form = browser.get("/panel/door/edit").send();
+    assert!(form.body.contains(r#"name="url" value="http://127.0.0.1:9""#), "{}", form.body);
+    assert!(!form.body.contains("sesame"));
+    let change = |fields: &[(&str, &str)]| {
+        let mut all =
+            vec![("driver", "http"), ("username", "admin"), ("zone", "Europe/Kyiv"), ("force", "yes")];
+        all.extend(fields);
+        browser.post("/panel/door/edit", &all).send()
+    };
+    let wrong = change(&[("url", "ftp://127.0.0.1"), ("labels", "site"), ("capacity", "many")]);
+    assert_eq!(wrong.status, 422);
+    for said in ["and site is not", "A whole number, or nothing", r#"value="ftp://127.0.0.1""#] {
+        assert!(wrong.body.contains(said), "{said}: {}", wrong.body);
+    }
+    let wrong = change(&[("url", "ftp://127.0.0.1")]);
+    assert!(wrong.body.contains("A URL that begins with http:// or https://"), "{}", wrong.body);
+    let right =
+        change(&[("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")]);
+    assert_eq!((right.status, right.header("location")), (303, Some("/panel/door")));
+    let panel = server.fleet("GET", "/panels/door").send().value();
+    assert_eq!(panel["url"], "http://127.0.0.1:10");
+    assert_eq!(panel["labels"], json!({ "site": "north", "floor": "2" }));
+    assert_eq!(panel["capacity"], Value::Null);
+    assert_eq!(panel["repair"], "on");
+    let state = server.stop_and_render();
+    assert_eq!(state.matches("(secret)").count(), 2, "the key's check, and the panel's password");
 }

@@ -3,7 +3,8 @@
 //! `panel` as each outcome lands, `progress` at most ten times a second, `done` at the end; among the events of all
 //! batches also `connection` when a remote panel goes offline or comes back. Every event has
 //! an id; a client that comes back with `Last-Event-ID` goes on behind it. One that falls behind what is kept
-//! gets an event `lagged` with how many it missed, and should read the batch instead.
+//! gets an event `lagged` with how many it missed, and should read the batch instead. A stream ends with the token that
+//! opened it.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::batches;
+use crate::access::Principal;
 use crate::batch::BatchState;
 use crate::coordinator::events::{Event, What};
 use crate::coordinator::{EventsSince, Subscribe};
@@ -37,13 +39,13 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}/events")]
 pub async fn of_batch(
-    _who: Viewer,
+    Viewer(who): Viewer,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let seq = batches::find(&shared, &id)?;
-    stream_events(shared, last_event_id(&request), Some(seq)).await
+    stream_events(shared, &who, last_event_id(&request), Some(seq)).await
 }
 
 /// The events of all batches and of panels that go offline or come back, from now on or behind `Last-Event-ID`.
@@ -51,11 +53,11 @@ pub async fn of_batch(
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ProblemBody)))]
 #[get("/events")]
 pub async fn all(
-    _who: Viewer,
+    Viewer(who): Viewer,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    stream_events(shared, last_event_id(&request), None).await
+    stream_events(shared, &who, last_event_id(&request), None).await
 }
 
 /// The last event that the client knows.
@@ -66,6 +68,8 @@ pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
 /// A client that listens.
 struct Listener {
     shared: web::Data<Shared>,
+    /// What it showed; the stream ends with it.
+    token: Uuid,
     changes: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     batch: Option<BatchSeq>,
@@ -80,6 +84,7 @@ struct Listener {
 /// The events of a batch, or of all that happens, behind the last one that the client knows.
 pub async fn stream_events(
     shared: web::Data<Shared>,
+    who: &Principal,
     last: Option<u64>,
     batch: Option<BatchSeq>,
 ) -> Result<HttpResponse, Problem> {
@@ -92,6 +97,7 @@ pub async fn stream_events(
     let listener = Listener {
         stopping: shared.stopping.clone(),
         shared,
+        token: who.token,
         changes,
         batch,
         from,
@@ -117,6 +123,9 @@ impl Listener {
                 return Some(event);
             }
             if self.ended {
+                return None;
+            }
+            if !self.shared.access.lasts(self.token).ok()? {
                 return None;
             }
             self.changes.mark_unchanged();

@@ -1,13 +1,20 @@
 // On every page: moments in the reader's own way of writing them, and parts that are fetched again when the server
 // says that something has changed. Everything here only helps: the page works without.
 
-/** Writes moments as the reader does; those with a zone of their own stay in it. */
+/** Writes moments and days as the reader does; moments with a zone of their own stay in it. */
 export function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const options = { dateStyle: "medium", timeStyle: "short" };
     if (time.dataset.zone) options.timeZone = time.dataset.zone;
     time.textContent = new Intl.DateTimeFormat(undefined, options).format(new Date(time.dateTime));
     time.title = time.dateTime;
+  }
+  const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
+  for (const at of root.querySelectorAll("[data-day]")) at.textContent = day.format(new Date(at.dataset.day));
+  const week = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+  for (const at of root.querySelectorAll("[data-days]")) {
+    const [from, to] = at.dataset.days.split("/").map((date) => new Date(date));
+    at.textContent = week.formatRange(from, to);
   }
 }
 

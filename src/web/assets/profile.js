@@ -10,6 +10,7 @@ function show({ html, errors }) {
   const preview = document.getElementById("preview");
   preview.innerHTML = html;
   localise(preview);
+  document.getElementById("said").textContent = preview.querySelector(".sentence, .empty").textContent;
   for (const [place, text] of Object.entries(errors)) {
     const said = form.querySelector(`[data-place="${place}"]`);
     const fields = [...form.querySelectorAll(`[aria-describedby~="${said.id}"]`)];
