@@ -33,6 +33,9 @@ use crate::store::{PanelNo, StoreError};
 /// Tiles in a page as it is first sent.
 const FIRST: usize = 1500;
 
+/// The head of a group takes the room of so many tiles.
+const HEAD: usize = 8;
+
 /// Tiles in each piece that follows.
 const PIECE: usize = 1000;
 
@@ -409,20 +412,23 @@ fn filter(view: &View, shown: &Shown, wrong: Option<&str>) -> Markup {
     }
 }
 
-/// So many tiles from the one at `from` on, each group with its head where its first tile is, or where the piece
-/// begins.
-fn tiles(view: &View, shown: &Shown, from: usize, count: usize) -> Markup {
+/// What is shown from the tile at `from` on, in the room of so many tiles. A group has its head where its first tile
+/// is, or where the piece begins.
+fn tiles(view: &View, shown: &Shown, from: usize, room: usize) -> Markup {
     let mut pieces = Vec::new();
-    let mut at = 0;
+    let (mut at, mut next, mut room) = (0, from, room);
     for (name, group) in &shown.groups {
         let (start, end) = (at, at + group.tiles.len());
         at = end;
-        let piece = from.max(start)..(from + count).min(end);
-        if !piece.is_empty() {
-            pieces.push((name, &group.counts, &group.tiles[piece.start - start..piece.end - start]));
+        if next < end && room > HEAD {
+            let piece = next - start..(next + room - HEAD).min(end) - start;
+            room -= HEAD + piece.len();
+            next = start + piece.end;
+            pieces.push((name, &group.counts, &group.tiles[piece]));
+        } else if next < end {
+            room = 0; // the rest comes later, in order
         }
     }
-    let next = from + count;
     html! {
         @for (name, counts, tiles) in pieces {
             section class="group" data-group=(name) {
@@ -443,9 +449,7 @@ fn tiles(view: &View, shown: &Shown, from: usize, count: usize) -> Markup {
         @if next < at {
             @let rest = at - next;
             @let query = view.query(view.state, next);
-            a class="button more" href={ "/" (query) } data-more={ "/fleet/more" (query) } {
-                "Show " (rest.min(PIECE)) " more of " (rest)
-            }
+            a class="button more" href={ "/" (query) } data-more={ "/fleet/more" (query) } { "Show more of " (rest) }
         }
     }
 }
