@@ -8,9 +8,10 @@ use super::layout::{self, Place, panel_link};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
+use crate::http::Shared;
+use crate::http::fleet_api::panels;
 use crate::http::fleet_api::profiles::{self, ProfileVersion, StateCounts};
 use crate::http::problem::Problem;
-use crate::http::{Shared, fleet_api::panels};
 use crate::panel::settings::Zone;
 use crate::profile::LinkId;
 use crate::profile::sentence::sentence;
@@ -88,10 +89,8 @@ pub async fn show(
     link_id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let no_profile = || Problem::NotFound(format!("profile {link_id} on any panel"));
-    let link: LinkId = link_id.parse().map_err(|_| no_profile())?;
-    let store = shared.store.clone();
-    let found = web::block(move || profiles::versions(&store, link)).await??.ok_or_else(no_profile)?;
+    let found = profiles::find(&shared, &link_id).await?;
+    let link = found.link_id;
     let most = found.versions.first().map(parsed).transpose()?;
     let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or_default();
     let mut versions = Vec::new();
@@ -144,7 +143,7 @@ pub async fn show(
 }
 
 /// The zone of the first panel that holds it.
-async fn zone_of(shared: &Shared, version: &ProfileVersion) -> Zone {
+pub async fn zone_of(shared: &Shared, version: &ProfileVersion) -> Zone {
     let panel = match version.panels.first() {
         Some(id) => panels::find(shared, id).await.ok(),
         None => None,

@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::layout::{self, Place, panel_link, state};
 use super::problem::PageProblem;
+use super::profiles::zone_of;
 use super::visitor::{Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::coordinator::fleet::{ChangedSince, Resolve};
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::fleet_api::batches::{self, DryRun, PlannedPanel, Wanted};
-use crate::http::fleet_api::panels;
 use crate::http::fleet_api::profiles::{self, ProfileVersion};
 use crate::http::problem::{FieldError, Problem};
 use crate::panel::settings::Zone;
@@ -47,18 +47,14 @@ pub struct Held {
 
 /// The profile as most panels hold it, or as this one does.
 pub async fn held(shared: &Shared, link_id: &str, like: Option<&str>) -> Result<Held, PageProblem> {
-    let no_profile = || Problem::NotFound(format!("profile {link_id} on any panel"));
-    let link: LinkId = link_id.parse().map_err(|_| no_profile())?;
-    let store = shared.store.clone();
-    let found = web::block(move || profiles::versions(&store, link)).await??.ok_or_else(no_profile)?;
+    let found = profiles::find(shared, link_id).await?;
     let wanted =
         |version: &ProfileVersion| like.is_none_or(|like| version.panels.iter().any(|panel| panel == like));
-    let version = found.versions.into_iter().find(wanted).ok_or_else(no_profile)?;
-    let zone = match version.panels.first() {
-        Some(panel) => panels::find(shared, panel).await?.settings.zone.clone(),
-        None => Zone::utc(),
-    };
-    Ok(Held { link_id: link, version, zone })
+    let mut versions = found.versions.into_iter();
+    let no_version = || Problem::NotFound(format!("version of {link_id} on that panel"));
+    let version = versions.find(wanted).ok_or_else(no_version)?;
+    let zone = zone_of(shared, &version).await;
+    Ok(Held { link_id: found.link_id, version, zone })
 }
 
 /// The form: empty, with a profile of the fleet, or to delete one.

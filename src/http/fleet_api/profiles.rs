@@ -398,15 +398,18 @@ pub async fn show(
     link_id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(find(&shared, &link_id).await?))
+}
+
+/// The profile of this link_id over the fleet, or 404.
+pub async fn find(shared: &Shared, link_id: &str) -> Result<FleetProfileVersions, Problem> {
     let no_profile = || Problem::NotFound(format!("profile {link_id} on any panel"));
     let link: LinkId = link_id.parse().map_err(|_| no_profile())?;
     let store = shared.store.clone();
-    let found = web::block(move || versions(&store, link)).await??;
-    Ok(HttpResponse::Ok().json(found.ok_or_else(no_profile)?))
+    web::block(move || versions(&store, link)).await??.ok_or_else(no_profile)
 }
 
-/// One profile over the fleet; `None` where no panel holds it.
-pub fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
+fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
     let snapshot = store.read()?;
     let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
     snapshot.each_panel(|panel, _| {
