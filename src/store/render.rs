@@ -186,8 +186,8 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
 /// What contradicts itself between tables; empty when all is well.
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
-/// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device
-/// belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
+/// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
+/// its connection belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
 /// desired of a remote panel has a reported state.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
@@ -253,6 +253,12 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             found.push(format!(
                 "panel {panel} should hold {desired} profiles and has {reported} reported states"
             ));
+        }
+    }
+    for entry in read.open_table(tables::CONNECTIONS)?.iter()? {
+        let panel = entry?.0.value();
+        if panels.binary_search(&panel).is_err() {
+            found.push(format!("connections of panel {panel}, which is not there"));
         }
     }
     let (mut batch, mut free_from) = (0, 0);

@@ -12,7 +12,7 @@ use panelsync::batch::{BatchRecord, BatchState, Body, ItemOutcome, Outcome};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::store::row::RowName;
-use panelsync::store::tables::{PanelRows, Tables};
+use panelsync::store::tables::{ConnectionRecord, KEPT_CONNECTIONS, PanelRows, Tables};
 use panelsync::store::writer::PanelWork;
 use panelsync::store::{BatchSeq, PanelNo, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
@@ -274,6 +274,34 @@ fn add_batch(store: &Store) -> BatchSeq {
     };
     let targets: Vec<_> = (1..=TARGETS).collect();
     change(store, move |tables| tables.add_batch(&record, b"{}", &targets, None, 10))
+}
+
+#[test]
+fn the_last_changes_of_a_panels_connection_are_kept_and_go_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+    let panel = add_panel(&store, "gate");
+    let times = KEPT_CONNECTIONS as i64 + 50;
+    change(&store, move |tables| {
+        for at_ms in 0..times {
+            let connection = ["online", "offline"][at_ms as usize % 2].to_owned();
+            let error = (connection == "offline").then(|| "no answer".into());
+            let now = ConnectionRecord { at_ms, connection, error };
+            tables.connection_changed(panel, now.clone())?;
+            tables.connection_changed(panel, ConnectionRecord { at_ms: -1, ..now })?; // no change
+            tables.connection_changed(
+                panel + 1,
+                ConnectionRecord { at_ms, connection: "online".into(), error: None },
+            )?;
+        }
+        Ok(())
+    });
+    let kept = |panel| store.handle().read().expect("a snapshot").connections(panel).expect("readable");
+    let at: Vec<_> = kept(panel).iter().map(|change| change.at_ms).collect();
+    assert_eq!(at, (50..times).collect::<Vec<_>>());
+    assert!(kept(panel + 1).is_empty(), "of a panel that is not there");
+    change(&store, move |tables| tables.remove_panel(panel));
+    assert!(kept(panel).is_empty());
 }
 
 proptest! {
