@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::layout::moment_in;
 use crate::profile::windows::Window;
 
-/// Profiles that have a lane of their own; the windows of the others share one more.
+/// Profiles that have a lane of their own; the others are one more lane together.
 const LANES: usize = 6;
 
 const GUTTER: f64 = 34.0;
@@ -114,6 +114,19 @@ impl Week {
     }
 }
 
+/// These windows, in any order, merged where they overlap or touch.
+pub fn union(mut windows: Vec<Window>) -> Vec<Window> {
+    windows.sort_unstable();
+    let mut merged: Vec<Window> = Vec::new();
+    for window in windows {
+        match merged.last_mut() {
+            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
+            _ => merged.push(window),
+        }
+    }
+    merged
+}
+
 /// The windows of one profile within a week.
 pub struct Lane {
     /// The profile's name.
@@ -124,7 +137,13 @@ pub struct Lane {
 
 /// The week with these profiles' windows, what the lanes are, and the same as a list. `now` is marked, where it is in
 /// the week.
-pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
+pub fn draw(week: &Week, mut lanes: Vec<Lane>, now: i64) -> Markup {
+    let rest = lanes.split_off(lanes.len().min(LANES));
+    if !rest.is_empty() {
+        let name = format!("{} more", rest.len());
+        let windows = union(rest.into_iter().flat_map(|lane| lane.windows).collect());
+        lanes.push(Lane { name, windows });
+    }
     let title = format!("{}, {}", week.title(), week.zone.iana_name().unwrap_or("UTC"));
     html! {
         div class="scroll" tabindex="0" role="region" aria-label={ "Calendar, " (title) } {
@@ -138,7 +157,7 @@ pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
                     @let x = GUTTER + f64::from(day) * DAY_WIDTH;
                     line x1=(x) x2=(x) y1=(HEAD) y2=(HEAD + 24.0 * HOUR) {}
                     text x=(x + DAY_WIDTH / 2.0) y=(HEAD - 8.0) class="day" data-day=(week.day(day)) { (week.day(day).strftime("%a %-d %b")) }
-                    @for block in blocks(week, day, lanes) { (block.draw(week, day, lanes.len() > 1)) }
+                    @for block in blocks(week, day, &lanes) { (block.draw(week, day, lanes.len() > 1)) }
                     @let (start, end) = (week.start_of(day), week.start_of(day + 1));
                     @if (start..end).contains(&now) {
                         @let y = HEAD + week.minutes(now) / 60.0 * HOUR;
@@ -150,15 +169,12 @@ pub fn draw(week: &Week, lanes: &[Lane], now: i64) -> Markup {
         }
         @if lanes.len() > 1 {
             ol class="lanes" {
-                @for (n, lane) in lanes.iter().take(LANES).enumerate() {
-                    li { b class={ "lane lane" (n) } { (n + 1) } " " (lane.name) }
-                }
-                @if lanes.len() > LANES {
-                    li { b class={ "lane lane" (LANES) } { "+" } " " (lanes.len() - LANES) " more" }
+                @for (n, lane) in lanes.iter().enumerate() {
+                    li { b class={ "lane lane" (n) } { (mark(n)) } " " (lane.name) }
                 }
             }
         }
-        (list(week, lanes))
+        (list(week, &lanes))
     }
 }
 
@@ -181,8 +197,8 @@ fn blocks<'l>(week: &Week, day: i32, lanes: &'l [Lane]) -> Vec<Block<'l>> {
     for (n, lane) in lanes.iter().enumerate() {
         for window in &lane.windows {
             if let Some(minutes) = week.on(day, *window) {
-                let (lane, name) = (n.min(LANES), lane.name.as_str());
-                blocks.push(Block { minutes, lane, name, window: *window, column: 0, columns: 1 });
+                let name = lane.name.as_str();
+                blocks.push(Block { minutes, lane: n, name, window: *window, column: 0, columns: 1 });
             }
         }
     }
@@ -216,20 +232,24 @@ impl Block<'_> {
         let x = GUTTER + f64::from(day) * DAY_WIDTH + 2.0 + self.column as f64 * width;
         let (y, height) = (HEAD + from / 60.0 * HOUR, ((to - from) / 60.0 * HOUR).max(2.0));
         let hours = hours(week, day, self.window);
-        let number = if self.lane < LANES { (self.lane + 1).to_string() } else { "+".to_owned() };
         html! {
             g class={ "lane lane" (self.lane) } {
                 title { (self.name) ": " (hours) }
                 rect x=(round(x)) y=(round(y)) width=(round(width - 1.0)) height=(round(height)) rx="2" {}
                 @if height >= 12.0 {
                     text x=(round(x + 4.0)) y=(round(y + 11.0)) {
-                        @if several { (number) " " }
+                        @if several { (mark(self.lane)) " " }
                         @if self.columns == 1 { (hours) }
                     }
                 }
             }
         }
     }
+}
+
+/// What a lane is called in the drawing.
+fn mark(lane: usize) -> String {
+    if lane < LANES { (lane + 1).to_string() } else { "+".to_owned() }
 }
 
 fn round(length: f64) -> f64 {
@@ -292,7 +312,8 @@ pub fn door(open: &[&str], next: Option<i64>, zone: &TimeZone) -> Markup {
                 @else { " and opens no more" }
             } @else {
                 span class="state open" { "open now" }
-                " by " (open.join(", "))
+                " by " (open[..open.len().min(LANES)].join(", "))
+                @if open.len() > LANES { " and " (open.len() - LANES) " more" }
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
                 @else { ", and stays so" }
             }
@@ -362,5 +383,18 @@ mod tests {
         for seconds in [i64::MIN, i64::MAX, 0] {
             let _ = Week::at(seconds, &TimeZone::UTC).range();
         }
+    }
+
+    #[test]
+    fn profiles_beyond_the_lanes_are_one_together() {
+        let week = week("UTC", "2026-11-23");
+        let monday = week.range().0;
+        let lane = |n: i64| Lane {
+            name: format!("profile {n}"),
+            windows: vec![Window { from: monday + n * 1800, to: monday + (n + 1) * 1800 }],
+        };
+        let drawn = draw(&week, (0..20).map(lane).collect(), 0).into_string();
+        assert_eq!(drawn.matches("<rect").count(), LANES + 1);
+        assert!(drawn.contains("14 more: 03:00–10:00"), "{drawn}");
     }
 }

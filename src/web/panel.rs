@@ -94,7 +94,7 @@ pub async fn show(
                 @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
                 (calendar::door(&open, shown.next, panel.settings.zone.rules()))
                 (weeks(&path, &shown.week))
-                (calendar::draw(&shown.week, &shown.lanes, shown.now))
+                (calendar::draw(&shown.week, shown.lanes, shown.now))
             }
             section aria-label="Profiles" {
                 h2 { "Profiles" }
@@ -163,15 +163,10 @@ fn windows(schedule: &Schedule<'_>, from: i64, to: i64) -> Vec<Window> {
 }
 
 /// When the door, which opens by all these windows, changes next; `None` when it does not before their end.
-fn next_change(mut windows: Vec<Window>, now: i64) -> Option<i64> {
-    windows.sort_unstable();
-    let mut windows = windows.into_iter();
-    let first = windows.next()?;
-    if first.from > now {
-        return Some(first.from);
-    }
-    let end = windows.fold(first.to, |end, next| if next.from <= end { end.max(next.to) } else { end });
-    (end < now + AHEAD).then_some(end)
+fn next_change(windows: Vec<Window>, now: i64) -> Option<i64> {
+    let first = calendar::union(windows).into_iter().next()?;
+    let change = if first.from > now { first.from } else { first.to };
+    (change < now + AHEAD).then_some(change)
 }
 
 fn connection(body: &PanelBody) -> Markup {

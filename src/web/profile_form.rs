@@ -340,7 +340,7 @@ fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> M
             (week.heading())
             button type="button" data-week=(week.later(1).text()) { "Next →" }
         }
-        (calendar::draw(&week, &[lane], now))
+        (calendar::draw(&week, vec![lane], now))
     }
 }
 
