@@ -28,6 +28,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(panels::list_panels)
         .service(panels::add)
         .service(panels::show)
+        .service(panels::list_connections)
         .service(panels::change)
         .service(panels::remove)
         .service(panels::resync)

@@ -172,7 +172,7 @@ fn while_a_device_is_away_its_work_waits_and_only_the_latest_is_sent() {
 fn a_device_that_goes_and_comes_back_is_told_to_those_who_listen() {
     use std::io::{BufRead, BufReader};
     let devices = Simulated::start(1, &[]);
-    let server = fleet_of(&devices, 1, impatient);
+    let mut server = fleet_of(&devices, 1, impatient);
     until("it is looked at", || panel_state(&server, "d1")["connection"] == "online");
     let response = server.fleet("GET", "/events").open();
     let mut lines = BufReader::new(response.into_body().into_reader()).lines();
@@ -188,6 +188,20 @@ fn a_device_that_goes_and_comes_back_is_told_to_those_who_listen() {
     assert!(text.contains("panelsync_panel_connections{connection=\"offline\"} 1"), "{text}");
     devices.faults(None, &json!({}));
     assert!(next("\"connection\":\"online\"").contains("\"error\":null"));
+    // It is kept, also over a restart, after which the panel is first not known and then online as before.
+    let changes = |server: &TestServer| {
+        let kept = server.fleet("GET", "/panels/d1/connections").send().value();
+        let kept = kept["items"].as_array().expect("a list").clone();
+        kept.iter()
+            .map(|change| change["connection"].as_str().expect("a text").to_owned())
+            .collect::<Vec<_>>()
+    };
+    until("it is kept", || changes(&server).len() == 3);
+    server.restart();
+    until("it is looked at again", || panel_state(&server, "d1")["connection"] == "online");
+    assert_eq!(changes(&server), ["online", "offline", "online"]);
+    let kept = server.fleet("GET", "/panels/d1/connections").send().value();
+    assert!(kept["items"][1]["error"].as_str().is_some_and(|why| !why.is_empty()), "{kept}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ admin    POST   /fleet/v1/panels
 admin    DELETE /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}
 admin    PATCH  /fleet/v1/panels/{id}
+viewer   GET    /fleet/v1/panels/{id}/connections
 viewer   GET    /fleet/v1/panels/{id}/profiles
 viewer   GET    /fleet/v1/panels/{id}/profiles.ics
 operator POST   /fleet/v1/panels/{id}:resync

@@ -28,7 +28,7 @@ use crate::panel::device::{Device, Trouble};
 use crate::panel::settings::{ApiVersion, PanelRecord, Settings};
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
-use crate::store::tables::DeviceRecord;
+use crate::store::tables::{ConnectionRecord, DeviceRecord};
 
 /// A panel's record, and the password of its account, which is written and never read.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -388,6 +388,39 @@ pub async fn show(
 ) -> Result<HttpResponse, Problem> {
     let panel = find(&shared, &id).await?;
     Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
+}
+
+/// A remote panel went offline, or came back.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionBody {
+    /// When.
+    pub at: String,
+    /// `online` or `offline`, from then on.
+    #[schema(example = "offline")]
+    pub connection: String,
+    /// What it failed with.
+    pub error: Option<String>,
+}
+
+/// When a remote panel went offline and came back, newest first; the last 100 times. Empty for an embedded panel.
+#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+    responses((status = 200, body = Page<ConnectionBody>), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[get("/panels/{id}/connections")]
+pub async fn list_connections(
+    _who: Viewer,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let panel = find(&shared, &id).await?;
+    let kept = shared.store.read()?.connections(panel.number)?.into_iter().rev();
+    let items = kept
+        .map(|ConnectionRecord { at_ms, connection, error }| ConnectionBody {
+            at: clock::rfc3339(at_ms),
+            connection,
+            error: error.map(Into::into),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }
 
 /// Changes the given fields of a panel; labels are replaced as a whole. Where a remote panel's device or account
