@@ -170,7 +170,8 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
         body.insert("prune".into(), true.into());
     }
     match (fields.one("target"), fields.one("selector")) {
-        ("all", _) => body.insert("all".into(), true.into()),
+        ("all", "") => body.insert("all".into(), true.into()),
+        ("all", _) => return Err(vec![FieldError::at("/selector", "either a selector or all panels")]),
         (_, "") => return Err(vec![FieldError::at("/selector", "say which panels, or choose all")]),
         (_, selector) => body.insert("selector".into(), selector.into()),
     };

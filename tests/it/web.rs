@@ -263,6 +263,13 @@ fn a_profile_goes_from_the_form_over_the_dry_run_to_the_panels() {
     told.step("the dry run", &Page(browser.post("/push", &push).send()));
     let nobody = [("items", items.as_str()), ("selector", "site=south")];
     told.step("a selector that picks no panel", &Page(browser.post("/push", &nobody).send()));
+    let both = [("items", items.as_str()), ("selector", "site=north"), ("target", "all")];
+    let answer = browser.post("/push", &both).send();
+    assert!(
+        answer.status == 422 && answer.body.contains("either a selector or all panels"),
+        "{}",
+        answer.body
+    );
     let before = server.fleet("GET", "/profiles").send().value()["items"].as_array().expect("a list").len();
     assert_eq!(before, 2, "a dry run changes nothing");
     let key = "0f0e0d0c-0b0a-4908-8706-050403020100";

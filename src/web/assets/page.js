@@ -93,6 +93,8 @@ document.addEventListener("input", (event) => {
 });
 
 document.addEventListener("change", async (event) => {
+  const { name, checked, form } = event.target;
+  if (name === "target" && checked) form.elements.selector.value = "";
   const { into } = event.target.dataset;
   const [file] = into ? event.target.files : [];
   if (file) document.getElementById(into).value = await file.text();
