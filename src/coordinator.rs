@@ -233,7 +233,7 @@ impl Coordinator {
             store,
             keep_batches,
             devices: Rc::new(devices),
-            register: Register::default(),
+            register: Register::new(clock::now_ms()),
             reserved: HashSet::new(),
             retrying: HashSet::new(),
             running: BTreeMap::new(),

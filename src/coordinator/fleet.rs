@@ -257,8 +257,8 @@ pub struct ChangedSince(pub u64);
 pub struct Changes {
     /// The register's version now.
     pub version: u64,
-    /// Whether panels came, went, or got other settings.
-    pub reshaped: bool,
+    /// The version at which a panel last came, went, or got other settings.
+    pub shape: u64,
     /// The panels that changed.
     pub panels: Vec<Entry>,
 }
@@ -269,7 +269,7 @@ impl Handler<ChangedSince> for Coordinator {
     fn handle(&mut self, ChangedSince(version): ChangedSince, _: &mut Self::Context) -> Self::Result {
         MessageResult(Changes {
             version: self.register.version(),
-            reshaped: self.register.shape() > version,
+            shape: self.register.shape(),
             panels: self.register.changed_since(version).cloned().collect(),
         })
     }

@@ -20,7 +20,7 @@ use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::batch::selector::Selector;
-use crate::coordinator::fleet::ChangedSince;
+use crate::coordinator::fleet::{ChangedSince, Changes};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::events;
 use crate::http::problem::Problem;
@@ -51,6 +51,8 @@ struct View {
     by: Option<String>,
     state: Option<Mark>,
     from: usize,
+    /// The version of the register that the page shows, for what follows it.
+    since: u64,
 }
 
 impl View {
@@ -68,7 +70,8 @@ impl View {
         let by = fields.all("by").next().map(str::to_owned);
         let state = Mark::ALL.into_iter().find(|mark| mark.word() == fields.one("state"));
         let from = fields.one("from").parse().unwrap_or(0);
-        Ok((Self { selector, selector_text, by, state, from }, wrong))
+        let since = fields.one("since").parse().unwrap_or(0);
+        Ok((Self { selector, selector_text, by, state, from, since }, wrong))
     }
 
     /// The query for this view with another state, or from another tile on.
@@ -246,6 +249,8 @@ struct Shown {
     by: String,
     /// The keys of all labels.
     keys: Vec<String>,
+    /// The register's version.
+    version: u64,
     counts: Counts,
     groups: BTreeMap<String, Group>,
 }
@@ -267,7 +272,8 @@ fn usual(panels: &[Entry]) -> (String, Vec<String>) {
 }
 
 impl Shown {
-    fn of(view: &View, mut panels: Vec<Entry>, snapshot: &Snapshot) -> Result<Self, StoreError> {
+    fn of(view: &View, changes: Changes, snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let Changes { version, mut panels, .. } = changes;
         let (usual, keys) = usual(&panels);
         let by = view.by.clone().unwrap_or(usual);
         let mut counts = Counts::default();
@@ -288,7 +294,7 @@ impl Shown {
             }
         }
         groups.retain(|_, group| !group.tiles.is_empty());
-        Ok(Self { by, keys, counts, groups })
+        Ok(Self { by, keys, version, counts, groups })
     }
 
     fn tiles(&self) -> usize {
@@ -297,10 +303,10 @@ impl Shown {
 }
 
 async fn look(view: View, shared: &Shared) -> Result<(View, Shown), PageProblem> {
-    let panels = shared.coordinator.send(ChangedSince(0)).await?.panels;
+    let all = shared.coordinator.send(ChangedSince(0)).await?;
     let store = shared.store.clone();
     let found = web::block(move || -> Result<_, StoreError> {
-        let shown = Shown::of(&view, panels, &store.read()?)?;
+        let shown = Shown::of(&view, all, &store.read()?)?;
         Ok((view, shown))
     });
     Ok(found.await??)
@@ -315,7 +321,8 @@ pub async fn show(
 ) -> Result<HttpResponse, PageProblem> {
     let (view, wrong) = View::parse(request.query_string())?;
     let (view, shown) = look(view, &shared).await?;
-    let live = format!("/live{}", view.query(None, 0));
+    let query = view.query(None, 0);
+    let live = format!("/live{query}{}since={}", if query.is_empty() { '?' } else { '&' }, shown.version);
     let main = html! {
         div class="head" {
             h1 { "Fleet" }
@@ -325,12 +332,12 @@ pub async fn show(
         div id="fleet" data-live=(live) data-filtered[view.state.is_some()] {
             (counts(&view, &shown))
             (filter(&view, &shown, wrong.as_deref()))
-            @if shown.counts.panels == 0 && view.selector.is_none() {
-                (nothing(&visitor))
-            } @else if shown.tiles() == 0 {
-                p class="empty" { "No panel is picked by this. " a href="/" { "Show all" } }
-            } @else {
-                div id="tiles" { (tiles(&view, &shown, view.from, FIRST)) }
+            div id="tiles" {
+                @if shown.counts.panels == 0 && view.selector.is_none() {
+                    (nothing(&visitor))
+                } @else if shown.tiles() == 0 {
+                    p class="empty" { "No panel is picked by this. " a href="/" { "Show all" } }
+                } @else { (tiles(&view, &shown, view.from, FIRST)) }
             }
         }
         script type="module" src=(super::assets::path("fleet.js")) {}
@@ -368,7 +375,7 @@ fn nothing(visitor: &Visitor) -> Markup {
 
 fn counts(view: &View, shown: &Shown) -> Markup {
     html! {
-        ul class="counts" aria-label="Panels by state" {
+        ul class="counts" id="counts" aria-label="Panels by state" {
             li {
                 a href={ "/" (view.query(None, 0)) } aria-current=[view.state.is_none().then_some("true")] {
                     b data-count="panels" { (shown.counts.panels) } " panels"
@@ -513,8 +520,10 @@ impl Watch for Watched {
             return Ok(None);
         }
         self.version = changes.version;
+        if changes.shape > self.view.since {
+            return Ok(Some(events::text(None, "reload", &json!({}))));
+        }
         let by = match &self.by {
-            Some(_) if changes.reshaped => return Ok(Some(events::text(None, "reload", &json!({})))),
             Some(by) => by.clone(),
             None => self.view.by.clone().unwrap_or_else(|| usual(&changes.panels).0),
         };

@@ -238,6 +238,24 @@ test("a device that dies is seen to go offline without a new load, with what wai
   assert.ok((await history.locator("tbody tr").count()) >= 3, "it was there, went, and came back");
 });
 
+test("a view of what is offline follows too, and panels that come are there without a new load", async () => {
+  await page.goto("/?state=offline");
+  await main().getByText("No panel is picked by this").waitFor();
+  await page.getByRole("textbox", { name: "Selector" }).fill("half a selec");
+  await gate.kill();
+  await page.locator("#tiles a.offline", { hasText: "gate" }).waitFor();
+  await gate.run();
+  await main().getByText("No panel is picked by this").waitFor();
+  assert.equal(await page.getByRole("textbox", { name: "Selector" }).inputValue(), "half a selec", "what is being typed stays");
+  await page.goto("/");
+  await page.locator("[data-count=panels]", { hasText: "8" }).waitFor();
+  await server.fleet("POST", "/panels", { id: "new", labels: { site: "harbour" } });
+  await page.locator("#tiles a", { hasText: "new" }).waitFor();
+  await page.locator("[data-count=panels]", { hasText: "9" }).waitFor();
+  await server.fleet("DELETE", "/panels/new");
+  await page.locator("[data-count=panels]", { hasText: "8" }).waitFor();
+});
+
 test("a device that was edited by hand is compared and put right", async () => {
   const { items } = await server.fleet("GET", "/panels/south-02/profiles");
   await devices.remove(2, items.map((profile) => profile.link_id));

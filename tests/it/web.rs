@@ -391,7 +391,10 @@ fn a_large_fleet_comes_in_pieces_that_make_up_the_whole() {
 fn the_fleet_tells_what_changes() {
     let server = fleet();
     let browser = Browser::admin(&server);
-    let response = browser.get("/live").open();
+    let shown = browser.get("/").send().body;
+    let live = Regex::new(r#"data-live="([^"]+)""#).expect("a regular expression");
+    let live = |page: &str| live.captures(page).expect("it is live")[1].replace("&amp;", "&");
+    let response = browser.get(&live(&shown)).open();
     assert_eq!(response.status().as_u16(), 200);
     let mut lines = BufReader::new(response.into_body().into_reader()).lines();
     let mut event = || -> (String, Value) {
@@ -427,7 +430,8 @@ fn the_fleet_tells_what_changes() {
 fn a_stream_ends_with_its_session() {
     let server = fleet();
     let browser = Browser::admin(&server);
-    let open = ["/live", "/panel/gate/live", "/batches/live"].map(|path| browser.get(path).open());
+    let open = ["/live?since=99999999999999999", "/panel/gate/live", "/batches/live"]
+        .map(|path| browser.get(path).open());
     assert_eq!(browser.post("/logout", &[]).send().status, 303);
     for response in open {
         // Whoever is not told anything is asked again after 15 seconds at most.

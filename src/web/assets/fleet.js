@@ -17,13 +17,16 @@ function mark(tile, word, words) {
   }
 }
 
-/** The whole fleet anew: panels came or went, or are looked for by a state that has changed. */
-const again = later(200, async () => {
-  const fresh = (await fetchPage(location.href))?.getElementById("fleet");
-  if (!fresh) return;
-  replace(document.getElementById("fleet"), fresh);
+/** All tiles anew: panels came or went, or are looked for by a state that has changed. */
+async function renew() {
+  const page = await fetchPage(location.href);
+  if (!page?.getElementById("fleet")) return;
+  for (const part of ["counts", "tiles"]) replace(document.getElementById(part), page.getElementById(part));
+  document.getElementById("fleet").dataset.live = page.getElementById("fleet").dataset.live;
   scrollOn();
-});
+}
+
+const again = later(200, renew);
 
 function apply({ first, counts, panels, groups }) {
   const fleet = document.getElementById("fleet");
@@ -50,8 +53,7 @@ function watch() {
   source.addEventListener("fleet", (event) => apply(JSON.parse(event.data)));
   source.addEventListener("reload", () => {
     source.close();
-    again();
-    setTimeout(watch, 1000);
+    setTimeout(() => renew().finally(watch), 500);
   });
 }
 

@@ -70,7 +70,8 @@ function watch(url) {
     await refresh();
     if (!document.querySelector(`[data-live="${CSS.escape(url)}"]`)) source.close();
   });
-  for (const name of ["changed", "panel", "progress", "done", "connection", "lagged"]) {
+  // What happened before the stream was open, or while it was not, is in the page as it is then.
+  for (const name of ["open", "changed", "panel", "progress", "done", "connection", "lagged"]) {
     source.addEventListener(name, soon);
   }
 }

@@ -25,6 +25,7 @@ static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: )\
 static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
 static FORM_TOKEN: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="))[0-9a-f]{32}\b"#));
+static SINCE: LazyLock<Regex> = LazyLock::new(|| regex(r"since=1[0-9]{15}\b"));
 static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"));
 static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));
 static PAGE_TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r" in \d+(\.\d)? m?s<"));
@@ -48,6 +49,7 @@ pub fn redact(text: &str) -> String {
         names.entry(uuid.to_owned()).or_insert_with(|| format!("[uuid {number}]")).clone()
     });
     let text = FORM_TOKEN.replace_all(&text, "${name}[form token]");
+    let text = SINCE.replace_all(&text, "since=[version]");
     let text = ASSETS.replace_all(&text, "/assets/[version]/");
     let text = PAGE_TIME.replace_all(&text, ">[moment]</time>");
     let text = PAGE_TOOK.replace_all(&text, " in [time]<");
