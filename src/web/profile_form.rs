@@ -160,7 +160,7 @@ fn show(
         form id="profile" class="split" method="post" action="/profiles/check" data-preview="/profiles/preview" novalidate {
             (layout::token(visitor))
             div class="card" {
-                label { "Name" input name="name" value=(fields.one("name")) maxlength="100" required placeholder="Work week" autofocus aria-describedby="e-name"; }
+                label { "Name" input name="name" value=(fields.exactly("name")) maxlength="100" required placeholder="Work week" autofocus aria-describedby="e-name"; }
                 (wrong("/name"))
                 (first_window(fields, &wrong))
                 (repetition(fields, &wrong))

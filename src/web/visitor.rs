@@ -65,8 +65,8 @@ impl FromRequest for Visitor {
     }
 }
 
-/// The fields of a form, as they were sent.
-#[derive(Debug, Default)]
+/// The fields of a form, as they were sent. One may be a password, so this has no `Debug`.
+#[derive(Default)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {

@@ -64,7 +64,8 @@ impl Read {
             ));
         }
         let mut named = body.clone();
-        if Name::new(fields.one("name")).is_none() {
+        // A name may begin or end with a space, but not be nothing else.
+        if fields.one("name").is_empty() || Name::new(&fields.exactly("name")).is_none() {
             let takes = format!("a name of 1 to {} characters is expected", Name::MAX_CHARS);
             errors.push(FieldError::at("/name", takes));
             named["name"] = UNNAMED.into();
@@ -145,7 +146,7 @@ fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
     };
     json!({
         "link_id": fields.one("link_id").to_ascii_lowercase(),
-        "name": fields.one("name"),
+        "name": fields.exactly("name"),
         "time_options": time_options,
         "repeat_options": repeat_options,
     })
