@@ -370,10 +370,11 @@ test("everything can be done from the keyboard, and in the dark", async () => {
 
 test("it works on a phone", async () => {
   const phone = await browser.logIn("admin", PASSWORD, { viewport: { width: 390, height: 800 }, isMobile: true, hasTouch: true });
-  for (const path of ["/", "/panel/south-01", "/profiles/new", "/push", "/batches"]) {
+  for (const path of ["/", "/panel/south-01", "/profiles", "/profiles/new", "/push", "/batches", "/audit", "/add"]) {
     await phone.goto(path);
     const wide = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
+    await accessible(phone, `${path} on a phone`);
   }
   await picture(phone, "phone");
   await phone.context().close();
