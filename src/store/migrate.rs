@@ -1,7 +1,8 @@
 //! The format's version and the way from older ones.
 //!
 //! A migration is a function from one version to the next with a description; all that are needed run in one
-//! transaction, so a crash leaves the old format or the new one. `tests/data/` keeps a file of every older format.
+//! transaction, so a crash leaves the old format or the new one. `tests/data/` keeps a file of every
+//! older format that was ever in use.
 
 use std::sync::Arc;
 
