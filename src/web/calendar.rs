@@ -315,7 +315,7 @@ pub fn door(open: &[&str], next: Option<i64>, zone: &TimeZone) -> Markup {
                 " by " (open[..open.len().min(LANES)].join(", "))
                 @if open.len() > LANES { " and " (open.len() - LANES) " more" }
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
-                @else { ", and stays so" }
+                @else { ", and for weeks to come" }
             }
         }
     }

@@ -18,13 +18,13 @@ use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
-use crate::http::Shared;
 use crate::http::fleet_api::drift::{self, PanelDiff};
 use crate::http::fleet_api::events;
 use crate::http::fleet_api::panels::{self, PanelBody};
 use crate::http::fleet_api::profiles::{self, PanelProfile};
 use crate::http::problem::Problem;
-use crate::profile::windows::{RangeError, Schedule, Window};
+use crate::http::{Shared, percent};
+use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
 use crate::store::tables::ConnectionRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -70,25 +70,11 @@ pub async fn show(
     let shown = web::block(move || look(&store.read()?, &entry, &week)).await??;
     let path = panel_path(&id);
     let remote = panel.settings.remote.is_some();
-    let body = &shown.body;
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } }
-        div class="head" {
-            h1 { (id) " " (connection(body)) }
-            @if visitor.may(Role::Operator) && remote {
-                form method="post" action={ (path) "/reconcile" } {
-                    (layout::token(&visitor))
-                    button { "Reconcile" }
-                }
-            }
-            @if visitor.may(Role::Admin) { a class="button" href={ (path) "/edit" } { "Edit" } }
-            @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
-            @if visitor.may(Role::Operator) {
-                a class="button main" href={ "/push?selector=id%3D" (crate::http::percent(&id)) } { "Push to it" }
-            }
-        }
         div id="panel" data-live={ (path) "/live" } data-refresh {
-            (about(&panel, body))
+            (head(&visitor, &path, &shown.body))
+            (about(&panel, &shown.body))
             section aria-label="Calendar" {
                 h2 { "When the door opens" }
                 @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
@@ -134,7 +120,7 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
         batches: batches_of(snapshot, panel.number)?,
         week,
         lanes,
-        next: next_change(soon, now).or_else(|| later.into_iter().filter(|at| *at >= now + AHEAD).min()),
+        next: next_change(soon, now, later),
         open,
         now,
     })
@@ -156,21 +142,40 @@ fn batches_of(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<(BatchRecord, P
     Ok(found)
 }
 
-/// The windows of a range; none where there are more than anyone could look at.
+/// The windows of a range; none beyond the calendar.
 fn windows(schedule: &Schedule<'_>, from: i64, to: i64) -> Vec<Window> {
-    let found: Result<_, RangeError> = schedule.windows(from, to);
-    found.unwrap_or_default()
+    schedule.windows(from, to).unwrap_or_default()
 }
 
-/// When the door, which opens by all these windows, changes next; `None` when it does not before their end.
-fn next_change(windows: Vec<Window>, now: i64) -> Option<i64> {
-    let first = calendar::union(windows).into_iter().next()?;
-    let change = if first.from > now { first.from } else { first.to };
-    (change < now + AHEAD).then_some(change)
+/// When the door, which opens by all these windows from now to [`AHEAD`], changes next. Where there is none of them, the
+/// first of the profiles' own changes opens it; where it stays open for so long, nothing is said.
+fn next_change(windows: Vec<Window>, now: i64, changes: Vec<i64>) -> Option<i64> {
+    match calendar::union(windows).first() {
+        None => changes.into_iter().min(),
+        Some(first) if first.from > now => Some(first.from),
+        Some(first) => Some(first.to).filter(|to| *to < now + AHEAD),
+    }
 }
 
-fn connection(body: &PanelBody) -> Markup {
-    html! { small { (state(&body.state.connection)) } }
+/// The panel's id and connection, and what can be done.
+fn head(visitor: &Visitor, path: &str, body: &PanelBody) -> Markup {
+    let (id, remote) = (&body.record.id, body.record.url.is_some());
+    html! {
+        div class="head" {
+            h1 { (id) " " small { (state(&body.state.connection)) } }
+            @if visitor.may(Role::Operator) && remote {
+                form method="post" action={ (path) "/reconcile" } {
+                    (layout::token(visitor))
+                    button { "Reconcile" }
+                }
+            }
+            @if visitor.may(Role::Admin) { a class="button" href={ (path) "/edit" } { "Edit" } }
+            @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
+            @if visitor.may(Role::Operator) {
+                a class="button main" href={ "/push?selector=" (percent(&format!("id={id}"))) } { "Push to it" }
+            }
+        }
+    }
 }
 
 fn about(panel: &Entry, body: &PanelBody) -> Markup {
@@ -183,7 +188,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
             div { dt { "Driver" } dd { (body.record.driver) } }
             div { dt { "Zone" } dd { (body.record.zone) } }
             @for (key, value) in &body.record.labels {
-                div { dt { (key) } dd { a href={ "/?selector=" (crate::http::percent(&format!("{key}={value}"))) } { (value) } } }
+                div { dt { (key) } dd { a href={ "/?selector=" (percent(&format!("{key}={value}"))) } { (value) } } }
             }
             div { dt { "API" } dd { (body.record.api) " " (body.record.api_version) } }
             div { dt { "Profiles" } dd {
@@ -450,4 +455,26 @@ fn signature(snapshot: &Snapshot, panel: &Entry) -> Result<[u8; 32], StoreError>
         Ok(true)
     })?;
     Ok(digest.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_change_is_that_of_all_profiles_together() {
+        let window = |from, to| Window { from, to };
+        let now = 100;
+        // Open by one, and by another before the first is over.
+        assert_eq!(
+            next_change(vec![window(100, 200), window(150, 300), window(400, 500)], now, vec![]),
+            Some(300)
+        );
+        assert_eq!(next_change(vec![window(250, 300), window(120, 130)], now, vec![]), Some(120));
+        // Open for as long as is looked at; what another profile does later shuts nothing.
+        assert_eq!(next_change(vec![window(100, now + AHEAD)], now, vec![now + AHEAD + 5]), None);
+        // Shut for as long as is looked at: whichever opens it first.
+        assert_eq!(next_change(vec![], now, vec![now + AHEAD + 9, now + AHEAD + 5]), Some(now + AHEAD + 5));
+        assert_eq!(next_change(vec![], now, vec![]), None);
+    }
 }

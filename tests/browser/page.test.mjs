@@ -229,7 +229,12 @@ test("a device that dies is seen to go offline without a new load, with what wai
   await main().getByText("pending").first().waitFor();
   await picture(page, "pending");
   const waiting = page.url();
+  const watching = await page.context().newPage();
+  await watching.goto("/panel/gate");
+  await watching.locator("h1", { hasText: "offline" }).waitFor();
   await gate.run();
+  await watching.locator("h1", { hasText: "online" }).waitFor();
+  await watching.close();
   await page.locator('[data-batch="done"]').waitFor({ timeout: 60000 });
   assert.equal(page.url(), waiting);
   await page.goto("/panel/gate");
