@@ -261,6 +261,18 @@ test("a view of what is offline follows too, and panels that come are there with
   await page.locator("[data-count=panels]", { hasText: "8" }).waitFor();
 });
 
+test("an open page goes on by itself when the server was killed and is there again", async () => {
+  await page.goto("/");
+  await page.locator("[data-count=panels]", { hasText: "8" }).waitFor();
+  await server.kill();
+  await server.run();
+  await gate.kill();
+  await page.locator("#tiles a.offline", { hasText: "gate" }).waitFor({ timeout: 30000 });
+  await gate.run();
+  await state("offline").getByText("0", { exact: true }).waitFor();
+  browser.complaints = browser.complaints.filter((said) => !/ERR_(CONNECTION|EMPTY|INCOMPLETE)/.test(said));
+});
+
 test("a device that was edited by hand is compared and put right", async () => {
   const { items } = await server.fleet("GET", "/panels/south-02/profiles");
   await devices.remove(2, items.map((profile) => profile.link_id));
@@ -407,6 +419,16 @@ test("what is pushed elsewhere shows on an open page, and moments are written as
   assert.equal(await page.locator("section[aria-label=Profiles] tbody tr").count(), before + 1);
   await page.goto("/batches");
   assert.match(await page.locator("tbody time").first().textContent(), /^\d{1,2} \w{3} \d{4}, \d{2}:\d{2}$/, "as in en-GB");
+});
+
+test("an open page leads to the login when its session is over", async () => {
+  const open = await browser.logIn("admin", PASSWORD);
+  const other = await open.context().newPage();
+  await other.goto("/panel/north-01");
+  await open.getByRole("button", { name: "Log out" }).click();
+  await open.waitForURL("**/login");
+  await other.waitForURL("**/login?to=*");
+  await open.context().close();
 });
 
 test("ten thousand panels come in a small first view, and the rest as one scrolls", async () => {

@@ -113,13 +113,23 @@ export class Server {
   static async start() {
     const server = new Server();
     server.folder = mkdtempSync(join(tmpdir(), "panelsync-"));
-    const args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--check-every", "1s"];
-    const { child, found } = await start(args, 1, { PANELSYNC_ADMIN_PASSWORD: PASSWORD });
-    server.child = child;
-    server.url = `http://${found[0]}`;
+    server.listen = "127.0.0.1:0";
+    await server.run();
     const session = await server.fleet("POST", "/session", { username: "admin", password: PASSWORD });
     server.token = session.token;
     return server;
+  }
+
+  async run() {
+    const args = ["serve", "--listen", this.listen, "--data-dir", this.folder, "--check-every", "1s"];
+    const { child, found } = await start(args, 1, { PANELSYNC_ADMIN_PASSWORD: PASSWORD });
+    this.child = child;
+    [this.listen] = found;
+    this.url = `http://${this.listen}`;
+  }
+
+  kill() {
+    return end(this.child, "SIGKILL");
   }
 
   /** A call of the fleet API. */

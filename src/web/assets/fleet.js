@@ -1,5 +1,5 @@
 // The fleet: tiles that follow what the server says of them, and more of them as one scrolls.
-import { fetchPage, later, replace } from "./page.js";
+import { fetchPage, later, listen, replace } from "./page.js";
 
 let source;
 
@@ -49,7 +49,7 @@ function apply({ first, counts, panels, groups }) {
 }
 
 function watch() {
-  source = new EventSource(document.getElementById("fleet").dataset.live);
+  source = listen(document.getElementById("fleet").dataset.live);
   source.addEventListener("fleet", (event) => apply(JSON.parse(event.data)));
   source.addEventListener("reload", () => {
     source.close();

@@ -20,9 +20,9 @@ export function localise(root) {
 
 /** The page as it is now; nothing when it cannot be had. A session that is over leads to the login. */
 export async function fetchPage(url) {
-  const response = await fetch(url);
-  if (response.redirected) location.reload();
-  if (!response.ok) return null;
+  const response = await fetch(url).catch(() => null);
+  if (response?.redirected) location.reload();
+  if (!response?.ok) return null;
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
@@ -57,15 +57,27 @@ export function later(ms, then) {
   const run = async () => {
     if (document.hidden) return document.addEventListener("visibilitychange", run, { once: true });
     running = true;
-    await then();
-    due = running = false;
-    if (missed) call();
+    try {
+      await then();
+    } finally {
+      due = running = false;
+      if (missed) call();
+    }
   };
   return call;
 }
 
-function watch(url) {
+/** The stream of events at a URL. Where it is refused, the session is over or the thing is gone: the page says which. */
+export function listen(url) {
   const source = new EventSource(url);
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) fetchPage(location.href);
+  });
+  return source;
+}
+
+function watch(url) {
+  const source = listen(url);
   const soon = later(300, async () => {
     await refresh();
     if (!document.querySelector(`[data-live="${CSS.escape(url)}"]`)) source.close();

@@ -24,9 +24,10 @@ function show({ html, errors }) {
 
 const preview = later(150, async () => {
   const mine = ++asked;
-  const response = await fetch(form.dataset.preview, { method: "POST", body: new URLSearchParams(new FormData(form)) });
-  if (response.redirected) location.reload();
-  if (response.ok && mine === asked) show(await response.json());
+  const body = new URLSearchParams(new FormData(form));
+  const response = await fetch(form.dataset.preview, { method: "POST", body }).catch(() => null);
+  if (response?.redirected) location.reload();
+  if (response?.ok && mine === asked) show(await response.json());
 });
 
 form.addEventListener("input", (event) => {
