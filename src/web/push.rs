@@ -29,8 +29,9 @@ use crate::profile::{LinkId, TimeProfile, opens, text};
 /// Panels of a dry run that are shown one by one.
 const SHOWN: usize = 500;
 
-/// Values of labels that are offered to choose from.
+/// Values of labels that are offered as buttons, and while one types.
 const OFFERED: usize = 40;
+const COMPLETED: usize = 500;
 
 /// Profiles whose meaning is shown in each zone.
 const EXPLAINED: usize = 50;
@@ -286,18 +287,20 @@ impl Form {
 
     fn whom(&self, panels: &[Entry]) -> Markup {
         let all = self.fields.one("target") == "all";
+        let labels = labels(panels);
         let wrong = self.errors.iter().any(|error| error.path == "/selector");
         html! {
             fieldset {
                 legend { "For which panels" }
                 div class="row" {
                     label class="grow" { "Selector"
-                        input name="selector" id="selector" value=(self.fields.one("selector")) placeholder="site=north, floor in (1,2), !old" autocapitalize="none" spellcheck="false" aria-invalid=[wrong.then_some("true")];
+                        input name="selector" id="selector" value=(self.fields.one("selector")) placeholder="site=north, floor in (1,2), !old" list="labels" autocapitalize="none" spellcheck="false" aria-invalid=[wrong.then_some("true")];
                     }
+                    datalist id="labels" { @for (label, _) in &labels { option value=(label) {} } }
                     label class="tick" { input type="checkbox" name="target" value="all" checked[all]; "All " (panels.len()) }
                 }
                 div class="chips" aria-label="Panels by label" {
-                    @for (label, count) in labels(panels) {
+                    @for (label, count) in labels.iter().take(OFFERED) {
                         button type="button" data-fill="selector" data-value=(label) { (label) " " small { (count) } }
                     }
                 }
@@ -389,10 +392,15 @@ fn labels(panels: &[Entry]) -> Vec<(String, usize)> {
         *keys.entry(key).or_default() += 1;
     }
     // A label that nearly every panel has its own value of is nothing to choose by.
+    let to_choose_by = |values: usize| values <= OFFERED || values * 2 <= panels.len();
     let mut labels: Vec<_> = labels
         .into_iter()
-        .filter(|((key, _), _)| keys.get(key).is_some_and(|values| *values <= OFFERED))
+        .filter(|((key, _), _)| keys.get(key).is_some_and(|values| to_choose_by(*values)))
         .collect();
     labels.sort_by_key(|((key, _), _)| (*key != "site", *key));
-    labels.into_iter().take(OFFERED).map(|((key, value), count)| (format!("{key}={value}"), count)).collect()
+    labels
+        .into_iter()
+        .take(COMPLETED)
+        .map(|((key, value), count)| (format!("{key}={value}"), count))
+        .collect()
 }

@@ -402,7 +402,7 @@ test("it works without script", async () => {
   await plain.getByRole("link", { name: "New profile" }).click();
   await plain.getByLabel("Name").fill("Plain");
   await plain.getByRole("button", { name: "Choose panels" }).click();
-  await plain.getByRole("textbox", { name: "Selector" }).fill("site=harbour");
+  await plain.locator("#selector").fill("site=harbour");
   await plain.getByRole("button", { name: "Dry run" }).click();
   await plain.locator("#plan").getByText("1 panel").first().waitFor();
   await plain.locator("#send").click();
