@@ -5,7 +5,6 @@
 //! changes something carries a token that is derived from the session's, so that nobody else can make one up, and is
 //! refused when its browser says that another site sent it.
 
-use std::fmt::Write;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::PageProblem;
-use crate::access::{Principal, Role, SESSION};
+use crate::access::{Principal, Role, SESSION, hex};
 use crate::http::problem::Problem;
 use crate::http::{Shared, auth, body};
 
@@ -166,11 +165,7 @@ fn cookie(request: &HttpRequest) -> Option<&str> {
 }
 
 fn form_token(session: &str) -> String {
-    let digest = Sha256::digest(format!("form\n{session}"));
-    digest[..16].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
-        hex
-    })
+    hex(&Sha256::digest(format!("form\n{session}"))[..16])
 }
 
 /// The header that hands out a session's cookie; without a token the one that takes it back.
