@@ -244,6 +244,7 @@ impl From<std::io::Error> for Failure {
 pub fn run() -> ExitCode {
     let cli = Cli::parse(); // prints help or what is wrong, and ends with 0 or 2
     telemetry::start_logging(cli.global.log_format, cli.global.verbose);
+    crate::store::damage::log_damage();
     let exit = match dispatch(&cli) {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
@@ -251,6 +252,7 @@ pub fn run() -> ExitCode {
             exit
         }
     };
+    telemetry::flush_logs();
     ExitCode::from(exit as u8)
 }
 

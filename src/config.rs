@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// How many finished batches are kept [default: 1000]
     #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
     pub keep_batches: Option<u64>,
+    /// How long an Idempotency-Key stands for the batch that was accepted under it [default: 24h]
+    #[arg(long, env = "PANELSYNC_KEEP_KEYS", value_name = "TIME", value_parser = time)]
+    pub keep_keys: Option<Duration>,
     /// Remote panels talked to at once [default: 256]
     #[arg(long, env = "PANELSYNC_DEVICE_CONCURRENCY", value_name = "N")]
     pub device_concurrency: Option<usize>,
@@ -77,6 +80,7 @@ struct File {
     key_file: Option<PathBuf>,
     body_limit: Option<usize>,
     keep_batches: Option<u64>,
+    keep_keys: Option<FileTime>,
     device_concurrency: Option<usize>,
     device_chunk: Option<usize>,
     device_connect_timeout: Option<FileTime>,
@@ -102,6 +106,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// How many batches are kept.
     pub keep_batches: u64,
+    /// How long idempotency keys are kept.
+    pub keep_keys: Duration,
     /// Panels at addresses of their own.
     pub panel_listen: Vec<(String, SocketAddr)>,
     /// How devices are treated.
@@ -168,6 +174,7 @@ impl Settings {
             key: KeySource::DataFolder,
             body_limit: 16 * 1024 * 1024,
             keep_batches: 1000,
+            keep_keys: Duration::from_hours(24),
             panel_listen: Vec::new(),
             devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -230,6 +237,7 @@ impl Settings {
             (args.device_timeout.or(from_file(file.device_timeout)), &mut devices.timeouts.request),
             (args.check_every.or(from_file(file.check_every)), &mut devices.check_every),
             (args.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
+            (args.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
         ] {
             *time = given.unwrap_or(*time);
         }

@@ -20,6 +20,7 @@ use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
+use panelsync::store::disk::SyncTime;
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
 use panelsync::store::{Store, render};
@@ -101,7 +102,7 @@ impl Disk {
 
     fn store(&self) -> Store {
         let disk = self.clone();
-        let open = move || {
+        let open = move |_: &SyncTime| {
             let crashes = disk.state().crashes;
             Builder::new().create_with_backend(Opened { disk: disk.clone(), crashes })
         };

@@ -115,7 +115,7 @@ fn work(
 
 fn change<T: Send + 'static>(
     store: &Store,
-    change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> T {
     let (done, committed) = tokio::sync::oneshot::channel();
     store.handle().submit_change(change, move |result| {
@@ -234,7 +234,7 @@ proptest! {
                         let number = rows.number();
                         rows.tables().remove_panel(number)
                     });
-                    let number = add_panel(&store, "another");
+                    let number = add_panel(&store, &format!("after-{}", panels[panel]));
                     prop_assert!(number > panels[panel], "numbers are not given twice");
                     panels[panel] = number;
                     models[panel] = Model { next_uid: 1, ..Model::default() };
@@ -273,7 +273,7 @@ fn add_batch(store: &Store) -> BatchSeq {
         duration_ms: None,
     };
     let targets: Vec<_> = (1..=TARGETS).collect();
-    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, None, 10))
+    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, 10))
 }
 
 #[test]

@@ -210,10 +210,10 @@ pub async fn repair(
     shared
         .store
         .change(move |tables| {
-            for panel in numbers {
-                let mut device = tables.device(panel)?.unwrap_or_default();
+            for panel in &numbers {
+                let mut device = tables.device(*panel)?.unwrap_or_default();
                 device.reconcile = true;
-                tables.set_device(panel, &device)?;
+                tables.set_device(*panel, &device)?;
             }
             tables.audit(&audit)
         })

@@ -16,12 +16,13 @@ use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::coordinator::fleet::{
-    AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
+    AddError, AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
 };
 use crate::coordinator::register::Entry;
 use crate::http::auth::{self, Admin, Operator, Viewer};
 use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
+use crate::panel::Origin;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::device::line::Lines;
 use crate::panel::device::{Device, Trouble};
@@ -297,11 +298,25 @@ pub async fn add_panel(
     }
     meet(shared, &mut panel, introduction, version_given).await?;
     let origin = auth::origin(request, &who.name);
-    let Ok(added) = shared.coordinator.send(AddPanels(vec![panel], origin)).await? else {
-        return Err(exists());
-    };
-    added.await??;
+    add_all(shared, vec![panel], origin).await?.map_err(|_| exists())?;
     find(shared, id.as_str()).await
+}
+
+/// Adds panels, all or none: the indexes of those whose ids are taken, where there are any.
+async fn add_all(
+    shared: &Shared,
+    panels: Vec<NewPanel>,
+    origin: Origin,
+) -> Result<Result<(), Vec<usize>>, Problem> {
+    let added = match shared.coordinator.send(AddPanels(panels, origin)).await? {
+        Ok(added) => added.await?,
+        Err(error) => Err(error),
+    };
+    match added {
+        Ok(()) => Ok(Ok(())),
+        Err(AddError::Taken(taken)) => Ok(Err(taken)),
+        Err(AddError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// A panel from a body that is its record with a password.
@@ -364,15 +379,12 @@ pub async fn import(
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.name);
-    match shared.coordinator.send(AddPanels(panels, origin)).await? {
-        Ok(done) => done.await??,
-        Err(taken) => {
-            let errors = taken.into_iter().filter_map(|at| {
-                let (line, id) = (lines.get(at)?, ids.get(at)?);
-                Some(FieldError::at(format!("/{line}/id"), format!("there is a panel {id} already")))
-            });
-            return Err(Problem::ConflictAt(errors.collect()));
-        }
+    if let Err(taken) = add_all(&shared, panels, origin).await? {
+        let errors = taken.into_iter().filter_map(|at| {
+            let (line, id) = (lines.get(at)?, ids.get(at)?);
+            Some(FieldError::at(format!("/{line}/id"), format!("there is a panel {id} already")))
+        });
+        return Err(Problem::ConflictAt(errors.collect()));
     }
     Ok(HttpResponse::Created().json(Imported { added }))
 }
