@@ -238,11 +238,7 @@ impl Coordinator {
                 self.count(seq, panel, &outcome);
             }
             Err(StoreError::NoSuchPanel) => {
-                self.settle_removed(
-                    seq,
-                    panel,
-                    "the panel was removed; add it again and send the batch anew",
-                );
+                self.settle_removed(seq, panel, sending::WAS_REMOVED, 1);
             }
             Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
                 let outcome = self.batches.change(seq, |running| {
@@ -497,7 +493,7 @@ impl Coordinator {
         self.metrics.panels.set(self.register.count() as i64);
         for seq in self.batches.with(panel, Part::Waits) {
             let why = "the panel was removed before its device had confirmed everything";
-            self.settle_removed(seq, panel, why);
+            self.settle_removed(seq, panel, why, 0);
         }
     }
 

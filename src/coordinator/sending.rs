@@ -21,6 +21,9 @@ const SMALL_BATCH: usize = 64;
 /// Parts of one batch sent before the next batch gets its turn within a slice.
 const TURN: usize = 64;
 
+/// What a panel's part comes to that is not there any more.
+pub(super) const WAS_REMOVED: &str = "the panel was removed; add it again and send the batch anew";
+
 /// What became of sending a part.
 enum Sending {
     /// It is on its way, or its panel is gone and that is being recorded.
@@ -93,7 +96,7 @@ impl Coordinator {
     /// Sends a panel its part of this batch, for which it waits.
     fn send_part(&mut self, seq: BatchSeq, panel: PanelNo) -> Sending {
         let Some(entry) = self.register.by_number(panel) else {
-            self.settle_removed(seq, panel, "the panel was removed; add it again and send the batch anew");
+            self.settle_removed(seq, panel, WAS_REMOVED, 1);
             return Sending::Gone;
         };
         let (zone, address) = (&entry.settings.zone, &entry.address);
@@ -115,22 +118,18 @@ impl Coordinator {
             Some(Err(SendError::Full(_))) => Sending::Full,
             Some(Err(SendError::Closed(_))) => {
                 // Its actor stops when it was removed, and for no other reason.
-                self.settle_removed(
-                    seq,
-                    panel,
-                    "the panel was removed; add it again and send the batch anew",
-                );
+                self.settle_removed(seq, panel, WAS_REMOVED, 1);
                 Sending::Gone
             }
             Some(Ok(())) | None => Sending::Gone,
         }
     }
 
-    /// A panel that is there no more comes to a failure in this batch.
-    pub(super) fn settle_removed(&mut self, seq: BatchSeq, panel: PanelNo, why: &str) {
+    /// A panel that is there no more comes to a failure in this batch, after so many attempts more than before.
+    pub(super) fn settle_removed(&mut self, seq: BatchSeq, panel: PanelNo, why: &str, attempts: u16) {
         let outcome = self.batches.change(seq, |running| {
             running.now(panel, Part::Settling);
-            Outcome::failed(why, running.attempts(panel))
+            Outcome::failed(why, running.attempts(panel).saturating_add(attempts))
         });
         if let Some(outcome) = outcome {
             self.settle(seq, vec![(panel, outcome)], None);

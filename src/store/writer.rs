@@ -607,6 +607,10 @@ mod tests {
         assert!(slow.shared() > 40_000, "small work waits for the syncs anyway");
         assert_eq!(quick.shared(), MIN_ITEMS);
         slow.rest();
-        assert_eq!(slow.of_flood(), slow.shared(), "the next flood begins with what hardly adds to the syncs");
+        assert_eq!(
+            slow.of_flood(),
+            slow.shared(),
+            "the next flood begins with what hardly adds to the syncs"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! what a map in memory holds, and no contradiction between tables (which says too that every body is named).
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a test")]
 
+mod device;
 mod faults;
 mod schedule;
 
