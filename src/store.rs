@@ -196,7 +196,10 @@ impl OpenFile {
         let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *place, db);
         drop(place);
-        drop(old); // closing it may take a moment, for which nobody need wait
+        // Closing it may take a moment, for which nobody need wait. What is damaged may not even close.
+        if damage::guarded(|| drop(old)).is_err() {
+            tracing::error!("the damaged database was given up rather than closed");
+        }
     }
 
     /// Closes the database. It is closed in truth when the last reader has gone.
@@ -232,6 +235,12 @@ impl OpenFile {
             .map_err(|error| StoreError::Database(Arc::new(error.into())))?;
         self.set(Some(db));
         Ok(())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -285,15 +294,14 @@ impl Store {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
             error => OpenError::Database(folder.into(), Box::new(error.into())),
         })?;
-        let migrated = damage::guarded(|| migrate::run(&db, &file.seal)).and_then(|migrated| migrated);
-        match migrated.map_err(unreadable)? {
+        file.set(Some(db));
+        match file.with(|db| migrate::run(db, &file.seal)).map_err(unreadable)? {
             Migrated::Current => {}
             Migrated::Newer(found) => {
                 return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
             }
             Migrated::WrongKey => return Err(OpenError::WrongKey(folder.into())),
         }
-        file.set(Some(db));
         let handle = StoreHandle { file: Arc::new(file), queue: Arc::new(Queue::default()) };
         let (metrics, of_writer) = (metrics.store.clone(), handle.clone());
         let writer = std::thread::Builder::new()

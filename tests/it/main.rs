@@ -22,4 +22,5 @@ mod readme;
 mod state;
 mod support;
 mod trust;
+mod truth;
 mod web;
