@@ -123,7 +123,7 @@ pub enum FromStore {
     /// A panel's part is through.
     Landed(Landed),
     /// Outcomes that were decided here are durable as they came out, or not. Someone may wait for that.
-    Settled(BatchSeq, Vec<(PanelNo, Outcome)>, Option<Reply>, Result<(), StoreError>),
+    Settled(Arc<Settling>, Option<Reply>, Result<Vec<(PanelNo, Outcome)>, StoreError>),
     /// A batch is cancelled, or not.
     Cancelled(BatchSeq, batches::CancelReply, Result<Cancelled, StoreError>),
     /// Panels of a running batch that had an outcome are to be sent their part again.
@@ -181,7 +181,7 @@ impl Coordinator {
         match told {
             FromStore::Accepted(accepted) => self.accepted(*accepted),
             FromStore::Landed(landed) => self.landed(landed),
-            FromStore::Settled(seq, outcomes, reply, result) => self.settled(seq, outcomes, reply, result),
+            FromStore::Settled(settling, reply, result) => self.settled(&settling, reply, result),
             FromStore::Cancelled(seq, reply, result) => self.cancelled(seq, reply, result),
             FromStore::Again(seq, reply, result) => self.send_again(seq, reply, result),
             FromStore::Condition(number, condition) => self.condition_changed(number, condition),
@@ -238,14 +238,10 @@ impl Coordinator {
                 self.count(seq, panel, &outcome);
             }
             Err(StoreError::NoSuchPanel) => {
-                self.settle_removed(seq, panel, sending::WAS_REMOVED, 1);
+                self.settle_failed(seq, panel, sending::WAS_REMOVED, 1);
             }
             Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
-                let outcome = self.batches.change(seq, |running| {
-                    running.now(panel, Part::Settling);
-                    Outcome::failed(error.to_string(), running.attempts(panel).saturating_add(1))
-                });
-                self.settle(seq, outcome.into_iter().map(|outcome| (panel, outcome)).collect(), None);
+                self.settle_failed(seq, panel, error.to_string(), 1);
             }
             // It is sent again when the store has recovered, or at the next start.
             Err(_) => {
@@ -274,45 +270,68 @@ impl Coordinator {
         self.end_if_complete(seq);
     }
 
-    /// Makes outcomes durable that were decided here, of parts that are being settled. Where the store has another one
-    /// by then, that one counts.
-    fn settle(&mut self, seq: BatchSeq, outcomes: Vec<(PanelNo, Outcome)>, reply: Option<Reply>) {
+    /// A panel comes to a failure in this batch, after so many attempts more than before.
+    fn settle_failed(&mut self, seq: BatchSeq, panel: PanelNo, why: impl Into<Box<str>>, attempts: u16) {
+        let attempts = self.batches.change(seq, |running| {
+            running.now(panel, Part::Settling);
+            running.attempts(panel).saturating_add(attempts)
+        });
+        if let Some(attempts) = attempts {
+            self.settle(
+                Settling { seq, panels: vec![(panel, attempts)], why: Why::Failed(why.into()) },
+                None,
+            );
+        }
+    }
+
+    /// Of a batch that is cancelled: settles what was not sent, and what waits for a device.
+    fn settle_cancelled(&mut self, seq: BatchSeq, reply: Option<Reply>) {
+        let panels = self.batches.change(seq, |running| {
+            let panels = running.cancel();
+            panels.into_iter().map(|panel| (panel, running.attempts(panel))).collect()
+        });
+        self.settle(Settling { seq, panels: panels.unwrap_or_default(), why: Why::Cancelled }, reply);
+    }
+
+    /// Makes outcomes durable that are decided here. Where the store has another one by then, that one counts.
+    fn settle(&mut self, settling: Settling, reply: Option<Reply>) {
+        if settling.panels.is_empty() {
+            if let Some(reply) = reply {
+                let _ = reply.send(Ok(())); // whoever asked may have left
+            }
+            return;
+        }
         let inbox = self.inbox.clone();
-        let asked = outcomes.clone();
+        let settling = Arc::new(settling);
+        let asked = Arc::clone(&settling);
         self.store.submit_accepted_change(
-            move |tables| settle_in(tables, seq, &outcomes),
-            move |result| {
-                let (outcomes, result) = match result {
-                    Ok(settled) => (settled, Ok(())),
-                    Err(error) => (asked, Err(error)),
-                };
-                inbox.tell(FromStore::Settled(seq, outcomes, reply, result));
-            },
+            move |tables| asked.settle_in(tables),
+            move |result| inbox.tell(FromStore::Settled(settling, reply, result)),
         );
     }
 
     fn settled(
         &mut self,
-        seq: BatchSeq,
-        outcomes: Vec<(PanelNo, Outcome)>,
+        settling: &Arc<Settling>,
         reply: Option<Reply>,
-        result: Result<(), StoreError>,
+        result: Result<Vec<(PanelNo, Outcome)>, StoreError>,
     ) {
-        match &result {
-            Ok(()) => {}
-            Err(error) if self.refused_in_passing(error) => return self.settle(seq, outcomes, reply),
+        let seq = settling.seq;
+        let outcomes = match result {
+            Ok(outcomes) => outcomes,
+            Err(error) if self.refused_in_passing(&error) => return self.settle((**settling).clone(), reply),
             Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
                 // The batch ends all the same; the next start tries to write this down again.
                 tracing::error!(batch.number = seq, %error, "outcomes could not be recorded");
+                let failed = settling
+                    .panels
+                    .iter()
+                    .map(|(panel, attempts)| (*panel, Outcome::failed(error.to_string(), *attempts)));
+                failed.collect()
             }
             // They are settled again when the store has recovered, or at the next start.
-            Err(_) => {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Ok(())); // what was asked for is durable, and this follows from it
-                }
-                return;
-            }
-        }
+            Err(_) => Vec::new(),
+        };
         for (panel, outcome) in &outcomes {
             self.count(seq, *panel, outcome);
             if let Some(entry) =
@@ -322,20 +341,8 @@ impl Coordinator {
             }
         }
         if let Some(reply) = reply {
-            let _ = reply.send(Ok(())); // whoever asked may have left
+            let _ = reply.send(Ok(())); // what was asked for is durable, and this follows from it
         }
-    }
-
-    /// Of a batch that is cancelled: settles what was not sent, and what waits for a device.
-    fn settle_cancelled(&mut self, seq: BatchSeq, reply: Option<Reply>) {
-        let outcomes = self.batches.change(seq, Running::cancel).unwrap_or_default();
-        if outcomes.is_empty() {
-            if let Some(reply) = reply {
-                let _ = reply.send(Ok(())); // whoever asked may have left
-            }
-            return;
-        }
-        self.settle(seq, outcomes, reply);
     }
 
     /// Ends a batch whose last outcome is durable: tells everybody, and has its end recorded.
@@ -493,7 +500,7 @@ impl Coordinator {
         self.metrics.panels.set(self.register.count() as i64);
         for seq in self.batches.with(panel, Part::Waits) {
             let why = "the panel was removed before its device had confirmed everything";
-            self.settle_removed(seq, panel, why, 0);
+            self.settle_failed(seq, panel, why, 0);
         }
     }
 
@@ -556,27 +563,62 @@ impl StreamHandler<Vec<FromStore>> for Coordinator {
     }
 }
 
-/// Sets outcomes where the store has none yet, and gives those that it has then.
-fn settle_in(
-    tables: &mut Tables<'_>,
+/// Outcomes that are decided here rather than by panels.
+#[derive(Debug, Clone)]
+pub struct Settling {
     seq: BatchSeq,
-    outcomes: &[(PanelNo, Outcome)],
-) -> Result<Vec<(PanelNo, Outcome)>, StoreError> {
-    let mut settled = Vec::with_capacity(outcomes.len());
-    let stored = match outcomes {
-        [(panel, _)] => tables.outcome(seq, *panel)?.map(|outcome| (*panel, outcome)).into_iter().collect(),
-        _ => tables.outcomes(seq)?,
-    };
-    let mut stored = stored.into_iter().peekable();
-    for (panel, outcome) in outcomes {
-        while stored.next_if(|(before, _)| before < panel).is_some() {}
-        match stored.next_if(|(is, _)| is == panel) {
-            Some((_, decided)) if decided.state != PanelState::Pending => settled.push((*panel, decided)),
-            _ => {
-                tables.set_outcome(seq, *panel, outcome)?;
-                settled.push((*panel, outcome.clone()));
+    /// Ascending, each with its attempts by then.
+    panels: Vec<(PanelNo, u16)>,
+    why: Why,
+}
+
+/// What they are.
+#[derive(Debug, Clone)]
+enum Why {
+    /// The batch was cancelled. What a panel has taken by then, its device gets all the same.
+    Cancelled,
+    /// A failure, with what to do.
+    Failed(Box<str>),
+}
+
+impl Settling {
+    /// Sets the outcomes where the store has none yet, and gives those that it has then.
+    fn settle_in(&self, tables: &mut Tables<'_>) -> Result<Vec<(PanelNo, Outcome)>, StoreError> {
+        let Self { seq, panels, why } = self;
+        let stored = match panels.as_slice() {
+            [(panel, _)] => {
+                tables.outcome(*seq, *panel)?.map(|outcome| (*panel, outcome)).into_iter().collect()
             }
+            _ => tables.outcomes(*seq)?,
+        };
+        let mut stored = stored.into_iter().peekable();
+        let mut settled = Vec::with_capacity(panels.len());
+        for (panel, attempts) in panels {
+            while stored.next_if(|(before, _)| before < panel).is_some() {}
+            let standing = stored.next_if(|(is, _)| is == panel).map(|(_, outcome)| outcome);
+            let outcome = match standing {
+                Some(decided) if decided.state != PanelState::Pending => decided,
+                standing => {
+                    let taken = standing.is_some_and(|outcome| outcome.taken);
+                    let outcome = Outcome::failed(why.words(taken), *attempts);
+                    tables.set_outcome(*seq, *panel, &outcome)?;
+                    outcome
+                }
+            };
+            settled.push((*panel, outcome));
+        }
+        Ok(settled)
+    }
+}
+
+impl Why {
+    fn words(&self, taken: bool) -> &str {
+        match self {
+            Self::Cancelled if taken => {
+                "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that"
+            }
+            Self::Cancelled => "cancelled before it was sent; retry the batch to send it",
+            Self::Failed(why) => why,
         }
     }
-    Ok(settled)
 }

@@ -209,22 +209,18 @@ impl Running {
         self.attempts.get(&panel).copied().unwrap_or(0)
     }
 
-    /// The batch is cancelled: what was not sent, and what waits for a device, comes to these outcomes. What is on its
-    /// way comes out as it does.
-    pub fn cancel(&mut self) -> Vec<(PanelNo, Outcome)> {
+    /// The batch is cancelled: what was not sent, and what waits for a device, is to be settled. Gives those panels. What
+    /// is on its way comes out as it does.
+    pub fn cancel(&mut self) -> Vec<PanelNo> {
         self.record.cancelled = true;
-        let mut outcomes = Vec::new();
+        let mut panels = Vec::new();
         for at in 0..self.parts.len() {
-            let why = match self.parts[at] {
-                Part::Queued | Part::Lost => UNSENT,
-                Part::Waits => UNCONFIRMED,
-                Part::Sent | Part::Settling | Part::Done => continue,
-            };
-            self.set(at, Part::Settling);
-            let panel = self.targets[at];
-            outcomes.push((panel, Outcome::failed(why, self.attempts(panel))));
+            if matches!(self.parts[at], Part::Queued | Part::Lost | Part::Waits) {
+                self.set(at, Part::Settling);
+                panels.push(self.targets[at]);
+            }
         }
-        outcomes
+        panels
     }
 
     /// The operations in a zone.
@@ -257,9 +253,6 @@ impl Running {
         BatchRecord { state: BatchState::Running, duration_ms: None, ..self.record.clone() }
     }
 }
-
-const UNSENT: &str = "cancelled before it was sent; retry the batch to send it";
-const UNCONFIRMED: &str = "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that";
 
 /// All batches that run, in the order of acceptance. They change through [`Batches::change`] only, which keeps what is
 /// derived from all of them.
@@ -416,8 +409,8 @@ mod tests {
         assert!(!running.done(1, &Outcome::failed("late", 1)));
         assert_eq!((running.record.report.panels.applied, running.record.report.panels.failed), (1, 0));
         let cancelled = running.cancel();
-        assert_eq!(cancelled.iter().map(|(panel, _)| *panel).collect::<Vec<_>>(), [2]);
-        assert!(running.done(2, &cancelled[0].1) && running.complete());
+        assert_eq!(cancelled, [2]);
+        assert!(running.done(2, &Outcome::failed("cancelled", 1)) && running.complete());
     }
 
     #[derive(Debug, Clone)]

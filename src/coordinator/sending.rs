@@ -7,7 +7,6 @@ use actix::prelude::*;
 
 use super::running::Part;
 use super::{Coordinator, SLICE};
-use crate::batch::Outcome;
 use crate::panel;
 use crate::store::{BatchSeq, PanelNo};
 
@@ -96,7 +95,7 @@ impl Coordinator {
     /// Sends a panel its part of this batch, for which it waits.
     fn send_part(&mut self, seq: BatchSeq, panel: PanelNo) -> Sending {
         let Some(entry) = self.register.by_number(panel) else {
-            self.settle_removed(seq, panel, WAS_REMOVED, 1);
+            self.settle_failed(seq, panel, WAS_REMOVED, 1);
             return Sending::Gone;
         };
         let (zone, address) = (&entry.settings.zone, &entry.address);
@@ -118,21 +117,10 @@ impl Coordinator {
             Some(Err(SendError::Full(_))) => Sending::Full,
             Some(Err(SendError::Closed(_))) => {
                 // Its actor stops when it was removed, and for no other reason.
-                self.settle_removed(seq, panel, WAS_REMOVED, 1);
+                self.settle_failed(seq, panel, WAS_REMOVED, 1);
                 Sending::Gone
             }
             Some(Ok(())) | None => Sending::Gone,
-        }
-    }
-
-    /// A panel that is there no more comes to a failure in this batch, after so many attempts more than before.
-    pub(super) fn settle_removed(&mut self, seq: BatchSeq, panel: PanelNo, why: &str, attempts: u16) {
-        let outcome = self.batches.change(seq, |running| {
-            running.now(panel, Part::Settling);
-            Outcome::failed(why, running.attempts(panel).saturating_add(attempts))
-        });
-        if let Some(outcome) = outcome {
-            self.settle(seq, vec![(panel, outcome)], None);
         }
     }
 }
