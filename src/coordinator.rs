@@ -726,7 +726,7 @@ impl Coordinator {
     fn take(&mut self, told: FromStore) {
         match told {
             FromStore::Accepted(accepted) => self.accepted(*accepted),
-            FromStore::Landed(Landed { batch, panel, outcome, result, sent, first }) => {
+            FromStore::Landed(Landed { batch, panel, outcome, result, sent, first, noted }) => {
                 if first {
                     self.in_flight = self.in_flight.saturating_sub(1);
                 }
@@ -741,8 +741,8 @@ impl Coordinator {
                         }
                     }
                     Ok(()) => {
-                        if !first {
-                            self.register.touch(panel); // its device has confirmed
+                        if !first || noted {
+                            self.register.touch(panel); // its device has confirmed, or what it refuses has changed
                         }
                         self.metrics.panel_done(outcome.state, self.now.saturating_duration_since(sent));
                         self.landed(batch, panel, &outcome);

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use redb::ReadableTableMetadata as _;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use uuid::Uuid;
 
@@ -164,6 +165,9 @@ impl Snapshot {
         mut each: impl FnMut(LinkId, Reported) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let table = self.transaction.open_table(tables::REPORTED)?;
+        if table.is_empty()? {
+            return Ok(());
+        }
         let (first, last) = row::reported_range(panel);
         for entry in table.range::<&ReportedKey>(&first..=&last)? {
             let (key, value) = entry?;
@@ -236,6 +240,11 @@ impl Snapshot {
     pub fn batch_seq(&self, id: Uuid) -> Result<Option<BatchSeq>, StoreError> {
         let table = self.transaction.open_table(tables::BATCH_IDS)?;
         Ok(table.get(id.as_bytes())?.map(|seq| seq.value()))
+    }
+
+    /// Whether a batch was sent under this key.
+    pub fn knows_key(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.transaction.open_table(tables::IDEMPOTENCY)?.get(key)?.is_some())
     }
 
     /// The batches before `before`, newest first, at most `limit`.
