@@ -137,6 +137,9 @@ impl Panels {
 
     fn table(&mut self, text: &str) -> Result<(), String> {
         self.csv = true;
+        // Some programs end lines with a carriage return alone.
+        let old = !text.contains('\n') && text.contains('\r');
+        let text = if old { &text.replace('\r', "\n") } else { text };
         let (separator, skipped, text) = separator(text)?;
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(separator)
@@ -254,6 +257,11 @@ fn column(name: &str) -> Result<Column, String> {
     }
     if let Some((field, _)) = COLUMNS.iter().find(|(field, _)| *field == small) {
         return Ok(Column::Field(field));
+    }
+    if matches!(small.as_str(), "label" | "labels") {
+        return Err(format!(
+            "{name}: each label has a column of its own, named as the label or {LABEL}NAME, such as site"
+        ));
     }
     let meant = COLUMNS.iter().find(|(field, others)| {
         let long = others.iter().copied().filter(|other| other.len() > LONG);

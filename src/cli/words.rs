@@ -9,7 +9,12 @@ pub fn of(error: &FieldError) -> String {
     let FieldError { path, message } = error;
     let mut steps = path.split('/').skip(1);
     let flag = match steps.next().unwrap_or_default() {
-        "" | "confirm_deletes" | "sure" => return message.clone(),
+        "" => return message.clone(),
+        // It was asked for a moment ago, and the panels hold more by now.
+        "confirm_deletes" => {
+            return "by now more would be deleted than was confirmed, so nothing was done; run it again"
+                .to_owned();
+        }
         "upsert" => return format!("{}: {message}", item("profile", steps)),
         "delete" => return format!("{}: {message}", item("link_id", steps)),
         "panels" => "--panel",

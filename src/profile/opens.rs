@@ -91,6 +91,19 @@ pub fn check(profile: &TimeProfile, zone: &TimeZone) -> Result<(), NeverOpens> {
     }
 }
 
+/// Which end of the first window no calendar here reaches, whatever the zone.
+pub fn out_of_calendar(profile: &TimeProfile) -> Option<NeverOpens> {
+    let beyond = |unix| local_parts(unix, &TimeZone::UTC).is_none();
+    let end = if beyond(profile.from) {
+        End::From
+    } else if beyond(profile.to) {
+        End::To
+    } else {
+        return None;
+    };
+    Some(NeverOpens::OutOfCalendar(end))
+}
+
 /// Whether the occurrence on `date` begins after `until`.
 fn starts_after(profile: &TimeProfile, date: CivilDate, until: i64, zone: &TimeZone) -> bool {
     let time = if profile.all_day { 0 } else { local_parts(profile.from, zone).map_or(0, |(_, time)| time) };

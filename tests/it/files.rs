@@ -48,6 +48,7 @@ fn the_columns_of_a_file_are_known_whatever_their_case_and_near_names_are_asked_
         ("id,zoen", "`zone`"),
         ("id,user", "`username`"),
         ("id,ip", "`url`"),
+        ("id,labels", "a column of its own"),
         ("id,Adress", "`url`"),
         ("id,capcity", "`capacity`"),
     ] {
@@ -73,6 +74,7 @@ fn files_of_spreadsheets_and_programs_are_imported_as_they_are() {
     write("little.csv", &utf16("id;zone;site\r\na2;Europe/Kyiv;north\r\n;;\r\n", u16::to_le_bytes));
     write("big.csv", &utf16("id\tzone\r\na3\tUTC\r\n", u16::to_be_bytes));
     write("sep.csv", b"sep=;\r\nid;site\r\na4;north\r\n");
+    write("return.csv", b"id,site\rb3,west\r");
     write("quoted.csv", b"\"id\";\"site\"\n\"a5\";\"north\"\n");
     write(
         "array.json",
@@ -80,14 +82,22 @@ fn files_of_spreadsheets_and_programs_are_imported_as_they_are() {
     );
     write("lines.json", "\u{feff}{\"id\":\"a8\"}\n\n{\"id\":\"a9\"}\n\n".as_bytes());
     write("one.json", b"{\n  \"id\": \"b1\"\n}\n");
-    for file in
-        ["bom.csv", "little.csv", "big.csv", "sep.csv", "quoted.csv", "array.json", "lines.json", "one.json"]
-    {
+    for file in [
+        "return.csv",
+        "bom.csv",
+        "little.csv",
+        "big.csv",
+        "sep.csv",
+        "quoted.csv",
+        "array.json",
+        "lines.json",
+        "one.json",
+    ] {
         expect(&shell, 0, &format!("panel import {file}"));
     }
     let ran = shell.run_with(&["panel", "import", "-"], "id,site\nb2,north\n");
     assert_eq!(ran.exit, Some(0), "{ran}");
-    assert_eq!(ids(&server), ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b1", "b2"]);
+    assert_eq!(ids(&server), ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b1", "b2", "b3"]);
     let north = expect(&shell, 0, "panel ls -l site=north --output json").stdout;
     let north: Value = serde_json::from_str(&north).expect("JSON");
     assert_eq!(north.as_array().expect("a list").len(), 5);
@@ -231,6 +241,9 @@ fn the_year_9999_is_reached_and_what_lies_beyond_is_said_with_its_place() {
     let ran = expect(&shell, 2, "profile check -f beyond.json");
     assert!(ran.stdout.contains("/list_items/0/time_options/date_to"), "{ran}");
     assert!(ran.stdout.contains("date_to lies outside the years -9999 to 9999"), "{ran}");
+    let ran = expect(&shell, 2, "apply -f beyond.json --all");
+    let said = "profile 1 at time_options/date_to: date_to lies outside the years -9999 to 9999";
+    assert!(ran.stderr.contains(said), "{ran}");
 }
 
 #[test]

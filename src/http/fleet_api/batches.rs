@@ -28,9 +28,9 @@ use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::decide::{Limits, decide};
 use crate::panel::embedded::SnapshotRows;
-use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::profile::wire::Json;
+use crate::profile::{opens, parse};
 use crate::store::{BatchSeq, PanelNo, StoreHandle, tables};
 
 /// Seconds that a submission waits for the outcomes without a word on it, and at most.
@@ -338,6 +338,14 @@ impl Wanted {
                     "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
                 )),
             }
+        }
+        if found.is_empty() {
+            // Every item is there then, each at its own index.
+            let beyond = profiles.iter().map(|item| opens::out_of_calendar(&item.profile)).enumerate();
+            errors.extend(beyond.filter_map(|(i, never)| {
+                let never = never?;
+                Some(FieldError::at(format!("/upsert/{i}{}", never.path()), never.to_string()))
+            }));
         }
         errors.extend(found.into_iter().map(FieldError::from));
         let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
