@@ -442,6 +442,28 @@ fn what_an_embedded_panel_refuses_is_told_until_it_is_taken_or_no_longer_wanted(
 }
 
 #[test]
+fn equal_panels_that_are_done_together_keep_what_each_refuses() {
+    let server = TestServer::start();
+    let line = |n: usize| json!({ "id": format!("p{n:03}"), "capacity": 2 - n % 2 }).to_string();
+    let lines: Vec<_> = (0..60).map(line).collect();
+    assert_eq!(server.fleet("POST", "/panels:import").ndjson(&lines.join("\n")).send().status, 201);
+    let submit = |body: &Value| server.fleet("POST", "/batches").json(body).send();
+    submit(&json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
+    let rejected = || {
+        let panels = server.fleet("GET", "/panels").send().value();
+        let panels = panels["items"].as_array().expect("a list").clone();
+        panels.iter().filter(|panel| panel["state"]["rejected"] == 1).count()
+    };
+    assert_eq!((rejected(), told(&server, "p001", 2).2), (30, json!(30)));
+    // The same rows again, and a batch that changes none of them.
+    submit(&json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
+    assert_eq!(rejected(), 30);
+    submit(&json!({ "all": true, "delete": [link(2)] }));
+    assert_eq!(rejected(), 0);
+    server.stop_and_render(); // which checks that it does not contradict itself
+}
+
+#[test]
 fn a_panels_line_of_the_command_line_tells_what_it_refuses() {
     let (server, shell) = fleet();
     server.add_panel("small", &json!({ "capacity": 1 }));
