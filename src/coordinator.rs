@@ -212,7 +212,7 @@ impl Coordinator {
     }
 
     fn landed(&mut self, landed: Landed) {
-        let Landed { batch: seq, panel, outcome, result, sent, first } = landed;
+        let Landed { batch: seq, panel, outcome, result, sent, first, noted } = landed;
         // What a device confirms is told after the panel's own answer, and may come after the batch was cancelled, or
         // sent again: then the store has been asked for the outcome that counts.
         let expected = if first { Part::Sent } else { Part::Waits };
@@ -231,8 +231,8 @@ impl Coordinator {
                 }
             }
             Ok(()) => {
-                if !first {
-                    self.register.touch(panel); // its device has confirmed
+                if !first || noted {
+                    self.register.touch(panel); // its device has confirmed, or what it refuses has changed
                 }
                 self.metrics.panel_done(outcome.state, self.now.saturating_duration_since(sent));
                 self.count(seq, panel, &outcome);

@@ -159,6 +159,8 @@ pub struct Landed {
     pub sent: Instant,
     /// Whether this is the answer to the part itself; what a device confirms later is a second one.
     pub first: bool,
+    /// Whether what the panel refuses is other than before, which pages show.
+    pub noted: bool,
 }
 
 impl Handler<Apply> for Panel {
@@ -194,6 +196,7 @@ impl Handler<Apply> for Panel {
             sent: Instant::now(),
             decision: Decision::default(),
             outcome: None,
+            noted: false,
         });
         // A batch's part was accepted durably and its number in flight is bounded by the coordinator.
         if for_caller {

@@ -190,6 +190,7 @@ impl Server {
             metrics,
             data_dir: settings.data_dir.clone(),
             body_limit: settings.body_limit,
+            keep_keys: settings.keep_keys,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });

@@ -114,6 +114,7 @@ impl Simulator {
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
+            keep_keys: Settings::new("", settings.listen).keep_keys,
             body_limit: Settings::new("", settings.listen).body_limit,
             device_timeouts: crate::panel::device::line::Timeouts::default(),
             stopping: stopping.subscribe(),

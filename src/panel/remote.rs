@@ -655,7 +655,7 @@ impl Panel {
             }
             if let Some(Waiting { tell, sent, .. }) = remote.waiting.remove(&batch) {
                 let (panel, outcome) = (self.number, Arc::new(outcome));
-                tell(Landed { batch, panel, outcome, result: Ok(()), sent, first: false });
+                tell(Landed { batch, panel, outcome, result: Ok(()), sent, first: false, noted: true });
             }
         }
     }

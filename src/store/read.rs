@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 
 use super::pack;
@@ -185,6 +185,9 @@ impl Snapshot {
     ) -> Result<(), StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::REPORTED)?;
+            if table.is_empty()? {
+                return Ok(());
+            }
             let (first, last) = row::reported_range(panel);
             for entry in table.range::<&ReportedKey>(&first..=&last)? {
                 let (key, value) = entry?;

@@ -196,19 +196,28 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     Ok(())
 }
 
+/// What says of a panel whether it is embedded.
+#[derive(serde::Deserialize)]
+struct Driven {
+    driver: String,
+}
+
 /// What contradicts itself between tables; empty when all is well.
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
-/// desired of a remote panel has a reported state. Every panel is found by its id, and what else is kept of a panel (rows,
+/// its connection belongs to a known panel; what it is said to hold is what is desired of it; every profile that is
+/// desired of a remote panel has a reported state; and of an embedded panel only refusals are kept. Every panel is found by its id, and what else is kept of a panel (rows,
 /// connections, device, password) is kept of one that is there. Every idempotency key has its time.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
-    let mut panels = Vec::new();
-    snapshot.each_panel(|panel, _| {
+    let (mut panels, mut embedded) = (Vec::new(), Vec::new());
+    snapshot.each_panel(|panel, record| {
         panels.push(panel);
+        if decode::<Driven>(record, "panel").is_ok_and(|panel| panel.driver == "embedded") {
+            embedded.push(panel);
+        }
         Ok::<_, StoreError>(())
     })?;
     let mut users = BTreeMap::<u64, u64>::new();
@@ -249,7 +258,11 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         let (panel, link) = row::reported_name(key.value());
         let reported = Reported::decode(value.value())?;
         let desired = snapshot.row(panel, RowName::Link(link))?;
-        *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
+        if embedded.binary_search(&panel).is_err() {
+            *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
+        } else if !matches!(reported, Reported::Refused(_)) {
+            found.push(format!("the embedded panel {panel} has {link} as {reported:?}"));
+        }
         if panels.binary_search(&panel).is_err() {
             found.push(format!("a reported state of panel {panel}, which is not there"));
         }

@@ -15,7 +15,7 @@
 //! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
 //! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
-//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
+//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
@@ -1177,6 +1177,16 @@ impl<'t> PanelRows<'_, 't> {
     pub fn reported(&self, link: LinkId) -> Result<Option<Reported>, StoreError> {
         let stored = self.tables.reported.get(&row::reported_key(self.panel, link))?;
         stored.map(|value| Reported::decode(value.value())).transpose()
+    }
+
+    /// Whether anything is known of the panel's device, or of what an embedded panel refused.
+    pub fn has_reported(&self) -> Result<bool, StoreError> {
+        let reported = &self.tables.reported;
+        if reported.is_empty()? {
+            return Ok(false); // as on most fleets of embedded panels, and then nothing is looked up
+        }
+        let (first, last) = row::reported_range(self.panel);
+        Ok(reported.range::<&ReportedKey>(&first..=&last)?.next().is_some())
     }
 
     /// All that is known of the panel's device, in link_id order.

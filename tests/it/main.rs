@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod devices;
 mod events;
+mod files;
 mod fleet_api;
 mod logs;
 mod openapi;

@@ -87,7 +87,15 @@ impl PanelWork for Accept {
         });
         let _ = done.send(result.is_ok() && outcome.state == PanelState::Pending); // gone only at the end
         if let Reply::Batch(tell) = reply {
-            tell(Landed { batch, panel, outcome: Arc::new(outcome), result, sent, first: true });
+            tell(Landed {
+                batch,
+                panel,
+                outcome: Arc::new(outcome),
+                result,
+                sent,
+                first: true,
+                noted: false,
+            });
         }
     }
 }
