@@ -14,6 +14,7 @@ mod crash;
 mod devices;
 mod events;
 mod fleet_api;
+mod logins;
 mod logs;
 mod openapi;
 mod order;

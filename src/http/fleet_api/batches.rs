@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging};
-use crate::access::Principal;
+use crate::access::{Principal, actor};
 use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
@@ -90,7 +90,7 @@ impl From<BatchRecord> for BatchBody {
         Self {
             id: record.id,
             created_at: clock::rfc3339(record.created_at_ms),
-            created_by: record.created_by,
+            created_by: actor::short(&record.created_by).to_owned(),
             state: record.state,
             panels: record.report.panels,
             items: record.report.items,
@@ -170,7 +170,7 @@ pub async fn accept(
     idempotency: Option<String>,
 ) -> Result<Submitted, Problem> {
     let id = Uuid::new_v4();
-    let mut origin = auth::origin(request, &who.name);
+    let mut origin = auth::origin(request, &who.actor());
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
     let digest: [u8; 32] = Sha256::digest(body).into();
     // One user's keys are not another's. No user's name holds a line feed.
@@ -617,7 +617,7 @@ pub async fn cancel_batch(
     id: &str,
 ) -> Result<BatchSeq, Problem> {
     let seq = find(shared, id)?;
-    shared.coordinator.send(Cancel(seq, auth::origin(request, &who.name))).await??.await??;
+    shared.coordinator.send(Cancel(seq, auth::origin(request, &who.actor()))).await??.await??;
     Ok(seq)
 }
 
@@ -646,7 +646,7 @@ pub async fn retry_batch(
     id: &str,
 ) -> Result<Submitted, Problem> {
     let seq = find(shared, id)?;
-    let mut origin = auth::origin(request, &who.name);
+    let mut origin = auth::origin(request, &who.actor());
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id, retry = true);
     Ok(shared.coordinator.send(Retry(seq, origin)).await??.await??)
 }
