@@ -310,7 +310,8 @@ impl Access {
         if let Err(wait) = self.throttle.begin(name, address, Instant::now()) {
             return Err(AccessError::TooMany(wait));
         }
-        let Some(_place) = self.queue.enter(name, address) else {
+        let known = self.throttle.knows(name, address, Instant::now());
+        let Some(_place) = self.queue.enter(name, address, known) else {
             self.throttle.take_back(name, address);
             return Err(AccessError::Crowded);
         };
@@ -434,23 +435,27 @@ impl Access {
     }
 
     /// A new token, made by this one; its text is returned here and nowhere else. The entry goes into the audit with it.
+    /// Nothing where the one that makes it has been revoked meanwhile.
     pub async fn add_token(
         &self,
         token: NewToken,
         maker: &Principal,
         audit: impl FnOnce(&Actor) -> AuditRecord,
-    ) -> Result<(String, TokenRecord), AccessError> {
+    ) -> Result<Option<(String, TokenRecord)>, AccessError> {
         let NewTokenRecord { text, mut record } = token.record()?;
         record.made_by = Some(maker.actor().to_string());
         record.owner.clone_from(&maker.owner);
         let audit = audit(&Actor::Token(record.id, record.name.clone()));
-        let kept = record.clone();
-        let change = self.store.change(move |tables| {
+        let (kept, maker) = (record.clone(), maker.token);
+        let made = self.store.change(move |tables| {
+            if !tables.has_token(maker)? {
+                return Ok(false);
+            }
             tables.add_token(&kept, kept.created_at_ms)?;
-            tables.audit(&audit)
+            tables.audit(&audit)?;
+            Ok(true)
         });
-        change.await?;
-        Ok((text, record))
+        Ok(made.await?.then_some((text, record)))
     }
 
     /// Who bears this token; `None` for an unknown or expired one.

@@ -152,21 +152,36 @@ impl KeySource {
         }
     }
 
-    /// Opens the store in this folder. A key in the folder is made where it is not there and nothing was sealed with one.
+    /// Opens the store in this folder. A key that belongs into the folder, and is not there or is none, is made
+    /// once it is known that nothing was sealed with the one before.
     pub fn open(&self, data_dir: &Path, metrics: &Metrics) -> Result<Store, OpenError> {
         crate::store::make_folder(data_dir)?; // the key may be made in it
-        let in_folder = data_dir.join(KEY_FILE);
-        let is_made = matches!(self, Self::DataFolder) && !in_folder.exists();
-        let seal = self.seal(data_dir)?;
-        if is_made && data_dir.join(FILE_NAME).exists() {
-            tracing::warn!(key = %in_folder.display(), "the key is not there; a new one was made");
+        let has_data = data_dir.join(FILE_NAME).exists();
+        let seal = match self {
+            Self::DataFolder => Seal::from_file(&data_dir.join(KEY_FILE)),
+            Self::File(_) | Self::Given(_) => self.seal(data_dir),
+        };
+        match (self, seal) {
+            (_, Ok(seal)) => Store::open_with(data_dir, seal, metrics),
+            (Self::DataFolder, Err(error)) if error.is_lost() => {
+                let path = data_dir.join(KEY_FILE);
+                let (seal, key) = Seal::made()?;
+                let opened = Store::open_with(data_dir, seal, metrics);
+                if matches!(opened, Err(OpenError::WrongKey(_))) {
+                    return Err(OpenError::KeyLost(path, data_dir.into()));
+                }
+                let store = opened?;
+                key.write(&path)?;
+                if has_data {
+                    tracing::warn!(key = %path.display(), "the key was not there; a new one was made");
+                }
+                Ok(store)
+            }
+            (Self::File(path), Err(error)) if has_data && error.is_lost() => {
+                Err(OpenError::KeyMissing(path.clone(), data_dir.into()))
+            }
+            (_, Err(error)) => Err(error.into()),
         }
-        let opened = Store::open_with(data_dir, seal, metrics);
-        if is_made && matches!(opened, Err(OpenError::WrongKey(_))) {
-            let _ = std::fs::remove_file(&in_folder); // it opens nothing, and would hide that the right one is missing
-            return Err(OpenError::KeyLost(in_folder, data_dir.into()));
-        }
-        opened
     }
 
     /// The key, for this data folder.

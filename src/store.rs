@@ -83,9 +83,14 @@ pub enum OpenError {
     WrongKey(PathBuf),
     /// The key that lay beside the passwords is gone.
     #[error(
-        "the key {0} is not there, and passwords in {1} are sealed with it; put it back, or give it with --key-file or PANELSYNC_KEY. If it is lost, drop them with `panelsync key rotate --forget-passwords --data-dir {1} --new-key-file FILE`"
+        "the key {0} is not there, or is none, and passwords in {1} are sealed with it; put it back, or give it with --key-file or PANELSYNC_KEY. If it is lost, drop them with `panelsync key rotate --forget-passwords --data-dir {1} --new-key-file FILE`"
     )]
     KeyLost(PathBuf, PathBuf),
+    /// The key file that was named is gone, or holds none.
+    #[error(
+        "the key file {0} is not there, or holds no key; put it back. If it is lost, `panelsync key rotate --forget-passwords --data-dir {1} --new-key-file FILE` makes another one, and drops the passwords that were sealed"
+    )]
+    KeyMissing(PathBuf, PathBuf),
     /// redb's word.
     #[error("the database in {0} cannot be opened: {1}")]
     Database(PathBuf, #[source] Box<redb::Error>),

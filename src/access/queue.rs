@@ -1,5 +1,6 @@
 //! The queue in front of the verification of passwords: bounded in all, by address, and by account and address, so that
-//! whoever tries many at once waits behind himself.
+//! whoever tries many at once waits behind himself. Some places are for those who were right from their address before,
+//! however many others wait.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Who may wait, or be verified, at once.
 const ALL: usize = 64;
 
-/// Of these from one address.
+/// Of these those who were not right before.
+const UNKNOWN: usize = 48;
+
+/// Of these from one address, without those who were right from there before.
 const OF_ADDRESS: usize = 16;
 
 /// Of these for one account from one address.
@@ -32,11 +36,13 @@ pub struct Place<'q> {
 
 impl Queue {
     /// A place, where there is one.
-    pub fn enter(&self, account: &str, address: &str) -> Option<Place<'_>> {
+    pub fn enter(&self, account: &str, address: &str, known: bool) -> Option<Place<'_>> {
         let keys: [Box<str>; 2] = [address.into(), format!("{address}\n{account}").into()];
         let mut waiting = self.lock();
         let count = |key| waiting.by.get(key).copied().unwrap_or(0);
-        if waiting.all >= ALL || count(&keys[0]) >= OF_ADDRESS || count(&keys[1]) >= OF_BOTH {
+        let full =
+            if known { waiting.all >= ALL } else { waiting.all >= UNKNOWN || count(&keys[0]) >= OF_ADDRESS };
+        if full || count(&keys[1]) >= OF_BOTH {
             return None;
         }
         waiting.all += 1;
@@ -73,14 +79,18 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_by_account_and_address_and_in_all() {
         let queue = Queue::default();
-        let mut places: Vec<_> = (0..9).filter_map(|_| queue.enter("olena", "a")).collect();
+        let mut places: Vec<_> = (0..9).filter_map(|_| queue.enter("olena", "a", false)).collect();
         assert_eq!(places.len(), OF_BOTH);
-        places.extend((0..50).filter_map(|n| queue.enter(&n.to_string(), "a")));
+        places.extend((0..50).filter_map(|n| queue.enter(&n.to_string(), "a", false)));
         assert_eq!(places.len(), OF_ADDRESS, "others at the address still had places");
-        places.extend((0..200).filter_map(|n| queue.enter("taras", &n.to_string())));
+        places.extend(queue.enter("known", "a", true));
+        assert_eq!(places.len(), OF_ADDRESS + 1, "and who was right from there");
+        places.extend((0..200).filter_map(|n| queue.enter("taras", &n.to_string(), false)));
+        assert_eq!(places.len(), UNKNOWN);
+        places.extend((0..200).filter_map(|n| queue.enter("taras", &n.to_string(), true)));
         assert_eq!(places.len(), ALL);
         drop(places);
-        assert!(queue.enter("olena", "a").is_some());
+        assert!(queue.enter("olena", "a", false).is_some());
         assert!(queue.lock().by.is_empty());
     }
 }

@@ -98,6 +98,12 @@ struct Counts {
     right: HashMap<(Box<str>, Box<str>), Instant>,
 }
 
+impl Counts {
+    fn knows(&self, account: &str, address: &str, now: Instant) -> bool {
+        self.right.get(&pair(account, address)).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN)
+    }
+}
+
 /// The counts.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Counts>);
@@ -107,7 +113,7 @@ impl Throttle {
     pub fn begin(&self, account: &str, address: &str, now: Instant) -> Result<(), Duration> {
         let mut counts = self.lock();
         let whose = whose(account, address);
-        let known = counts.right.get(&pair(account, address)).is_some_and(|at| now - *at < KNOWN);
+        let known = counts.knows(account, address, now);
         let strict = if known { 1 } else { whose.len() };
         let wait = |who: &Who| counts.failures.get(who).map_or(Duration::ZERO, |count| count.wait(who, now));
         let wait = whose[..strict].iter().map(wait).max().unwrap_or_default();
@@ -120,6 +126,11 @@ impl Throttle {
         }
         keep_newer(&mut counts.failures, |count| count.last);
         Ok(())
+    }
+
+    /// Whether the account's password was right from this address within a day.
+    pub fn knows(&self, account: &str, address: &str, now: Instant) -> bool {
+        self.lock().knows(account, address, now)
     }
 
     /// An attempt that was counted was not looked at.

@@ -85,7 +85,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
         /// The key of now is lost: drop all passwords of devices, and name the panels that need theirs set again
-        #[arg(long, conflicts_with = "key_file")]
+        #[arg(long)]
         forget_passwords: bool,
     },
 }

@@ -37,7 +37,7 @@ pub fn close_folder(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(FILE_NAME) || name == KEY_FILE {
+        if name.starts_with(FILE_NAME) || name.starts_with(KEY_FILE) {
             tell(&entry.path(), close_to_others(&entry.path(), 0o600)?);
         } else if !backup::is_copy(&entry.path()) {
             only_ours = false;

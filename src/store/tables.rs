@@ -775,6 +775,11 @@ impl<'t> Tables<'t> {
         Ok(ended.len())
     }
 
+    /// Whether there is this token, revoked neither by itself nor with its user.
+    pub fn has_token(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(self.tokens.get(id.as_bytes())?.is_some())
+    }
+
     /// Removes a token, and gives what it was; nothing where there is none.
     pub fn remove_token(&mut self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
         let removed = self.tokens.remove(id.as_bytes())?;

@@ -233,10 +233,44 @@ fn a_login_that_is_under_way_while_its_user_goes_gives_no_session() {
     }
 }
 
+#[test]
+fn a_token_that_is_under_way_while_its_maker_goes_is_named_or_not_made() {
+    let server = TestServer::start();
+    for round in 0..10 {
+        server.add_user("olena", "admin");
+        let olena = server.login("olena", "olena-password");
+        let (made, removed) = std::thread::scope(|scope| {
+            let make = |path: &'static str, body: Value| {
+                let (server, olena) = (&server, &olena);
+                scope.spawn(move || server.call("POST", path).bearer(olena).json(&body).send())
+            };
+            let user = json!({ "name": "oksana", "role": "admin", "password": "oksana-password" });
+            let (token, user) = (
+                make("/fleet/v1/tokens", json!({ "name": "left-behind", "role": "admin" })),
+                make("/fleet/v1/users", user),
+            );
+            std::thread::sleep(Duration::from_millis(2 * round));
+            let removed = server.fleet("DELETE", "/users/olena?revoke_tokens=true").send();
+            let user = user.join().expect("an answer");
+            assert!([201, 401].contains(&user.status), "{user}");
+            (token.join().expect("an answer"), removed)
+        });
+        assert_eq!(
+            (made.status == 201, made.status == 401),
+            (removed.status == 200, removed.status == 204),
+            "{made} {removed}"
+        );
+        if made.status == 201 {
+            assert_dead(&server, &made, "/fleet/v1/panels");
+        }
+        server.fleet("DELETE", "/users/oksana").send();
+    }
+}
+
 /// The token that was answered with, where there is one, is good for nothing.
 fn assert_dead(server: &TestServer, login: &Answer, path: &str) {
     match login.status {
-        200 => {
+        200 | 201 => {
             let token = text(&login.value(), "token");
             assert_eq!(server.call("GET", path).bearer(&token).send().status, 401, "{path}");
         }
@@ -617,7 +651,7 @@ fn with_a_lost_key_a_server_starts_where_nothing_is_sealed() {
     std::fs::remove_file(&key).expect("lost");
     let served = Served::start(folder.path(), None, &[]);
     assert!(
-        served.first_lines.iter().any(|line| line.contains("the key is not there; a new one was made")),
+        served.first_lines.iter().any(|line| line.contains("the key was not there; a new one was made")),
         "{:?}",
         served.first_lines
     );
@@ -625,6 +659,23 @@ fn with_a_lost_key_a_server_starts_where_nothing_is_sealed() {
     assert_ne!(std::fs::read_to_string(&key).expect("a key"), before);
     std::fs::write(&key, "07".repeat(32)).expect("another one");
     Served::start(folder.path(), None, &[]).terminate();
+    std::fs::write(&key, "").expect("cut");
+    Served::start(folder.path(), None, &[]).terminate();
+    assert_eq!(std::fs::read_to_string(&key).expect("a key").trim().len(), 64);
+    let named = shown(&folder.path().join("named.key"));
+    let ran = nowhere().run(&[
+        "serve",
+        "--data-dir",
+        &shown(folder.path()),
+        "--listen",
+        "127.0.0.1:0",
+        "--key-file",
+        &named,
+    ]);
+    assert!(
+        ran.exit == Some(2) && ran.stderr.contains("key rotate --forget-passwords"),
+        "a named file is not made: {ran}"
+    );
 }
 
 #[test]
@@ -642,6 +693,10 @@ fn with_a_lost_key_sealed_passwords_can_be_dropped_and_the_server_starts_again()
     let ran = refused_start(&data);
     assert!(ran.exit == Some(2) && ran.stderr.contains("key rotate --forget-passwords"), "{ran}");
     assert!(!key.exists(), "no new key hides that the right one is missing");
+    std::fs::write(&key, "").expect("cut");
+    let ran = refused_start(&data);
+    assert!(ran.exit == Some(2) && ran.stderr.contains("key rotate --forget-passwords"), "{ran}");
+    assert_eq!(std::fs::read_to_string(&key).expect("it is left"), "");
     std::fs::write(&key, "07".repeat(32)).expect("another one");
     let doctor = nowhere().run(&["doctor", "--data-dir", &data]);
     assert!(doctor.exit == Some(1) && doctor.stdout.contains("does not fit"), "{doctor}");

@@ -81,20 +81,21 @@ pub async fn add_user(
     let created_at = clock::rfc3339(record.created_at_ms);
     let audit = auth::origin(&request, &who.actor()).audit("user.add", name.as_str());
     let added = name.clone();
-    let is_new = shared
+    let is_new: Result<(), Problem> = shared
         .access
         .change_users(move |tables| {
+            if !tables.has_token(who.token)? {
+                return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
+            }
             if tables.user(&added)?.is_some() {
-                return Ok(false);
+                return Ok(Err(Problem::Conflict(format!("there is a user {added} already"))));
             }
             tables.set_user(&added, &record)?;
             tables.audit(&audit)?;
-            Ok(true)
+            Ok(Ok(()))
         })
         .await?;
-    if !is_new {
-        return Err(Problem::Conflict(format!("there is a user {name} already")));
-    }
+    is_new?;
     Ok(HttpResponse::Created().json(UserBody { name, role: role.as_str().into(), created_at }))
 }
 
@@ -134,6 +135,9 @@ pub async fn remove_user(
     let origin = auth::origin(&request, &who.actor());
     let (removed, revoke) = (name.clone(), removal.revoke_tokens);
     let change = move |tables: &mut Tables<'_>| {
+        if !tables.has_token(who.token)? {
+            return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
+        }
         let Some(user) = tables.user(&removed)? else {
             return Ok(Err(Problem::NotFound(format!("user {removed}"))));
         };
@@ -243,6 +247,9 @@ pub async fn change_password(
     let audit = auth::origin(request, &who.actor()).audit(action, name);
     let (changed, keep) = (name.to_owned(), who.token);
     let change = move |tables: &mut Tables<'_>| {
+        if !tables.has_token(keep)? {
+            return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
+        }
         let Some(user) = tables.user(&changed)? else {
             return Ok(Err(Problem::NotFound(format!("user {changed}"))));
         };
@@ -352,8 +359,8 @@ pub async fn add_token(
     let ends = expires_in.map(|seconds| clock::now_ms() + i64::from(seconds) * 1000);
     let origin = auth::origin(&request, &who.actor());
     let audit = |token: &Actor| origin.audit("token.create", token.to_string());
-    let (token, record) =
-        shared.access.add_token(NewToken { name, role, expires_at_ms: ends }, &who, audit).await?;
+    let made = shared.access.add_token(NewToken { name, role, expires_at_ms: ends }, &who, audit).await?;
+    let (token, record) = made.ok_or(Problem::Unauthorized)?;
     Ok(HttpResponse::Created().json(CreatedToken { token, about: record.into() }))
 }
 

@@ -52,6 +52,9 @@ pub async fn download(
         .streaming(Box::pin(pieces(made, shared.backups.patience))))
 }
 
+/// In all a reader may take so many times what a piece may take: an hour, as it is set.
+const PATIENCE_IN_ALL: u32 = 60;
+
 /// Copies are made one at a time: each takes as much room as the store.
 pub struct Backups {
     one: Arc<Semaphore>,
@@ -88,13 +91,19 @@ fn pieces(made: Made, patience: Duration) -> impl Stream<Item = Result<Bytes, ac
     let made = Arc::new(Mutex::new(Some(made)));
     let watched = Arc::downgrade(&made);
     actix_web::rt::spawn(async move {
-        while let Ok(taken) = tokio::time::timeout(patience, takes.changed()).await {
-            if taken.is_err() {
-                return; // the stream has ended
+        let read = async {
+            while let Ok(taken) = tokio::time::timeout(patience, takes.changed()).await {
+                if taken.is_err() {
+                    return true; // the stream has ended
+                }
             }
+            false
+        };
+        if tokio::time::timeout(patience * PATIENCE_IN_ALL, read).await.unwrap_or(false) {
+            return;
         }
         if let Some(made) = watched.upgrade() {
-            tracing::warn!("a backup was given up: nobody has read it for {} s", patience.as_secs());
+            tracing::warn!("a backup was given up: its reader is too slow, or reads no more");
             made.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
     });
