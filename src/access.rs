@@ -297,15 +297,16 @@ impl Access {
         let role = user.and_then(|user| Role::parse(&user.role));
         let verifier = stored.clone();
         let proven = role.map(|role| Proven { name: name.to_owned(), role, verifier });
-        if proven.is_some() {
-            if !self.remembers(&seen)
-                && let Some(mut ended) = self.is_under_way(&seen)
-            {
+        let _others_wait = match proven.is_some().then(|| self.begin_or_join(seen)) {
+            Some(Ok(begun)) => Some(begun),
+            Some(Err(mut ended)) => {
                 let _ = ended.changed().await; // it never changes; it ends
+                None
             }
-            if self.remembers(&seen) {
-                return Ok(proven);
-            }
+            None => None,
+        };
+        if proven.is_some() && self.remembers(&seen) {
+            return Ok(proven);
         }
         if let Err(wait) = self.throttle.begin(name, address, Instant::now()) {
             return Err(AccessError::TooMany(wait));
@@ -315,7 +316,6 @@ impl Access {
             self.throttle.take_back(name, address);
             return Err(AccessError::Crowded);
         };
-        let _under_way = self.begins(seen);
         let turn = self.turn().await?;
         if proven.is_some() && self.remembers(&seen) {
             self.throttle.right(name, address, Instant::now());
@@ -335,19 +335,15 @@ impl Access {
         Ok(proven)
     }
 
-    fn is_under_way(&self, seen: &[u8; 32]) -> Option<watch::Receiver<()>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(seen).cloned()
-    }
-
-    /// The first of those who have the same to verify; the others need nobody to wait for them.
-    fn begins(&self, seen: [u8; 32]) -> Option<UnderWay<'_>> {
+    /// The first of those who have the same to verify at the same time goes on; the others wait for its end.
+    fn begin_or_join(&self, seen: [u8; 32]) -> Result<UnderWay<'_>, watch::Receiver<()>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.contains_key(&seen) {
-            return None;
+        if let Some(end) = under_way.get(&seen) {
+            return Err(end.clone());
         }
         let (ends, end) = watch::channel(());
         under_way.insert(seen, end);
-        Some(UnderWay { access: self, seen, _ends: ends })
+        Ok(UnderWay { access: self, seen, _ends: ends })
     }
 
     /// Keeps in the audit that something was refused. What was not looked at is only counted with what was: anybody can

@@ -190,6 +190,11 @@ pub fn user(command: &UserCommand, client: &Client, output: Output) -> Result<Ex
             let is_own = answer.body["errors"][0]["path"] == "/old_password";
             let answer = if is_own {
                 let old = if *password_stdin { password(true)? } else { ask_password("Password of now: ")? };
+                if old.is_empty() {
+                    return Err(Failure::usage(
+                        "one's own password takes that of now too: give it on a second line after the new one",
+                    ));
+                }
                 client.send_json(&path, &json!({ "password": new, "old_password": old }))?
             } else {
                 answer

@@ -120,8 +120,9 @@ pub struct Removed {
     pub tokens: Vec<TokenBody>,
 }
 
-/// Removes a user and ends the user's sessions. The last administrator stays. Tokens that the user made are named; they
-/// live on unless `revoke_tokens` is given.
+/// Removes a user and ends the user's sessions. The last administrator stays.
+///
+/// Tokens that the user made are named; they live on unless `revoke_tokens` is given.
 #[utoipa::path(tag = "access", params(("name" = String, Path), Removal),
     responses((status = 200, description = "The user had made tokens", body = Removed), (status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[delete("/users/{name}")]
@@ -178,8 +179,9 @@ pub struct PasswordChange {
     pub old_password: Option<String>,
 }
 
-/// Changes a password: everybody's own, and an administrator any. The user's other sessions end, those of the panel API
-/// too.
+/// Changes a password: everybody's own, and an administrator any.
+///
+/// The user's other sessions end, those of the panel API too.
 #[utoipa::path(tag = "access", params(("name" = String, Path)), request_body = PasswordChange,
     responses((status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 429, body = ProblemBody)))]
@@ -419,8 +421,10 @@ pub struct AuditBody {
     pub target: String,
 }
 
-/// Who did what, when, from where; newest first. The last 100,000 entries are kept for a year (`--keep-audit`), and beside
-/// them the last 20,000 of sessions and of what was refused.
+/// Who did what, when, from where; newest first.
+///
+/// The last 100,000 entries are kept for a year (`--keep-audit`), and beside them the last 20,000 of sessions and of what was
+/// refused.
 #[utoipa::path(tag = "access", params(AuditFilter, Paging),
     responses((status = 200, body = Page<AuditBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/audit")]

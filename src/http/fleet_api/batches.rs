@@ -73,7 +73,7 @@ pub struct BatchBody {
     pub id: Uuid,
     /// When it was accepted.
     pub created_at: String,
-    /// By whom it was sent.
+    /// By whom it was sent: a user's name, `token:ID:NAME`, or `panel-user:NAME`.
     pub created_by: String,
     /// Running until every panel has an outcome.
     pub state: BatchState,
