@@ -31,9 +31,14 @@ pub fn backup(args: &BackupArgs, client: &Client) -> Result<Exit, Failure> {
     let unusable = |error| Failure::from(BackupError::File(partial.clone(), error));
     let mut file = private::file(&partial).map_err(unusable)?;
     file.set_len(0).map_err(unusable)?; // of an attempt that was interrupted
-    client.download("/backup", &mut file)?;
-    file.flush().and_then(|()| file.sync_all()).map_err(unusable)?;
-    let contents = backup::look(&partial)?;
+    let downloaded = client.download("/backup", &mut file).and_then(|()| {
+        file.flush().and_then(|()| file.sync_all()).map_err(unusable)?;
+        Ok(backup::look(&partial)?)
+    });
+    if downloaded.is_err() {
+        let _ = std::fs::remove_file(&partial); // what is there of it is of no use
+    }
+    let contents = downloaded?;
     std::fs::rename(&partial, &args.file).map_err(unusable)?;
     note!("wrote {} to {}", said(contents), args.file.display());
     note!("keep the server's key with it, and apart from it: passwords of devices are sealed with that");

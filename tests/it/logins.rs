@@ -619,6 +619,11 @@ mod modes {
         for file in &files {
             assert_eq!(mode(file), 0o600, "{}", file.display());
         }
+        let ran = nowhere().run(&["backup", &shown(&place.path().join("other.redb"))]);
+        assert!(
+            ran.exit == Some(3) && !place.path().join("other.redb.partial").exists(),
+            "nothing is left: {ran}"
+        );
         let restored = place.path().join("restored");
         let ran = nowhere().run(&["restore", &shown(&copy), "--data-dir", &shown(&restored)]);
         assert_eq!(ran.exit, Some(0), "{ran}");

@@ -152,7 +152,7 @@ pub async fn remove_user(
         let made = tables.tokens_made_by(&removed, clock::now_ms())?;
         let target = match made.len() {
             0 => removed,
-            left if !revoke => format!("{removed} ({left} of its tokens live on)"),
+            left if !revoke => format!("{removed} (tokens that live on: {left})"),
             _ => removed,
         };
         tables.audit(&origin.audit("user.remove", target))?;
