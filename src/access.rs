@@ -277,6 +277,18 @@ impl Access {
         Ok(UserRecord { role: role.as_str().to_owned(), verifier, created_at_ms: clock::now_ms() })
     }
 
+    /// The verifier of a user's new password, which waits for its turn in the queue of the logins: nobody who changes his
+    /// own again and again keeps them out.
+    pub async fn new_verifier(
+        &self,
+        name: &str,
+        password: PasswordMd5,
+        address: &str,
+    ) -> Result<String, AccessError> {
+        let _place = self.queue.enter(name, address, true).ok_or(AccessError::Crowded)?;
+        Ok(self.user_record(password, Role::Viewer).await?.verifier)
+    }
+
     /// Leave to hash one password, which goes with the work: whoever asked may leave before that is done.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, AccessError> {
         Arc::clone(&self.verifying).acquire_owned().await.map_err(|_| AccessError::Hashing)
@@ -613,7 +625,23 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+
     use super::*;
+    use crate::store::Store;
+    use crate::telemetry::Metrics;
+
+    #[actix_web::test]
+    async fn new_passwords_wait_in_the_queue_of_the_logins() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), &Metrics::default()).expect("opened");
+        let access = Access::new(store.handle()).expect("made");
+        let change = |n: u32| access.new_verifier("olena", PasswordMd5::of(&n.to_string()), "10.0.0.1");
+        let changed = join_all((0..10).map(change)).await;
+        let crowded = changed.iter().filter(|result| matches!(result, Err(AccessError::Crowded))).count();
+        assert_eq!(crowded, 6, "four at once");
+        assert!(changed.iter().filter(|result| result.is_ok()).count() == 4);
+    }
 
     #[test]
     fn the_documented_md5_verifies_in_either_case() {

@@ -228,7 +228,7 @@ pub async fn change_password(
         auth::needs(Role::Admin, who)?;
     }
     let no_user = || Problem::NotFound(format!("user {name}"));
-    let user = shared.store.read()?.user(name)?.ok_or_else(no_user)?;
+    shared.store.read()?.user(name)?.ok_or_else(no_user)?;
     let proven = match (own, old_password) {
         (false, _) => None,
         (true, Some(old)) => {
@@ -242,8 +242,8 @@ pub async fn change_password(
             ));
         }
     };
-    let role = Role::parse(&user.role).unwrap_or(Role::Viewer); // what is stored stays
-    let verifier = shared.access.user_record(PasswordMd5::of(&password), role).await?.verifier;
+    let address = auth::address(request);
+    let verifier = shared.access.new_verifier(&who.name, PasswordMd5::of(&password), &address).await?;
     // One's own changes are counted with one's sessions, which push out nothing else.
     let action = if own { "session.password" } else { "user.password" };
     let audit = auth::origin(request, &who.actor()).audit(action, name);
