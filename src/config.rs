@@ -11,9 +11,12 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::access::proxy::Network;
 use crate::panel::remote::DeviceSettings;
 use crate::server::tls::TlsFiles;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
+use crate::store::{FILE_NAME, OpenError, Store};
+use crate::telemetry::Metrics;
 
 /// How `serve` is asked to run.
 #[derive(Debug, Clone, Default, Args)]
@@ -63,6 +66,12 @@ pub struct ServeArgs {
     /// Between two readings of all that a device holds [default: 6h]
     #[arg(long, env = "PANELSYNC_READ_BACK_EVERY", value_name = "TIME", value_parser = time)]
     pub read_back_every: Option<Duration>,
+    /// Proxies whose word is taken for the client's address and for TLS in front, such as 10.0.0.5 or 10.0.0.0/8; may be repeated
+    #[arg(long, env = "PANELSYNC_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',')]
+    pub trust_proxy: Vec<Network>,
+    /// How long entries of the audit are kept at most [default: 365d]
+    #[arg(long, env = "PANELSYNC_KEEP_AUDIT", value_name = "TIME", value_parser = long_time)]
+    pub keep_audit: Option<Duration>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -88,6 +97,9 @@ struct File {
     check_every: Option<FileTime>,
     read_back_every: Option<FileTime>,
     #[serde(default)]
+    trust_proxy: Vec<Network>,
+    keep_audit: Option<FileLongTime>,
+    #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
 
@@ -108,6 +120,12 @@ pub struct Settings {
     pub keep_batches: u64,
     /// How long idempotency keys are kept.
     pub keep_keys: Duration,
+    /// How long entries of the audit are kept at most.
+    pub keep_audit: Duration,
+    /// Proxies whose word is taken for the client's address.
+    pub trust_proxy: Vec<Network>,
+    /// How long a backup waits for its reader to take the next piece.
+    pub backup_patience: Duration,
     /// Panels at addresses of their own.
     pub panel_listen: Vec<(String, SocketAddr)>,
     /// How devices are treated.
@@ -130,6 +148,48 @@ pub enum KeySource {
 }
 
 impl KeySource {
+    /// As the environment and a flag say: the key itself from the environment only, since the process list shows every
+    /// flag.
+    pub fn from(key_file: Option<PathBuf>) -> Self {
+        match (std::env::var(KEY_VARIABLE), key_file) {
+            (Ok(key), _) => Self::Given(Secret(key)),
+            (Err(_), Some(path)) => Self::File(path),
+            (Err(_), None) => Self::DataFolder,
+        }
+    }
+
+    /// Opens the store in this folder. A key that belongs into the folder, and is not there or is none, is made
+    /// once it is known that nothing was sealed with the one before.
+    pub fn open(&self, data_dir: &Path, metrics: &Metrics) -> Result<Store, OpenError> {
+        crate::store::make_folder(data_dir)?; // the key may be made in it
+        let has_data = data_dir.join(FILE_NAME).exists();
+        let seal = match self {
+            Self::DataFolder => Seal::from_file(&data_dir.join(KEY_FILE)),
+            Self::File(_) | Self::Given(_) => self.seal(data_dir),
+        };
+        match (self, seal) {
+            (_, Ok(seal)) => Store::open_with(data_dir, seal, metrics),
+            (Self::DataFolder, Err(error)) if error.is_lost() => {
+                let path = data_dir.join(KEY_FILE);
+                let (seal, key) = Seal::made()?;
+                let opened = Store::open_with(data_dir, seal, metrics);
+                if matches!(opened, Err(OpenError::WrongKey(_))) {
+                    return Err(OpenError::KeyLost(path, data_dir.into()));
+                }
+                let store = opened?;
+                key.write(&path)?;
+                if has_data {
+                    tracing::warn!(key = %path.display(), "the key was not there; a new one was made");
+                }
+                Ok(store)
+            }
+            (Self::File(path), Err(error)) if has_data && error.is_lost() => {
+                Err(OpenError::KeyMissing(path.clone(), data_dir.into()))
+            }
+            (_, Err(error)) => Err(error.into()),
+        }
+    }
+
     /// The key, for this data folder.
     pub fn seal(&self, data_dir: &Path) -> Result<Seal, KeyError> {
         match self {
@@ -175,6 +235,9 @@ impl Settings {
             body_limit: 16 * 1024 * 1024,
             keep_batches: 1000,
             keep_keys: Duration::from_hours(24),
+            keep_audit: Duration::from_hours(365 * 24),
+            trust_proxy: Vec::new(),
+            backup_patience: Duration::from_mins(1),
             panel_listen: Vec::new(),
             devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -195,12 +258,7 @@ impl Settings {
             (Some(_), None) => return Err(ConfigError::Range("tls_cert", "a tls_key with it")),
             (None, Some(_)) => return Err(ConfigError::Range("tls_key", "a tls_cert with it")),
         };
-        // The key itself from the environment only: the process list shows every flag.
-        settings.key = match (std::env::var(KEY_VARIABLE), args.key_file.clone().or(file.key_file)) {
-            (Ok(key), _) => KeySource::Given(Secret(key)),
-            (Err(_), Some(path)) => KeySource::File(path),
-            (Err(_), None) => KeySource::DataFolder,
-        };
+        settings.key = KeySource::from(args.key_file.clone().or(file.key_file));
         if let Some(body_limit) = args.body_limit.or(file.body_limit) {
             if body_limit == 0 {
                 return Err(ConfigError::Range("body_limit", "at least one byte"));
@@ -213,6 +271,11 @@ impl Settings {
             }
             settings.keep_batches = keep_batches;
         }
+        if let Some(keep_audit) = args.keep_audit.or(file.keep_audit.map(|time| time.0)) {
+            settings.keep_audit = keep_audit;
+        }
+        settings.trust_proxy =
+            if args.trust_proxy.is_empty() { file.trust_proxy } else { args.trust_proxy.clone() };
         let devices = &mut settings.devices;
         for (name, given, limit) in [
             (
@@ -270,21 +333,43 @@ impl TryFrom<String> for FileTime {
     }
 }
 
+/// A time in a settings file of up to ten years.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct FileLongTime(Duration);
+
+impl TryFrom<String> for FileLongTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        long_time(&text).map(Self)
+    }
+}
+
 /// A time such as `500ms`, `10s`, `5m` or `6h`; at least a millisecond, at most thirty days.
 fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time such as 500ms, 10s, 5m or 6h");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    time_up_to(30, text).ok_or_else(|| format!("{text:?} is no time such as 500ms, 10s, 5m or 6h"))
+}
+
+/// A time such as `12h` or `365d`, at most ten years.
+fn long_time(text: &str) -> Result<Duration, String> {
+    time_up_to(3653, text)
+        .ok_or_else(|| format!("{text:?} is no time such as 12h, 90d or 365d, up to ten years"))
+}
+
+fn time_up_to(days: u64, text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
     let factor = match &text[digits..] {
         "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let ms = number.checked_mul(factor).filter(|ms| (1..=30 * 86_400_000).contains(ms)).ok_or_else(wrong)?;
-    Ok(Duration::from_millis(ms))
+    let ms = number.checked_mul(factor).filter(|ms| (1..=days * 86_400_000).contains(ms))?;
+    Some(Duration::from_millis(ms))
 }
 
 fn panel_listen(text: &str) -> Result<(String, SocketAddr), String> {

@@ -33,6 +33,7 @@ use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::access::Access;
+use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::coordinator::Coordinator;
 use crate::panel::device::line::Timeouts;
@@ -47,7 +48,11 @@ pub mod panel_api;
 pub mod probes;
 pub mod problem;
 
+use fleet_api::backup::Backups;
 use problem::Problem;
+
+/// What of a path is logged, in characters: anybody may send a long one.
+const LOGGED_PATH: usize = 256;
 
 /// What all handlers share.
 pub struct Shared {
@@ -63,6 +68,10 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where the store is, for copies of it.
     pub data_dir: std::path::PathBuf,
+    /// The copy that is being made.
+    pub backups: Backups,
+    /// Whose word is taken for where a request comes from.
+    pub proxies: Proxies,
     /// The largest body, in bytes.
     pub body_limit: usize,
     /// How long idempotency keys are kept.
@@ -197,7 +206,7 @@ pub(crate) async fn around(
     let secure = request.app_config().secure();
     let metrics = request.app_data::<web::Data<Shared>>().map(|shared| shared.metrics.http.clone());
     // The path only: a query may hold a password's MD5.
-    let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path);
+    let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path.chars().take(LOGGED_PATH).collect::<String>());
     request.extensions_mut().insert(RequestSpan(span.clone(), id.as_str().into()));
     let answered = AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind().await;
     let mut response = match answered {

@@ -13,15 +13,18 @@ use actix_web::{HttpServer, web};
 use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 
+use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
+use crate::clock;
 use crate::config::Settings;
 use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept};
+use crate::http::fleet_api::backup::Backups;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
 use crate::parts;
 use crate::server::tls::TlsError;
-use crate::store::{self, OpenError, Store, StoreError, StoreHandle, damage};
+use crate::store::{OpenError, Store, StoreError, StoreHandle, backup, damage};
 use crate::telemetry::Metrics;
 
 pub mod tls;
@@ -106,9 +109,8 @@ impl Engine {
     /// Opens the folder and starts the coordinator with every registered panel.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         raise_file_limit();
-        store::make_folder(&settings.data_dir)?; // the key may be made in it
-        let seal = settings.key.seal(&settings.data_dir).map_err(OpenError::from)?;
-        let store = Store::open_with(&settings.data_dir, seal, metrics)?;
+        let store = settings.key.open(&settings.data_dir, metrics)?;
+        backup::sweep(&settings.data_dir);
         Self::on(store, settings, metrics).await
     }
 
@@ -159,6 +161,30 @@ impl Engine {
     }
 }
 
+/// Between two looks for what has ended or is too old.
+const TIDY_EVERY: Duration = Duration::from_hours(1);
+
+/// Drops tokens that have ended and entries of the audit that are too old, now and from time to time.
+async fn tidy(store: StoreHandle, keep_audit: Duration, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let now = clock::now_ms();
+        let oldest = now - keep_audit.as_millis() as i64;
+        let dropped =
+            store.change(move |tables| Ok(tables.drop_ended_tokens(now)? + tables.drop_old_audit(oldest)?));
+        let pause = match dropped.await {
+            Ok(0) => TIDY_EVERY,
+            Ok(_) => Duration::ZERO, // there may be more
+            Err(error) => {
+                tracing::warn!(%error, "what is too old was not dropped");
+                TIDY_EVERY
+            }
+        };
+        if tokio::time::timeout(pause, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
+            return;
+        }
+    }
+}
+
 /// Every connection is an open file, and the usual limit of 1,024 is meant to be raised by who needs more.
 fn raise_file_limit() {
     #[cfg(unix)]
@@ -189,11 +215,14 @@ impl Server {
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
+            backups: Backups::new(settings.backup_patience),
+            proxies: Proxies::new(settings.trust_proxy),
             body_limit: settings.body_limit,
             keep_keys: settings.keep_keys,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });
+        actix_web::rt::spawn(tidy(engine.store(), settings.keep_audit, stopping.subscribe()));
         let bind_error = |address| move |error| StartError::Listen(address, error);
         let app = shared.clone();
         let main = HttpServer::new(move || http::app(app.clone(), crate::web::routes))

@@ -17,9 +17,11 @@ use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::access::Access;
+use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::config::Settings;
 use crate::coordinator::fleet::{AddError, AddPanels, ListPanels, NewPanel};
+use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
@@ -115,6 +117,8 @@ impl Simulator {
             metrics,
             data_dir: settings.data_dir.clone(),
             keep_keys: Settings::new("", settings.listen).keep_keys,
+            backups: Backups::new(std::time::Duration::from_mins(1)),
+            proxies: Proxies::default(),
             body_limit: Settings::new("", settings.listen).body_limit,
             device_timeouts: crate::panel::device::line::Timeouts::default(),
             stopping: stopping.subscribe(),

@@ -30,6 +30,7 @@ pub mod damage;
 pub mod disk;
 pub mod migrate;
 pub mod pack;
+pub mod private;
 pub mod read;
 pub mod render;
 pub mod row;
@@ -82,9 +83,19 @@ pub enum OpenError {
     Key(#[from] KeyError),
     /// The passwords in it were sealed with another key.
     #[error(
-        "the passwords in {0} were sealed with another key; give that one with --key-file or PANELSYNC_KEY"
+        "the passwords in {0} were sealed with another key; give that one with --key-file or PANELSYNC_KEY. If it is lost, drop them with `panelsync key rotate --forget-passwords --data-dir {0} --new-key-file FILE`"
     )]
     WrongKey(PathBuf),
+    /// The key that lay beside the passwords is gone.
+    #[error(
+        "the key {0} is not there, or is none, and passwords in {1} are sealed with it; put it back, or give it with --key-file or PANELSYNC_KEY. If it is lost, drop them with `panelsync key rotate --forget-passwords --data-dir {1} --new-key-file FILE`"
+    )]
+    KeyLost(PathBuf, PathBuf),
+    /// The key file that was named is gone, or holds none.
+    #[error(
+        "the key file {0} is not there, or holds no key; put it back. If it is lost, `panelsync key rotate --forget-passwords --data-dir {1} --new-key-file FILE` makes another one, and drops the passwords that were sealed"
+    )]
+    KeyMissing(PathBuf, PathBuf),
     /// redb's word.
     #[error("the database in {0} cannot be opened: {1}")]
     Database(PathBuf, #[source] Box<redb::Error>),
@@ -246,7 +257,28 @@ impl Drop for OpenFile {
 
 /// Makes a data folder where there is none.
 pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
-    std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.into(), error))
+    private::make_folder(folder).map_err(|error| OpenError::Folder(folder.into(), error))
+}
+
+/// Drops all passwords of devices from a folder that no server uses, whatever key they were sealed with, and takes this
+/// one. Gives the ids of the panels that had one.
+pub fn forget_passwords(folder: &Path, seal: Seal) -> Result<Vec<String>, OpenError> {
+    let file = folder.join(FILE_NAME);
+    let unreadable = |error| OpenError::Store(folder.into(), error);
+    let opened = damage::guarded(|| Database::open(&file)).map_err(unreadable)?;
+    let db = opened.map_err(|error| not_opened(folder, error))?;
+    let forgotten = damage::guarded(|| migrate::forget_passwords(&db)).and_then(|forgotten| forgotten);
+    let forgotten = forgotten.map_err(unreadable)?;
+    drop(db);
+    Store::open_with(folder, seal, &Metrics::default())?.close();
+    Ok(forgotten)
+}
+
+fn not_opened(folder: &Path, error: redb::DatabaseError) -> OpenError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
+        error => OpenError::Database(folder.into(), Box::new(error.into())),
+    }
 }
 
 impl Store {
@@ -264,6 +296,8 @@ impl Store {
     pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
         make_folder(folder)?;
         let file = folder.join(FILE_NAME);
+        let private = private::close_folder(folder).and_then(|()| private::file(&file));
+        private.map_err(|error| OpenError::Folder(folder.into(), error))?;
         let path = file.clone();
         let opened_before = AtomicBool::new(false);
         // A file that is missing later is not made anew: that would be another fleet.
@@ -290,10 +324,7 @@ impl Store {
         let file = OpenFile { db, seal: Arc::new(seal), identity, sync_time, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
-        let db = opened.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
-            error => OpenError::Database(folder.into(), Box::new(error.into())),
-        })?;
+        let db = opened.map_err(|error| not_opened(folder, error))?;
         file.set(Some(db));
         match file.with(|db| migrate::run(db, &file.seal)).map_err(unreadable)? {
             Migrated::Current => {}

@@ -18,6 +18,7 @@
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
 //! | `/login`, `/logout` | | [`login`] |
+//! | `/password` | one's own password | [`password`] |
 //! | `/assets/{file}` | style, script, icon | [`assets`] |
 
 use actix_web::web::ServiceConfig;
@@ -32,6 +33,7 @@ pub mod live;
 pub mod login;
 pub mod panel;
 pub mod panel_form;
+pub mod password;
 pub mod problem;
 pub mod profile_form;
 pub mod profiles;
@@ -72,5 +74,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(login::login_form)
         .service(login::log_in)
         .service(login::log_out)
+        .service(password::password_form)
+        .service(password::change)
         .service(assets::file);
 }

@@ -11,7 +11,7 @@ use super::{Exit, Failure, output};
 use crate::config::KeySource;
 use crate::store::backup::{self, BackupError, Contents};
 use crate::store::seal::{KEY_FILE, Seal};
-use crate::store::{OpenError, Store};
+use crate::store::{self, OpenError, Store, private};
 use crate::telemetry::Metrics;
 
 /// What `backup` takes.
@@ -30,14 +30,16 @@ pub fn backup(args: &BackupArgs, client: &Client) -> Result<Exit, Failure> {
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let unusable = |error| Failure::from(BackupError::File(partial.clone(), error));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&partial).map_err(unusable)?;
-    client.download("/backup", &mut file)?;
-    file.flush().and_then(|()| file.sync_all()).map_err(unusable)?;
-    let contents = backup::look(&partial)?;
+    let mut file = private::file(&partial).map_err(unusable)?;
+    file.set_len(0).map_err(unusable)?; // of an attempt that was interrupted
+    let downloaded = client.download("/backup", &mut file).and_then(|()| {
+        file.flush().and_then(|()| file.sync_all()).map_err(unusable)?;
+        Ok(backup::look(&partial)?)
+    });
+    if downloaded.is_err() {
+        let _ = std::fs::remove_file(&partial); // what is there of it is of no use
+    }
+    let contents = downloaded?;
     std::fs::rename(&partial, &args.file).map_err(unusable)?;
     note!("wrote {} to {}", said(contents), args.file.display());
     note!("keep the server's key with it, and apart from it: passwords of devices are sealed with that");
@@ -88,19 +90,31 @@ pub enum KeyCommand {
         /// File with the new key; it is made where it is not there
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
+        /// The key of now is lost: drop all passwords of devices, and name the panels that need theirs set again
+        #[arg(long)]
+        forget_passwords: bool,
     },
 }
 
 /// Does what is to be done with the key.
 pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
-    let KeyCommand::Rotate { data_dir, key_file, new_key_file } = command;
+    let KeyCommand::Rotate { data_dir, key_file, new_key_file, forget_passwords } = command;
     if !data_dir.join(crate::store::FILE_NAME).exists() {
         return Err(Failure::usage(format!("{} holds no data of a server", data_dir.display())));
     }
-    let source = key_file.clone().map_or(KeySource::DataFolder, KeySource::File);
-    let old = source.seal(data_dir).map_err(OpenError::from)?;
+    if *forget_passwords {
+        let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
+        let panels = store::forget_passwords(data_dir, new)?;
+        note!("dropped {}", output::counted(panels.len() as u64, "password"));
+        for panel in &panels {
+            say!("{panel}");
+            note!("set it again once the server runs: `panelsync panel set {panel} --password-stdin`");
+        }
+        note!("start the server with --key-file {} from now on", absolute(new_key_file).display());
+        return Ok(Exit::Done);
+    }
+    let store = KeySource::from(key_file.clone()).open(data_dir, &Metrics::default())?;
     let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
-    let store = Store::open_with(data_dir, old, &Metrics::default())?;
     let sealed = seal_anew(&store, new);
     store.close();
     let sealed = sealed.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;

@@ -161,6 +161,17 @@ impl Client {
         self.good(answer).map(|_| ())
     }
 
+    /// [`Client::delete`], with what is answered.
+    pub fn delete_answered(&self, path: &str) -> Result<Answer, Failure> {
+        let answer = self.send(Method::DELETE, path, &[], "application/json", String::new())?;
+        self.good(answer)
+    }
+
+    /// Sends JSON, and gives whatever is answered.
+    pub fn send_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.send(Method::POST, path, &[], "application/json", body.to_string())
+    }
+
     fn send(
         &self,
         method: Method,
@@ -211,7 +222,7 @@ impl Client {
     }
 
     /// Turns an error's answer into a failure.
-    fn good(&self, answer: Answer) -> Result<Answer, Failure> {
+    pub fn good(&self, answer: Answer) -> Result<Answer, Failure> {
         if answer.status.is_success() {
             return Ok(answer);
         }

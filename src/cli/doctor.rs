@@ -11,9 +11,9 @@ use super::client::Client;
 use super::{Exit, Failure, Output, output, panel};
 use crate::clock;
 use crate::config::{KeySource, ServeArgs, Settings};
-use crate::store::backup::{self, BackupError};
+use crate::store::backup::{self, BackupError, KeyFound};
 use crate::store::migrate::FORMAT;
-use crate::store::{FILE_NAME, OpenError, Store, damage, render, seal};
+use crate::store::{FILE_NAME, OpenError, damage, private, render, seal};
 use crate::telemetry::Metrics;
 
 /// Less free space is too little for a start.
@@ -116,6 +116,16 @@ fn folder(data_dir: &Path) -> Finding {
             Finding::wrong(CHECK, format!("{shown} is no folder"), "give another --data-dir")
         }
         Ok(_) => match tempfile::tempfile_in(data_dir) {
+            Ok(_) if private::is_open_to_others(data_dir) => Finding::warning(
+                CHECK,
+                format!("{shown} can be read by others"),
+                "chmod 700 it; the next start does so where it holds nothing but the server's files",
+            ),
+            Ok(_) if private::is_open_to_others(&data_dir.join(FILE_NAME)) => Finding::warning(
+                CHECK,
+                format!("{FILE_NAME} in {shown} can be read by others"),
+                "chmod 600 it, or start the server, which does so",
+            ),
             Ok(_) => Finding::ok(CHECK, format!("{shown} can be written")),
             Err(error) => Finding::wrong(
                 CHECK,
@@ -162,18 +172,41 @@ fn database(data_dir: &Path) -> Finding {
 
 fn key(settings: &Settings) -> Finding {
     const CHECK: &str = "key";
+    let lost = "give the key with --key-file or PANELSYNC_KEY; if it is lost, `panelsync key rotate --forget-passwords` drops the passwords of devices, which are then set anew with `panelsync panel set`";
     let at_home = settings.data_dir.join(seal::KEY_FILE);
+    let database = settings.data_dir.join(FILE_NAME);
     let (path, what) = match &settings.key {
         KeySource::Given(_) => (None, "from the environment".to_owned()),
         KeySource::File(path) => (Some(path.clone()), format!("{}", path.display())),
         KeySource::DataFolder if at_home.exists() => {
             (Some(at_home.clone()), format!("{} in the data folder", seal::KEY_FILE))
         }
-        KeySource::DataFolder => return Finding::ok(CHECK, "none yet; the first start makes it"),
+        KeySource::DataFolder => {
+            return match backup::look_at_key(&database, None) {
+                Ok(KeyFound::Other(sealed)) => {
+                    let sealed = format!("{sealed} of the passwords");
+                    Finding::wrong(
+                        CHECK,
+                        format!("{} is not there, which {sealed} are sealed with", at_home.display()),
+                        lost,
+                    )
+                }
+                Ok(KeyFound::Fits) | Err(_) => Finding::ok(CHECK, "none yet; the next start makes it"),
+            };
+        }
     };
-    if let Err(error) = settings.key.seal(&settings.data_dir) {
-        let advice = "without the key the passwords of devices must be set anew with `panelsync panel set`";
-        return Finding::wrong(CHECK, error.to_string(), advice);
+    let seal = match settings.key.seal(&settings.data_dir) {
+        Ok(seal) => seal,
+        Err(error) => return Finding::wrong(CHECK, error.to_string(), lost),
+    };
+    // While a server runs, or has not closed it, the database says nothing; then its own check does.
+    if let Ok(KeyFound::Other(sealed)) = backup::look_at_key(&database, Some(&seal)) {
+        let sealed = format!("{sealed} of the passwords");
+        return Finding::wrong(
+            CHECK,
+            format!("{what} does not fit; {sealed} are sealed with another one"),
+            lost,
+        );
     }
     #[cfg(unix)]
     if let Some(mode) = path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|file| {
@@ -211,8 +244,7 @@ fn deep(settings: &Settings) -> Finding {
         Err(error) => return Finding::wrong(CHECK, error.to_string(), restore),
     }
     let contradictions = || -> Result<Vec<String>, OpenError> {
-        let seal = settings.key.seal(&settings.data_dir)?;
-        let store = Store::open_with(&settings.data_dir, seal, &Metrics::default())?;
+        let store = settings.key.open(&settings.data_dir, &Metrics::default())?;
         let found = store.handle().read().and_then(|snapshot| render::contradictions(&snapshot));
         store.close();
         found.map_err(|error| OpenError::Store(settings.data_dir.clone(), error))

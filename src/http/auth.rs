@@ -8,7 +8,9 @@ use actix_web::{FromRequest, HttpRequest};
 
 use super::problem::Problem;
 use super::{RequestSpan, Shared};
-use crate::access::{Principal, Role};
+use crate::access::actor::Actor;
+use crate::access::{AccessError, PasswordMd5, Principal, Proven, Role, can_be_a_name};
+use crate::batch::selector::is_key;
 use crate::panel::Origin;
 
 /// Someone who may read.
@@ -39,8 +41,19 @@ role_extractor!(Admin, Role::Admin);
 fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
     let token = bearer(request).ok_or(Problem::Unauthorized)?;
     let principal = Shared::of(request).access.bearer(token)?.ok_or(Problem::Unauthorized)?;
-    needs(needed, &principal)?;
+    if let Err(problem) = needs(needed, &principal) {
+        denied(request, &principal.actor());
+        return Err(problem);
+    }
     Ok(principal)
+}
+
+/// Keeps in the audit that somebody may not do what was asked for.
+pub fn denied(request: &HttpRequest, actor: &Actor) {
+    let pattern = request.match_pattern().unwrap_or_default();
+    let panel = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("{panel}");
+    let target = format!("{} {}", request.method(), pattern.replace("{panel}", panel));
+    Shared::of(request).access.refused(origin(request, actor).audit("session.denied", target), true);
 }
 
 /// The problem with who may do less than is needed.
@@ -58,13 +71,45 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Where the request comes from: the connection's other end, which nobody can make up.
+/// Where the request comes from: the connection's other end, which nobody can make up, or where that is a trusted proxy,
+/// the client of which it tells.
 pub fn address(request: &HttpRequest) -> String {
-    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+    let Some(peer) = request.peer_addr() else { return String::new() };
+    let lines = |name: &'static str| request.headers().get_all(name).filter_map(|line| line.to_str().ok());
+    let client = Shared::of(request).proxies.client(peer.ip(), lines("x-forwarded-for"), lines("forwarded"));
+    client.to_string()
+}
+
+/// Whether the client speaks TLS: to this server, or to a trusted proxy in front that says so.
+pub fn is_secure(request: &HttpRequest) -> bool {
+    let trusted = request.peer_addr().is_some_and(|peer| Shared::of(request).proxies.has(peer.ip()));
+    request.app_config().secure() || (trusted && request.connection_info().scheme() == "https")
 }
 
 /// Who asks, from where, in which span.
-pub fn origin(request: &HttpRequest, name: &str) -> Origin {
+pub fn origin(request: &HttpRequest, actor: &Actor) -> Origin {
     let (span, request_id) = RequestSpan::of(request);
-    Origin { actor: name.to_owned(), address: address(request), request_id, span }
+    Origin { actor: actor.to_string(), address: address(request), request_id, span }
+}
+
+/// The user of this name when the password is right. What is wrong is kept in the audit; `place` is where one
+/// wanted to log in.
+pub async fn verify(
+    request: &HttpRequest,
+    name: &str,
+    password: PasswordMd5,
+    place: &str,
+) -> Result<Option<Proven>, AccessError> {
+    let access = &Shared::of(request).access;
+    let result = access.verify(name, password, &address(request)).await;
+    let refused = |looked_at| {
+        let entry = origin(request, &Actor::Claimed(name.to_owned())).audit("session.refused", place);
+        access.refused(entry, looked_at);
+    };
+    match &result {
+        Ok(None) if can_be_a_name(name) => refused(true),
+        Err(AccessError::TooMany(_) | AccessError::Crowded) => refused(false),
+        Ok(_) | Err(AccessError::Store(_) | AccessError::Hashing) => {}
+    }
+    result
 }

@@ -50,6 +50,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(access::list_users)
         .service(access::add_user)
         .service(access::remove_user)
+        .service(access::set_password)
         .service(access::list_tokens)
         .service(access::add_token)
         .service(access::revoke_token)

@@ -96,8 +96,9 @@ impl FromRequest for Account {
         Box::pin(async move {
             let panel = find_panel(&request).await?;
             let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
-            let sessions = &Shared::of(&request).sessions;
-            let session = sessions.find(Scope::Panel(panel.number), token).ok_or(PanelError::LogIn)?;
+            let shared = Shared::of(&request);
+            let session = shared.access.session(&shared.sessions, Scope::Panel(panel.number), token)?;
+            let session = session.ok_or(PanelError::LogIn)?;
             Ok(Self { panel, session })
         })
     }
@@ -109,9 +110,11 @@ impl FromRequest for Administrator {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let account = Account::from_request(request, payload);
+        let request = request.clone();
         Box::pin(async move {
             let Account { panel, session } = account.await?;
             if session.role < Role::Admin {
+                auth::denied(&request, &session.actor());
                 return Err(PanelError::NotAdministrator(panel.settings.family));
             }
             Ok(Self { panel, session })

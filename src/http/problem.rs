@@ -59,12 +59,18 @@ pub enum Problem {
     /// The body is larger than the limit.
     #[error("the body is larger than {0} bytes, the server's limit; send it in parts or raise --body-limit")]
     TooLarge(usize),
+    /// The body is larger than any of this call.
+    #[error("the body of this call has at most {0} bytes")]
+    TooLargeHere(usize),
     /// The body is of a type that is not read.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
     /// Too many failed logins; seconds to wait.
     #[error("too many failed logins; try again in {0} s")]
     TooManyLogins(u64),
+    /// Too many logins wait to be looked at.
+    #[error("too many logins at once; try again in a moment")]
+    Crowded,
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
     TooSlow,
@@ -147,13 +153,17 @@ impl Problem {
                 (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
             }
             Self::Gone(_) => (StatusCode::GONE, "gone", "Not kept any more"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::TooLarge(_) | Self::TooLargeHere(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
+            }
             Self::WrongContentType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "wrong-content-type",
                 "The body is of a type that is not read",
             ),
-            Self::TooManyLogins(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused"),
+            Self::TooManyLogins(_) | Self::Crowded => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused")
+            }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
             Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
@@ -175,8 +185,10 @@ impl Problem {
             | Self::Conflict(_)
             | Self::Gone(_)
             | Self::TooLarge(_)
+            | Self::TooLargeHere(_)
             | Self::WrongContentType(_)
             | Self::TooManyLogins(_)
+            | Self::Crowded
             | Self::TooSlow
             | Self::Busy
             | Self::NoRoom
@@ -212,7 +224,7 @@ impl ResponseError for Problem {
         if let Self::TooManyLogins(seconds) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::Crowded) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -240,6 +252,7 @@ impl From<AccessError> for Problem {
             AccessError::Store(error) => error.into(),
             AccessError::Hashing => Self::Internal(Box::new(error)),
             AccessError::TooMany(wait) => Self::TooManyLogins(wait.as_secs() + 1),
+            AccessError::Crowded => Self::Crowded,
         }
     }
 }

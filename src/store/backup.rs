@@ -11,8 +11,15 @@ use redb::{
 
 use super::migrate::FORMAT;
 use super::read::Snapshot;
+use super::seal::Seal;
 use super::tables::{self, META};
-use super::{FILE_NAME, StoreError, damage};
+use super::{FILE_NAME, StoreError, damage, private};
+
+/// How the names of folders begin in which copies are made, beside the store.
+pub const COPY_FOLDER: &str = "backup-";
+
+/// The copy's name in such a folder.
+pub const COPY_NAME: &str = "copy";
 
 /// Why a copy was not made, or is not good.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,7 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
     if to.exists() {
         return Err(BackupError::Exists(to.into()));
     }
+    private::file(to).map_err(|error| BackupError::File(to.into(), error))?;
     let db = Database::create(to).map_err(|error| broken(to, error))?;
     let from = snapshot.transaction();
     let mut into = db.begin_write().map_err(StoreError::from)?;
@@ -86,7 +94,10 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
         SECRETS,
         USERS,
         TOKENS,
+        TOKEN_ENDS,
+        USER_SESSIONS,
         AUDIT,
+        AUDIT_SESSIONS,
     );
     if from.list_tables().map_err(StoreError::from)?.count() != copied {
         return Err(StoreError::Corrupt("list of tables").into());
@@ -138,6 +149,59 @@ pub fn look(path: &Path) -> Result<Contents, BackupError> {
     Ok(contents)
 }
 
+/// What the key is to the passwords in a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFound {
+    /// They were sealed with it, or nothing is sealed.
+    Fits,
+    /// So many were sealed with another one.
+    Other(u64),
+}
+
+/// Looks whether the key, or without one any other, is what the passwords in a database file were sealed with.
+pub fn look_at_key(path: &Path, seal: Option<&Seal>) -> Result<KeyFound, BackupError> {
+    let db = damage::guarded(|| ReadOnlyDatabase::open(path))?.map_err(|error| broken(path, error))?;
+    let found = || -> Result<KeyFound, StoreError> {
+        let read = db.begin_read()?;
+        let secrets = match read.open_table(tables::SECRETS) {
+            Ok(secrets) => secrets,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(KeyFound::Fits),
+            Err(error) => return Err(error.into()),
+        };
+        let check = secrets.get(tables::KEY_CHECK)?;
+        let sealed = secrets.len()? - u64::from(check.is_some());
+        let opens = |check: &redb::AccessGuard<'_, &'static [u8]>| {
+            seal.is_some_and(|seal| seal.open(tables::KEY_CHECK, check.value()).is_ok())
+        };
+        let fits = sealed == 0 || check.as_ref().is_some_and(opens);
+        Ok(if fits { KeyFound::Fits } else { KeyFound::Other(sealed) })
+    };
+    Ok(damage::guarded(found)??)
+}
+
+/// Whether this is a folder in which a copy was made, with nothing else in it.
+pub fn is_copy(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.starts_with(COPY_FOLDER))
+        && std::fs::read_dir(path).is_ok_and(|entries| {
+            entries.flatten().all(|entry| entry.file_name().as_encoded_bytes() == COPY_NAME.as_bytes())
+        })
+}
+
+/// Removes copies whose backup was interrupted with the server that made them. Whoever calls has the folder's database open,
+/// so that no other server makes one there.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_copy(path)) {
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "removed the copy of an interrupted backup"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the copy of an interrupted backup stays");
+            }
+        }
+    }
+}
+
 /// Puts a copy into a folder that holds no database, checked from its first page to its last.
 pub fn restore(file: &Path, folder: &Path) -> Result<Contents, BackupError> {
     let place = folder.join(FILE_NAME);
@@ -149,9 +213,13 @@ pub fn restore(file: &Path, folder: &Path) -> Result<Contents, BackupError> {
         let path = path.to_owned();
         move |error| BackupError::File(path, error)
     };
-    std::fs::create_dir_all(folder).map_err(unusable(folder))?;
+    private::make_folder(folder).map_err(unusable(folder))?;
     let partial = folder.join(format!("{FILE_NAME}.partial"));
-    std::fs::copy(file, &partial).map_err(unusable(&partial))?;
+    let copied = private::file(&partial).and_then(|mut to| {
+        to.set_len(0)?; // of an attempt that was interrupted
+        std::io::copy(&mut std::fs::File::open(file)?, &mut to)
+    });
+    copied.map_err(unusable(&partial))?;
     let whole = damage::guarded(|| Database::open(&partial).and_then(|mut copied| copied.check_integrity()))?;
     let whole = whole.map_err(|error| broken(file, error))?;
     if !whole {

@@ -10,7 +10,7 @@ use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{IdempotencyKey, META, Memory, OUTCOMES, PACKS, Tables};
+use super::tables::{IdempotencyKey, KEY_CHECK, META, Memory, OUTCOMES, PACKS, PANEL_NAMES, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
 
@@ -43,7 +43,17 @@ const MIGRATIONS: &[Migration] = &[
         what: "idempotency keys are kept by time; panels are found by their ids",
         run: keys_and_ids,
     },
+    Migration {
+        to: 6,
+        what: "the audit counts sessions by themselves; tokens are found by their ends",
+        run: sessions_apart,
+    },
 ];
+
+fn sessions_apart(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    Tables::open(transaction, &mut memory)?.set_sessions_apart()
+}
 
 /// Passwords as formats 2 to 4 have them: their MD5 hex.
 const CREDENTIALS: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("credentials");
@@ -198,6 +208,33 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
     Ok(Migrated::Current)
 }
 
+/// Drops all sealed passwords, and with them what the key is known by. Gives the ids of the panels that had one.
+/// Formats that seal nothing have nothing to drop.
+pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
+    let mut transaction = db.begin_write()?;
+    transaction.set_quick_repair(true);
+    let found = transaction.open_table(META)?.get("format")?.map_or(0, |format| format.value());
+    if found > u64::from(FORMAT) {
+        transaction.abort()?;
+        return Ok(Vec::new()); // opening it says so
+    }
+    let mut panels = Vec::new();
+    {
+        let names = transaction.open_table(PANEL_NAMES)?;
+        let mut secrets = transaction.open_table(SECRETS)?;
+        for entry in secrets.extract_if(|_, _| true)? {
+            let panel = entry?.0.value();
+            if panel != KEY_CHECK {
+                panels.push(
+                    names.get(panel)?.map_or_else(|| panel.to_string(), |name| name.value().to_owned()),
+                );
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(panels)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,12 +245,28 @@ mod tests {
         let db = Database::create(folder.path().join("db")).expect("a database");
         let seal = Arc::new(Seal::new([1; 32]));
         assert_eq!(run(&db, &seal).expect("made"), Migrated::Current);
-        let other = Arc::new(Seal::new([2; 32]));
-        assert_eq!(run(&db, &other).expect("read"), Migrated::WrongKey);
         let write = db.begin_write().expect("a transaction");
         write.open_table(META).expect("a table").insert("format", 9).expect("written");
         write.commit().expect("committed");
         assert_eq!(run(&db, &seal).expect("read"), Migrated::Newer(9));
+    }
+
+    #[test]
+    fn another_key_is_taken_only_where_nothing_is_sealed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Database::create(folder.path().join("db")).expect("a database");
+        let [one, other, third] = [1, 2, 3].map(|key| Arc::new(Seal::new([key; 32])));
+        for key in [&one, &other] {
+            assert_eq!(run(&db, key).expect("nothing is sealed"), Migrated::Current);
+        }
+        let write = db.begin_write().expect("a transaction");
+        let mut memory = Memory::new(Arc::clone(&other));
+        Tables::open(&write, &mut memory)
+            .and_then(|mut tables| tables.set_credential(1, "md5"))
+            .expect("sealed");
+        write.commit().expect("committed");
+        assert_eq!(run(&db, &third).expect("read"), Migrated::WrongKey);
+        assert_eq!(run(&db, &other).expect("read"), Migrated::Current);
     }
 
     #[test]

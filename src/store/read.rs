@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 
 use super::pack;
@@ -427,13 +427,23 @@ impl Snapshot {
         wanted: impl Fn(&AuditRecord) -> bool,
     ) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
         damage::read(|| {
-            let table = self.transaction.open_table(tables::AUDIT)?;
+            let changes = self.transaction.open_table(tables::AUDIT)?;
+            let sessions = self.transaction.open_table(tables::AUDIT_SESSIONS)?;
+            let (mut changes, mut sessions) =
+                (changes.range(..before)?.rev(), sessions.range(..before)?.rev());
+            let (mut change, mut session) = (changes.next().transpose()?, sessions.next().transpose()?);
             let mut entries = Vec::new();
-            for entry in table.range(..before)?.rev() {
-                if entries.len() == limit {
-                    break;
-                }
-                let (number, record) = entry?;
+            while entries.len() < limit {
+                // Both have numbers of one run.
+                let number = |entry: &Option<(AccessGuard<'_, u64>, _)>| {
+                    entry.as_ref().map(|(number, _)| number.value())
+                };
+                let newer = if number(&change) > number(&session) {
+                    std::mem::replace(&mut change, changes.next().transpose()?)
+                } else {
+                    std::mem::replace(&mut session, sessions.next().transpose()?)
+                };
+                let Some((number, record)) = newer else { break };
                 let record = decode(record.value(), "audit entry")?;
                 if wanted(&record) {
                     entries.push((number.value(), record));

@@ -177,21 +177,37 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         created_at_ms,
         expires_at_ms,
         last_used_ms,
+        made_by,
+        owner,
     } in tokens
     {
         let ends = expires_at_ms.map_or("never".to_owned(), |at| at.to_string());
         line(
             out,
             format_args!(
-                "  id={id} {name} role={role} session={session} created_at_ms={created_at_ms} expires_at_ms={ends} used={}",
+                "  id={id} {name} role={role} session={session} created_at_ms={created_at_ms} expires_at_ms={ends} used={} made_by={made_by:?} owner={owner:?}",
                 last_used_ms.is_some()
             ),
         )?;
     }
-    line(out, format_args!("audit"))?;
-    for (number, record) in snapshot.audit(u64::MAX, usize::MAX, |_| true)?.into_iter().rev() {
-        let tables::AuditRecord { at_ms, actor, address, action, target } = record;
-        line(out, format_args!("  {number} at_ms={at_ms} {actor} {address} {action} {target}"))?;
+    let ends = read.open_table(tables::TOKEN_ENDS)?.len()?;
+    line(out, format_args!("token_ends {ends}"))?;
+    line(out, format_args!("user_sessions"))?;
+    for entry in read.open_table(tables::USER_SESSIONS)?.iter()? {
+        let key = entry?.0;
+        line(out, format_args!("  {} id={}", key.value().0, tables::token_of(key.value().1)))?;
+    }
+    for (name, table) in [("audit", tables::AUDIT), ("audit_sessions", tables::AUDIT_SESSIONS)] {
+        line(out, format_args!("{name}"))?;
+        for entry in read.open_table(table)?.iter()? {
+            let (number, record) = entry?;
+            let tables::AuditRecord { at_ms, actor, address, action, target } =
+                decode(record.value(), "audit entry")?;
+            line(
+                out,
+                format_args!("  {} at_ms={at_ms} {actor} {address} {action} {target}", number.value()),
+            )?;
+        }
     }
     Ok(())
 }
@@ -207,8 +223,10 @@ struct Driven {
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
 /// its connection belongs to a known panel; what it is said to hold is what is desired of it; every profile that is
-/// desired of a remote panel has a reported state; and of an embedded panel only refusals are kept. Every panel is found by its id, and what else is kept of a panel (rows,
-/// connections, device, password) is kept of one that is there. Every idempotency key has its time.
+/// desired of a remote panel has a reported state; and of an embedded panel only refusals are kept. Every panel is found by
+/// its id, and what else is kept of a panel (rows, connections, device, password) is kept of one that is there. Every
+/// idempotency key has its time. Every token that ends is found by its end, and every session by its user; and nothing is
+/// found there that is not.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
@@ -316,6 +334,27 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     }
     if keys.len()? != times.len()? {
         found.push(format!("{} keys have {} times", keys.len()?, times.len()?));
+    }
+    let tokens = snapshot.tokens()?;
+    let ends = |token: &&tables::TokenRecord| token.expires_at_ms.is_some();
+    let ends_of = |token: &tables::TokenRecord| tables::end_key(token.expires_at_ms.unwrap_or(0), token.id);
+    let by_end = read.open_table(tables::TOKEN_ENDS)?;
+    let by_user = read.open_table(tables::USER_SESSIONS)?;
+    for token in tokens.iter().filter(ends) {
+        let key = ends_of(token);
+        let by_user = !token.session || by_user.get((token.name.as_str(), &key))?.is_some();
+        if by_end.get(&key)?.is_none() || !by_user {
+            found.push(format!("token {} is not found where it ends, or by its user", token.id));
+        }
+    }
+    let sessions = tokens.iter().filter(ends).filter(|token| token.session).count() as u64;
+    for (table, named, counted) in [
+        ("token_ends", by_end.len()?, tokens.iter().filter(ends).count() as u64),
+        ("user_sessions", by_user.len()?, sessions),
+    ] {
+        if named != counted {
+            found.push(format!("{table} names {named} tokens and {counted} are there"));
+        }
     }
     let (mut batch, mut free_from) = (0, 0);
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {

@@ -33,6 +33,32 @@ pub enum KeyError {
     NoRandomness,
 }
 
+impl KeyError {
+    /// Whether there is no key where one should be, rather than one that cannot be reached.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::File(_, error) => error.kind() == std::io::ErrorKind::NotFound,
+            Self::NoKey(_) => true,
+            Self::NoRandomness => false,
+        }
+    }
+}
+
+/// A key that was made and is in no file yet.
+pub struct NewKey([u8; 32]);
+
+impl NewKey {
+    /// Writes it into a file for its owner's eyes only, over what stands there.
+    pub fn write(&self, path: &Path) -> Result<(), KeyError> {
+        let unusable = |error| KeyError::File(path.into(), error);
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let _ = std::fs::remove_file(&partial); // of an attempt that was interrupted
+        write_key(&partial, &self.0).and_then(|()| std::fs::rename(&partial, path)).map_err(unusable)
+    }
+}
+
 /// The key, and what is done with it.
 pub struct Seal(LessSafeKey);
 
@@ -72,12 +98,17 @@ impl Seal {
         Self::from_hex(&text, &path.display().to_string())
     }
 
+    /// With a key that is made here.
+    pub fn made() -> Result<(Self, NewKey), KeyError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|_| KeyError::NoRandomness)?;
+        Ok((Self::new(key), NewKey(key)))
+    }
+
     /// With the key in this file, which is made, for its owner's eyes only, where it is not there.
     pub fn from_file_or_new(path: &Path) -> Result<Self, KeyError> {
         if !path.exists() {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(|_| KeyError::NoRandomness)?;
-            write_key(path, &key).map_err(|error| KeyError::File(path.into(), error))?;
+            Self::made()?.1.write(path)?;
         }
         Self::from_file(path)
     }

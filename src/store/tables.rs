@@ -21,7 +21,10 @@
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
 //! | `users` | name | [`UserRecord`], JSON | the user is removed |
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
-//! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out |
+//! | `token_ends` | when a token ends in Unix milliseconds (8), its UUID | nothing | with its token |
+//! | `user_sessions` | user, when the session ends (8), its token's UUID | nothing | with its token |
+//! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out, or it is too old |
+//! | `audit_sessions` | a number of the same run | [`AuditRecord`] of sessions, and of what was refused, JSON | newer ones of these push it out, or it is too old |
 
 use std::any::Any;
 use std::ops::Bound;
@@ -59,7 +62,29 @@ pub(super) const CONNECTIONS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinit
 pub(super) const SECRETS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("secrets");
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
+pub(super) const TOKEN_ENDS: TableDefinition<'_, &EndKey, ()> = TableDefinition::new("token_ends");
+pub(super) const USER_SESSIONS: TableDefinition<'_, (&str, &EndKey), ()> =
+    TableDefinition::new("user_sessions");
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+pub(super) const AUDIT_SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit_sessions");
+
+/// When a token ends, and its id.
+pub(super) type EndKey = [u8; 24];
+
+/// The key of a token that ends then.
+pub(super) fn end_key(ends_ms: i64, id: Uuid) -> EndKey {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&ends_ms.max(0).to_be_bytes());
+    key[8..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// The token of such a key.
+pub(super) fn token_of(key: &EndKey) -> Uuid {
+    let mut id = [0; 16];
+    id.copy_from_slice(&key[8..]);
+    Uuid::from_bytes(id)
+}
 
 /// The panel number, never given, under which stands what tells whether the key is the right one.
 pub(super) const KEY_CHECK: PanelNo = 0;
@@ -72,6 +97,18 @@ const KEYS_AT_ONCE: usize = 2;
 
 /// How many audit entries are kept.
 pub const KEPT_AUDIT: u64 = 100_000;
+
+/// How many more are kept of sessions and of what was refused, which anybody causes as often as he likes.
+pub const KEPT_AUDIT_SESSIONS: u64 = 20_000;
+
+/// How the actions begin that are counted to these.
+const OF_SESSIONS: &str = "session.";
+
+/// Sessions of one user at most; beyond, the oldest goes.
+pub const KEPT_SESSIONS: usize = 100;
+
+/// What has ended, or is too old, is removed by so many at once.
+pub const SWEPT_AT_ONCE: usize = 1000;
 
 /// A user. The verifier is Argon2id over the lower-case MD5 hex of the password, since that MD5 is all that
 /// clients of the panel API send.
@@ -105,6 +142,12 @@ pub struct TokenRecord {
     /// When it was last used, to the minute, in Unix milliseconds.
     #[serde(default)]
     pub last_used_ms: Option<i64>,
+    /// Who made it, as the audit names it; nobody for a session.
+    #[serde(default)]
+    pub made_by: Option<String>,
+    /// The user who made it, be it through other tokens.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 /// What a remote panel's device said of itself, and when it was last read.
@@ -214,7 +257,10 @@ pub struct Tables<'t> {
     secrets: Table<'t, PanelNo, &'static [u8]>,
     users: Table<'t, &'static str, &'static [u8]>,
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
+    token_ends: Table<'t, &'static EndKey, ()>,
+    user_sessions: Table<'t, (&'static str, &'static EndKey), ()>,
     audit: Table<'t, u64, &'static [u8]>,
+    audit_sessions: Table<'t, u64, &'static [u8]>,
     pending: PendingBodies,
     /// The last outcomes, which are not in their table yet.
     run: Option<OutcomeRun>,
@@ -381,7 +427,10 @@ impl<'t> Tables<'t> {
             secrets: transaction.open_table(SECRETS)?,
             users: transaction.open_table(USERS)?,
             tokens: transaction.open_table(TOKENS)?,
+            token_ends: transaction.open_table(TOKEN_ENDS)?,
+            user_sessions: transaction.open_table(USER_SESSIONS)?,
             audit: transaction.open_table(AUDIT)?,
+            audit_sessions: transaction.open_table(AUDIT_SESSIONS)?,
             pending: PendingBodies::default(),
             run: None,
             note: None,
@@ -505,10 +554,23 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Whether the key is the one that the passwords were sealed with. The first one that is asked becomes it.
+    /// Whether the key is the one that the passwords were sealed with. The first one that is asked becomes it, and so does
+    /// another one where nothing is sealed.
     pub(super) fn key_fits(&mut self) -> Result<bool, StoreError> {
-        if let Some(sealed) = self.secrets.get(KEY_CHECK)? {
-            return Ok(self.memory.seal.open(KEY_CHECK, sealed.value()).is_ok());
+        let checked = match self.secrets.get(KEY_CHECK)? {
+            Some(sealed) => Some(self.memory.seal.open(KEY_CHECK, sealed.value()).is_ok()),
+            None => None,
+        };
+        if checked == Some(true) {
+            return Ok(true);
+        }
+        if checked == Some(false) {
+            if self.secrets.len()? > 1 {
+                return Ok(false);
+            }
+            tracing::warn!(
+                "the key is another one than before; nothing is sealed, so this one takes its place"
+            );
         }
         self.set_credential(KEY_CHECK, "panelsync")?;
         Ok(true)
@@ -791,20 +853,94 @@ impl<'t> Tables<'t> {
     /// Removes a user with the sessions; returns false where there is no such user.
     pub fn remove_user(&mut self, name: &str) -> Result<bool, StoreError> {
         let removed = self.users.remove(name)?.is_some();
-        self.tokens.retain(|_, record| {
-            decode::<TokenRecord>(record, "token").is_ok_and(|token| !(token.session && token.name == name))
-        })?;
+        self.end_sessions(name, None)?;
         Ok(removed)
     }
 
-    /// Keeps a token, and drops those that have expired by now.
-    pub fn add_token(&mut self, record: &TokenRecord, now_ms: i64) -> Result<(), StoreError> {
-        self.tokens.retain(|_, stored| {
-            decode::<TokenRecord>(stored, "token")
-                .is_ok_and(|token| token.expires_at_ms.is_none_or(|end| end > now_ms))
-        })?;
-        self.tokens.insert(record.id.as_bytes(), encode(record).as_slice())?;
+    /// Ends a user's sessions, but for the one of this token.
+    pub fn end_sessions(&mut self, name: &str, but: Option<Uuid>) -> Result<(), StoreError> {
+        for id in self.sessions_of(name)? {
+            if Some(id) != but {
+                self.remove_token(id)?;
+            }
+        }
         Ok(())
+    }
+
+    /// A user's sessions, the oldest first.
+    fn sessions_of(&self, name: &str) -> Result<Vec<Uuid>, StoreError> {
+        let (first, last) = ([0; 24], [u8::MAX; 24]);
+        let own = self.user_sessions.range::<(&str, &EndKey)>((name, &first)..=(name, &last))?;
+        own.map(|entry| Ok(token_of(entry?.0.value().1))).collect()
+    }
+
+    /// Keeps a token, and drops some of those that have ended by now, and a user's oldest sessions beyond
+    /// [`KEPT_SESSIONS`].
+    pub fn add_token(&mut self, record: &TokenRecord, now_ms: i64) -> Result<(), StoreError> {
+        self.drop_ended_tokens(now_ms)?;
+        if record.session {
+            let sessions = self.sessions_of(&record.name)?;
+            for oldest in sessions.iter().take((sessions.len() + 1).saturating_sub(KEPT_SESSIONS)) {
+                self.remove_token(*oldest)?;
+            }
+        }
+        self.tokens.insert(record.id.as_bytes(), encode(record).as_slice())?;
+        self.name_token(record)
+    }
+
+    /// Keeps under which other keys a token is found.
+    pub(super) fn name_token(&mut self, record: &TokenRecord) -> Result<(), StoreError> {
+        let Some(ends) = record.expires_at_ms else { return Ok(()) };
+        let key = end_key(ends, record.id);
+        self.token_ends.insert(&key, ())?;
+        if record.session {
+            self.user_sessions.insert((record.name.as_str(), &key), ())?;
+        }
+        Ok(())
+    }
+
+    /// Drops tokens that have ended by now; says how many.
+    pub fn drop_ended_tokens(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+        let until = end_key(now_ms, Uuid::max());
+        let ended = self.token_ends.range::<&EndKey>(..=&until)?.take(SWEPT_AT_ONCE);
+        let ended: Vec<_> = ended.map(|entry| Ok(*entry?.0.value())).collect::<Result<_, StoreError>>()?;
+        for key in &ended {
+            self.remove_token(token_of(key))?;
+            self.token_ends.remove(key)?; // also where its token is not there
+        }
+        Ok(ended.len())
+    }
+
+    /// Whether there is this token, revoked neither by itself nor with its user.
+    pub fn has_token(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(self.tokens.get(id.as_bytes())?.is_some())
+    }
+
+    /// Removes a token, and gives what it was; nothing where there is none.
+    pub fn remove_token(&mut self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
+        let removed = self.tokens.remove(id.as_bytes())?;
+        let removed: Option<TokenRecord> =
+            removed.map(|record| decode(record.value(), "token")).transpose()?;
+        if let Some(TokenRecord { name, session, expires_at_ms: Some(ends), .. }) = &removed {
+            let key = end_key(*ends, id);
+            self.token_ends.remove(&key)?;
+            if *session {
+                self.user_sessions.remove((name.as_str(), &key))?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The tokens that a user made, be it through other tokens, and that have not ended by now.
+    pub fn tokens_made_by(&self, user: &str, now_ms: i64) -> Result<Vec<TokenRecord>, StoreError> {
+        let mut made = Vec::new();
+        for entry in self.tokens.iter()? {
+            let token: TokenRecord = decode(entry?.1.value(), "token")?;
+            if token.owner.as_deref() == Some(user) && token.expires_at_ms.is_none_or(|end| end > now_ms) {
+                made.push(token);
+            }
+        }
+        Ok(made)
     }
 
     /// A token, if it is still there, was used at this time.
@@ -817,31 +953,80 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Removes the tokens for which `which` says so; returns how many.
-    pub fn remove_tokens(&mut self, which: impl Fn(&TokenRecord) -> bool) -> Result<usize, StoreError> {
-        let mut removed = 0;
-        for entry in self
-            .tokens
-            .extract_if(|_, record| decode::<TokenRecord>(record, "token").is_ok_and(|t| which(&t)))?
-        {
-            entry?;
-            removed += 1;
-        }
-        Ok(removed)
+    /// Writes an audit entry, and pushes out what is older than the last [`KEPT_AUDIT`]; entries of sessions are counted
+    /// by themselves, so that logging in and out pushes out nothing else.
+    pub fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
+        self.audit_over(None, record).map(|_| ())
     }
 
-    /// Writes an audit entry, and pushes out what is older than the last [`KEPT_AUDIT`].
-    pub fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
-        let number = match self.memory.next_audit {
+    /// [`Tables::audit`] in place of the entry with this number, where that still stands. Gives the entry's number.
+    pub fn audit_over(&mut self, standing: Option<u64>, record: &AuditRecord) -> Result<u64, StoreError> {
+        let next = match self.memory.next_audit {
             Some(number) => number,
             None => self.meta.get("next_audit")?.map_or(1, |number| number.value()),
         };
-        self.memory.next_audit = Some(number + 1);
-        self.audit.insert(number, encode(record).as_slice())?;
-        if let Some(old) = number.checked_sub(KEPT_AUDIT) {
-            self.audit.remove(old)?;
+        let (table, kept) = if record.action.starts_with(OF_SESSIONS) {
+            (&mut self.audit_sessions, KEPT_AUDIT_SESSIONS)
+        } else {
+            (&mut self.audit, KEPT_AUDIT)
+        };
+        let standing = match standing {
+            Some(number) => table.get(number)?.map(|_| number),
+            None => None,
+        };
+        let number = standing.unwrap_or(next);
+        if standing.is_none() {
+            self.memory.next_audit = Some(next + 1);
         }
-        Ok(())
+        table.insert(number, encode(record).as_slice())?;
+        while table.len()? > kept {
+            table.pop_first()?;
+        }
+        Ok(number)
+    }
+
+    /// Drops entries of the audit from before this moment; says how many.
+    pub fn drop_old_audit(&mut self, before_ms: i64) -> Result<usize, StoreError> {
+        let mut dropped = 0;
+        for table in [&mut self.audit, &mut self.audit_sessions] {
+            while dropped < SWEPT_AT_ONCE {
+                let oldest = match table.first()? {
+                    Some((number, record)) => {
+                        let entry: AuditRecord = decode(record.value(), "audit entry")?;
+                        (entry.at_ms < before_ms).then(|| number.value())
+                    }
+                    None => None,
+                };
+                let Some(oldest) = oldest else { break };
+                table.remove(oldest)?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Moves entries of sessions to where they are counted by themselves, and names tokens by their ends: for the step to
+    /// format 6.
+    pub(super) fn set_sessions_apart(&mut self) -> Result<(), StoreError> {
+        let mut moved = Vec::new();
+        for entry in self.audit.iter()? {
+            let (number, record) = entry?;
+            if decode::<AuditRecord>(record.value(), "audit entry")?.action.starts_with(OF_SESSIONS) {
+                moved.push((number.value(), record.value().to_vec()));
+            }
+        }
+        let beyond = moved.len().saturating_sub(KEPT_AUDIT_SESSIONS as usize);
+        for (at, (number, record)) in moved.iter().enumerate() {
+            self.audit.remove(number)?;
+            if at >= beyond {
+                self.audit_sessions.insert(number, record.as_slice())?;
+            }
+        }
+        let mut tokens: Vec<TokenRecord> = Vec::new();
+        for entry in self.tokens.iter()? {
+            tokens.push(decode(entry?.1.value(), "token")?);
+        }
+        tokens.iter().try_for_each(|token| self.name_token(token))
     }
 
     /// The next of a run of numbers that begins at 1.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::layout::{self, Place, moment, panel_link, state};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Posted, Visitor};
-use crate::access::Role;
+use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, BatchState, PanelState};
 use crate::coordinator::work;
 use crate::http::fleet_api::batches::{self, BatchPanel};
@@ -48,7 +48,7 @@ pub async fn list(
     let (by, wanted) = (query.one("by").to_owned(), query.one("state").to_owned());
     let before: BatchSeq = query.one("before").parse().unwrap_or(BatchSeq::MAX);
     let (found, next) = filtered(&shared, before, |batch| {
-        (by.is_empty() || batch.created_by == by) && (wanted.is_empty() || fits(batch, &wanted))
+        (by.is_empty() || actor::is(&batch.created_by, &by)) && (wanted.is_empty() || fits(batch, &wanted))
     })
     .await?;
     let main = html! {
@@ -116,7 +116,7 @@ fn table(found: &[BatchRecord]) -> Markup {
                         @let panels = &batch.report.panels;
                         tr {
                             td { a href={ "/batches/" (batch.id) } { (moment(batch.created_at_ms)) } }
-                            td { (batch.created_by) }
+                            td { (actor::short(&batch.created_by)) }
                             td { (target(&batch.target)) }
                             td { (state(batch.state.word())) }
                             td class="number" { (panels.total) }
@@ -175,7 +175,7 @@ pub async fn show(
                     }
                 }
             }
-            p { "Sent " (moment(batch.created_at_ms)) " by " (batch.created_by) " for " (target(&batch.target)) ": " (items) }
+            p { "Sent " (moment(batch.created_at_ms)) " by " (actor::short(&batch.created_by)) " for " (target(&batch.target)) ": " (items) }
             (progress(&batch))
             (outcomes(&path, &batch, outcome))
             (panel_table(&page.items))

@@ -28,6 +28,8 @@ pub enum Place {
     Batches,
     /// `/audit`
     Audit,
+    /// `/password`, which is in no navigation.
+    Password,
 }
 
 const PLACES: [(Place, &str, &str, Role); 5] = [
@@ -59,7 +61,7 @@ pub fn page_with(
         }
         form class="who" method="post" action="/logout" {
             (token(visitor))
-            span title={ "Role: " (visitor.who.role.as_str()) } { (visitor.who.name) }
+            a href="/password" title={ "Role: " (visitor.who.role.as_str()) "; change the password" } { (visitor.who.name) }
             button class="quiet" { "Log out" }
         }
     };

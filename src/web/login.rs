@@ -1,15 +1,16 @@
 //! Logging in and out with a browser.
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
 use super::layout;
 use super::problem::{PageProblem, capital};
 use super::visitor::{self, Fields, Posted, Visitor};
+use crate::access::can_be_a_name;
 use crate::http::Shared;
-use crate::http::fleet_api::session::{self, Credentials};
+use crate::http::fleet_api::session::{self, Credentials, SMALL};
 use crate::http::problem::Problem;
 
 /// The form.
@@ -20,7 +21,8 @@ pub async fn login_form(request: HttpRequest) -> Result<HttpResponse, PageProble
     if Visitor::of(&request)?.is_some() {
         return Ok(layout::see(to));
     }
-    Ok(show(StatusCode::OK, query.one("user"), to, None))
+    let user = Some(query.one("user")).filter(|user| can_be_a_name(user)).unwrap_or_default();
+    Ok(show(StatusCode::OK, user, to, None))
 }
 
 /// A body that is read by whoever takes it.
@@ -42,7 +44,7 @@ pub async fn log_in(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let fields = visitor::read(&request, payload).await?;
+    let fields = visitor::read(&request, payload, SMALL).await.map_err(small)?;
     let (user, to) = (fields.one("username"), ours(fields.one("to")));
     // A password may begin or end with a space, which Fields::one() would take away.
     let credentials = Credentials { username: user.to_owned(), password: fields.exactly("password") };
@@ -50,12 +52,12 @@ pub async fn log_in(
         Ok(session) => {
             let mut response = HttpResponse::SeeOther();
             response.insert_header(visitor::set_cookie(&request, Some(&session.token)));
-            Ok(response.insert_header((actix_web::http::header::LOCATION, to)).finish())
+            Ok(response.insert_header((header::LOCATION, to)).finish())
         }
-        Err(problem @ (Problem::WrongPassword | Problem::TooManyLogins(_))) => {
-            let status = actix_web::ResponseError::status_code(&problem);
-            Ok(show(status, user, to, Some(&problem.to_string())))
+        Err(problem @ (Problem::WrongPassword | Problem::TooManyLogins(_) | Problem::Crowded)) => {
+            Ok(show_with(problem, user, to))
         }
+        Err(problem @ Problem::Invalid(_)) => Ok(show_with(problem, "", to)),
         Err(problem) => Err(problem.into()),
     }
 }
@@ -70,13 +72,31 @@ pub async fn log_out(
     session::log_out(&shared, &request, &visitor.who).await?;
     let mut response = HttpResponse::SeeOther();
     response.insert_header(visitor::set_cookie(&request, None));
-    Ok(response.insert_header((actix_web::http::header::LOCATION, "/login")).finish())
+    Ok(response.insert_header((header::LOCATION, "/login")).finish())
 }
 
 /// The path, where it is one of ours: a login must not lead to another site.
 fn ours(path: &str) -> &str {
     let within = path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
     if within { path } else { "/" }
+}
+
+/// A form that is larger than this one's can be.
+fn small(problem: PageProblem) -> PageProblem {
+    match problem {
+        PageProblem::Problem(Problem::TooLarge(limit)) => Problem::TooLargeHere(limit).into(),
+        problem => problem,
+    }
+}
+
+/// The form again, with what was wrong.
+fn show_with(problem: Problem, user: &str, to: &str) -> HttpResponse {
+    let answer = actix_web::ResponseError::error_response(&problem);
+    let mut form = show(answer.status(), user, to, Some(&problem.to_string()));
+    if let Some(wait) = answer.headers().get(header::RETRY_AFTER) {
+        form.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+    }
+    form
 }
 
 fn show(status: StatusCode, user: &str, to: &str, wrong: Option<&str>) -> HttpResponse {

@@ -13,7 +13,7 @@ use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Posted, Visitor};
-use crate::access::Role;
+use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::Target;
@@ -347,7 +347,7 @@ fn recent(batches: &[(BatchRecord, PanelState)]) -> Markup {
                         @for (batch, outcome) in batches {
                             tr {
                                 td { a href={ "/batches/" (batch.id) } { (moment(batch.created_at_ms)) } }
-                                td { (batch.created_by) }
+                                td { (actor::short(&batch.created_by)) }
                                 td { (state(outcome.as_str())) }
                             }
                         }

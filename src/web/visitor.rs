@@ -33,6 +33,7 @@ pub struct Visitor {
     pub who: Principal,
     /// What the forms of this session carry.
     pub form_token: String,
+    request: HttpRequest,
 }
 
 impl Visitor {
@@ -40,7 +41,7 @@ impl Visitor {
     pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
         let Some(token) = cookie(request) else { return Ok(None) };
         let who = Shared::of(request).access.bearer(token)?;
-        Ok(who.map(|who| Self { who, form_token: form_token(token) }))
+        Ok(who.map(|who| Self { who, form_token: form_token(token), request: request.clone() }))
     }
 
     /// Whether the visitor's role is at least this.
@@ -50,7 +51,7 @@ impl Visitor {
 
     /// The problem with a visitor who may not.
     pub fn needs(&self, role: Role) -> Result<(), Problem> {
-        auth::needs(role, &self.who)
+        auth::needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))
     }
 }
 
@@ -123,7 +124,8 @@ impl FromRequest for Posted {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let visitor = Visitor::of(&request)?.ok_or_else(|| PageProblem::log_in(&request))?;
-            let fields = read(&request, payload).await?;
+            let limit = Shared::of(&request).body_limit;
+            let fields = read(&request, payload, limit).await?;
             let given = fields.one(TOKEN_FIELD).as_bytes();
             if !bool::from(given.ct_eq(visitor.form_token.as_bytes())) {
                 return Err(PageProblem::NotOurForm);
@@ -134,11 +136,10 @@ impl FromRequest for Posted {
 }
 
 /// The fields of a form that was sent from one of our own pages, as far as its browser says.
-pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Fields, PageProblem> {
+pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Fields, PageProblem> {
     if !same_origin(request) {
         return Err(PageProblem::NotOurForm);
     }
-    let limit = Shared::of(request).body_limit;
     let payload = web::Payload::from_request(request, &mut { payload }).await;
     let payload = payload.map_err(|_| Problem::BadRequest("the form cannot be read".into()))?;
     let body = body::read(request, payload, FORM, limit).await.map_err(Problem::from)?;
@@ -170,8 +171,7 @@ fn form_token(session: &str) -> String {
 
 /// The header that hands out a session's cookie; without a token the one that takes it back.
 pub fn set_cookie(request: &HttpRequest, token: Option<&str>) -> (header::HeaderName, String) {
-    // A proxy in front that speaks TLS says so.
-    let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
+    let secure = if auth::is_secure(request) { "; Secure" } else { "" };
     let (token, life) = token.map_or(("", 0), |token| (token, SESSION.as_secs()));
     (
         header::SET_COOKIE,

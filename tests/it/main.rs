@@ -15,6 +15,7 @@ mod devices;
 mod events;
 mod files;
 mod fleet_api;
+mod logins;
 mod logs;
 mod openapi;
 mod order;

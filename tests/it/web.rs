@@ -75,7 +75,9 @@ fn fleet() -> TestServer {
 
 #[test]
 fn a_browser_is_led_to_the_login_and_back_to_where_it_wanted_to_go() {
-    let server = TestServer::start();
+    let server = TestServer::start_with(|settings| {
+        settings.trust_proxy = vec!["127.0.0.1".parse().expect("an address")];
+    });
     let mut told = Transcript::new("web", "login");
     told.step("nobody is logged in", &server.call("GET", "/").send());
     told.step("on the way to another page", &server.call("GET", "/batches?state=done").send());
@@ -152,6 +154,8 @@ viewer   GET  /profiles/91c615e3-1040-4815-8ecb-000000000001
 viewer   GET  /batches
 viewer   GET  /batches/{batch}
 viewer   POST /profiles/preview
+viewer   GET  /password
+viewer   POST /password
 operator GET  /profiles/new
 operator GET  /profiles/91c615e3-1040-4815-8ecb-000000000001/edit
 operator GET  /push

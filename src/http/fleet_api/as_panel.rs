@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::batches::wait_until;
 use crate::access::Role;
+use crate::access::actor::Actor;
 use crate::access::sessions::Scope;
 use crate::batch::selector::Selector;
 use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
@@ -64,7 +65,7 @@ impl FromRequest for Selection {
 
 /// Someone who may submit batches.
 pub struct Administrator {
-    name: String,
+    actor: Actor,
 }
 
 impl FromRequest for Administrator {
@@ -76,17 +77,18 @@ impl FromRequest for Administrator {
         Box::pin(async move {
             let shared = Shared::of(&request);
             let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
-            let (name, role) = match shared.sessions.find(Scope::Fleet, token) {
-                Some(session) => (session.name, session.role),
+            let (actor, role) = match shared.access.session(&shared.sessions, Scope::Fleet, token)? {
+                Some(session) => (session.actor(), session.role),
                 None => {
                     let principal = shared.access.bearer(token)?.ok_or(PanelError::LogIn)?;
-                    (principal.name, principal.role)
+                    (principal.actor(), principal.role)
                 }
             };
             if role < Role::Operator {
+                auth::denied(&request, &actor);
                 Err(PanelError::NotAdministrator(Family::Android))
             } else {
-                Ok(Self { name })
+                Ok(Self { actor })
             }
         })
     }
@@ -104,7 +106,7 @@ pub async fn info(Selection(selector): Selection) -> HttpResponse {
 /// Logs in with an account of the server.
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_login", security(()),
     params(("selector" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
-    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
 pub async fn login(
     _selection: Selection,
@@ -124,7 +126,7 @@ pub async fn logout(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    end_session(&request, &shared)
+    end_session(&request, &shared).await
 }
 
 /// The same as `GET`.
@@ -136,13 +138,13 @@ pub async fn logout_by_post(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    end_session(&request, &shared)
+    end_session(&request, &shared).await
 }
 
-fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpResponse, PanelError> {
+async fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpResponse, PanelError> {
     let token = auth::bearer(request).ok_or(PanelError::LogIn)?;
-    shared.sessions.find(Scope::Fleet, token).ok_or(PanelError::LogIn)?;
-    Ok(close(request, shared))
+    let session = shared.access.session(&shared.sessions, Scope::Fleet, token)?.ok_or(PanelError::LogIn)?;
+    Ok(close(request, shared, &session, "as-panel").await)
 }
 
 /// Creates or updates many profiles by link_id on every selected panel.
@@ -238,7 +240,7 @@ async fn apply(
 ) -> Result<HttpResponse, PanelError> {
     let operations = Arc::new(operations);
     let id = Uuid::new_v4();
-    let mut origin = auth::origin(request, &who.name);
+    let mut origin = auth::origin(request, &who.actor);
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
     let target = Target::Selector(selector);
     let submit = Submit { id, target, operations: Arc::clone(&operations), idempotency: None, origin };

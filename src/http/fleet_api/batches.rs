@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging};
-use crate::access::Principal;
+use crate::access::{Principal, actor};
 use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
@@ -76,7 +76,7 @@ pub struct BatchBody {
     pub id: Uuid,
     /// When it was accepted.
     pub created_at: String,
-    /// By whom it was sent.
+    /// By whom it was sent: a user's name, `token:ID:NAME`, or `panel-user:NAME`.
     pub created_by: String,
     /// Running until every panel has an outcome.
     pub state: BatchState,
@@ -93,7 +93,7 @@ impl From<BatchRecord> for BatchBody {
         Self {
             id: record.id,
             created_at: clock::rfc3339(record.created_at_ms),
-            created_by: record.created_by,
+            created_by: actor::short(&record.created_by).to_owned(),
             state: record.state,
             panels: record.report.panels,
             items: record.report.items,
@@ -176,11 +176,11 @@ pub async fn accept(
     idempotency: Option<String>,
 ) -> Result<Submitted, Problem> {
     let id = Uuid::new_v4();
-    let mut origin = auth::origin(request, &who.name);
+    let mut origin = auth::origin(request, &who.actor());
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
     let digest: [u8; 32] = Sha256::digest(body).into();
-    // One user's keys are not another's. No user's name holds a line feed.
-    let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.name), digest));
+    // One's keys are not another's. No name holds a line feed.
+    let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.actor()), digest));
     let operations = Arc::new(operations);
     if operations.prune && !sent_before(shared, idempotency.as_ref())? {
         is_meant(shared, target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
@@ -680,7 +680,7 @@ pub async fn cancel_batch(
     id: &str,
 ) -> Result<BatchSeq, Problem> {
     let seq = find(shared, id)?;
-    shared.coordinator.send(Cancel(seq, auth::origin(request, &who.name))).await??.await??;
+    shared.coordinator.send(Cancel(seq, auth::origin(request, &who.actor()))).await??.await??;
     Ok(seq)
 }
 
@@ -709,7 +709,7 @@ pub async fn retry_batch(
     id: &str,
 ) -> Result<Submitted, Problem> {
     let seq = find(shared, id)?;
-    let mut origin = auth::origin(request, &who.name);
+    let mut origin = auth::origin(request, &who.actor());
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id, retry = true);
     Ok(shared.coordinator.send(Retry(seq, origin)).await??.await??)
 }

@@ -211,7 +211,7 @@ pub async fn repair(
     target: Target,
     until: Instant,
 ) -> Result<Vec<PanelDiff>, Problem> {
-    let audit = auth::origin(request, &who.name).audit("reconcile", target.to_string());
+    let audit = auth::origin(request, &who.actor()).audit("reconcile", target.to_string());
     let mut panels = shared.coordinator.send(Resolve(target)).await??;
     panels.retain(|panel| panel.settings.remote.is_some());
     let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();

@@ -334,7 +334,7 @@ pub async fn add_panel(
         return Err(exists());
     }
     meet(shared, &mut panel, introduction, version_given).await?;
-    let origin = auth::origin(request, &who.name);
+    let origin = auth::origin(request, &who.actor());
     add_all(shared, vec![panel], origin).await?.map_err(|_| exists())?;
     find(shared, id.as_str()).await
 }
@@ -415,7 +415,7 @@ pub async fn import(
     }
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
-    let origin = auth::origin(&request, &who.name);
+    let origin = auth::origin(&request, &who.actor());
     if let Err(taken) = add_all(&shared, panels, origin).await? {
         let errors = taken.into_iter().filter_map(|at| {
             let (line, id) = (lines.get(at)?, ids.get(at)?);
@@ -547,7 +547,7 @@ pub async fn change_panel(
         let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
         meet(shared, &mut changed, introduction, true).await?;
     }
-    let origin = auth::origin(request, &who.name);
+    let origin = auth::origin(request, &who.actor());
     let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
     changed.ok_or_else(|| no_panel(id))?.await??;
     find(shared, id).await
@@ -586,7 +586,7 @@ pub async fn remove_panel(
     who: &Principal,
     id: &str,
 ) -> Result<(), Problem> {
-    let origin = auth::origin(request, &who.name);
+    let origin = auth::origin(request, &who.actor());
     let removed = shared.coordinator.send(RemovePanel(id.to_owned(), origin)).await?;
     Ok(removed.ok_or_else(|| no_panel(id))?.await??)
 }
@@ -608,7 +608,7 @@ pub async fn resync(
             "panel {id} is embedded: this server is the panel, and nothing is sent"
         )));
     }
-    let origin = auth::origin(&request, &who.name);
+    let origin = auth::origin(&request, &who.actor());
     let resynced = shared.coordinator.send(ResyncPanel(id.clone(), origin)).await?;
     resynced.ok_or_else(|| no_panel(&id))?.await??;
     Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))

@@ -4,9 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, delete, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{PasswordMd5, Principal, Role};
+use crate::access::actor::Actor;
+use crate::access::{MAX_NAME, PasswordMd5, Principal, Role, can_be_a_name};
 use crate::clock;
 use crate::http::auth::{self, Viewer};
+use crate::http::body::BodyError;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{Shared, body};
 
@@ -41,7 +43,7 @@ pub async fn open(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let credentials = read_json(&request, payload, &shared).await?;
+    let credentials = read_small_json(&request, payload).await?;
     Ok(HttpResponse::Ok().json(log_in(&shared, &request, credentials).await?))
 }
 
@@ -51,12 +53,16 @@ pub async fn log_in(
     request: &HttpRequest,
     Credentials { username, password }: Credentials,
 ) -> Result<SessionBody, Problem> {
-    let address = auth::address(request);
-    let role = shared.access.verify(&username, PasswordMd5::of(&password), &address).await?;
-    let role = role.ok_or(Problem::WrongPassword)?;
-    let (token, ends) = shared.access.open_session(&username, role).await?;
-    let audit = auth::origin(request, &username).audit("session.open", "");
-    shared.store.change(move |tables| tables.audit(&audit)).await?;
+    if !can_be_a_name(&username) {
+        let wrong = format!("a user's name has 1 to {MAX_NAME} characters, and none that controls");
+        return Err(Problem::invalid("/username", wrong));
+    }
+    let proven = auth::verify(request, &username, PasswordMd5::of(&password), "").await?;
+    let proven = proven.ok_or(Problem::WrongPassword)?;
+    let role = proven.role;
+    let audit = auth::origin(request, &Actor::User(username)).audit("session.open", "");
+    let opened = shared.access.open_session(proven, audit).await?;
+    let (token, ends) = opened.ok_or(Problem::WrongPassword)?;
     Ok(SessionBody { token, role, expires_at: clock::rfc3339(ends) })
 }
 
@@ -74,13 +80,28 @@ pub async fn close(
 
 /// Ends the session, or revokes the token that was shown.
 pub async fn log_out(shared: &Shared, request: &HttpRequest, who: &Principal) -> Result<(), Problem> {
-    let audit = auth::origin(request, &who.name).audit("session.close", "");
+    let audit = auth::origin(request, &who.actor()).audit("session.close", "");
     let token = who.token;
     let change = move |tables: &mut crate::store::tables::Tables<'_>| {
-        tables.remove_tokens(|stored| stored.id == token)?;
+        tables.remove_token(token)?;
         tables.audit(&audit)
     };
     Ok(shared.store.change(change).await?)
+}
+
+/// The largest body of a call that anybody may send, or that takes a password, in bytes.
+pub const SMALL: usize = 4096;
+
+/// [`read_json`] of such a call.
+pub(super) async fn read_small_json<T: for<'de> Deserialize<'de>>(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<T, Problem> {
+    let body = body::read(request, payload, body::JSON, SMALL).await;
+    parse_json(&body.map_err(|error| match error {
+        BodyError::TooLarge(limit) => Problem::TooLargeHere(limit),
+        error @ (BodyError::WrongContentType(_) | BodyError::TooSlow | BodyError::Broken) => error.into(),
+    })?)
 }
 
 /// A JSON body of a type, or the problem with it.

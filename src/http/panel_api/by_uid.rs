@@ -205,7 +205,7 @@ pub(super) async fn apply(
     action: &str,
 ) -> Result<UidAnswer, PanelError> {
     let (reply, answer) = oneshot::channel();
-    let audit = auth::origin(request, &session.name).audit(action, panel.settings.id.as_str());
+    let audit = auth::origin(request, &session.actor()).audit(action, panel.settings.id.as_str());
     panel.address.send(ApplyByUid { operation, audit, reply }).await?;
     Ok(answer.await???)
 }

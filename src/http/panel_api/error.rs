@@ -2,7 +2,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -54,9 +54,9 @@ pub enum PanelError {
     /// The body is not JSON by its own word.
     #[error("Wrong content type")]
     WrongContentType,
-    /// Too many failed logins.
+    /// Too many failed logins, or too many at once; seconds to wait.
     #[error("Too many failed logins")]
-    TooManyLogins,
+    TooManyLogins(u64),
     /// The body took too long to come.
     #[error("Body too slow")]
     TooSlow,
@@ -101,7 +101,7 @@ impl ResponseError for PanelError {
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyLogins => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyLogins(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -112,7 +112,11 @@ impl ResponseError for PanelError {
         if let Self::Internal(cause) = self {
             tracing::error!(error = %cause, "a request of the panel API failed inside");
         }
-        HttpResponse::build(self.status_code()).json(ErrorBody { error: self.to_string() })
+        let mut response = HttpResponse::build(self.status_code());
+        if let Self::TooManyLogins(seconds) = self {
+            response.insert_header((header::RETRY_AFTER, *seconds));
+        }
+        response.json(ErrorBody { error: self.to_string() })
     }
 }
 
@@ -161,7 +165,8 @@ impl From<AccessError> for PanelError {
         match error {
             AccessError::Store(error) => error.into(),
             AccessError::Hashing => Self::Internal(Box::new(error)),
-            AccessError::TooMany(_) => Self::TooManyLogins,
+            AccessError::TooMany(wait) => Self::TooManyLogins(wait.as_secs() + 1),
+            AccessError::Crowded => Self::TooManyLogins(1),
         }
     }
 }

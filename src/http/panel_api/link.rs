@@ -166,7 +166,7 @@ async fn apply(
     tells_names: bool,
 ) -> Result<HttpResponse, PanelError> {
     let (reply, answer) = oneshot::channel();
-    let origin = Arc::new(auth::origin(request, &session.name));
+    let origin = Arc::new(auth::origin(request, &session.actor()));
     let work = Work::Call(Arc::new(operations), action);
     panel.address.send(Apply { work, origin, reply: Reply::Caller(reply) }).await?;
     let answer = answer.await??;

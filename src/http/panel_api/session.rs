@@ -8,9 +8,12 @@ use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
 use super::{Account, PanelRef};
-use crate::access::sessions::Scope;
+use crate::access::actor::Actor;
+use crate::access::sessions::{Scope, Session};
 use crate::access::{PasswordMd5, Role};
+use crate::batch::selector::is_key;
 use crate::clock;
+use crate::http::fleet_api::session::SMALL;
 use crate::http::{Shared, auth};
 use crate::panel::settings::ApiVersion;
 
@@ -77,12 +80,18 @@ pub async fn log_in(
     query: &HashMap<String, String>,
     request: &HttpRequest,
 ) -> Result<HttpResponse, PanelError> {
+    if request.query_string().len() > SMALL {
+        return Err(PanelError::TooLarge(SMALL));
+    }
     let username = query.get("username").ok_or(PanelError::MissingParameter("username"))?;
     let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
     let password = PasswordMd5::from_hex(password).ok_or(PanelError::LogIn)?;
-    let role = shared.access.verify(username, password, &auth::address(request)).await?;
-    let role = role.ok_or(PanelError::LogIn)?;
-    let token = shared.sessions.open(scope, username, role);
+    let place = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("as-panel");
+    let proven = auth::verify(request, username, password, place).await?.ok_or(PanelError::LogIn)?;
+    let role = proven.role;
+    let audit = auth::origin(request, &Actor::PanelUser(username.clone())).audit("session.open", place);
+    let token = shared.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
+    let token = token.ok_or(PanelError::LogIn)?;
     let account_type = if role >= administrator { "admin" } else { "user" };
     Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
 }
@@ -90,7 +99,7 @@ pub async fn log_in(
 /// Logs in on this panel with an account of the server.
 #[utoipa::path(tag = "panel", security(()),
     params(("panel" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
-    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 429, body = ErrorBody)))]
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
 pub async fn login(
     PanelRef(panel): PanelRef,
@@ -105,8 +114,8 @@ pub async fn login(
 #[utoipa::path(tag = "panel", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/logout")]
-pub async fn logout(_account: Account, request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
-    close(&request, &shared)
+pub async fn logout(account: Account, request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+    close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 
 /// The same as `GET`.
@@ -114,17 +123,21 @@ pub async fn logout(_account: Account, request: HttpRequest, shared: web::Data<S
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[post("/v1/logout")]
 pub async fn logout_by_post(
-    _account: Account,
+    account: Account,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> HttpResponse {
-    close(&request, &shared)
+    close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 
-/// Ends the session of the request's token.
-pub fn close(request: &HttpRequest, shared: &Shared) -> HttpResponse {
+/// Ends the session of the request's token, which is this one.
+pub async fn close(request: &HttpRequest, shared: &Shared, session: &Session, place: &str) -> HttpResponse {
     if let Some(token) = auth::bearer(request) {
         shared.sessions.close(token);
+    }
+    let audit = auth::origin(request, &session.actor()).audit("session.close", place);
+    if let Err(error) = shared.store.change(move |tables| tables.audit(&audit)).await {
+        tracing::warn!(%error, "the end of a session was not kept in the audit"); // it is over all the same
     }
     HttpResponse::Ok().finish()
 }

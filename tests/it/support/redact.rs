@@ -23,6 +23,7 @@ static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_uni
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: )\d{16}$"));
 static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
+static TOKEN_ID: LazyLock<Regex> = LazyLock::new(|| regex("token:[0-9a-f]{8}:"));
 static FORM_TOKEN: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="))[0-9a-f]{32}\b"#));
 static SINCE: LazyLock<Regex> = LazyLock::new(|| regex(r"since=1[0-9]{15}\b"));
@@ -48,6 +49,7 @@ pub fn redact(text: &str) -> String {
         let number = names.len() + 1;
         names.entry(uuid.to_owned()).or_insert_with(|| format!("[uuid {number}]")).clone()
     });
+    let text = TOKEN_ID.replace_all(&text, "token:[id]:");
     let text = FORM_TOKEN.replace_all(&text, "${name}[form token]");
     let text = SINCE.replace_all(&text, "since=[version]");
     let text = ASSETS.replace_all(&text, "/assets/[version]/");

@@ -1,0 +1,86 @@
+//! Changing one's own password with a browser.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, get, post, web};
+use maud::{Markup, html};
+
+use super::layout::{self, Place};
+use super::problem::{PageProblem, capital};
+use super::visitor::{Posted, Visitor};
+use crate::access::MIN_PASSWORD;
+use crate::http::Shared;
+use crate::http::fleet_api::access::{self, PasswordChange};
+use crate::http::problem::Problem;
+
+/// The form.
+#[get("/password")]
+pub async fn password_form(visitor: Visitor) -> HttpResponse {
+    show(&visitor, StatusCode::OK, form(&visitor, None))
+}
+
+/// Changes the password; this session stays, and the user's others end.
+#[post("/password")]
+pub async fn change(
+    Posted { visitor, fields }: Posted,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let (old, new) = (fields.exactly("old_password"), fields.exactly("password"));
+    if new != fields.exactly("again") {
+        let wrong = form(&visitor, Some("the new password and its repetition differ"));
+        return Ok(show(&visitor, StatusCode::UNPROCESSABLE_ENTITY, wrong));
+    }
+    let change = PasswordChange { password: new, old_password: Some(old) };
+    match access::change_password(&shared, &request, &visitor.who, &visitor.who.name, change).await {
+        Ok(()) => {
+            let done = html! {
+                h1 { "Password" }
+                p role="status" { "The password was changed. Other sessions of " (visitor.who.name) " are over." }
+                p { a href="/" { "Back to the fleet" } }
+            };
+            Ok(show(&visitor, StatusCode::OK, done))
+        }
+        Err(Problem::WrongPassword) => {
+            let wrong = form(&visitor, Some("the password of now is wrong"));
+            Ok(show(&visitor, StatusCode::UNPROCESSABLE_ENTITY, wrong))
+        }
+        Err(problem @ (Problem::Invalid(_) | Problem::TooManyLogins(_) | Problem::Crowded)) => {
+            let text = match &problem {
+                Problem::Invalid(errors) => {
+                    errors.first().map(|error| error.message.clone()).unwrap_or_default()
+                }
+                problem => problem.to_string(),
+            };
+            Ok(show(&visitor, problem.status_code(), form(&visitor, Some(&text))))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+fn show(visitor: &Visitor, status: StatusCode, main: Markup) -> HttpResponse {
+    layout::page_with(HttpResponse::build(status), visitor, Place::Password, "Password", main)
+}
+
+fn form(visitor: &Visitor, wrong: Option<&str>) -> Markup {
+    html! {
+        form class="card login" method="post" action="/password" {
+            (layout::token(visitor))
+            h1 { "Password of " (visitor.who.name) }
+            @if let Some(wrong) = wrong {
+                p class="wrong" role="alert" { (capital(wrong)) "." }
+            }
+            input type="hidden" name="username" value=(visitor.who.name) autocomplete="username";
+            label { "Password of now"
+                input name="old_password" type="password" autocomplete="current-password" required autofocus;
+            }
+            label { "New password"
+                input name="password" type="password" autocomplete="new-password" minlength=(MIN_PASSWORD) required;
+            }
+            label { "New password again"
+                input name="again" type="password" autocomplete="new-password" minlength=(MIN_PASSWORD) required;
+            }
+            button class="main" { "Change" }
+            p class="hint" { "At least " (MIN_PASSWORD) " characters. Other sessions of " (visitor.who.name) " end with it." }
+        }
+    }
+}
