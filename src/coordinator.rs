@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use futures_util::stream;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::batch::report::Report;
@@ -47,7 +47,7 @@ pub mod inbox;
 pub mod register;
 pub mod work;
 
-use events::{Event, Events, What};
+use events::{Events, Feed, What};
 use fan_out::FanOut;
 use inbox::Inbox;
 use register::{Entry, Register};
@@ -211,12 +211,13 @@ type NewPanels = BTreeMap<PanelNo, (Arc<Settings>, BTreeMap<BatchSeq, Waiting>)>
 
 impl Coordinator {
     /// A coordinator for what the store holds, on the thread on which it is to live; start it with
-    /// [`Coordinator::start`].
+    /// [`Coordinator::start`]. `first` is the first number of this start ([`Tables::first_of_start`]).
     pub fn new(
         store: StoreHandle,
         keep_batches: u64,
         devices: DeviceSettings,
         metrics: BatchMetrics,
+        first: u64,
     ) -> Self {
         let inbox = Inbox::default();
         let telling = inbox.clone();
@@ -233,7 +234,7 @@ impl Coordinator {
             store,
             keep_batches,
             devices: Rc::new(devices),
-            register: Register::new(clock::now_ms()),
+            register: Register::new(first),
             reserved: HashSet::new(),
             retrying: HashSet::new(),
             running: BTreeMap::new(),
@@ -243,7 +244,7 @@ impl Coordinator {
             recovering: false,
             sending: false,
             now: Instant::now(),
-            events: Events::new(clock::now_ms()),
+            events: Events::new(first),
             inbox,
             tell_landed,
             draining: Vec::new(),
@@ -1210,40 +1211,16 @@ impl Handler<Progress> for Coordinator {
     }
 }
 
-/// The events from a number on.
+/// Where events are found. Whoever has it finds all that happened before this was asked.
 #[derive(Message)]
-#[rtype(result = "(Vec<Event>, u64, u64)")]
-pub struct EventsSince {
-    /// From this number on.
-    pub from: u64,
-    /// Of one batch, or of all.
-    pub batch: Option<BatchSeq>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Handler<EventsSince> for Coordinator {
-    type Result = MessageResult<EventsSince>;
-
-    fn handle(
-        &mut self,
-        EventsSince { from, batch, limit }: EventsSince,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        MessageResult(self.events.since(from, batch, limit))
-    }
-}
-
-/// Something that changes with each event, and the number of the next one.
-#[derive(Message)]
-#[rtype(result = "(watch::Receiver<u64>, u64)")]
+#[rtype(result = "Arc<Feed>")]
 pub struct Subscribe;
 
 impl Handler<Subscribe> for Coordinator {
     type Result = MessageResult<Subscribe>;
 
     fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
-        MessageResult((self.events.subscribe(), self.events.next()))
+        MessageResult(self.events.feed())
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
+use crate::clock;
 use crate::config::Settings;
 use crate::coordinator::{CloseDevices, Coordinator, Drain};
 use crate::http::panel_api::OnlyPanel;
@@ -117,8 +118,10 @@ impl Engine {
         let (started, start) = oneshot::channel();
         let (handle, keep, devices) = (store.handle(), settings.keep_batches, settings.devices.clone());
         let metrics = metrics.batches.clone();
+        let now = clock::now_ms();
+        let first = handle.change(move |tables| tables.first_of_start(now)).await?;
         arbiter.spawn_fn(move || {
-            let mut coordinator = Coordinator::new(handle, keep, devices, metrics);
+            let mut coordinator = Coordinator::new(handle, keep, devices, metrics, first);
             let result = damage::guarded(|| coordinator.take_up()).and_then(|taken| taken);
             let result = result.map(|()| coordinator.start());
             let _ = started.send(result); // the other end waits below
@@ -187,6 +190,10 @@ impl Server {
             metrics,
             data_dir: settings.data_dir.clone(),
             body_limit: settings.body_limit,
+            max_items: settings.max_items,
+            turns: http::body::Turns::default(),
+            listeners: http::listeners::Listeners::new(settings.listeners_per_token),
+            metrics_access: settings.metrics_access,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });

@@ -113,12 +113,18 @@ pub enum StoreError {
         "the database has failed and is being opened again; try again in a moment, and see that the disk is not full"
     )]
     Failed,
+    /// The disk is full; certainly not done.
+    #[error("the disk is full; nothing was acknowledged. Make room there, and send it again")]
+    NoRoom,
 }
 
 impl StoreError {
     /// Whether the disk has no room for what was to be written.
     pub fn no_room(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        if matches!(self, Self::NoRoom) {
+            return true;
+        }
         let Self::Database(error) = self else { return false };
         matches!(&**error, redb::Error::Io(error) if matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull))
     }

@@ -287,7 +287,7 @@ fn latency(size: &Size, table: &mut Table) {
                 let operations = operations(10, variant);
                 settle();
                 actors.system.block_on(async {
-                    let (mut news, _) = coordinator.send(Subscribe).await.expect("it runs");
+                    let mut news = coordinator.send(Subscribe).await.expect("it runs").subscribe();
                     news.mark_unchanged();
                     let started = Instant::now();
                     let ended = actix_web::rt::spawn({

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::Failure;
+use crate::profile::text;
 
 /// Writes a line; where nobody reads it any more, it is dropped.
 pub fn write_line(mut to: impl Write, line: std::fmt::Arguments<'_>) {
@@ -32,7 +33,8 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
     table.load_style(presets::NOTHING);
     table.set_header(columns.map(|column| Cell::new(column.trim_start_matches('>').to_uppercase())));
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        // Names come from anyone, and must not steer the terminal. A line feed is the table's own.
+        table.add_row(row.map(|cell| cell.split('\n').map(text::shown).collect::<Vec<_>>().join("\n")));
     }
     for (i, column) in columns.iter().enumerate() {
         if let Some(settings) = table.column_mut(i) {
@@ -54,11 +56,6 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     say!("{}", table.trim_fmt());
-}
-
-/// Names come from anyone; what would steer the terminal is shown as a mark instead.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A bar over so many panels; hidden where stderr is no terminal.

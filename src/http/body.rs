@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{self, Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,12 @@ pub enum BodyError {
     /// Of another type than this.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
+    /// It is compressed, or otherwise encoded.
+    #[error("the content encoding must be identity: send the body as it is")]
+    Encoded,
+    /// Too many large bodies wait to be read.
+    #[error("too many large bodies wait to be read")]
+    Busy,
     /// It took longer than [`TIME`].
     #[error("the body took too long to come")]
     TooSlow,
@@ -46,6 +53,13 @@ pub async fn read(
             return Err(BodyError::WrongContentType(wanted));
         }
     }
+    // To unpack it would be to read a body of any size.
+    for encoding in request.headers().get_all(header::CONTENT_ENCODING) {
+        let named = encoding.to_str().unwrap_or("?").split(',').map(str::trim);
+        if !named.into_iter().all(|one| one.is_empty() || one.eq_ignore_ascii_case("identity")) {
+            return Err(BodyError::Encoded);
+        }
+    }
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
     if announced.is_some_and(|len: usize| len > limit) {
@@ -63,4 +77,41 @@ pub async fn read(
         Ok(body.freeze())
     };
     tokio::time::timeout(TIME, all).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// Bodies that are larger are parsed on a thread that serves no other request, a few at once.
+const LARGE: usize = 256 * 1024;
+
+/// Large bodies parsed at once.
+const AT_ONCE: usize = 2;
+
+/// Large bodies that wait for their turn at most.
+const WAITING: usize = 64;
+
+/// The turns of large bodies.
+pub struct Turns {
+    parsing: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { parsing: Semaphore::new(AT_ONCE), waiting: Semaphore::new(WAITING) }
+    }
+}
+
+impl Turns {
+    /// Parses a body: a large one on another thread, when it is its turn.
+    pub async fn parse<T: Send + 'static>(
+        &self,
+        body: Bytes,
+        parse: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, BodyError> {
+        if body.len() <= LARGE {
+            return Ok(parse(&body));
+        }
+        let _place = self.waiting.try_acquire().map_err(|_| BodyError::Busy)?;
+        let _turn = self.parsing.acquire().await.map_err(|_| BodyError::Busy)?;
+        web::block(move || parse(&body)).await.map_err(|_| BodyError::Busy)
+    }
 }

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
+use crate::profile::text;
 
 /// A panel's id: 1 to 63 letters, digits and `-_.`; unique in the fleet, chosen by people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -292,6 +293,14 @@ impl Settings {
 }
 
 impl Remote {
+    /// The scheme, host and port of its address: who is spoken to.
+    pub fn origin(&self) -> Option<(String, String, u16)> {
+        let url: Uri = self.url.parse().ok()?;
+        let scheme = url.scheme_str()?.to_ascii_lowercase();
+        let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        Some((scheme, url.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
+    }
+
     fn parse(record: &PanelRecord, wrong: &mut impl FnMut(&str, &str)) -> Option<Self> {
         let url = match record.url.as_deref().map(base_url) {
             Some(Ok(url)) => Some(url),
@@ -310,6 +319,9 @@ impl Remote {
                 "/username",
                 "a panel with the driver http needs the name of an administrator's account on it",
             );
+        }
+        if username.is_some_and(|name| name.contains(text::steers)) {
+            wrong("/username", "a name without control characters");
         }
         let repair = match record.repair.as_deref() {
             None | Some("off") => Some(false),

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value | a row goes when |
 //! | --- | --- | --- | --- |
-//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers | never |
+//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers, the last start | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
 //! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
@@ -59,6 +59,12 @@ pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 
 /// The panel number, never given, under which stands what tells whether the key is the right one.
 const KEY_CHECK: PanelNo = 0;
+
+/// How many bits the numbers have that one start gives.
+const NUMBERS_OF_START: u32 = 32;
+
+/// With this, numbers have 16 digits whatever the clock says.
+const FIRST_START: u64 = 232_831;
 
 /// How many audit entries are kept.
 pub const KEPT_AUDIT: u64 = 100_000;
@@ -388,6 +394,22 @@ impl<'t> Tables<'t> {
         self.panels.insert(panel, record)?;
         self.panel_names.insert(panel, id)?;
         Ok(panel)
+    }
+
+    /// The first of the numbers (of events, and of the register's versions) that a start may give: above all that an
+    /// earlier start has given, whatever the clock has done since. So many follow that no start uses them up.
+    pub fn first_of_start(&mut self, now_ms: i64) -> Result<u64, StoreError> {
+        let before = self.meta.get("starts")?.map_or(0, |starts| starts.value());
+        // Ahead of what was given by the clock alone, and of what a copy that was put back does not know of.
+        let by_clock = now_ms.max(0).unsigned_abs().saturating_mul(1000) >> NUMBERS_OF_START;
+        let start = (before + 1).max(by_clock + 1).max(FIRST_START);
+        self.meta.insert("starts", start)?;
+        Ok(start << NUMBERS_OF_START)
+    }
+
+    /// A panel's record, JSON.
+    pub fn panel_record(&self, panel: PanelNo) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.panels.get(panel)?.map(|record| record.value().to_vec()))
     }
 
     /// Replaces a panel's record; returns false where there is no such panel.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Place, moment, panel_link, state};
 use super::problem::PageProblem;
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByOperator, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::batch::{BatchRecord, BatchState, PanelState};
 use crate::coordinator::work;
@@ -308,12 +308,11 @@ pub async fn watch_list(
 /// Sends it again to the panels where it was not applied.
 #[post("/batches/{id}/retry")]
 pub async fn retry(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     batches::retry_batch(&shared, &request, &visitor.who, &id).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }
@@ -321,12 +320,11 @@ pub async fn retry(
 /// Cancels it.
 #[post("/batches/{id}/cancel")]
 pub async fn cancel(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     batches::cancel_batch(&shared, &request, &visitor.who, &id).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }

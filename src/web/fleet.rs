@@ -499,7 +499,7 @@ pub async fn watch_fleet(
         panels: FxHashMap::default(),
         groups: BTreeMap::new(),
     };
-    Ok(live::stream(shared, &visitor, watched))
+    Ok(live::stream(shared, &visitor, watched)?)
 }
 
 /// What a page knows.
@@ -520,7 +520,8 @@ impl Watch for Watched {
             return Ok(None);
         }
         self.version = changes.version;
-        if changes.shape > self.view.since {
+        // A page of a version that is not there yet is of another time, and shows what nobody knows.
+        if changes.shape > self.view.since || self.view.since > changes.version {
             return Ok(Some(events::text(None, "reload", &json!({}))));
         }
         let by = match &self.by {

@@ -12,7 +12,7 @@ use super::calendar::{self, Lane, Week};
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByAdmin, ByOperator, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
@@ -323,12 +323,11 @@ fn removal(visitor: &Visitor, path: &str, id: &str) -> Markup {
 /// Removes a panel.
 #[post("/panel/{id}/remove")]
 pub async fn remove(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByAdmin>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Admin)?;
     if !fields.ticked("sure") {
         return Err(Problem::invalid("/sure", "tick that you are sure").into());
     }
@@ -354,12 +353,11 @@ pub async fn compare(
 /// Reads the device now, has put right what differs, and shows what came of it.
 #[post("/panel/{id}/reconcile")]
 pub async fn reconcile(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     let until = Instant::now() + REPAIR;
     let target = Target::Panels(vec![id.clone()]);
     let found = drift::repair(&shared, &request, &visitor.who, target, until).await?;
@@ -425,7 +423,7 @@ pub async fn watch_panel(
     let id = id.into_inner();
     panels::find(&shared, &id).await?;
     let watched = Watched { shared: shared.clone(), id, known: None };
-    Ok(live::stream(shared, &visitor, watched))
+    Ok(live::stream(shared, &visitor, watched)?)
 }
 
 struct Watched {

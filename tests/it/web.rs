@@ -462,8 +462,10 @@ fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
     }
     let wrong = change(&[("url", "ftp://127.0.0.1")]);
     assert!(wrong.body.contains("A URL that begins with http:// or https://"), "{}", wrong.body);
-    let right =
-        change(&[("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")]);
+    let moved = [("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")];
+    let wrong = change(&moved);
+    assert!(wrong.body.contains("Give the password again"), "{}", wrong.body);
+    let right = change(&[&moved[..], &[("password", "open sesame")]].concat());
     assert_eq!((right.status, right.header("location")), (303, Some("/panel/door")));
     let panel = server.fleet("GET", "/panels/door").send().value();
     assert_eq!(panel["url"], "http://127.0.0.1:10");

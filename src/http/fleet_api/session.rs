@@ -7,8 +7,10 @@ use utoipa::ToSchema;
 use crate::access::{PasswordMd5, Principal, Role};
 use crate::clock;
 use crate::http::auth::{self, Viewer};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
+use crate::profile::error::WireError;
+use crate::profile::wire::{Json, Unread};
 
 /// A user's name and password. Never logged: it has no `Debug`.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -93,8 +95,24 @@ pub(super) async fn read_json<T: for<'de> Deserialize<'de>>(
     parse_json(&body)
 }
 
-/// 400 for what is no JSON, 422 for JSON of another form.
+/// Values in a body that is read as a whole.
+const MAX_VALUES: usize = 100_000;
+
+/// 400 for what is no JSON, 422 for JSON of another form, or with a key twice.
 pub fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
+    let twice = match Json::object(body, MAX_VALUES) {
+        Ok(json) => json.twice(MAX_TWICE),
+        Err(Unread::TooManyValues(..)) => {
+            return Err(Problem::invalid("", format!("the body holds more than {MAX_VALUES} values")));
+        }
+        Err(Unread::NotJson(_) | Unread::NotAnObject | Unread::Stopped(_)) => Vec::new(), // said below
+    };
+    if !twice.is_empty() {
+        let words = WireError::Twice.to_string();
+        return Err(Problem::Invalid(
+            twice.into_iter().map(|path| FieldError::at(path, words.clone())).collect(),
+        ));
+    }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
         serde_json::error::Category::Io
@@ -102,3 +120,6 @@ pub fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Proble
         | serde_json::error::Category::Eof => Problem::BadRequest(format!("the body is not JSON: {error}")),
     })
 }
+
+/// Keys that are given twice and named so in an answer.
+const MAX_TWICE: usize = 100;

@@ -173,7 +173,8 @@ pub(super) async fn delete_named(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let uids = parse::uids_body(&body)?;
+    let most = shared.max_items;
+    let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
     apply(&who, &request, UidOperation::Delete(uids), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -192,7 +193,8 @@ pub(super) async fn read_profile(
 ) -> Result<Body, PanelError> {
     let body = body::read(request, payload, body::JSON, shared.body_limit).await?;
     let settings = &who.panel.settings;
-    let profile = parse::profile_body(&body, settings.family)?;
+    let family = settings.family;
+    let profile = shared.turns.parse(body, move |body| parse::profile_body(body, family)).await??;
     opens::check(&profile, settings.zone.rules()).map_err(|_| PanelError::NeverOpens)?;
     Ok(Body::of(&profile))
 }

@@ -2,7 +2,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -51,6 +51,12 @@ pub enum PanelError {
     /// The body is larger than the limit.
     #[error("Body larger than {0} bytes")]
     TooLarge(usize),
+    /// The body names more items than this.
+    #[error("More than {0} items, the server's limit; send them in parts or raise --max-items")]
+    TooManyItems(usize),
+    /// The body is compressed.
+    #[error("Wrong content encoding: send the body as it is")]
+    Encoded,
     /// The body is not JSON by its own word.
     #[error("Wrong content type")]
     WrongContentType,
@@ -63,6 +69,9 @@ pub enum PanelError {
     /// Too much is going on.
     #[error("Busy")]
     Busy,
+    /// The disk is full.
+    #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
+    NoRoom,
     /// Something broke inside.
     #[error("Internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -96,11 +105,12 @@ impl ResponseError for PanelError {
             | Self::Full => StatusCode::BAD_REQUEST,
             Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) | Self::TooManyItems(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongContentType | Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyLogins => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -109,12 +119,19 @@ impl ResponseError for PanelError {
         if let Self::Internal(cause) = self {
             tracing::error!(error = %cause, "a request of the panel API failed inside");
         }
-        HttpResponse::build(self.status_code()).json(ErrorBody { error: self.to_string() })
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Encoded) {
+            response.insert_header((header::ACCEPT_ENCODING, "identity"));
+        }
+        response.json(ErrorBody { error: self.to_string() })
     }
 }
 
 impl From<profile::error::Problem> for PanelError {
     fn from(problem: profile::error::Problem) -> Self {
+        if let WireError::TooManyItems(most) = problem.error {
+            return Self::TooManyItems(most);
+        }
         Self::Body(problem.error)
     }
 }
@@ -133,6 +150,8 @@ impl From<BodyError> for PanelError {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(_) => Self::WrongContentType,
+            BodyError::Encoded => Self::Encoded,
+            BodyError::Busy => Self::Busy,
             BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::Body(WireError::NotAJsonObject),
         }
@@ -143,7 +162,8 @@ impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
-            StoreError::Database(_) if error.no_room() => Self::Busy,
+            StoreError::NoRoom => Self::NoRoom,
+            StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
                 Self::Internal(Box::new(error))
             }

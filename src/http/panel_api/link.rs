@@ -109,7 +109,9 @@ pub(super) async fn apply_upserts(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let profiles = parse::link_body(&body, panel.settings.family)?;
+    let (family, most) = (panel.settings.family, shared.max_items);
+    let profiles =
+        shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
     let operations = Operations::new(profiles, Vec::new(), false);
     let tells_names = panel.settings.tells_taken_names();
     apply(&panel, &session, &request, operations, "panel.upsert", tells_names).await
@@ -151,7 +153,9 @@ pub(super) async fn apply_deletes(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let operations = Operations::new(Vec::new(), parse::link_ids_body(&body)?, false);
+    let most = shared.max_items;
+    let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    let operations = Operations::new(Vec::new(), deletes, false);
     apply(&panel, &session, &request, operations, "panel.delete", false).await
 }
 
