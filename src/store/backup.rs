@@ -79,6 +79,7 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
         OUTCOMES,
         IDEMPOTENCY,
         REPORTED,
+        COUNTS,
         DEVICES,
         CONNECTIONS,
         SECRETS,

@@ -14,7 +14,7 @@ use super::tables::{META, Memory, OUTCOMES, PACKS, Tables};
 use super::{PanelNo, StoreError};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// One step, for all formats before the one that it leads to.
 struct Migration {
@@ -37,7 +37,15 @@ const MIGRATIONS: &[Migration] = &[
         run: packed,
     },
     Migration { to: 5, what: "passwords of devices are sealed", run: sealed },
+    Migration { to: 6, what: "the states of profiles on devices are counted", run: counted },
 ];
+
+fn counted(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    tables.count_reported()?;
+    tables.finish()
+}
 
 /// Passwords as formats 2 to 4 have them: their MD5 hex.
 const CREDENTIALS: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("credentials");

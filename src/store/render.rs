@@ -11,7 +11,7 @@ use redb::ReadableTable;
 
 use super::StoreError;
 use super::read::Snapshot;
-use super::row::{self, Head, Reported, Row, RowName};
+use super::row::{self, CountsChange, Head, Reported, ReportedCounts, Row, RowName};
 use super::tables::{self, decode, split_body};
 use crate::batch::BatchRecord;
 
@@ -133,6 +133,11 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         let (panel, link) = row::reported_name(key.value());
         line(out, format_args!("  {panel} {link} {:?}", Reported::decode(value.value())?))?;
     }
+    line(out, format_args!("counts"))?;
+    for entry in read.open_table(tables::COUNTS)?.iter()? {
+        let (panel, counts) = entry?;
+        line(out, format_args!("  {} {:?}", panel.value(), ReportedCounts::decode(counts.value())))?;
+    }
     line(out, format_args!("devices"))?;
     for entry in read.open_table(tables::DEVICES)?.iter()? {
         let (panel, record) = entry?;
@@ -190,7 +195,7 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
+/// its connection belongs to a known panel, and is counted as it is; what it is said to hold is what is desired of it; and every profile that is
 /// desired of a remote panel has a reported state.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
@@ -233,9 +238,13 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     let mut reported_by = BTreeMap::<u32, u32>::new();
+    let mut changes = BTreeMap::<u32, CountsChange>::new();
     for entry in read.open_table(tables::REPORTED)?.iter()? {
         let (key, value) = entry?;
         let (panel, link) = row::reported_name(key.value());
+        for counted in [panel, tables::ALL_PANELS] {
+            changes.entry(counted).or_default().count(value.value(), 1);
+        }
         let reported = Reported::decode(value.value())?;
         let desired = snapshot.row(panel, RowName::Link(link))?;
         *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
@@ -249,6 +258,17 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
                 "panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"
             ));
         }
+    }
+    let mut stored = BTreeMap::new();
+    for entry in read.open_table(tables::COUNTS)?.iter()? {
+        let (panel, counts) = entry?;
+        stored.insert(panel.value(), ReportedCounts::decode(counts.value()));
+    }
+    let counted =
+        changes.into_iter().filter_map(|(panel, of)| Some((panel, of.of(ReportedCounts::default())?)));
+    let counted: BTreeMap<_, _> = counted.collect();
+    if stored != counted {
+        found.push(format!("the counts of states are said to be {stored:?} and are {counted:?}"));
     }
     for (panel, reported) in reported_by {
         let desired = snapshot.head(panel)?.count;

@@ -14,6 +14,7 @@
 //! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
 //! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
 //! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
+//! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
@@ -32,7 +33,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::pack::{self, MAX_ROWS, Pack};
-use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowKey, RowName};
+use super::row::{
+    self, CountsChange, Head, OutcomeKey, Reported, ReportedCounts, ReportedKey, Row, RowKey, RowName,
+};
 use super::seal::Seal;
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
@@ -50,12 +53,16 @@ pub(super) const BATCH_TARGETS: TableDefinition<'_, BatchSeq, &[u8]> = TableDefi
 pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes");
 pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
 pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
+pub(super) const COUNTS: TableDefinition<'_, PanelNo, &[u8; 32]> = TableDefinition::new("counts");
 pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
 pub(super) const CONNECTIONS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("connections");
 pub(super) const SECRETS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("secrets");
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("tokens");
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+
+/// The panel number, never given, under which stand the counts of all panels together.
+pub(super) const ALL_PANELS: PanelNo = 0;
 
 /// The panel number, never given, under which stands what tells whether the key is the right one.
 const KEY_CHECK: PanelNo = 0;
@@ -169,6 +176,7 @@ pub struct Tables<'t> {
     outcomes: Table<'t, &'static OutcomeKey, &'static [u8]>,
     idempotency: Table<'t, &'static str, &'static [u8; 40]>,
     reported: Table<'t, &'static ReportedKey, &'static [u8]>,
+    counts: Table<'t, PanelNo, &'static [u8; 32]>,
     devices: Table<'t, PanelNo, &'static [u8]>,
     connections: Table<'t, PanelNo, &'static [u8]>,
     secrets: Table<'t, PanelNo, &'static [u8]>,
@@ -176,6 +184,8 @@ pub struct Tables<'t> {
     tokens: Table<'t, &'static [u8; 16], &'static [u8]>,
     audit: Table<'t, u64, &'static [u8]>,
     pending: PendingBodies,
+    /// By how much the counts of panels change, which is written once at the end.
+    counted: FxHashMap<PanelNo, CountsChange>,
     /// The last outcomes, which are not in their table yet.
     run: Option<OutcomeRun>,
     note: Option<Box<dyn Any>>,
@@ -315,6 +325,7 @@ impl<'t> Tables<'t> {
             outcomes: transaction.open_table(OUTCOMES)?,
             idempotency: transaction.open_table(IDEMPOTENCY)?,
             reported: transaction.open_table(REPORTED)?,
+            counts: transaction.open_table(COUNTS)?,
             devices: transaction.open_table(DEVICES)?,
             connections: transaction.open_table(CONNECTIONS)?,
             secrets: transaction.open_table(SECRETS)?,
@@ -322,6 +333,7 @@ impl<'t> Tables<'t> {
             tokens: transaction.open_table(TOKENS)?,
             audit: transaction.open_table(AUDIT)?,
             pending: PendingBodies::default(),
+            counted: FxHashMap::default(),
             run: None,
             note: None,
             memory,
@@ -332,6 +344,7 @@ impl<'t> Tables<'t> {
     /// away with those that no row names any more.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.write_run()?;
+        self.write_counts()?;
         self.pending.add_repeated();
         let mut changed: Vec<_> = self.pending.users.drain().collect();
         changed.sort_unstable(); // in key order, as the tree wants it
@@ -367,6 +380,39 @@ impl<'t> Tables<'t> {
             {
                 self.meta.insert(name, next)?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_counts(&mut self) -> Result<(), StoreError> {
+        let mut changed: Vec<_> = self.counted.drain().collect();
+        changed.sort_unstable_by_key(|(panel, _)| *panel);
+        let mut all = CountsChange::default();
+        for (_, change) in &changed {
+            all.add(change);
+        }
+        for (panel, change) in std::iter::once((ALL_PANELS, all)).chain(changed) {
+            if change == CountsChange::default() {
+                continue;
+            }
+            let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+            let counts =
+                change.of(counts.unwrap_or_default()).ok_or(StoreError::Corrupt("count of states"))?;
+            if counts == ReportedCounts::default() {
+                self.counts.remove(panel)?;
+            } else {
+                self.counts.insert(panel, &counts.encode())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts all reported states anew, as none were counted before.
+    pub(super) fn count_reported(&mut self) -> Result<(), StoreError> {
+        for entry in self.reported.iter()? {
+            let (key, value) = entry?;
+            let change = self.counted.entry(row::reported_name(key.value()).0).or_default();
+            change.count(value.value(), 1);
         }
         Ok(())
     }
@@ -503,6 +549,8 @@ impl<'t> Tables<'t> {
         }
         let (first, last) = row::reported_range(panel);
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
+        let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+        self.counted.insert(panel, CountsChange::away_with(counts.unwrap_or_default()));
         self.devices.remove(panel)?;
         self.connections.remove(panel)?;
         self.secrets.remove(panel)?;
@@ -1079,10 +1127,18 @@ impl<'t> PanelRows<'_, 't> {
     /// Writes what is known of a link_id on the device; nothing where it is known to be gone.
     pub fn set_reported(&mut self, link: LinkId, reported: Option<&Reported>) -> Result<(), StoreError> {
         let key = row::reported_key(self.panel, link);
-        match reported {
-            Some(reported) => self.tables.reported.insert(&key, reported.encode().as_slice())?,
+        let change = self.tables.counted.entry(self.panel).or_default();
+        let now = reported.map(Reported::encode);
+        let before = match &now {
+            Some(now) => self.tables.reported.insert(&key, now.as_slice())?,
             None => self.tables.reported.remove(&key)?,
         };
+        if let Some(before) = before {
+            change.count(before.value(), -1);
+        }
+        if let Some(now) = &now {
+            change.count(now, 1);
+        }
         Ok(())
     }
 

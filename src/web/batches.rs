@@ -156,7 +156,7 @@ pub async fn show(
     let after = query.one("after").parse().unwrap_or(0);
     let batch = batches::current(&shared, seq).await?;
     let page = batches::page_of_panels(&shared, seq, outcome, after, PANELS).await?;
-    let items = named(&shared, seq)?;
+    let items = named(&shared, seq).await?;
     let path = format!("/batches/{}", batch.id);
     let live = (batch.state == BatchState::Running).then(|| format!("{path}/live"));
     let panels = &batch.report.panels;
@@ -188,12 +188,16 @@ pub async fn show(
 }
 
 /// What the batch asks for, in short.
-fn named(shared: &Shared, seq: BatchSeq) -> Result<Markup, Problem> {
-    let work = shared.store.read()?.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
-    let asked = work::decode(&work)?;
+async fn named(shared: &Shared, seq: BatchSeq) -> Result<Markup, Problem> {
+    let store = shared.store.clone();
+    let asked = web::block(move || {
+        let work = store.read()?.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
+        Ok::<_, Problem>(work::decode(&work)?)
+    });
+    let asked = asked.await??;
     Ok(html! {
         @for upsert in asked.upserts.iter().take(NAMED) {
-            a href={ "/profiles/" (upsert.link_id) } { (upsert.profile.name.as_str()) } " "
+            a href={ "/profiles/" (upsert.link_id) } { (layout::name(upsert.profile.name.as_str())) } " "
         }
         @if asked.upserts.len() > NAMED { "and " (asked.upserts.len() - NAMED) " more " }
         @if !asked.deletes.is_empty() { (asked.deletes.len()) " to delete" }

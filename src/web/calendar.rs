@@ -5,7 +5,8 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::layout::moment_in;
+use super::layout::{self, moment_in};
+use crate::profile::text;
 use crate::profile::windows::Window;
 
 /// Profiles that have a lane of their own; the others are one more lane together.
@@ -170,7 +171,7 @@ pub fn draw(week: &Week, mut lanes: Vec<Lane>, now: i64) -> Markup {
         @if lanes.len() > 1 {
             ol class="lanes" {
                 @for (n, lane) in lanes.iter().enumerate() {
-                    li { b class={ "lane lane" (n) } { (mark(n)) } " " (lane.name) }
+                    li { b class={ "lane lane" (n) } { (mark(n)) } " " (layout::name(&lane.name)) }
                 }
             }
         }
@@ -234,7 +235,7 @@ impl Block<'_> {
         let hours = hours(week, day, self.window);
         html! {
             g class={ "lane lane" (self.lane) } {
-                title { (self.name) ": " (hours) }
+                title { (text::shown(self.name)) ": " (hours) }
                 rect x=(round(x)) y=(round(y)) width=(round(width - 1.0)) height=(round(height)) rx="2" {}
                 @if height >= 12.0 {
                     text x=(round(x + 4.0)) y=(round(y + 11.0)) {
@@ -290,7 +291,7 @@ fn list(week: &Week, lanes: &[Lane]) -> Markup {
                                     tr {
                                         td data-day=(week.day(day)) { (week.day(day).strftime("%a %-d %b")) }
                                         td { (hours(week, day, *window)) }
-                                        td { (lane.name) }
+                                        td { (layout::name(&lane.name)) }
                                     }
                                 }
                             }
@@ -312,7 +313,8 @@ pub fn door(open: &[&str], next: Option<i64>, zone: &TimeZone) -> Markup {
                 @else { " and opens no more" }
             } @else {
                 span class="state open" { "open now" }
-                " by " (open[..open.len().min(LANES)].join(", "))
+                " by "
+                @for (i, name) in open.iter().take(LANES).enumerate() { @if i > 0 { ", " } (layout::name(name)) }
                 @if open.len() > LANES { " and " (open.len() - LANES) " more" }
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
                 @else { ", and for weeks to come" }

@@ -27,7 +27,8 @@ use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
 use crate::panel::remote::Connection;
 use crate::panel::settings::PanelId;
-use crate::store::read::{ReportedCounts, Snapshot};
+use crate::store::read::{Counts as StateCounts, Snapshot};
+use crate::store::row::ReportedCounts;
 use crate::store::{PanelNo, StoreError};
 
 /// Tiles in a page as it is first sent.
@@ -147,9 +148,9 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(snapshot: &Snapshot, panel: &Entry) -> Result<Self, StoreError> {
+    fn of(counts: &StateCounts, panel: &Entry) -> Result<Self, StoreError> {
         let counts = match &panel.settings.remote {
-            Some(_) => snapshot.reported_counts(panel.number)?,
+            Some(_) => counts.of(panel.number)?,
             None => ReportedCounts::default(),
         };
         Ok(Self {
@@ -280,8 +281,9 @@ impl Shown {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         panels.retain(|panel| view.selector.as_ref().is_none_or(|selector| panel.settings.matches(selector)));
         panels.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
+        let states = snapshot.counts()?;
         for panel in &panels {
-            let facts = Facts::of(snapshot, panel)?;
+            let facts = Facts::of(&states, panel)?;
             counts.add(&facts);
             let name = label(panel, &by);
             if !groups.contains_key(name) {
@@ -529,13 +531,19 @@ impl Watch for Watched {
             None => self.view.by.clone().unwrap_or_else(|| usual(&changes.panels).0),
         };
         let first = self.by.replace(by.clone()).is_none();
-        let snapshot = self.shared.store.read()?;
+        let (store, selector) = (self.shared.store.clone(), self.view.selector.clone());
+        let found = web::block(move || {
+            let states = store.read()?.counts()?;
+            let picked = changes.panels.into_iter();
+            let picked =
+                picked.filter(|panel| selector.as_ref().is_none_or(|one| panel.settings.matches(one)));
+            picked
+                .map(|panel| Ok((Facts::of(&states, &panel)?, panel)))
+                .collect::<Result<Vec<_>, StoreError>>()
+        });
         let (mut panels, mut touched) = (Vec::new(), Vec::new());
-        for panel in &changes.panels {
-            if self.view.selector.as_ref().is_some_and(|selector| !panel.settings.matches(selector)) {
-                continue;
-            }
-            let facts = Facts::of(&snapshot, panel)?;
+        for (facts, panel) in &found.await?? {
+            let facts = *facts;
             let group = label(panel, &by);
             let group =
                 self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| Rc::clone(name));

@@ -24,6 +24,7 @@ use crate::http::fleet_api::panels::{self, PanelBody};
 use crate::http::fleet_api::profiles::{self, PanelProfile};
 use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
+use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
 use crate::store::tables::ConnectionRecord;
@@ -182,7 +183,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
     let state = &body.state;
     html! {
         @if let Some(error) = &state.last_error {
-            p class="wrong" { (capital(error)) "." }
+            p class="wrong" { (text::shown(&capital(error))) "." }
         }
         dl class="facts" {
             div { dt { "Driver" } dd { (body.record.driver) } }
@@ -202,7 +203,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
             @if let Some(next) = panel.condition.next_attempt_ms { div { dt { "Tried again" } dd { (moment(next)) } } }
             @if let Some(device) = &state.device {
                 @if !device.serial.is_empty() {
-                    div { dt { "Device" } dd { (device.model) " " (device.serial) ", firmware " (device.firmware) } }
+                    div { dt { "Device" } dd { (layout::name(&device.model)) " " (layout::name(&device.serial)) ", firmware " (layout::name(&device.firmware)) } }
                 }
                 @if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
                     div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
@@ -237,9 +238,9 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                     tbody {
                         @for profile in profiles {
                             tr {
-                                td { (name_of(profile)) }
+                                td { (layout::name(&name_of(profile))) }
                                 td { (profile.sentence) }
-                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (info) } }
+                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::name(info)) } }
                                 td class="number" { (profile.revision) }
                                 td {
                                     @if let Some(link) = profile.link_id {
@@ -389,7 +390,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
             a class="button" href=(path) { "Back to " (id) }
         }
         p id="differences" data-state=(diff.state) { (told) }
-        @if let Some(error) = &diff.error { p class="wrong" { (capital(error)) "." } }
+        @if let Some(error) = &diff.error { p class="wrong" { (text::shown(&capital(error))) "." } }
         @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
             p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
         }
@@ -400,10 +401,10 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
                     tbody {
                         @for found in &diff.differences {
                             tr {
-                                td { (found.name) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
-                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (info) } }
-                                td { @if let Some(json) = &found.desired { code class="json" { (json.get()) } } }
-                                td { @if let Some(json) = &found.device { code class="json" { (json.get()) } } }
+                                td { (layout::name(&found.name)) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
+                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (layout::name(info)) } }
+                                td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
+                                td { @if let Some(json) = &found.device { code class="json" { (text::shown(json.get())) } } }
                             }
                         }
                     }

@@ -263,7 +263,7 @@ impl Form {
                 legend { "What" }
                 @if !known.is_empty() {
                     ul class="cards" {
-                        @for (name, link) in known.iter().take(EXPLAINED) { li { b { (name) } " " code { (link) } } }
+                        @for (name, link) in known.iter().take(EXPLAINED) { li { b { (layout::name(name)) } " " code { (link) } } }
                         @if known.len() > EXPLAINED { li { "and " (known.len() - EXPLAINED) " more" } }
                     }
                 }
@@ -363,7 +363,7 @@ fn explanations(zones: &[Explained]) -> Markup {
                     div {
                         dt { (zone.zone) ", " (layout::count(zone.panels as u64, "panel")) }
                         @for (name, sentence, never) in &zone.sentences {
-                            dd { b { (name) } ": " (sentence) @if *never { " " span class="wrong" { "never opens a door there" } } }
+                            dd { b { (layout::name(name)) } ": " (sentence) @if *never { " " span class="wrong" { "never opens a door there" } } }
                         }
                     }
                 }

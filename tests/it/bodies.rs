@@ -525,3 +525,229 @@ fn metrics_are_for_this_machine_and_for_those_with_a_token() {
         assert_eq!(metrics().header("x-forwarded-for", "10.0.0.9").bearer(server.token()).send().status, 200);
     }
 }
+
+/// A profile whose name moves the cursor, turns the text around it, and ends a line.
+const STEERING: &str = "A\u{1b}[2J\u{202e}B\nC\u{0}\u{9b}\u{2066}D";
+
+#[test]
+fn a_name_that_steers_is_refused_by_the_fleet_and_shown_written_out_where_a_panel_took_it() {
+    let server = TestServer::start();
+    server.add_panels(1);
+    for c in ['\u{0}', '\u{1b}', '\n', '\u{7f}', '\u{85}', '\u{202e}', '\u{2067}', '\u{200f}', '\u{61c}'] {
+        let body = json!({ "all": true, "upsert": [once(1, &format!("a{c}b"))] });
+        let answer = server.fleet("POST", "/batches").json(&body).send();
+        assert_eq!(
+            (answer.status, &answer.value()["errors"][0]["path"]),
+            (422, &json!("/upsert/0/name")),
+            "{answer}"
+        );
+        assert!(answer.body.contains(&format!("U+{:04X}", u32::from(c))), "{answer}");
+        let panel = json!({ "id": format!("a{c}"), "labels": { format!("k{c}"): format!("v{c}") } });
+        assert_eq!(server.fleet("POST", "/panels").json(&panel).send().status, 422);
+        let user = json!({ "name": format!("u{c}"), "role": "viewer", "password": "long enough" });
+        assert_eq!(server.fleet("POST", "/users").json(&user).send().status, 422);
+        let device =
+            json!({ "id": "d", "driver": "http", "url": "http://127.0.0.1:9", "username": format!("u{c}") });
+        assert_eq!(server.fleet("POST", "/panels?force=true").json(&device).send().status, 422);
+    }
+    let token = server.panel_login("p001");
+    let path = "/panels/p001/api/v1/access/timeprofile/items/link";
+    let taken = server.call("POST", path).bearer(&token).json(&list(&[once(1, STEERING)])).send();
+    assert_eq!(taken.value()["result"][0]["extended_info"], "created", "{taken}");
+    let is_steering = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{2066}".contains(c);
+    let shown = r"A\u{1b}[2J\u{202e}B\u{a}C\u{0}\u{9b}\u{2066}D";
+    let cookie = cookie(&server, "admin", ADMIN_PASSWORD);
+    let of_profile = format!("/profiles/{}", link(1));
+    let of_push = format!("/push?link_id={}", link(1));
+    for path in ["/profiles", "/panel/p001", &of_profile, &of_push] {
+        let page = server.call("GET", path).header("cookie", &cookie).send();
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.body.contains(&format!("<bdi>{shown}</bdi>")), "{path}: {}", page.body);
+        // But for the field in which it is sent on as it is.
+        let beside =
+            page.body.split("<textarea").map(|part| part.rsplit("</textarea>").next().unwrap_or_default());
+        assert!(!beside.collect::<String>().contains(is_steering), "{path}");
+    }
+    let shell = Shell::new(server.address(), Some(server.token()));
+    for args in [&["panel", "show", "p001"][..], &["panel", "ls"]] {
+        let ran = shell.run(args);
+        assert!(args[1] == "ls" || ran.stdout.contains(r"A\u{1b}[2J\u{202e}B"), "{ran}");
+        assert!(!ran.stdout.contains(is_steering), "{ran}");
+    }
+    let calendar = server.fleet("GET", "/panels/p001/profiles.ics").send();
+    assert!(calendar.body.contains("SUMMARY:A[2JB\\nCD\r\n"), "{calendar}");
+}
+
+/// The next event of a stream with its id and its data.
+fn event(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> (Option<u64>, String, Value) {
+    let (mut id, mut kind) = (None, String::new());
+    loop {
+        let line = lines.next().expect("the stream goes on").expect("a text");
+        if let Some(number) = line.strip_prefix("id: ") {
+            id = number.parse().ok();
+        } else if let Some(word) = line.strip_prefix("event: ") {
+            word.clone_into(&mut kind);
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            return (id, kind, serde_json::from_str(data).expect("JSON"));
+        }
+    }
+}
+
+fn listen(server: &TestServer, last: Option<u64>) -> impl Iterator<Item = std::io::Result<String>> + use<> {
+    let mut call = server.fleet("GET", "/events");
+    if let Some(last) = last {
+        call = call.header("last-event-id", &last.to_string());
+    }
+    let response = call.open();
+    assert_eq!(response.status(), 200);
+    BufReader::new(response.into_body().into_reader()).lines()
+}
+
+fn push(server: &TestServer, n: u32) {
+    let body = json!({ "all": true, "upsert": [once(1, &format!("round {n}"))] });
+    assert_eq!(server.fleet("POST", "/batches").json(&body).send().status, 200);
+}
+
+#[test]
+fn an_id_from_the_future_is_told_as_lagged_and_the_stream_goes_on_from_now() {
+    let server = TestServer::start();
+    server.add_panels(1);
+    for last in [u64::MAX, 9_999_999_999_999_999] {
+        let mut lines = listen(&server, Some(last));
+        let (id, kind, data) = event(&mut lines);
+        assert_eq!((id, kind.as_str(), &data["missed"]), (None, "lagged", &Value::Null));
+        push(&server, 1);
+        assert_eq!(event(&mut lines).1, "panel");
+    }
+}
+
+#[test]
+fn ids_of_events_ascend_over_starts_whatever_the_clock_says() {
+    let mut server = TestServer::start();
+    server.add_panels(1);
+    let first = |server: &TestServer, n| {
+        let mut lines = listen(server, None);
+        push(server, n);
+        event(&mut lines).0.expect("an id")
+    };
+    let ids: Vec<_> = (1..4)
+        .map(|n| {
+            server.restart();
+            first(&server, n)
+        })
+        .collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    // A start at which the clock was a hundred years ahead.
+    let folder = server.stop_and_keep();
+    let metrics = panelsync::telemetry::Metrics::default();
+    let store = panelsync::store::Store::open(folder.path(), &metrics).expect("the folder opens");
+    let (done, ahead) = mpsc::channel();
+    store.handle().submit_change(
+        |tables| tables.first_of_start(4_000_000_000_000),
+        move |first| {
+            done.send(first.expect("committed")).expect("the test waits");
+        },
+    );
+    let ahead = ahead.recv().expect("told");
+    store.close();
+    let server = TestServer::start_on(folder, |_| {});
+    let id = first(&server, 9);
+    assert!(id > ahead, "{id} {ahead}");
+    assert_eq!(id.to_string().len(), 16);
+}
+
+#[test]
+fn every_listener_hears_all_and_there_are_so_many_with_one_token() {
+    let server = TestServer::start_with(|settings| settings.listeners_per_token = 20);
+    server.add_panels(300);
+    let mut all: Vec<_> = (0..20).map(|_| listen(&server, None)).collect();
+    let refused = server.fleet("GET", "/events").send();
+    assert_eq!(refused.status, 429, "{refused}");
+    assert!(refused.body.contains("20 listeners"), "{refused}");
+    server.add_user("vera", "viewer");
+    let vera = server.login("vera", "vera-password");
+    assert_eq!(server.call("GET", "/fleet/v1/events").bearer(&vera).open().status(), 200);
+    push(&server, 1);
+    for lines in &mut all {
+        let (mut panels, mut last) = (Vec::new(), 0);
+        loop {
+            let (id, kind, data) = event(lines);
+            assert!(id.is_none_or(|id| id > last), "they ascend");
+            last = id.unwrap_or(last);
+            match kind.as_str() {
+                "panel" => panels.push(data["panel"].as_str().expect("an id").to_owned()),
+                "done" => break,
+                _ => {}
+            }
+        }
+        panels.sort();
+        panels.dedup();
+        assert_eq!(panels.len(), 300);
+    }
+    all.truncate(1);
+    push(&server, 2); // by which it is noticed that they have left
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while server.fleet("GET", "/events").open().status() != 200 {
+        assert!(std::time::Instant::now() < end, "the places of those who left are free again");
+        push(&server, 3);
+    }
+}
+
+#[test]
+fn a_full_disk_is_the_same_answer_to_everybody() {
+    use actix_web::ResponseError;
+    use panelsync::http::panel_api::error::PanelError;
+    use panelsync::http::problem::Problem;
+    use panelsync::store::StoreError;
+    let full = || {
+        let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        StoreError::Database(std::sync::Arc::new(redb::Error::Io(error)))
+    };
+    let words = Problem::from(full()).to_string();
+    for error in [full(), StoreError::NoRoom] {
+        assert!(error.no_room());
+        let (problem, panel) = (Problem::from(error.clone()), PanelError::from(error));
+        assert_eq!((problem.status_code().as_u16(), panel.status_code().as_u16()), (507, 507));
+        assert_eq!((problem.to_string(), panel.to_string()), (words.clone(), words.clone()));
+    }
+}
+
+#[test]
+fn states_are_counted_as_they_are_also_after_a_panel_is_removed() {
+    let devices = crate::support::simulated::Simulated::start(2, &[]);
+    let server = TestServer::start_with(|settings| settings.devices.check_every = Duration::from_hours(1));
+    for (id, url) in [("d1", devices.url(1)), ("d2", devices.url(2))] {
+        let record =
+            json!({ "id": id, "driver": "http", "url": url, "username": "admin", "password": "123456" });
+        assert_eq!(server.fleet("POST", "/panels").json(&record).send().status, 201);
+    }
+    let away = json!({ "id": "away", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin", "password": "x" });
+    assert_eq!(server.fleet("POST", "/panels?force=true").json(&away).send().status, 201);
+    let body = json!({ "panels": ["d1", "d2"], "upsert": [once(1, "a"), once(2, "b")] });
+    assert_eq!(server.fleet("POST", "/batches").json(&body).send().status, 200);
+    let body = json!({ "all": true, "upsert": [once(3, "c")] });
+    let async_ = server.fleet("POST", "/batches").header("prefer", "respond-async").json(&body).send();
+    assert_eq!(async_.status, 202, "{async_}");
+    let number = |name: &str| {
+        let text = server.call("GET", "/metrics").send().body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while number("panelsync_profiles_pending") != 1 {
+        assert!(std::time::Instant::now() < end, "the one that nobody answers for");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pending =
+        |id: &str| server.fleet("GET", &format!("/panels/{id}")).send().value()["state"]["pending"].clone();
+    assert_eq!((pending("away"), pending("d1")), (json!(1), json!(0)));
+    for id in ["away", "d2"] {
+        assert_eq!(server.fleet("DELETE", &format!("/panels/{id}")).send().status, 204);
+    }
+    assert_eq!(number("panelsync_profiles_pending"), 0);
+    let state = server.stop_and_render(); // which checks the counts
+    assert!(
+        state.contains("counts\n  0 ReportedCounts { held: 3, pending: 0, refused: 0, drifted: 0 }\n"),
+        "{state}"
+    );
+}

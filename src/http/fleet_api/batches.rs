@@ -453,7 +453,8 @@ pub async fn page_of_batches(
     before: BatchSeq,
     limit: usize,
 ) -> Result<Page<BatchRecord>, Problem> {
-    let batches = shared.store.read()?.batches(before, limit + 1)?;
+    let store = shared.store.clone();
+    let batches = web::block(move || store.read()?.batches(before, limit + 1)).await??;
     let mut page = Page::cut(batches, limit, |(seq, _)| seq.to_string());
     for (seq, record) in &mut page.items {
         if record.state == BatchState::Running

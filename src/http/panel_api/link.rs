@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::{Account, Administrator, list};
+use super::{Account, Administrator, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
 use crate::coordinator::register::Entry;
@@ -197,7 +197,7 @@ pub(super) async fn list_linked(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let mut profiles = shared.store.read()?.profiles(account.panel.number)?;
+    let mut profiles = profiles(&shared, &account.panel).await?;
     profiles.retain(|profile| profile.link_id().is_some());
     list::answer(profiles, &query, account.panel.settings.family)
 }
