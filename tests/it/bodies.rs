@@ -28,7 +28,7 @@ fn filled(begin: &str, piece: &str, end: &str, bytes: usize) -> String {
 fn no_body_takes_much_more_memory_than_it_is_long() {
     const LIMIT: usize = 16 * 1024 * 1024;
     let folder = tempfile::tempdir().expect("a folder");
-    let served = Served::start(folder.path(), Some(ADMIN_PASSWORD), &[]);
+    let served = Served::start(folder.path(), Some(ADMIN_PASSWORD), &["--max-items", "20000"]);
     let call = |method: &str, path: &str| Call::new(served.address, method, path);
     let login = json!({ "username": "admin", "password": ADMIN_PASSWORD });
     let session = call("POST", "/fleet/v1/session").json(&login).send().value();
@@ -44,7 +44,7 @@ fn no_body_takes_much_more_memory_than_it_is_long() {
         (413, &token, batches, r#"{"all":true,"delete":["#, "0,", "]}"),
         (413, &token, batches, r#"{"delete":[],"panels":["#, r#""","#, "]}"),
         (422, &token, batches, r#"{"all":true,"upsert":[{"x":["#, "0,", "]}]}"),
-        (422, &token, batches, "{", r#""a":[],"#, "}"),
+        (422, &token, batches, "{", r#""abcdefghijklmnopqrstuvwxyz":[],"#, "}"),
         (422, &token, "/fleet/v1/windows", r#"{"profile":{"x":["#, "[],", "]}}"),
         (422, &token, "/fleet/v1/panels", r#"{"id":"p2","labels":{"#, r#""a":"","#, "}}"),
         (413, &of_panel, link_call, r#"{"list_items":["#, "{},", "]}"),
@@ -60,6 +60,18 @@ fn no_body_takes_much_more_memory_than_it_is_long() {
     assert_eq!(import.status, 413, "{}", import.body);
     let grown = served.peak_memory() - before;
     assert!(grown < 200 * 1024 * 1024, "{} MiB more", grown / 1024 / 1024);
+    // Many at once wait for each other.
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let body = filled(r#"{"all":true,"upsert":["#, "{},", "]}", LIMIT);
+                let answer = call("POST", batches).bearer(&token).header(JSON.0, JSON.1).raw(body).send();
+                assert_eq!(answer.status, 413);
+            });
+        }
+    });
+    let grown = served.peak_memory() - before;
+    assert!(grown < 320 * 1024 * 1024, "{} MiB more", grown / 1024 / 1024);
 }
 
 #[test]
