@@ -36,7 +36,7 @@ use crate::store::{BatchSeq, StoreError, StoreHandle};
 /// Chunks of events fetched at once.
 const PIECE: usize = 4;
 
-/// Between two looks of a listener while there is something new, and so much more for each listener there is.
+/// Between two looks of a listener while there is something new; and how much later it looks for each listener there is.
 const PACE: Duration = Duration::from_millis(100);
 const PACE_EACH: Duration = Duration::from_micros(250);
 
@@ -94,7 +94,7 @@ struct Listener {
     resumed: bool,
     /// Whether the batch's end may be among what is kept no more.
     perhaps_over: bool,
-    /// When something was last found.
+    /// When something was last found for this client.
     found: Instant,
     ready: VecDeque<Bytes>,
     ended: bool,
@@ -156,6 +156,8 @@ impl Listener {
                 }
                 self.token_seen = Instant::now();
             }
+            // With many listeners each takes its pieces at a distance, or what they are sent is all that is done.
+            self.pause((PACE_EACH * self.place.of() as u32).saturating_sub(self.found.elapsed())).await?;
             self.changes.mark_unchanged();
             if self.fetch()? || (self.perhaps_over && self.is_over().await?) {
                 continue;
@@ -165,12 +167,20 @@ impl Listener {
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
                 () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b": still here\n\n")),
             }
-            let pace = PACE + PACE_EACH * self.place.of() as u32;
-            let early = pace.saturating_sub(self.found.elapsed());
-            tokio::select! {
-                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-                () = tokio::time::sleep(early) => {}
-            }
+            // What happens at once is told together, and not while it happens: the more listeners, the later.
+            let others = PACE_EACH * self.place.of() as u32;
+            self.pause((PACE + others).saturating_sub(self.found.elapsed()).max(others)).await?;
+        }
+    }
+
+    /// Waits; nothing when the server stops.
+    async fn pause(&mut self, time: Duration) -> Option<()> {
+        if time.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            _ = self.stopping.wait_for(|stopping| *stopping) => None,
+            () = tokio::time::sleep(time) => Some(()),
         }
     }
 
@@ -188,10 +198,12 @@ impl Listener {
         for chunk in &chunks {
             self.take(chunk).ok()?;
             self.from = chunk.next();
-            self.found = Instant::now();
             if self.ended {
                 break;
             }
+        }
+        if !self.ready.is_empty() {
+            self.found = Instant::now();
         }
         Some(!chunks.is_empty() || !self.ready.is_empty())
     }
