@@ -586,6 +586,12 @@ fn a_name_that_steers_is_refused_by_the_fleet_and_shown_written_out_where_a_pane
         assert!(args[1] == "ls" || ran.stdout.contains(r"A\u{1b}[2J\u{202e}B"), "{ran}");
         assert!(!ran.stdout.contains(is_steering), "{ran}");
     }
+    let ran = shell.run(&["panel", "show", "p001", "--output", "json"]);
+    assert!(!ran.stdout.contains(is_steering), "{ran}");
+    let value: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(value["profiles"][0]["profile"]["name"], STEERING, "the same value");
+    let ran = shell.run(&["panel", "show", "a\u{1b}[2Jb"]);
+    assert!(ran.exit != Some(0) && !ran.stderr.contains(is_steering), "{ran}");
     let calendar = server.fleet("GET", "/panels/p001/profiles.ics").send();
     assert!(calendar.body.contains("SUMMARY:A[2JB\\nCD\r\n"), "{calendar}");
 }
