@@ -1,5 +1,6 @@
 //! Reading a request's body: its type, and never more of it than the limit.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,8 @@ pub enum BodyError {
     /// It is compressed, or otherwise encoded.
     #[error("the content encoding must be identity: send the body as it is")]
     Encoded,
-    /// The server stops.
-    #[error("the server stops")]
+    /// Other large bodies were before it all the time.
+    #[error("too many large bodies wait to be read")]
     Busy,
     /// It took longer than [`TIME`].
     #[error("the body took too long to come")]
@@ -69,6 +70,7 @@ pub async fn read(
     if announced.is_some_and(|len: usize| len > limit) {
         return Err(BodyError::TooLarge(limit));
     }
+    let waits = Cell::new(false);
     let all = async {
         let mut body = BytesMut::new();
         let mut place = None;
@@ -79,14 +81,17 @@ pub async fn read(
             }
             if place.is_none() && body.len() + chunk.len() > LARGE {
                 let held = Arc::clone(&Shared::of(request).turns.held);
+                waits.set(true);
                 place = Some(held.acquire_owned().await.map_err(|_| BodyError::Busy)?);
+                waits.set(false);
                 body.reserve(announced.unwrap_or(0).saturating_sub(body.len()).max(chunk.len()));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Body { bytes: body.freeze(), _place: place })
     };
-    tokio::time::timeout(TIME, all).await.unwrap_or(Err(BodyError::TooSlow))
+    let late = || if waits.get() { BodyError::Busy } else { BodyError::TooSlow };
+    tokio::time::timeout(TIME, all).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Bodies that are larger are held a few at once, and parsed on a thread that serves no other request.

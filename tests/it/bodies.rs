@@ -75,6 +75,24 @@ fn no_body_takes_much_more_memory_than_it_is_long() {
 }
 
 #[test]
+fn a_large_body_of_good_profiles_is_taken_by_both_apis() {
+    let server = TestServer::start();
+    server.add_panels(1);
+    let profiles: Vec<_> = (1..=1500).map(|n| once(n, "x")).collect();
+    let body = json!({ "all": true, "upsert": profiles });
+    assert!(body.to_string().len() > 256 * 1024);
+    let answer = server.fleet("POST", "/batches").json(&body).send();
+    assert_eq!((answer.status, &answer.value()["items"]["created"]), (200, &json!(1500)));
+    let token = server.panel_login("p001");
+    let path = "/panels/p001/api/v1/access/timeprofile/items/link";
+    let answer = server.call("POST", path).bearer(&token).json(&list(&profiles)).send();
+    let value = answer.value();
+    let results = value["result"].as_array().expect("a list");
+    assert_eq!((answer.status, results.len()), (200, 1500));
+    assert!(results.iter().all(|result| result["extended_info"] == "updated"), "{}", results[0]);
+}
+
+#[test]
 fn of_a_thousand_wrong_places_a_hundred_are_named_and_all_are_counted() {
     let server = TestServer::start();
     server.add_panels(1);
