@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 
 use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
-use crate::profile::text;
 
 /// A panel's id: 1 to 63 letters, digits and `-_.`; unique in the fleet, chosen by people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -319,9 +318,6 @@ impl Remote {
                 "/username",
                 "a panel with the driver http needs the name of an administrator's account on it",
             );
-        }
-        if username.is_some_and(|name| name.contains(text::steers)) {
-            wrong("/username", "a name without control characters");
         }
         let repair = match record.repair.as_deref() {
             None | Some("off") => Some(false),

@@ -27,7 +27,7 @@ use crate::panel::device::ask::DeviceProfile;
 use crate::panel::device::line::Lines;
 use crate::panel::device::{Device, Trouble};
 use crate::panel::settings::{ApiVersion, PanelId, PanelRecord, Remote, Settings};
-use crate::profile::LinkId;
+use crate::profile::{LinkId, text};
 use crate::store::read::Snapshot;
 use crate::store::tables::{ConnectionRecord, DeviceRecord};
 
@@ -317,17 +317,24 @@ fn new_panel(mut body: Map<String, Value>) -> Result<NewPanel, Problem> {
     let record: PanelRecord =
         serde_json::from_value(body.into()).map_err(|error| Problem::invalid("", error.to_string()))?;
     let settings = Settings::parse(&record).map_err(invalid)?;
-    // In a path these two mean something else, to every client and proxy.
+    // In a path these two mean something else, to every client and proxy. (Earlier versions took them.)
     if matches!(settings.id.as_str(), "." | "..") {
         return Err(Problem::invalid(
             "/id",
             "an id is more than dots: it stands in paths, where . and .. lead elsewhere",
         ));
     }
+    plain_username(&settings)?;
     if password_md5.is_some() && settings.remote.is_none() {
         return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
     }
     Ok(NewPanel { password_md5, ..NewPanel::new(settings) })
+}
+
+/// The problem with an account's name that steers what shows it.
+fn plain_username(settings: &Settings) -> Result<(), Problem> {
+    let steers = settings.remote.as_ref().is_some_and(|remote| remote.username.contains(text::steers));
+    if steers { Err(Problem::invalid("/username", "a name without control characters")) } else { Ok(()) }
 }
 
 /// How many panels were added.
@@ -541,6 +548,9 @@ fn changed_settings(
     let record: PanelRecord =
         serde_json::from_value(record).map_err(|error| Problem::invalid("", error.to_string()))?;
     let settings = Settings::parse(&record).map_err(invalid)?;
+    if changes.contains_key("username") {
+        plain_username(&settings)?;
+    }
     if settings.driver() != now.driver() {
         return Err(Problem::invalid(
             "/driver",
