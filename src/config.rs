@@ -16,7 +16,7 @@ use crate::panel::remote::DeviceSettings;
 use crate::server::tls::TlsFiles;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
 use crate::store::{FILE_NAME, OpenError, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, MetricsAccess};
 
 /// How `serve` is asked to run.
 #[derive(Debug, Clone, Default, Args)]
@@ -42,6 +42,15 @@ pub struct ServeArgs {
     /// Largest request body, in bytes [default: 16777216]
     #[arg(long, env = "PANELSYNC_BODY_LIMIT", value_name = "BYTES")]
     pub body_limit: Option<usize>,
+    /// Items that one call may name at most: profiles, link_ids, panels [default: 100000]
+    #[arg(long, env = "PANELSYNC_MAX_ITEMS", value_name = "N")]
+    pub max_items: Option<usize>,
+    /// Who may read /metrics [default: local]
+    #[arg(long, env = "PANELSYNC_METRICS_ACCESS", value_name = "WHO")]
+    pub metrics_access: Option<MetricsAccess>,
+    /// Listeners to events with one token or session at most [default: 32]
+    #[arg(long, env = "PANELSYNC_LISTENERS_PER_TOKEN", value_name = "N")]
+    pub listeners_per_token: Option<usize>,
     /// How many finished batches are kept [default: 1000]
     #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
     pub keep_batches: Option<u64>,
@@ -88,6 +97,9 @@ struct File {
     tls_key: Option<PathBuf>,
     key_file: Option<PathBuf>,
     body_limit: Option<usize>,
+    max_items: Option<usize>,
+    metrics_access: Option<MetricsAccess>,
+    listeners_per_token: Option<usize>,
     keep_batches: Option<u64>,
     keep_keys: Option<FileTime>,
     device_concurrency: Option<usize>,
@@ -116,6 +128,12 @@ pub struct Settings {
     pub key: KeySource,
     /// The largest body, in bytes: 16 MiB holds some 35,000 profiles.
     pub body_limit: usize,
+    /// Items that one call may name.
+    pub max_items: usize,
+    /// Who may read the metrics.
+    pub metrics_access: MetricsAccess,
+    /// Listeners to events with one token or session.
+    pub listeners_per_token: usize,
     /// How many batches are kept.
     pub keep_batches: u64,
     /// How long idempotency keys are kept.
@@ -233,6 +251,9 @@ impl Settings {
             tls: None,
             key: KeySource::DataFolder,
             body_limit: 16 * 1024 * 1024,
+            max_items: 100_000,
+            metrics_access: MetricsAccess::Local,
+            listeners_per_token: 32,
             keep_batches: 1000,
             keep_keys: Duration::from_hours(24),
             keep_audit: Duration::from_hours(365 * 24),
@@ -264,6 +285,21 @@ impl Settings {
                 return Err(ConfigError::Range("body_limit", "at least one byte"));
             }
             settings.body_limit = body_limit;
+        }
+        settings.metrics_access =
+            args.metrics_access.or(file.metrics_access).unwrap_or(settings.metrics_access);
+        for (name, given, limit) in [
+            ("max_items", args.max_items.or(file.max_items), &mut settings.max_items),
+            (
+                "listeners_per_token",
+                args.listeners_per_token.or(file.listeners_per_token),
+                &mut settings.listeners_per_token,
+            ),
+        ] {
+            match given {
+                Some(0) => return Err(ConfigError::Range(name, "at least 1")),
+                given => *limit = given.unwrap_or(*limit),
+            }
         }
         if let Some(keep_batches) = args.keep_batches.or(file.keep_batches) {
             if keep_batches == 0 {

@@ -55,11 +55,11 @@ pub mod sending;
 pub mod work;
 
 pub use batches::{Cancel, Retry, Submit, SubmitError, Submitted, Target};
-pub use questions::{CloseDevices, Connections, Drain, EventsSince, Progress, Subscribe};
+pub use questions::{CloseDevices, Connections, Drain, Progress, Subscribe};
 
 use batches::{Accepted, AgainReply, Cancelled, Retried};
 use events::{Events, What};
-use fleet::{AddError, AddReply};
+use fleet::{AddError, AddReply, Change, ChangeReply};
 use inbox::Inbox;
 use recovery::send;
 use register::{Entry, Register};
@@ -134,8 +134,8 @@ pub enum FromStore {
     Ended(BatchSeq, Result<(), StoreError>),
     /// Panels are in the register's table, or some of their ids are taken.
     Added(AddReply, Result<Result<AddedPanels, Vec<usize>>, StoreError>),
-    /// A panel's new record is there.
-    Changed(PanelNo, Arc<Settings>, Reply, Result<(), StoreError>),
+    /// A panel's new record is there, or others came first.
+    Changed(PanelNo, Arc<Settings>, ChangeReply, Result<Change, StoreError>),
     /// The database has failed and is open again; nothing is taken before [`StoreHandle::resume`].
     Recovered,
     /// A panel is gone.
@@ -144,8 +144,14 @@ pub enum FromStore {
 
 impl Coordinator {
     /// A coordinator for what the store holds, on the thread on which it is to live; start it with
-    /// [`Coordinator::start`].
-    pub fn new(store: StoreHandle, kept: Kept, devices: DeviceSettings, metrics: BatchMetrics) -> Self {
+    /// [`Coordinator::start`]. `first` is the first number of this start ([`Tables::first_of_start`]).
+    pub fn new(
+        store: StoreHandle,
+        kept: Kept,
+        devices: DeviceSettings,
+        metrics: BatchMetrics,
+        first: u64,
+    ) -> Self {
         let inbox = Inbox::default();
         let telling = inbox.clone();
         store.listen(move |where_it_is| telling.writer(where_it_is));
@@ -161,7 +167,7 @@ impl Coordinator {
             store,
             kept,
             devices: Rc::new(devices),
-            register: Register::new(clock::now_ms()),
+            register: Register::new(first),
             batches: Batches::default(),
             changing: HashMap::new(),
             retrying: HashSet::new(),
@@ -169,7 +175,7 @@ impl Coordinator {
             looking_again: false,
             sending: false,
             now: Instant::now(),
-            events: Events::new(clock::now_ms()),
+            events: Events::new(first),
             inbox,
             tell_landed,
             draining: Vec::new(),
@@ -188,7 +194,7 @@ impl Coordinator {
             FromStore::Ended(seq, result) => self.end_recorded(seq, result),
             FromStore::Added(reply, result) => self.added(reply, result),
             FromStore::Changed(number, settings, reply, result) => {
-                if result.is_ok()
+                if matches!(result, Ok(Change::Done))
                     && let Some(entry) = self.register.by_number(number).cloned()
                 {
                     send(&entry, Configure(Arc::clone(&settings))); // behind what the panel was told before
@@ -544,6 +550,7 @@ impl Actor for Coordinator {
             let told = inbox.take(SLICE).await;
             Some((told, inbox))
         }));
+        self.events.wake(); // of batches that were complete when they were taken up
         self.send_parts(ctx);
     }
 }

@@ -38,11 +38,12 @@ use crate::access::sessions::Sessions;
 use crate::coordinator::Coordinator;
 use crate::panel::device::line::Timeouts;
 use crate::store::StoreHandle;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, MetricsAccess};
 
 pub mod auth;
 pub mod body;
 pub mod fleet_api;
+pub mod listeners;
 pub mod openapi;
 pub mod panel_api;
 pub mod probes;
@@ -76,6 +77,14 @@ pub struct Shared {
     pub body_limit: usize,
     /// How long idempotency keys are kept.
     pub keep_keys: Duration,
+    /// Items that one call may name.
+    pub max_items: usize,
+    /// Whose turn it is to parse a large body.
+    pub turns: body::Turns,
+    /// Who listens to events.
+    pub listeners: Arc<listeners::Listeners>,
+    /// Who may read the metrics.
+    pub metrics_access: MetricsAccess,
     /// How long a device may take that is asked before its panel is added.
     pub device_timeouts: Timeouts,
     /// Becomes true when the server stops: answers without an end must end then.

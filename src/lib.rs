@@ -27,7 +27,7 @@
 //!
 //! ## The way of one batch
 //!
-//! 1. [`http::fleet_api::batches::submit`] checks the body with [`profile::parse::linked_profiles`], whatever is
+//! 1. [`http::fleet_api::batches::submit`] checks the body with [`profile::parse::Items`], whatever is
 //!    wrong at once, and sends one [`coordinator::Submit`].
 //! 2. The [`coordinator::Coordinator`] picks the panels and has the batch made durable
 //!    ([`store::tables::Tables::add_batch`]). From here on it is accepted: the request may go away.

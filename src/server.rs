@@ -121,9 +121,11 @@ impl Engine {
         let kept = Kept { batches: settings.keep_batches, keys: settings.keep_keys };
         let (handle, devices) = (store.handle(), settings.devices.clone());
         let metrics = metrics.batches.clone();
+        let now = clock::now_ms();
+        let first = handle.change(move |tables| tables.first_of_start(now)).await?;
         arbiter.spawn_fn(move || {
             parts::this_thread_is("the thread of the coordinator and all panels");
-            let mut coordinator = Coordinator::new(handle, kept, devices, metrics);
+            let mut coordinator = Coordinator::new(handle, kept, devices, metrics, first);
             let result = damage::guarded(|| coordinator.take_up()).and_then(|taken| taken);
             let result = result.map(|()| coordinator.start());
             let _ = started.send(result); // the other end waits below
@@ -219,6 +221,10 @@ impl Server {
             proxies: Proxies::new(settings.trust_proxy),
             body_limit: settings.body_limit,
             keep_keys: settings.keep_keys,
+            max_items: settings.max_items,
+            turns: http::body::Turns::default(),
+            listeners: http::listeners::Listeners::new(settings.listeners_per_token),
+            metrics_access: settings.metrics_access,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });

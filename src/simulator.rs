@@ -109,6 +109,7 @@ impl Simulator {
         let access = Access::new(engine.store()).map_err(StartError::from)?;
         access.first_start(Some(PASSWORD.to_owned())).await.map_err(StartError::from)?;
         let stopping = watch::Sender::new(false);
+        let usual = Settings::new("", settings.listen);
         let shared = web::Data::new(Shared {
             store: engine.store(),
             coordinator: engine.coordinator(),
@@ -116,10 +117,14 @@ impl Simulator {
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
-            keep_keys: Settings::new("", settings.listen).keep_keys,
+            keep_keys: usual.keep_keys,
             backups: Backups::new(std::time::Duration::from_mins(1)),
             proxies: Proxies::default(),
-            body_limit: Settings::new("", settings.listen).body_limit,
+            body_limit: usual.body_limit,
+            max_items: usual.max_items,
+            turns: crate::http::body::Turns::default(),
+            listeners: crate::http::listeners::Listeners::new(usual.listeners_per_token),
+            metrics_access: usual.metrics_access,
             device_timeouts: crate::panel::device::line::Timeouts::default(),
             stopping: stopping.subscribe(),
         });

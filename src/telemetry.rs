@@ -37,6 +37,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who may read the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Whoever asks from this machine, and whoever shows a token.
+    Local,
+    /// Whoever shows a token.
+    Token,
+    /// Anybody.
+    Open,
+}
+
 /// Starts logging to stderr. `verbose` counts `-v`: none is warnings on a terminal and news elsewhere.
 pub fn start_logging(format: LogFormat, verbose: u8) {
     let quiet = std::io::stderr().is_terminal() && format == LogFormat::Text;

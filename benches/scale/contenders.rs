@@ -189,6 +189,7 @@ impl StoreAlone {
                 sent: Instant::now(),
                 decision: Decision::default(),
                 outcome: None,
+                noted: false,
             }));
         }
         for _ in &self.panels {

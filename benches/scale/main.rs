@@ -2,7 +2,7 @@
 //! handler; and how cost grows from 100 to 100,000 panels.
 //!
 //! `cargo run --release -p panelsync-scale` prints one table and writes it to `target/scale.json`.
-//! `-- growth limits` runs these parts of start, growth, limits, many, latency, http and link; `-- --test` runs
+//! `-- growth limits` runs these parts of start, growth, limits, many, latency, http, link and listeners; `-- --test` runs
 //! everything once and small. Every round sends other bodies than the one before, so every item is
 //! an update that is written and synced before it counts.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
@@ -99,7 +99,7 @@ fn main() {
         }
     };
     let mut table = Table::default();
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 8] = [
         ("start", start_up),
         ("growth", growth),
         ("limits", limits),
@@ -107,6 +107,7 @@ fn main() {
         ("latency", latency),
         ("http", http),
         ("link", link_call),
+        ("listeners", listeners),
     ];
     let asked = |name: &str| std::env::args().any(|arg| arg == name);
     let some = parts.iter().any(|(name, _)| asked(name));
@@ -287,7 +288,7 @@ fn latency(size: &Size, table: &mut Table) {
                 let operations = operations(10, variant);
                 settle();
                 actors.system.block_on(async {
-                    let (mut news, _) = coordinator.send(Subscribe).await.expect("it runs");
+                    let mut news = coordinator.send(Subscribe).await.expect("it runs").subscribe();
                     news.mark_unchanged();
                     let started = Instant::now();
                     let ended = actix_web::rt::spawn({
@@ -327,6 +328,32 @@ fn http(size: &Size, table: &mut Table) {
     let (through, inside) = (median(through), median(inside));
     table.add("over HTTP", (panels * 10) as f64 / through, "/s", None);
     table.add("÷ in process", inside / through, "", Some(('>', 0.7)));
+}
+
+fn listeners(size: &Size, table: &mut Table) {
+    let (panels, count) = (size.middle, size.held);
+    heading(&format!("over HTTP: 10 × {panels}, while {count} listen to all events"));
+    let served = Served::start();
+    served.add_panels(panels);
+    let mut variant = 0;
+    let mut round = || {
+        let mut seconds = Vec::new();
+        for _ in 0..=size.rounds {
+            variant += 1;
+            std::thread::sleep(std::time::Duration::from_secs(2)); // listeners are done with the one before
+            settle();
+            seconds.push(served.push(10, variant).0);
+        }
+        median(seconds)
+    };
+    let alone = round();
+    let listening = served.listen(count);
+    let with_listeners = round();
+    let bytes = listening.stop();
+    table.add("alone", alone * 1000.0, "ms", None);
+    table.add(format!("with {count} listeners"), with_listeners * 1000.0, "ms", None);
+    table.add("÷ alone", with_listeners / alone, "", Some(('<', 1.5)));
+    table.add("what they were sent", bytes as f64 / 1e6, "MB", None);
 }
 
 fn link_call(size: &Size, table: &mut Table) {

@@ -1,8 +1,10 @@
 //! The same through HTTP on loopback: a batch to the fleet, and one panel's link call beside a bare handler.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ impl Served {
         let folder = tempfile::tempdir().expect("a folder");
         let mut settings = Settings::new(folder.path(), ([127, 0, 0, 1], 0).into());
         settings.admin_password = Some(Secret("123456".into()));
+        settings.listeners_per_token = 10_000;
         let (bound, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -79,6 +82,38 @@ impl Served {
         (started.elapsed().as_secs_f64(), answer)
     }
 
+    /// So many connections that listen to all events.
+    pub fn listen(&self, count: usize) -> Listening {
+        let head = format!(
+            "GET /fleet/v1/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.address, self.token
+        );
+        let mut streams: Vec<_> = (0..count)
+            .map(|_| {
+                let mut stream = TcpStream::connect(self.address).expect("a connection");
+                stream.write_all(head.as_bytes()).expect("sent");
+                let mut first = [0; 15];
+                stream.read_exact(&mut first).expect("an answer");
+                assert_eq!(&first, b"HTTP/1.1 200 OK");
+                stream.set_nonblocking(true).expect("set");
+                stream
+            })
+            .collect();
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let (mut bytes, mut piece) = (0, vec![0; 256 * 1024]);
+            while !seen.load(Ordering::Relaxed) {
+                for stream in &mut streams {
+                    bytes += stream.read(&mut piece).unwrap_or(0); // nothing is there yet
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bytes
+        });
+        Listening { over, thread }
+    }
+
     fn post(&self, path: &str, kind: &str, body: String) -> Value {
         let url = format!("http://{}{path}", self.address);
         aside(|| async move {
@@ -92,6 +127,20 @@ impl Served {
             assert!(answer.status().is_success(), "{}", answer.status());
             answer.json().limit(1 << 20).await.expect("JSON")
         })
+    }
+}
+
+/// Connections that are read.
+pub struct Listening {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Listening {
+    /// Closes them; says how many bytes came.
+    pub fn stop(self) -> usize {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("no panic")
     }
 }
 

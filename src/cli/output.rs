@@ -1,5 +1,6 @@
 //! Tables that fit the terminal, JSON, and a progress bar that is shown on a terminal only.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
@@ -7,16 +8,33 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::Failure;
+use crate::profile::text;
 
-/// Writes a line; where nobody reads it any more, it is dropped.
+/// Writes a line, or several; where nobody reads it any more, it is dropped. Names and what devices say come from
+/// anyone, and must not steer the terminal.
 pub fn write_line(mut to: impl Write, line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(to, "{line}"); // nobody is left to be told
+    let line = line.to_string();
+    let _ = writeln!(to, "{}", shown(&line)); // nobody is left to be told
+}
+
+fn shown(lines: &str) -> String {
+    lines.split('\n').map(text::shown).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints a value as JSON.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
-    say!("{text}");
+    // Within texts, where alone such characters can stand, JSON has a way to write them that is the same value.
+    let steers = |c: char| c != '\n' && text::steers(c);
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            let _ = write!(plain, "\\u{:04x}", u32::from(c)); // writing to a String cannot fail
+        } else {
+            plain.push(c);
+        }
+    }
+    say!("{plain}");
     Ok(())
 }
 
@@ -32,7 +50,8 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
     table.load_style(presets::NOTHING);
     table.set_header(columns.map(|column| Cell::new(column.trim_start_matches('>').to_uppercase())));
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        // As it will be written, so that columns are as wide as they look. A line feed is the table's own.
+        table.add_row(row.map(|cell| shown(&cell)));
     }
     for (i, column) in columns.iter().enumerate() {
         if let Some(settings) = table.column_mut(i) {
@@ -54,11 +73,6 @@ pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = 
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     say!("{}", table.trim_fmt());
-}
-
-/// Names come from anyone; what would steer the terminal is shown as a mark instead.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A bar over so many panels; hidden where stderr is no terminal.

@@ -52,7 +52,7 @@ pub enum PanelCommand {
     /// Change a panel; what is not given stays
     #[command(
         after_help = "A device that is replaced, or that the panel is moved to, gets everything that is desired by itself.\n\nExamples:\n  \
-            panelsync panel set gate-7 --url https://10.0.3.99\n  \
+            panelsync panel set gate-7 --url https://10.0.3.99 --password-stdin < secret\n  \
             panelsync panel set gate-7 --label floor=2 --label wing-\n  \
             panelsync panel set gate-7 --username admin --password-stdin < secret\n  \
             panelsync panel set gate-7 --repair on"
@@ -243,7 +243,12 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             }
             let id = find::panel(client, id)?;
             let path = format!("/panels/{}?force={}", percent(&id), device.force);
-            let answer = client.patch(&path, &changes.into())?;
+            let answer = client.patch(&path, &changes.into()).map_err(|failure| {
+                if device.password_stdin || !failure.message.contains("give the password again") {
+                    return failure;
+                }
+                Failure { message: format!("{}; add --password-stdin", failure.message), ..failure }
+            })?;
             match output {
                 Output::Json => output::json(&answer.body)?,
                 Output::Table => say!("changed panel {id}"),

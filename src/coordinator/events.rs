@@ -1,10 +1,14 @@
-//! What happens to batches and panels, for listeners: a bounded ring of numbered events.
+//! What happens to batches and panels, for listeners: a bounded row of numbered events.
 //!
-//! Listeners pull: they are woken by a change of the newest number and ask for what came after theirs. So a
-//! slow listener costs nothing, and one that falls behind the ring is told how much it missed.
+//! Events are published in chunks, which all listeners share: a listener is woken by a change of the newest number and
+//! takes the chunks that came after its own place, from behind a lock that is held for a moment. Nobody asks the
+//! coordinator, and what a chunk looks like on the wire is made once, by the listener that needs it first. So a slow
+//! listener costs nothing, and one that falls behind what is kept is told how much it missed.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use actix_web::web::Bytes;
 use tokio::sync::watch;
 
 use crate::batch::report::Report;
@@ -12,10 +16,13 @@ use crate::batch::{BatchState, PanelState};
 use crate::panel::remote::Connection;
 use crate::store::{BatchSeq, PanelNo};
 
-/// Events kept.
+/// Events kept, at least.
 const KEPT: usize = 32_768;
 
-/// An event with its number. Numbers ascend over restarts, since they begin at the time of the start.
+/// Events in a chunk at most: some 20 KB on the wire.
+const CHUNK: usize = 128;
+
+/// An event with its number. Numbers ascend over restarts.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Its number.
@@ -55,34 +62,52 @@ pub enum What {
     Done(BatchState, Report),
 }
 
-/// The ring.
-pub struct Events {
-    ring: VecDeque<Event>,
-    next: u64,
+/// Events that were published together, with consecutive numbers.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The events; there is at least one.
+    pub events: Vec<Event>,
+    /// What they look like on the wire, once a listener has made it: all of it, and where each event ends.
+    pub wire: OnceLock<(Bytes, Vec<usize>)>,
+}
+
+impl Chunk {
+    fn first(&self) -> u64 {
+        self.events.first().map_or(0, |event| event.id)
+    }
+
+    /// The number behind its last event.
+    pub fn next(&self) -> u64 {
+        self.first() + self.events.len() as u64
+    }
+}
+
+/// What is published, for listeners.
+#[derive(Debug)]
+pub struct Feed {
+    kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
 }
 
-impl Events {
-    /// An empty ring whose numbers begin at this time.
-    pub fn new(now_ms: i64) -> Self {
-        let next = now_ms.max(0).unsigned_abs() * 1000;
-        Self { ring: VecDeque::new(), next, newest: watch::Sender::new(next) }
-    }
+#[derive(Debug)]
+struct Kept {
+    chunks: VecDeque<Arc<Chunk>>,
+    events: usize,
+    next: u64,
+}
 
-    /// Adds an event; listeners are woken by [`Events::wake`].
-    pub fn push(&mut self, batch: Option<BatchSeq>, what: What) {
-        if self.ring.len() == KEPT {
-            self.ring.pop_front();
-        }
-        self.ring.push_back(Event { id: self.next, batch, what });
-        self.next += 1;
-    }
+/// What a listener finds.
+#[derive(Debug)]
+pub struct Found {
+    /// The chunks that hold events from its place on, and perhaps some before it.
+    pub chunks: Vec<Arc<Chunk>>,
+    /// From which number on there is something.
+    pub from: u64,
+    /// How many events were published and are kept no more; none where the place is one that was never given.
+    pub missed: Option<u64>,
+}
 
-    /// Wakes the listeners.
-    pub fn wake(&self) {
-        self.newest.send_replace(self.next);
-    }
-
+impl Feed {
     /// Changes whenever there is something new.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -90,27 +115,87 @@ impl Events {
 
     /// The number that the next event will have.
     pub fn next(&self) -> u64 {
-        self.next
+        self.lock().next
     }
 
-    /// The events from number `from` on, of one batch or of all; at most `limit`, with the number to go on
-    /// from and how many had left the ring already.
-    pub fn since(&self, from: u64, batch: Option<BatchSeq>, limit: usize) -> (Vec<Event>, u64, u64) {
-        let oldest = self.ring.front().map_or(self.next, |event| event.id);
-        let missed = oldest.saturating_sub(from);
-        let first = (from.max(oldest) - oldest) as usize;
-        let mut go_on = from.max(oldest);
-        let mut events = Vec::new();
-        for event in self.ring.iter().skip(first) {
-            if events.len() == limit {
-                break;
-            }
-            go_on = event.id + 1;
-            if batch.is_none() || batch == event.batch {
-                events.push(event.clone());
-            }
+    /// The chunks with events from number `from` on, at most so many.
+    pub fn since(&self, from: u64, most: usize) -> Found {
+        let kept = self.lock();
+        if from > kept.next {
+            // The number is of another time: of a store that was put back, or made up.
+            return Found { chunks: Vec::new(), from: kept.next, missed: None };
         }
-        (events, go_on, missed)
+        let oldest = kept.chunks.front().map_or(kept.next, |chunk| chunk.first());
+        let missed = oldest.saturating_sub(from);
+        let from = from.max(oldest);
+        let first = kept.chunks.partition_point(|chunk| chunk.next() <= from);
+        let chunks = kept.chunks.iter().skip(first).take(most).cloned().collect();
+        Found { chunks, from, missed: Some(missed) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing panics while it holds the lock; if it did, the chunks would still be whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The coordinator's side: events that are not published yet, and those that are.
+pub struct Events {
+    waiting: Vec<Event>,
+    next: u64,
+    feed: Arc<Feed>,
+}
+
+impl Events {
+    /// Without events; the first one will have this number.
+    pub fn new(first: u64) -> Self {
+        let kept = Mutex::new(Kept { chunks: VecDeque::new(), events: 0, next: first });
+        let feed = Arc::new(Feed { kept, newest: watch::Sender::new(first) });
+        Self { waiting: Vec::new(), next: first, feed }
+    }
+
+    /// Adds an event; it is published by [`Events::wake`].
+    pub fn push(&mut self, batch: Option<BatchSeq>, what: What) {
+        self.waiting.push(Event { id: self.next, batch, what });
+        self.next += 1;
+        if self.waiting.len() == CHUNK {
+            self.publish();
+        }
+    }
+
+    /// Publishes what was added, and wakes the listeners.
+    pub fn wake(&mut self) {
+        self.publish();
+        self.feed.newest.send_if_modified(|newest| {
+            let news = *newest != self.next;
+            *newest = self.next;
+            news
+        });
+    }
+
+    /// Where listeners find what is published.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
+    }
+
+    fn publish(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let chunk = Chunk { events: std::mem::take(&mut self.waiting), wire: OnceLock::new() };
+        let mut gone = Vec::new();
+        let mut kept = self.feed.lock();
+        kept.events += chunk.events.len();
+        kept.next = chunk.next();
+        kept.chunks.push_back(Arc::new(chunk));
+        while let Some(oldest) = kept.chunks.front()
+            && kept.events - oldest.events.len() >= KEPT
+        {
+            kept.events -= oldest.events.len();
+            gone.extend(kept.chunks.pop_front());
+        }
+        drop(kept);
+        drop(gone); // after the lock
     }
 }
 
@@ -120,14 +205,30 @@ mod tests {
 
     #[test]
     fn a_listener_goes_on_where_it_was_and_learns_what_it_missed() {
-        let mut events = Events::new(1);
-        for n in 0..KEPT as u64 + 10 {
+        let mut events = Events::new(1000);
+        for n in 0..KEPT as u64 + 2 * CHUNK as u64 {
             events.push(Some(n % 2), What::Progress(Report::default()));
         }
-        let (got, go_on, missed) = events.since(1000, None, 3);
-        assert_eq!((got.len(), go_on, missed), (3, 1013, 10));
-        let (got, go_on, missed) = events.since(go_on, Some(0), usize::MAX);
-        assert_eq!((got.len(), missed), (KEPT / 2 - 2, 0));
-        assert!(events.since(go_on, None, 9).0.is_empty());
+        events.wake();
+        let feed = events.feed();
+        let found = feed.since(1000, 3);
+        assert_eq!((found.chunks.len(), found.missed), (3, Some(2 * CHUNK as u64)));
+        assert_eq!(found.from, found.chunks[0].events[0].id);
+        let found = feed.since(found.from + 5, usize::MAX);
+        assert_eq!(found.missed, Some(0));
+        let all: Vec<u64> =
+            found.chunks.iter().flat_map(|chunk| chunk.events.iter().map(|event| event.id)).collect();
+        assert!(all.is_sorted() && all.last() == Some(&(feed.next() - 1)));
+        assert!(feed.since(feed.next(), 9).chunks.is_empty());
+    }
+
+    #[test]
+    fn a_place_that_was_never_given_leads_to_the_newest() {
+        let mut events = Events::new(1000);
+        events.push(None, What::Progress(Report::default()));
+        events.wake();
+        let found = events.feed().since(5000, 9);
+        assert_eq!((found.chunks.len(), found.from, found.missed), (0, 1001, None));
+        assert_eq!(events.feed().since(1001, 9).missed, Some(0));
     }
 }

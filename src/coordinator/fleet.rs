@@ -12,7 +12,7 @@ use super::{Coordinator, FromStore, SubmitError, Target};
 use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::panel::remote::{Condition, Connection};
-use crate::panel::settings::Settings;
+use crate::panel::settings::{PanelRecord, Settings};
 use crate::panel::{Attend, Origin, Retire};
 use crate::profile::LinkId;
 use crate::store::tables::{ConnectionRecord, DeviceRecord, Tables, encode};
@@ -185,22 +185,38 @@ impl Handler<AddPanels> for Coordinator {
 
 /// Give a panel other settings; the id stays. `None` when there is no such panel.
 #[derive(Message)]
-#[rtype(result = "Option<oneshot::Receiver<Result<(), StoreError>>>")]
+#[rtype(result = "Option<oneshot::Receiver<Result<Change, StoreError>>>")]
 pub struct ChangePanel {
     /// What holds from now on.
     pub settings: Settings,
+    /// What they were made from, and what must still hold when they are committed.
+    pub expected: PanelRecord,
     /// Of a remote panel, the MD5 hex of a new password.
     pub password_md5: Option<String>,
     /// Who asked.
     pub origin: Origin,
 }
 
+/// Whoever waits for a panel to be changed.
+pub type ChangeReply = oneshot::Sender<Result<Change, StoreError>>;
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It holds.
+    Done,
+    /// Others have changed the panel meanwhile; nothing was done.
+    Overtaken,
+    /// The panel is gone.
+    Gone,
+}
+
 impl Handler<ChangePanel> for Coordinator {
-    type Result = Option<oneshot::Receiver<Result<(), StoreError>>>;
+    type Result = Option<oneshot::Receiver<Result<Change, StoreError>>>;
 
     fn handle(
         &mut self,
-        ChangePanel { settings, password_md5, origin }: ChangePanel,
+        ChangePanel { settings, expected, password_md5, origin }: ChangePanel,
         _: &mut Self::Context,
     ) -> Self::Result {
         let number = self.register.find(settings.id.as_str())?.number;
@@ -211,17 +227,21 @@ impl Handler<ChangePanel> for Coordinator {
         let inbox = self.inbox.clone();
         self.store.submit_change(
             move |tables| {
-                if tables.set_panel(number, &record)? {
-                    if let Some(password) = &password_md5 {
-                        tables.set_credential(number, password)?;
-                    }
-                    tables.audit(&audit)?;
+                let Some(stored) = tables.panel_record(number)? else { return Ok(Change::Gone) };
+                // Earlier versions wrote fewer fields; what they mean is compared.
+                let stored: Option<PanelRecord> = serde_json::from_slice(&stored).ok();
+                let stored = stored.and_then(|stored| Settings::parse(&stored).ok());
+                if stored.is_none_or(|stored| stored.record() != expected) {
+                    return Ok(Change::Overtaken);
                 }
-                Ok(())
+                tables.set_panel(number, &record)?;
+                if let Some(password) = &password_md5 {
+                    tables.set_credential(number, password)?;
+                }
+                tables.audit(&audit)?;
+                Ok(Change::Done)
             },
-            move |result| {
-                inbox.tell(FromStore::Changed(number, settings, reply, result));
-            },
+            move |result| inbox.tell(FromStore::Changed(number, settings, reply, result)),
         );
         Some(answer)
     }

@@ -1,10 +1,12 @@
 //! What the coordinator is asked about batches, events and devices.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Coordinator;
-use super::events::Event;
+use super::events::Feed;
 use super::running::Running;
 use crate::batch::BatchRecord;
 use crate::panel::Attend;
@@ -24,40 +26,16 @@ impl Handler<Progress> for Coordinator {
     }
 }
 
-/// The events from a number on.
+/// Where events are found. Whoever has it finds all that happened before this was asked.
 #[derive(Message)]
-#[rtype(result = "(Vec<Event>, u64, u64)")]
-pub struct EventsSince {
-    /// From this number on.
-    pub from: u64,
-    /// Of one batch, or of all.
-    pub batch: Option<BatchSeq>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Handler<EventsSince> for Coordinator {
-    type Result = MessageResult<EventsSince>;
-
-    fn handle(
-        &mut self,
-        EventsSince { from, batch, limit }: EventsSince,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        MessageResult(self.events.since(from, batch, limit))
-    }
-}
-
-/// Something that changes with each event, and the number of the next one.
-#[derive(Message)]
-#[rtype(result = "(watch::Receiver<u64>, u64)")]
+#[rtype(result = "Arc<Feed>")]
 pub struct Subscribe;
 
 impl Handler<Subscribe> for Coordinator {
     type Result = MessageResult<Subscribe>;
 
     fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
-        MessageResult((self.events.subscribe(), self.events.next()))
+        MessageResult(self.events.feed())
     }
 }
 

@@ -115,6 +115,7 @@ impl Coordinator {
             }
             self.end_if_complete(seq);
         }
+        self.events.wake();
         self.send_parts(ctx);
     }
 

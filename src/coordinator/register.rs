@@ -39,16 +39,16 @@ impl Entry {
 pub struct Register {
     entries: BTreeMap<PanelNo, Entry>,
     numbers: BTreeMap<PanelId, PanelNo>,
-    /// Counts changes of any panel, from the time of the start on, so that it ascends over restarts.
+    /// Counts changes of any panel, and ascends over restarts.
     version: u64,
     /// At which version a panel last came, went, or got other settings.
     shape: u64,
 }
 
 impl Register {
-    /// An empty register whose versions begin at this time.
-    pub fn new(now_ms: i64) -> Self {
-        Self { version: now_ms.max(0).unsigned_abs() * 1000, ..Self::default() }
+    /// An empty register whose versions begin here.
+    pub fn new(first: u64) -> Self {
+        Self { version: first, ..Self::default() }
     }
 
     /// How many panels there are.

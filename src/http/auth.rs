@@ -38,7 +38,8 @@ role_extractor!(Viewer, Role::Viewer);
 role_extractor!(Operator, Role::Operator);
 role_extractor!(Admin, Role::Admin);
 
-fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
+/// Who shows a token of at least this role.
+pub fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
     let token = bearer(request).ok_or(Problem::Unauthorized)?;
     let principal = Shared::of(request).access.bearer(token)?.ok_or(Problem::Unauthorized)?;
     if let Err(problem) = needs(needed, &principal) {

@@ -1,11 +1,17 @@
 //! Reading a request's body: its type, and never more of it than the limit.
 
+use std::cell::Cell;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{self, Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Shared;
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +22,12 @@ pub enum BodyError {
     /// Of another type than this.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
+    /// It is compressed, or otherwise encoded.
+    #[error("the content encoding must be identity: send the body as it is")]
+    Encoded,
+    /// Other large bodies were before it all the time.
+    #[error("too many large bodies wait to be read")]
+    Busy,
     /// It took longer than [`TIME`].
     #[error("the body took too long to come")]
     TooSlow,
@@ -39,11 +51,18 @@ pub async fn read(
     mut payload: Payload,
     wanted: &'static str,
     limit: usize,
-) -> Result<Bytes, BodyError> {
+) -> Result<Body, BodyError> {
     if let Some(given) = request.headers().get(header::CONTENT_TYPE) {
         let essence = given.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
         if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(wanted)) {
             return Err(BodyError::WrongContentType(wanted));
+        }
+    }
+    // To unpack it would be to read a body of any size.
+    for encoding in request.headers().get_all(header::CONTENT_ENCODING) {
+        let named = encoding.to_str().unwrap_or("?").split(',').map(str::trim);
+        if !named.into_iter().all(|one| one.is_empty() || one.eq_ignore_ascii_case("identity")) {
+            return Err(BodyError::Encoded);
         }
     }
     let announced =
@@ -51,16 +70,76 @@ pub async fn read(
     if announced.is_some_and(|len: usize| len > limit) {
         return Err(BodyError::TooLarge(limit));
     }
+    let waits = Cell::new(false);
     let all = async {
         let mut body = BytesMut::new();
+        let mut place = None;
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
             if body.len() + chunk.len() > limit {
                 return Err(BodyError::TooLarge(limit));
             }
+            if place.is_none() && body.len() + chunk.len() > LARGE {
+                let held = Arc::clone(&Shared::of(request).turns.held);
+                waits.set(true);
+                place = Some(held.acquire_owned().await.map_err(|_| BodyError::Busy)?);
+                waits.set(false);
+                body.reserve(announced.unwrap_or(0).saturating_sub(body.len()).max(chunk.len()));
+            }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(Body { bytes: body.freeze(), _place: place })
     };
-    tokio::time::timeout(TIME, all).await.unwrap_or(Err(BodyError::TooSlow))
+    let late = || if waits.get() { BodyError::Busy } else { BodyError::TooSlow };
+    tokio::time::timeout(TIME, all).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Bodies that are larger are held a few at once, and parsed on a thread that serves no other request.
+const LARGE: usize = 256 * 1024;
+
+/// Large bodies held at once, from when they grow large until they are parsed; others are not read on meanwhile.
+const HELD: usize = 8;
+
+/// Large bodies parsed at once.
+const AT_ONCE: usize = 2;
+
+/// A body that was read.
+pub struct Body {
+    bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The turns of large bodies.
+pub struct Turns {
+    held: Arc<Semaphore>,
+    parsing: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { held: Arc::new(Semaphore::new(HELD)), parsing: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Turns {
+    /// Parses a body: a large one on another thread, when it is its turn.
+    pub async fn parse<T: Send + 'static>(
+        &self,
+        body: Body,
+        parse: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, BodyError> {
+        if body.len() <= LARGE {
+            return Ok(parse(&body));
+        }
+        let _turn = self.parsing.acquire().await.map_err(|_| BodyError::Busy)?;
+        web::block(move || parse(&body)).await.map_err(|_| BodyError::Busy)
+    }
 }

@@ -102,9 +102,11 @@ impl Paging {
     fn number<N: std::str::FromStr>(&self, first: N) -> Result<N, Problem> {
         match &self.cursor {
             None => Ok(first),
-            Some(text) => text
-                .parse()
-                .map_err(|_| Problem::BadRequest("cursor takes a next_cursor of the page before".into())),
+            Some(text) => text.parse().map_err(|_| not_a_cursor()),
         }
     }
+}
+
+fn not_a_cursor() -> Problem {
+    Problem::BadRequest("cursor takes a next_cursor of the page before".into())
 }

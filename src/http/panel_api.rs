@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{Shared, auth};
@@ -17,6 +17,7 @@ use crate::access::sessions::{Scope, Session};
 use crate::coordinator::fleet::FindPanel;
 use crate::coordinator::register::Entry;
 use crate::profile::rule::Family;
+use crate::store::read::StoredProfile;
 
 pub mod by_uid;
 pub mod controller;
@@ -144,6 +145,13 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
         Family::Android | Family::Camdroid if controllers => Err(PanelError::NotFound),
         Family::Android | Family::Camdroid | Family::DoorController => Ok(panel),
     }
+}
+
+/// The panel's profiles, read on a thread that may take its time.
+async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, PanelError> {
+    let (store, number) = (shared.store.clone(), panel.number);
+    let read = web::block(move || store.read()?.profiles(number));
+    Ok(read.await.map_err(|_| PanelError::Busy)??)
 }
 
 /// Any other path.

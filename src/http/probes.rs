@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use actix_web::http::header::ContentType;
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 
-use super::Shared;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemBody};
+use super::{Shared, auth};
+use crate::access::Role;
 use crate::coordinator::{Connections, Subscribe};
+use crate::telemetry::MetricsAccess;
 
 /// The process runs.
 #[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "text/plain", example = json!("ok"))))]
@@ -36,10 +38,19 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     }
 }
 
-/// Counters and histograms in the OpenMetrics text format, which Prometheus reads.
-#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+/// Counters and histograms in the OpenMetrics text format, which Prometheus reads. Who may read them is a setting; from
+/// this machine, or with any token, unless it says something else.
+#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = ProblemBody)))]
 #[get("/metrics")]
-pub async fn metrics(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let open = match shared.metrics_access {
+        MetricsAccess::Open => true,
+        MetricsAccess::Local => is_local(&request),
+        MetricsAccess::Token => false,
+    };
+    if !open {
+        auth::at_least(Role::Viewer, &request)?;
+    }
     let connections = shared.coordinator.send(Connections).await?;
     let store = shared.store.clone();
     let counts = web::block(move || store.read()?.all_reported_counts()).await??;
@@ -47,4 +58,11 @@ pub async fn metrics(shared: web::Data<Shared>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(shared.metrics.text()))
+}
+
+/// Whether the request comes from this machine, and not through a proxy on it.
+fn is_local(request: &HttpRequest) -> bool {
+    let passed_on = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    let direct = passed_on.iter().all(|name| !request.headers().contains_key(*name));
+    direct && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }

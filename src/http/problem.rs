@@ -3,6 +3,8 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -14,12 +16,16 @@ use crate::access::{AccessError, Role};
 use crate::batch::selector::SelectorError;
 use crate::coordinator::{SubmitError, Target};
 use crate::panel::settings::SettingProblem;
-use crate::profile;
+use crate::profile::wire::Unread;
+use crate::profile::{self, text};
 use crate::store::StoreError;
 use crate::store::backup::BackupError;
 
 /// Problems listed in one answer at most.
 const LISTED: usize = 100;
+
+/// The longest detail, in bytes: what a request says is told back in part only.
+const MAX_DETAIL: usize = 2000;
 
 /// Everything that the fleet API says no with.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +34,11 @@ pub enum Problem {
     #[error("{0}")]
     BadRequest(String),
     /// The request's content, place by place.
-    #[error("{}", what_is_wrong(.0))]
+    #[error("{}", what_is_wrong(.0, .0.len()))]
     Invalid(Vec<FieldError>),
+    /// The same where there are more wrong places than are listed: the first ones, and how many there are.
+    #[error("{}", what_is_wrong(.0, *.1))]
+    InvalidAmong(Vec<FieldError>, usize),
     /// No token, or one that is not good.
     #[error("a valid bearer token is needed; log in with `panelsync login` or POST /fleet/v1/session")]
     Unauthorized,
@@ -54,7 +63,7 @@ pub enum Problem {
     #[error("{0}")]
     Gone(String),
     /// Several are there already.
-    #[error("{}", what_is_wrong(.0))]
+    #[error("{}", what_is_wrong(.0, .0.len()))]
     ConflictAt(Vec<FieldError>),
     /// The body is larger than the limit.
     #[error("the body is larger than {0} bytes, the server's limit; send it in parts or raise --body-limit")]
@@ -62,9 +71,25 @@ pub enum Problem {
     /// The body is larger than any of this call.
     #[error("the body of this call has at most {0} bytes")]
     TooLargeHere(usize),
+    /// The request names more items than this.
+    #[error(
+        "the request names more than {0} items, the server's limit; send them in parts or raise --max-items"
+    )]
+    TooManyItems(usize),
+    /// A form is larger than any that is filled in by hand.
+    #[error(
+        "the form is larger than {0} bytes; send so much with `panelsync apply` or through the fleet API"
+    )]
+    FormTooLarge(usize),
+    /// Listeners to events with this token or session, or in all.
+    #[error("there are {0} listeners to events already, as many as there may be {1}; close some of them")]
+    TooManyListeners(usize, &'static str),
     /// The body is of a type that is not read.
     #[error("the content type must be {0}")]
     WrongContentType(&'static str),
+    /// The body is compressed.
+    #[error("the content encoding must be identity: send the body as it is")]
+    Encoded,
     /// Too many failed logins; seconds to wait.
     #[error("too many failed logins; try again in {0} s")]
     TooManyLogins(u64),
@@ -101,19 +126,60 @@ pub struct FieldError {
 
 impl FieldError {
     /// At a place.
+    /// What is long is cut in its middle.
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        let cut = |text: String| match text::short(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(short) => short,
+        };
+        Self { path: cut(path.into()), message: cut(message.into()) }
     }
 }
 
-fn what_is_wrong(errors: &[FieldError]) -> String {
+/// Wrong places as they are found: the first hundred, and how many there are.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    listed: Vec<FieldError>,
+    all: usize,
+}
+
+impl Gathered {
+    /// One more; it is put in words only while there is room for it.
+    pub fn add(&mut self, error: impl FnOnce() -> FieldError) {
+        self.all += 1;
+        if self.listed.len() < LISTED {
+            self.listed.push(error());
+        }
+    }
+
+    /// Those of many, of which the first are in words.
+    pub fn extend(&mut self, listed: impl IntoIterator<Item = FieldError>, all: usize) {
+        self.all += all;
+        let room = LISTED - self.listed.len();
+        self.listed.extend(listed.into_iter().take(room));
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.all == 0
+    }
+
+    /// The problem with all of it.
+    pub fn into_problem(self) -> Problem {
+        if self.all > self.listed.len() {
+            Problem::InvalidAmong(self.listed, self.all)
+        } else {
+            Problem::Invalid(self.listed)
+        }
+    }
+}
+
+fn what_is_wrong(errors: &[FieldError], all: usize) -> String {
     match errors {
         [one] if one.path.is_empty() => one.message.clone(),
         [one] => format!("{}: {}", one.path, one.message),
-        many if many.len() > LISTED => {
-            format!("{} places are wrong; the first {LISTED} are listed", many.len())
-        }
-        many => format!("{} places are wrong", many.len()),
+        _ if all > LISTED => format!("{all} places are wrong; the first {LISTED} are listed"),
+        _ => format!("{all} places are wrong"),
     }
 }
 
@@ -144,7 +210,9 @@ impl Problem {
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
-            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid"),
+            Self::Invalid(_) | Self::InvalidAmong(..) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid")
+            }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
             Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password", "Login refused"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
@@ -153,9 +221,20 @@ impl Problem {
                 (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
             }
             Self::Gone(_) => (StatusCode::GONE, "gone", "Not kept any more"),
-            Self::TooLarge(_) | Self::TooLargeHere(_) => {
+            Self::TooLarge(_) | Self::TooLargeHere(_) | Self::FormTooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
             }
+            Self::TooManyItems(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-many-items", "The request names too many items")
+            }
+            Self::TooManyListeners(..) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-listeners", "Too many listeners")
+            }
+            Self::Encoded => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "wrong-content-encoding",
+                "The body is encoded in a way that is not read",
+            ),
             Self::WrongContentType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "wrong-content-type",
@@ -176,7 +255,9 @@ impl Problem {
 
     fn errors(&self) -> &[FieldError] {
         match self {
-            Self::Invalid(errors) | Self::ConflictAt(errors) => &errors[..errors.len().min(LISTED)],
+            Self::Invalid(errors) | Self::InvalidAmong(errors, _) | Self::ConflictAt(errors) => {
+                &errors[..errors.len().min(LISTED)]
+            }
             Self::BadRequest(_)
             | Self::Unauthorized
             | Self::WrongPassword
@@ -186,6 +267,10 @@ impl Problem {
             | Self::Gone(_)
             | Self::TooLarge(_)
             | Self::TooLargeHere(_)
+            | Self::TooManyItems(_)
+            | Self::FormTooLarge(_)
+            | Self::TooManyListeners(..)
+            | Self::Encoded
             | Self::WrongContentType(_)
             | Self::TooManyLogins(_)
             | Self::Crowded
@@ -208,11 +293,13 @@ impl ResponseError for Problem {
         if let Self::Internal(cause) = self {
             tracing::error!(error = %cause, "a request failed inside");
         }
+        let mut detail = self.to_string();
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
         let body = ProblemBody {
             kind: format!("urn:panelsync:problem:{kind}"),
             title: title.to_owned(),
             status: status.as_u16(),
-            detail: self.to_string(),
+            detail,
             errors: self.errors().to_vec(),
         };
         let mut response = HttpResponse::build(status).json(body);
@@ -220,6 +307,9 @@ impl ResponseError for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self, Self::Encoded) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Self::TooManyLogins(seconds) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
@@ -274,8 +364,26 @@ impl From<BodyError> for Problem {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(wanted) => Self::WrongContentType(wanted),
+            BodyError::Encoded => Self::Encoded,
+            BodyError::Busy => Self::Busy,
             BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::BadRequest("the body ended early".into()),
+        }
+    }
+}
+
+/// A body that was not read to its end, by one who does not stop.
+impl From<Unread<Problem>> for Problem {
+    fn from(unread: Unread<Problem>) -> Self {
+        match unread {
+            Unread::NotJson(error) => Self::BadRequest(format!("the body is not JSON: {error}")),
+            Unread::NotAnObject => Self::BadRequest("the body is not a JSON object".into()),
+            Unread::TooManyValues(key, at) => {
+                let at = at.map_or(String::new(), |at| format!("/{at}"));
+                let path = if key.is_empty() { at } else { format!("{}{at}", profile::wire::step(&key)) };
+                Self::invalid(path, profile::error::WireError::TooManyValues.to_string())
+            }
+            Unread::Stopped(problem) => problem,
         }
     }
 }
@@ -291,16 +399,20 @@ impl From<SubmitError> for Problem {
                 };
                 Self::invalid(path, error.to_string())
             }
-            SubmitError::UnknownPanels(ids) => Self::Invalid(
-                ids.into_iter()
-                    .map(|(i, id)| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")))
-                    .collect(),
-            ),
+            SubmitError::UnknownPanels(ids) => {
+                let mut errors = Gathered::default();
+                for (i, id) in ids {
+                    errors.add(|| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")));
+                }
+                errors.into_problem()
+            }
             SubmitError::UnknownToFamily(ref upserts) => {
                 let message = error.to_string();
-                Self::Invalid(
-                    upserts.iter().map(|i| FieldError::at(format!("/upsert/{i}"), message.clone())).collect(),
-                )
+                let mut errors = Gathered::default();
+                for i in upserts {
+                    errors.add(|| FieldError::at(format!("/upsert/{i}"), message.clone()));
+                }
+                errors.into_problem()
             }
             SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
             SubmitError::ReportGone(_) => Self::Gone(error.to_string()),
@@ -337,12 +449,12 @@ impl From<actix_web::error::BlockingError> for Problem {
 
 impl From<profile::error::Problem> for FieldError {
     fn from(problem: profile::error::Problem) -> Self {
-        Self { path: problem.path, message: problem.error.to_string() }
+        Self::at(problem.path, problem.error.to_string())
     }
 }
 
 impl From<SettingProblem> for FieldError {
     fn from(problem: SettingProblem) -> Self {
-        Self { path: problem.path, message: problem.message }
+        Self::at(problem.path, problem.message)
     }
 }

@@ -292,6 +292,14 @@ impl Settings {
 }
 
 impl Remote {
+    /// The scheme, host and port of its address: who is spoken to.
+    pub fn origin(&self) -> Option<(String, String, u16)> {
+        let url: Uri = self.url.parse().ok()?;
+        let scheme = url.scheme_str()?.to_ascii_lowercase();
+        let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        Some((scheme, url.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
+    }
+
     fn parse(record: &PanelRecord, wrong: &mut impl FnMut(&str, &str)) -> Option<Self> {
         let url = match record.url.as_deref().map(base_url) {
             Some(Ok(url)) => Some(url),

@@ -48,6 +48,14 @@ pub enum WireError {
     YearRange,
     /// No profile of that uid, or not a uid.
     Uid,
+    /// One item, or one value, holds more values than are read.
+    TooManyValues,
+    /// The list has more items than this.
+    TooManyItems(usize),
+    /// An object has the key twice. The panel API lets the last one count.
+    Twice,
+    /// A name holds a character that steers what shows it. The panel API lets it pass.
+    NameCharacter(char),
 }
 
 impl fmt::Display for WireError {
@@ -70,6 +78,16 @@ impl fmt::Display for WireError {
             Self::NoMonths => f.write_str("Set in YearOptions can't be empty"),
             Self::YearRange => f.write_str("Wrong year range"),
             Self::Uid => f.write_str("Wrong Time Profile Uid"),
+            Self::TooManyValues => {
+                write!(f, "Wrong JSON body: more than {} values in one item", super::wire::MAX_VALUES)
+            }
+            Self::TooManyItems(most) => write!(f, "Wrong JSON body: more than {most} items"),
+            Self::Twice => f.write_str("it is given twice; keep one of them"),
+            Self::NameCharacter(c) => write!(
+                f,
+                "the name holds the character U+{:04X}, which steers what shows it; take it out",
+                u32::from(*c)
+            ),
         }
     }
 }
@@ -97,6 +115,10 @@ impl WireError {
             Self::NoMonths => "at least one month from 1 to 12".into(),
             Self::YearRange => r#"leave it out, or send {"week_order":"first","day_type":"MON"}"#.into(),
             Self::Uid => "the uid of a profile on this panel".into(),
+            Self::TooManyValues => "leave out what is no part of a profile".into(),
+            Self::TooManyItems(most) => format!("at most {most} items; send them in parts"),
+            Self::Twice => "each key once".into(),
+            Self::NameCharacter(_) => field_takes("name"),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::opens::{self, DAY, LAST, local_parts};
 use super::recurrence::{CivilDate, Dates};
 use super::rule::{CustomDates, DayType, Every, Months, NthDay, Rule, WeekOrder};
 use super::sentence::sentence;
-use super::{LinkId, TimeProfile};
+use super::{LinkId, TimeProfile, text};
 
 /// A profile for a calendar, under a name that is unique in it.
 pub struct Entry<'p> {
@@ -394,7 +394,8 @@ fn local_text(local: i64) -> String {
     format!("{}T{:02}{:02}{:02}", date_text(local), second / 3600, second / 60 % 60, second % 60)
 }
 
-/// A TEXT value (RFC 5545, 3.3.11). Control characters cannot stand in one.
+/// A TEXT value (RFC 5545, 3.3.11). Control characters cannot stand in one, and none that turn the text around them
+/// should.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -404,7 +405,7 @@ fn escape(text: &str) -> String {
                 out.push(c);
             }
             '\n' => out.push_str("\\n"),
-            c if c.is_control() => {}
+            c if text::steers(c) => {}
             c => out.push(c),
         }
     }

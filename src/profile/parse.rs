@@ -16,8 +16,8 @@ use super::rule::{
     CustomDates, DayType, DaysOfMonth, Every, Family, Months, Name, NthDay, Repeat, Rule, WEEKDAYS,
     WeekOrder, Weekdays,
 };
-use super::wire::Json;
-use super::{LinkId, TimeProfile};
+use super::wire::{self, Json, MAX_VALUES, Piece, Unread};
+use super::{LinkId, TimeProfile, text};
 
 /// A profile with the link_id that it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,46 +30,135 @@ pub struct LinkedProfile {
 
 /// Reads a body `{"list_items":[…]}` of the link calls; the error is the one that the panel answers.
 pub fn link_body(body: &[u8], family: Family) -> Result<Vec<LinkedProfile>, Problem> {
-    let mut problems = Problems::default();
-    let json = object(body)?;
-    let key = list_key(family);
-    let root = At::root();
-    let list = problems.list(&json, key, &root).unwrap_or_default();
-    problems.end_of_item();
-    let items = linked_items(list, &root.key(key), family, &mut problems);
-    problems.first_or(items)
+    link_body_within(body, family, usize::MAX)
+}
+
+/// [`link_body`] of at most so many items.
+pub fn link_body_within(body: &[u8], family: Family, most: usize) -> Result<Vec<LinkedProfile>, Problem> {
+    list_body(body, list_key(family), most, |item, at, problems| linked_item(item, at, family, problems))
 }
 
 /// Reads a body `{"link_ids":[…]}` of the delete calls; the error is the one that the panel answers.
 pub fn link_ids_body(body: &[u8]) -> Result<Vec<LinkId>, Problem> {
-    let mut problems = Problems::default();
-    let json = object(body)?;
-    let root = At::root();
-    let list = problems.list(&json, "link_ids", &root).unwrap_or_default();
-    let ids = link_ids(list, &root.key("link_ids"), &mut problems);
-    problems.first_or(ids)
+    link_ids_body_within(body, usize::MAX)
+}
+
+/// [`link_ids_body`] of at most so many items.
+pub fn link_ids_body_within(body: &[u8], most: usize) -> Result<Vec<LinkId>, Problem> {
+    list_body(body, "link_ids", most, listed_link_id)
 }
 
 /// Reads a body `{"uid_items":[…]}`; the error is the one that the panel answers.
 pub fn uids_body(body: &[u8]) -> Result<Vec<u32>, Problem> {
-    let mut problems = Problems::default();
-    let json = object(body)?;
+    uids_body_within(body, usize::MAX)
+}
+
+/// [`uids_body`] of at most so many items.
+pub fn uids_body_within(body: &[u8], most: usize) -> Result<Vec<u32>, Problem> {
+    list_body(body, "uid_items", most, |item, at, problems| {
+        match item {
+            Json::Int(uid) => match u32::try_from(*uid) {
+                Ok(uid) if uid >= 1 => return Some(uid),
+                _ => problems.value(at, WireError::Uid),
+            },
+            _ => problems.structure(at, WireError::WrongType("uid_items")),
+        }
+        None
+    })
+}
+
+/// Reads a body that is an object with one list, item by item. Of a list that is given twice the last one counts.
+fn list_body<T>(
+    body: &[u8],
+    key: &'static str,
+    most: usize,
+    mut read: impl FnMut(&Json<'_>, &At<'_>, &mut Problems) -> Option<T>,
+) -> Result<Vec<T>, Problem> {
     let root = At::root();
-    let mut uids = Vec::new();
-    if let Some(list) = problems.list(&json, "uid_items", &root) {
-        let at = root.key("uid_items");
-        for (i, item) in list.iter().enumerate() {
-            match item {
-                Json::Int(uid) => match u32::try_from(*uid) {
-                    Ok(uid) if uid >= 1 => uids.push(uid),
-                    _ => problems.value(&at.index(i), WireError::Uid),
-                },
-                _ => problems.structure(&at.index(i), WireError::WrongType("uid_items")),
+    let at = root.key(key);
+    let (mut is_list, mut items, mut problems) = (None, Vec::new(), Problems::default());
+    wire::pieces(body, |name, piece| {
+        if name != key {
+            return Ok(());
+        }
+        match piece {
+            Piece::Item(i, _) if i >= most => {
+                return Err(Problem { path: at.to_string(), error: WireError::TooManyItems(most) });
+            }
+            Piece::Item(i, item) => items.extend(read(&item, &at.index(i), &mut problems)),
+            Piece::List | Piece::Value(_) => {
+                is_list = Some(matches!(piece, Piece::List));
+                (items, problems) = (Vec::new(), Problems::default());
             }
         }
+        Ok(())
+    })
+    .map_err(|unread| match unread {
+        Unread::Stopped(problem) => problem,
+        unread => problem_of(unread),
+    })?;
+    match is_list {
+        None => problems.structure(&at, WireError::Missing(key)),
+        Some(false) => problems.structure(&at, WireError::WrongType(key)),
+        Some(true) => {}
     }
     problems.end_of_item();
-    problems.first_or(uids)
+    problems.first_or(items)
+}
+
+fn problem_of<E>(unread: Unread<E>) -> Problem {
+    match unread {
+        Unread::TooManyValues(key, at) => {
+            let at = at.map_or(String::new(), |at| format!("/{at}"));
+            let path = if key.is_empty() { at } else { format!("{}{at}", wire::step(&key)) };
+            Problem { path, error: WireError::TooManyValues }
+        }
+        Unread::NotJson(_) | Unread::NotAnObject | Unread::Stopped(_) => {
+            Problem { path: String::new(), error: WireError::NotAJsonObject }
+        }
+    }
+}
+
+/// Reads items of lists one by one and gathers what is wrong with them: all that is wrong is counted, and the first
+/// hundred places are named. Stricter than a panel: no key twice, and no name that steers what shows it.
+pub struct Items(Problems);
+
+impl Default for Items {
+    fn default() -> Self {
+        Self(Problems { strict: true, ..Problems::default() })
+    }
+}
+
+impl Items {
+    /// A profile with its link_id, at this index of the list under this key.
+    pub fn linked(
+        &mut self,
+        item: &Json<'_>,
+        (list, i): (&'static str, usize),
+        family: Family,
+    ) -> Option<LinkedProfile> {
+        linked_item(item, &At::root().key(list).index(i), family, &mut self.0)
+    }
+
+    /// A link_id, at this index of the list under this key.
+    pub fn link_id(&mut self, item: &Json<'_>, (list, i): (&'static str, usize)) -> Option<LinkId> {
+        let id = listed_link_id(item, &At::root().key(list).index(i), &mut self.0);
+        self.0.end_of_item();
+        id
+    }
+
+    /// A profile by itself, under this key; a link_id in it is not read.
+    pub fn profile(&mut self, item: &Json<'_>, key: &'static str, family: Family) -> Option<TimeProfile> {
+        let root = At::root();
+        let profile = one_profile(item, &root.key(key), family, &mut self.0);
+        self.0.end_of_item();
+        profile
+    }
+
+    /// The first problems, and how many there are.
+    pub fn found(self) -> (Vec<Problem>, usize) {
+        (self.0.done, self.0.all)
+    }
 }
 
 /// Reads one profile body as the calls by uid take it; a `link_id` in it is not read.
@@ -89,7 +178,7 @@ pub fn stored(body: &[u8]) -> Result<TimeProfile, Problem> {
     profile_body(body, Family::DoorController)
 }
 
-/// Reads a list of profiles anywhere in a larger body and gathers every problem below `path`.
+/// Reads a list of profiles anywhere in a larger body and gathers the problems below `path`, as [`Items`] does.
 /// Items with problems are left out of the answer.
 pub fn linked_profiles(
     list: &Json<'_>,
@@ -97,8 +186,11 @@ pub fn linked_profiles(
     family: Family,
     found: &mut Vec<Problem>,
 ) -> Vec<LinkedProfile> {
-    gather(path, found, |at, problems| match list {
-        Json::List(items) => linked_items(items, at, family, problems),
+    gather(path, true, found, |at, problems| match list {
+        Json::List(items) => {
+            let items = items.iter().enumerate();
+            items.filter_map(|(i, item)| linked_item(item, &at.index(i), family, problems)).collect()
+        }
         _ => {
             problems.structure(at, WireError::WrongType("list_items"));
             Vec::new()
@@ -114,29 +206,26 @@ pub fn profile_at(
     family: Family,
     found: &mut Vec<Problem>,
 ) -> Option<TimeProfile> {
-    gather(path, found, |at, problems| match item {
-        Json::Object(_) => profile(item, at, family, problems),
-        _ => {
-            problems.structure(at, WireError::WrongType("profile"));
-            None
-        }
-    })
+    gather(path, false, found, |at, problems| one_profile(item, at, family, problems))
 }
 
-/// Reads a list of link_ids anywhere in a larger body and gathers every problem below `path`.
-pub fn link_id_list(list: &Json<'_>, path: &str, found: &mut Vec<Problem>) -> Vec<LinkId> {
-    gather(path, found, |at, problems| match list {
-        Json::List(items) => link_ids(items, at, problems),
-        _ => {
-            problems.structure(at, WireError::WrongType("link_ids"));
-            Vec::new()
-        }
-    })
+fn one_profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<TimeProfile> {
+    if !matches!(item, Json::Object(_)) {
+        problems.structure(at, WireError::WrongType("profile"));
+        return None;
+    }
+    problems.twice(item, at);
+    profile(item, at, family, problems)
 }
 
 /// Reads something at a path and adds the problems with it to those found before.
-fn gather<T>(path: &str, found: &mut Vec<Problem>, read: impl FnOnce(&At<'_>, &mut Problems) -> T) -> T {
-    let mut problems = Problems::default();
+fn gather<T>(
+    path: &str,
+    strict: bool,
+    found: &mut Vec<Problem>,
+    read: impl FnOnce(&At<'_>, &mut Problems) -> T,
+) -> T {
+    let mut problems = Problems { strict, ..Problems::default() };
     let value = read(&At::named(path), &mut problems);
     problems.end_of_item();
     found.extend(problems.done);
@@ -152,50 +241,37 @@ pub fn list_key(family: Family) -> &'static str {
 }
 
 fn object(body: &[u8]) -> Result<Json<'_>, Problem> {
-    match Json::read(body) {
-        Some(json @ Json::Object(_)) => Ok(json),
-        _ => Err(Problem { path: String::new(), error: WireError::NotAJsonObject }),
-    }
+    Json::object(body, MAX_VALUES).map_err(problem_of)
 }
 
-fn linked_items(
-    items: &[Json<'_>],
+fn linked_item(
+    item: &Json<'_>,
     at: &At<'_>,
     family: Family,
     problems: &mut Problems,
-) -> Vec<LinkedProfile> {
-    let mut linked = Vec::with_capacity(items.len());
-    for (i, item) in items.iter().enumerate() {
-        let at = at.index(i);
-        if !matches!(item, Json::Object(_)) {
-            problems.structure(&at, WireError::WrongType(list_key(family)));
-            problems.end_of_item();
-            continue;
-        }
-        let link_id = link_id(item, &at, problems);
-        let profile = profile(item, &at, family, problems);
+) -> Option<LinkedProfile> {
+    if !matches!(item, Json::Object(_)) {
+        problems.structure(at, WireError::WrongType(list_key(family)));
         problems.end_of_item();
-        if let (Some(link_id), Some(profile)) = (link_id, profile) {
-            linked.push(LinkedProfile { link_id, profile });
-        }
+        return None;
     }
-    linked
+    problems.twice(item, at);
+    let link_id = link_id(item, at, problems);
+    let profile = profile(item, at, family, problems);
+    problems.end_of_item();
+    Some(LinkedProfile { link_id: link_id?, profile: profile? })
 }
 
-fn link_ids(items: &[Json<'_>], at: &At<'_>, problems: &mut Problems) -> Vec<LinkId> {
-    let mut ids = Vec::with_capacity(items.len());
-    for (i, item) in items.iter().enumerate() {
-        let parsed = match item {
-            Json::Text(text) => text.parse().ok(),
-            _ => None,
-        };
-        match parsed {
-            Some(id) => ids.push(id),
-            None => problems.structure(&at.index(i), WireError::WrongType("link_ids")),
-        }
+/// An item of a list of link_ids. Such a list is like one item: its problems are not ended here.
+fn listed_link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<LinkId> {
+    let parsed = match item {
+        Json::Text(text) => text.parse().ok(),
+        _ => None,
+    };
+    if parsed.is_none() {
+        problems.structure(at, WireError::WrongType("link_ids"));
     }
-    problems.end_of_item();
-    ids
+    parsed
 }
 
 fn link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<LinkId> {
@@ -216,9 +292,14 @@ fn profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems
 }
 
 fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
-    let name = Name::new(problems.text(item, "name", at)?);
+    let given = problems.text(item, "name", at)?;
+    let name = Name::new(given);
     if name.is_none() {
         problems.value(&at.key("name"), WireError::WrongType("name"));
+    } else if problems.strict
+        && let Some(steering) = given.chars().find(|c| text::steers(*c))
+    {
+        problems.value(&at.key("name"), WireError::NameCharacter(steering));
     }
     name
 }
@@ -460,21 +541,44 @@ impl fmt::Display for At<'_> {
     }
 }
 
+/// Problems that are named; those beyond are counted.
+const NAMED: usize = 100;
+
 /// The problems of all items so far, and those of the item being read in two heaps: its structure and its values.
 #[derive(Default)]
 struct Problems {
     done: Vec<Problem>,
     structure: Vec<Problem>,
     values: Vec<Problem>,
+    /// How many there are, named or not.
+    all: usize,
+    /// Whether it is looked at what a panel lets pass.
+    strict: bool,
 }
 
 impl Problems {
     fn structure(&mut self, at: &At<'_>, error: WireError) {
-        self.structure.push(Problem { path: at.to_string(), error });
+        self.all += 1;
+        if self.done.len() + self.structure.len() < NAMED {
+            self.structure.push(Problem { path: at.to_string(), error });
+        }
     }
 
     fn value(&mut self, at: &At<'_>, error: WireError) {
-        self.values.push(Problem { path: at.to_string(), error });
+        self.all += 1;
+        if self.done.len() + self.values.len() < NAMED {
+            self.values.push(Problem { path: at.to_string(), error });
+        }
+    }
+
+    /// Notes the keys that the item or an object in it has twice.
+    fn twice(&mut self, item: &Json<'_>, at: &At<'_>) {
+        if !self.strict {
+            return;
+        }
+        for path in item.twice(NAMED) {
+            self.structure(&At { parent: Some(at), step: Step::Root(&path) }, WireError::Twice);
+        }
     }
 
     fn in_range(
@@ -494,6 +598,7 @@ impl Problems {
     fn end_of_item(&mut self) {
         self.done.append(&mut self.structure);
         self.done.append(&mut self.values);
+        self.done.truncate(NAMED);
     }
 
     /// The required field `key`, or a note that it is missing.

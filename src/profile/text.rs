@@ -1,14 +1,51 @@
-//! Profiles as people keep them in files: JSON, or YAML of the same.
+//! Profiles as people keep them in files: JSON, or YAML of the same; and names as they are shown to people.
 //!
 //! YAML may say a thing once and name it many times. What such a text unfolds to is bounded in values and in bytes, so
 //! that a short text cannot fill the memory; within that, a fleet's profiles may share as much as they like.
 
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{Error as YamlError, UserMessageFormatter};
+
+/// Whether a character steers what shows it rather than being shown: control characters, which move a terminal's
+/// cursor or end a line, and those that turn the direction of the text around them.
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// A text that came from anyone, as it is shown: what would steer is written out, such as `\u{1b}`.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if steers(c) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c)); // writing to a String cannot fail
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The beginning and the end of a text that is too long to be told whole.
+pub fn short(text: &str) -> Cow<'_, str> {
+    /// Characters from each end.
+    const END: usize = 100;
+    let Some((from, _)) = text.char_indices().nth(END) else { return Cow::Borrowed(text) };
+    let Some((to, _)) = text.char_indices().rev().nth(END - 1) else { return Cow::Borrowed(text) };
+    if to <= from + 3 * END {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("{} … {}", &text[..from], &text[to..]))
+    }
+}
 
 /// Values that a YAML text may unfold to at most: about a hundred thousand profiles.
 const MAX_VALUES: usize = 2_000_000;
@@ -39,7 +76,7 @@ pub enum TextError {
 /// What a text says. A byte order mark before it says nothing.
 pub fn value(text: &str) -> Result<Value, TextError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match serde_json::from_str(text) {
+    match json(text) {
         Ok(value) => Ok(value),
         // Nearly all JSON is YAML too, but its own parser says better where it is wrong.
         Err(error) if text.trim_start().starts_with(['{', '[']) => Err(TextError::Json(error)),
@@ -57,6 +94,15 @@ pub fn profiles(text: &str) -> Result<Vec<Value>, TextError> {
         },
         _ => Err(TextError::Neither),
     }
+}
+
+/// JSON says everything once, so it unfolds to no more than it is.
+fn json(text: &str) -> Result<Value, serde_json::Error> {
+    let room = Room { values: Cell::new(usize::MAX), bytes: Cell::new(usize::MAX) };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = Unfolded(&room).deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
 }
 
 fn yaml(text: &str) -> Result<Value, YamlError> {
@@ -110,8 +156,8 @@ fn in_words(error: &YamlError) -> String {
             "no such anchor stands above (an anchor is written &name)".to_owned()
         }
         YamlError::DuplicateMappingKey { key, .. } => match key {
-            Some(key) => format!("the key {key} stands there twice"),
-            None => "a key stands there twice".to_owned(),
+            Some(key) => format!("{key} is given twice; keep one of them"),
+            None => "a key is given twice; keep one of them".to_owned(),
         },
         _ => return without_mark(&outer.render_with_formatter(&UserMessageFormatter)),
     };
@@ -209,7 +255,11 @@ impl<'de> Visitor<'de> for Unfolded<'_> {
         while let Some(key) = entries.next_key::<String>()? {
             self.takes(key.len())?;
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key} stands there twice")));
+                // Of two, one would be lost without a word.
+                return Err(A::Error::custom(format_args!(
+                    "{} is given twice; keep one of them",
+                    short(&key)
+                )));
             }
             object.insert(key, entries.next_value_seed(self)?);
         }

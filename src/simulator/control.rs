@@ -150,7 +150,8 @@ async fn set_capacity(
     for place in &places {
         let entry = entry(&shared, &panels, *place).await?;
         let settings = Settings { capacity: body.capacity, ..Settings::clone(&entry.settings) };
-        let change = ChangePanel { settings, password_md5: None, origin: origin() };
+        let expected = entry.settings.record();
+        let change = ChangePanel { settings, expected, password_md5: None, origin: origin() };
         let changed = shared.coordinator.send(change).await.map_err(broken)?;
         changed.ok_or_else(|| broken("gone"))?.await.map_err(broken)?.map_err(broken)?;
     }

@@ -89,6 +89,7 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
         KEYS,
         KEY_TIMES,
         REPORTED,
+        COUNTS,
         DEVICES,
         CONNECTIONS,
         SECRETS,

@@ -48,7 +48,15 @@ const MIGRATIONS: &[Migration] = &[
         what: "the audit counts sessions by themselves; tokens are found by their ends",
         run: sessions_apart,
     },
+    Migration { to: 6, what: "the states of profiles on devices are counted", run: counted },
 ];
+
+fn counted(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    tables.count_reported()?;
+    tables.finish()
+}
 
 fn sessions_apart(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
     let mut memory = Memory::new(Arc::clone(seal));

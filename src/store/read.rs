@@ -3,11 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{
+    AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata,
+};
 use uuid::Uuid;
 
 use super::pack;
-use super::row::{self, Head, Reported, ReportedKey, Row, RowName};
+use super::row::{self, Head, Reported, ReportedCounts, ReportedKey, Row, RowName};
 use super::seal::Seal;
 use super::tables::{
     self, AuditRecord, ConnectionRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body,
@@ -215,28 +218,19 @@ impl Snapshot {
         })
     }
 
+    /// How many link_ids of devices are in which state, panel by panel.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        Ok(Counts(self.transaction.open_table(tables::COUNTS)?))
+    }
+
     /// How many link_ids of a panel's device are in which state.
     pub fn reported_counts(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
-        damage::read(|| {
-            let mut counts = ReportedCounts::default();
-            self.each_reported(panel, |_, reported| {
-                counts.add(&reported);
-                Ok(true)
-            })?;
-            Ok(counts)
-        })
+        damage::read(|| self.counts()?.of(panel))
     }
 
     /// The same over all panels.
     pub fn all_reported_counts(&self) -> Result<ReportedCounts, StoreError> {
-        damage::read(|| {
-            let mut counts = ReportedCounts::default();
-            self.each_reported_anywhere(|_, _, reported| {
-                counts.add(&reported);
-                Ok(())
-            })?;
-            Ok(counts)
-        })
+        damage::read(|| self.counts()?.of(tables::ALL_PANELS))
     }
 
     /// What a panel's device said of itself.
@@ -458,27 +452,14 @@ impl Snapshot {
     }
 }
 
-/// How many link_ids are in which state on devices.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReportedCounts {
-    /// Confirmed.
-    pub held: u64,
-    /// Desired and not confirmed.
-    pub pending: u64,
-    /// Refused by the device.
-    pub refused: u64,
-    /// Found to be different.
-    pub drifted: u64,
-}
+/// How many link_ids of devices are in which state, panel by panel.
+pub struct Counts(ReadOnlyTable<PanelNo, &'static [u8; 32]>);
 
-impl ReportedCounts {
-    fn add(&mut self, reported: &Reported) {
-        match reported {
-            Reported::Held(_) => self.held += 1,
-            Reported::Unknown => self.pending += 1,
-            Reported::Refused(_) => self.refused += 1,
-            Reported::Drifted(_) => self.drifted += 1,
-        }
+impl Counts {
+    /// Of this panel.
+    pub fn of(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
+        let counts = self.0.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+        Ok(counts.unwrap_or_default())
     }
 }
 

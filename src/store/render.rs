@@ -11,7 +11,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::StoreError;
 use super::read::Snapshot;
-use super::row::{self, Head, Reported, Row, RowName};
+use super::row::{self, CountsChange, Head, Reported, ReportedCounts, Row, RowName};
 use super::tables::{self, decode, split_body};
 use crate::batch::BatchRecord;
 
@@ -45,6 +45,9 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("meta"))?;
     for entry in read.open_table(tables::META)?.iter()? {
         let (name, number) = entry?;
+        if name.value() == "starts" {
+            continue; // begins with the clock, and ascends
+        }
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
     line(out, format_args!("panels"))?;
@@ -143,6 +146,11 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         let (panel, link) = row::reported_name(key.value());
         line(out, format_args!("  {panel} {link} {:?}", Reported::decode(value.value())?))?;
     }
+    line(out, format_args!("counts"))?;
+    for entry in read.open_table(tables::COUNTS)?.iter()? {
+        let (panel, counts) = entry?;
+        line(out, format_args!("  {} {:?}", panel.value(), ReportedCounts::decode(counts.value())))?;
+    }
     line(out, format_args!("devices"))?;
     for entry in read.open_table(tables::DEVICES)?.iter()? {
         let (panel, record) = entry?;
@@ -222,11 +230,11 @@ struct Driven {
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel; what it is said to hold is what is desired of it; every profile that is
-/// desired of a remote panel has a reported state; and of an embedded panel only refusals are kept. Every panel is found by
-/// its id, and what else is kept of a panel (rows, connections, device, password) is kept of one that is there. Every
-/// idempotency key has its time. Every token that ends is found by its end, and every session by its user; and nothing is
-/// found there that is not.
+/// its connection belongs to a known panel, and is counted as it is; what it is said to hold is what is desired of it;
+/// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
+/// Every panel is found by its id, and what else is kept of a panel (rows, connections, device, password) is kept of one
+/// that is there. Every idempotency key has its time. Every token that ends is found by its end, and every session by its
+/// user; and nothing is found there that is not.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
@@ -271,9 +279,13 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     let mut reported_by = BTreeMap::<u32, u32>::new();
+    let mut changes = BTreeMap::<u32, CountsChange>::new();
     for entry in read.open_table(tables::REPORTED)?.iter()? {
         let (key, value) = entry?;
         let (panel, link) = row::reported_name(key.value());
+        for counted in [panel, tables::ALL_PANELS] {
+            changes.entry(counted).or_default().count(value.value(), 1);
+        }
         let reported = Reported::decode(value.value())?;
         let desired = snapshot.row(panel, RowName::Link(link))?;
         if embedded.binary_search(&panel).is_err() {
@@ -291,6 +303,17 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
                 "panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"
             ));
         }
+    }
+    let mut stored = BTreeMap::new();
+    for entry in read.open_table(tables::COUNTS)?.iter()? {
+        let (panel, counts) = entry?;
+        stored.insert(panel.value(), ReportedCounts::decode(counts.value()));
+    }
+    let counted =
+        changes.into_iter().filter_map(|(panel, of)| Some((panel, of.of(ReportedCounts::default())?)));
+    let counted: BTreeMap<_, _> = counted.collect();
+    if stored != counted {
+        found.push(format!("the counts of states are said to be {stored:?} and are {counted:?}"));
     }
     for (panel, reported) in reported_by {
         let desired = snapshot.head(panel)?.count;

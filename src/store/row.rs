@@ -285,6 +285,82 @@ impl Reported {
     }
 }
 
+/// How many link_ids are in which state on devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportedCounts {
+    /// Confirmed.
+    pub held: u64,
+    /// Desired and not confirmed.
+    pub pending: u64,
+    /// Refused by the device.
+    pub refused: u64,
+    /// Found to be different.
+    pub drifted: u64,
+}
+
+impl ReportedCounts {
+    fn numbers(self) -> [u64; 4] {
+        let Self { held, pending, refused, drifted } = self;
+        [held, pending, refused, drifted]
+    }
+
+    fn from_numbers([held, pending, refused, drifted]: [u64; 4]) -> Self {
+        Self { held, pending, refused, drifted }
+    }
+
+    /// As stored: 8 bytes each.
+    pub fn encode(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(self.numbers()) {
+            place.copy_from_slice(&number.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// From what is stored.
+    pub fn decode(bytes: &[u8; 32]) -> Self {
+        Self::from_numbers([0, 8, 16, 24].map(|at| be_u64(&bytes[at..at + 8])))
+    }
+}
+
+/// By how much such counts change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CountsChange([i64; 4]);
+
+impl CountsChange {
+    /// To nothing.
+    pub fn away_with(counts: ReportedCounts) -> Self {
+        Self(counts.numbers().map(|number| -(number as i64)))
+    }
+
+    /// So many more of a state as it is stored.
+    pub fn count(&mut self, stored: &[u8], more: i64) {
+        let at = match stored.first() {
+            Some(1) => 0,
+            Some(0) => 1,
+            Some(2) => 2,
+            _ => 3,
+        };
+        self.0[at] += more;
+    }
+
+    /// This one and that one.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+
+    /// What the counts become; none if one of them would be less than nothing.
+    pub fn of(self, counts: ReportedCounts) -> Option<ReportedCounts> {
+        let mut numbers = counts.numbers();
+        for (number, change) in numbers.iter_mut().zip(self.0) {
+            *number = number.checked_add_signed(change)?;
+        }
+        Some(ReportedCounts::from_numbers(numbers))
+    }
+}
+
 /// The key of a link_id on a device.
 pub fn reported_key(panel: PanelNo, link: LinkId) -> ReportedKey {
     let mut key = [0; 20];

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value | a row goes when |
 //! | --- | --- | --- | --- |
-//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers | never |
+//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers, the last start | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
@@ -16,6 +16,7 @@
 //! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
 //! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
+//! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
@@ -37,7 +38,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::pack::{self, MAX_ROWS, Pack};
-use super::row::{self, Head, OutcomeKey, Reported, ReportedKey, Row, RowKey, RowName};
+use super::row::{
+    self, CountsChange, Head, OutcomeKey, Reported, ReportedCounts, ReportedKey, Row, RowKey, RowName,
+};
 use super::seal::Seal;
 use super::{BatchSeq, PanelNo, StoreError};
 use crate::batch::{BatchRecord, BatchState, Body, BodyDigest, Outcome};
@@ -57,6 +60,7 @@ pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefini
 pub(super) const KEYS: TableDefinition<'_, &str, &[u8; 56]> = TableDefinition::new("keys");
 pub(super) const KEY_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("key_times");
 pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
+pub(super) const COUNTS: TableDefinition<'_, PanelNo, &[u8; 32]> = TableDefinition::new("counts");
 pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
 pub(super) const CONNECTIONS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("connections");
 pub(super) const SECRETS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("secrets");
@@ -86,6 +90,9 @@ pub(super) fn token_of(key: &EndKey) -> Uuid {
     Uuid::from_bytes(id)
 }
 
+/// The panel number, never given, under which stand the counts of all panels together.
+pub(super) const ALL_PANELS: PanelNo = 0;
+
 /// The panel number, never given, under which stands what tells whether the key is the right one.
 pub(super) const KEY_CHECK: PanelNo = 0;
 
@@ -94,6 +101,12 @@ const KEPT_KEYS: u64 = 1_000_000;
 
 /// Keys that have had their time and go with a new one, at most: twice as fast as they come is fast enough.
 const KEYS_AT_ONCE: usize = 2;
+
+/// How many bits the numbers have that one start gives.
+const NUMBERS_OF_START: u32 = 32;
+
+/// With this, numbers have 16 digits whatever the clock says.
+const FIRST_START: u64 = 232_831;
 
 /// How many audit entries are kept.
 pub const KEPT_AUDIT: u64 = 100_000;
@@ -252,6 +265,7 @@ pub struct Tables<'t> {
     keys: Table<'t, &'static str, &'static [u8; 56]>,
     key_times: Table<'t, (u64, &'static str), ()>,
     reported: Table<'t, &'static ReportedKey, &'static [u8]>,
+    counts: Table<'t, PanelNo, &'static [u8; 32]>,
     devices: Table<'t, PanelNo, &'static [u8]>,
     connections: Table<'t, PanelNo, &'static [u8]>,
     secrets: Table<'t, PanelNo, &'static [u8]>,
@@ -262,6 +276,8 @@ pub struct Tables<'t> {
     audit: Table<'t, u64, &'static [u8]>,
     audit_sessions: Table<'t, u64, &'static [u8]>,
     pending: PendingBodies,
+    /// By how much the counts of panels change, which is written once at the end.
+    counted: FxHashMap<PanelNo, CountsChange>,
     /// The last outcomes, which are not in their table yet.
     run: Option<OutcomeRun>,
     note: Option<Box<dyn Any>>,
@@ -422,6 +438,7 @@ impl<'t> Tables<'t> {
             keys: transaction.open_table(KEYS)?,
             key_times: transaction.open_table(KEY_TIMES)?,
             reported: transaction.open_table(REPORTED)?,
+            counts: transaction.open_table(COUNTS)?,
             devices: transaction.open_table(DEVICES)?,
             connections: transaction.open_table(CONNECTIONS)?,
             secrets: transaction.open_table(SECRETS)?,
@@ -432,6 +449,7 @@ impl<'t> Tables<'t> {
             audit: transaction.open_table(AUDIT)?,
             audit_sessions: transaction.open_table(AUDIT_SESSIONS)?,
             pending: PendingBodies::default(),
+            counted: FxHashMap::default(),
             run: None,
             note: None,
             memory,
@@ -442,6 +460,7 @@ impl<'t> Tables<'t> {
     /// away with those that no row names any more.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.write_run()?;
+        self.write_counts()?;
         self.pending.add_repeated();
         let mut changed: Vec<_> = self.pending.users.drain().collect();
         changed.sort_unstable(); // in key order, as the tree wants it
@@ -477,6 +496,39 @@ impl<'t> Tables<'t> {
             {
                 self.meta.insert(name, next)?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_counts(&mut self) -> Result<(), StoreError> {
+        let mut changed: Vec<_> = self.counted.drain().collect();
+        changed.sort_unstable_by_key(|(panel, _)| *panel);
+        let mut all = CountsChange::default();
+        for (_, change) in &changed {
+            all.add(change);
+        }
+        for (panel, change) in std::iter::once((ALL_PANELS, all)).chain(changed) {
+            if change == CountsChange::default() {
+                continue;
+            }
+            let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+            let counts =
+                change.of(counts.unwrap_or_default()).ok_or(StoreError::Corrupt("count of states"))?;
+            if counts == ReportedCounts::default() {
+                self.counts.remove(panel)?;
+            } else {
+                self.counts.insert(panel, &counts.encode())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts all reported states anew, as none were counted before.
+    pub(super) fn count_reported(&mut self) -> Result<(), StoreError> {
+        for entry in self.reported.iter()? {
+            let (key, value) = entry?;
+            let change = self.counted.entry(row::reported_name(key.value()).0).or_default();
+            change.count(value.value(), 1);
         }
         Ok(())
     }
@@ -536,6 +588,22 @@ impl<'t> Tables<'t> {
             self.panel_ids.insert(id.value(), panel)?;
         }
         Ok(())
+    }
+
+    /// The first of the numbers (of events, and of the register's versions) that a start may give: above all that an
+    /// earlier start has given, whatever the clock has done since. So many follow that no start uses them up.
+    pub fn first_of_start(&mut self, now_ms: i64) -> Result<u64, StoreError> {
+        let before = self.meta.get("starts")?.map_or(0, |starts| starts.value());
+        // Ahead of what was given by the clock alone, and of what a copy that was put back does not know of.
+        let by_clock = now_ms.max(0).unsigned_abs().saturating_mul(1000) >> NUMBERS_OF_START;
+        let start = (before + 1).max(by_clock + 1).max(FIRST_START);
+        self.meta.insert("starts", start)?;
+        Ok(start << NUMBERS_OF_START)
+    }
+
+    /// A panel's record, JSON.
+    pub fn panel_record(&self, panel: PanelNo) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.panels.get(panel)?.map(|record| record.value().to_vec()))
     }
 
     /// Replaces a panel's record; returns false where there is no such panel.
@@ -652,6 +720,8 @@ impl<'t> Tables<'t> {
         }
         let (first, last) = row::reported_range(panel);
         self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
+        let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+        self.counted.insert(panel, CountsChange::away_with(counts.unwrap_or_default()));
         self.devices.remove(panel)?;
         self.connections.remove(panel)?;
         self.secrets.remove(panel)?;
@@ -1388,10 +1458,18 @@ impl<'t> PanelRows<'_, 't> {
     /// Writes what is known of a link_id on the device; nothing where it is known to be gone.
     pub fn set_reported(&mut self, link: LinkId, reported: Option<&Reported>) -> Result<(), StoreError> {
         let key = row::reported_key(self.panel, link);
-        match reported {
-            Some(reported) => self.tables.reported.insert(&key, reported.encode().as_slice())?,
+        let change = self.tables.counted.entry(self.panel).or_default();
+        let now = reported.map(Reported::encode);
+        let before = match &now {
+            Some(now) => self.tables.reported.insert(&key, now.as_slice())?,
             None => self.tables.reported.remove(&key)?,
         };
+        if let Some(before) = before {
+            change.count(before.value(), -1);
+        }
+        if let Some(now) = &now {
+            change.count(now, 1);
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Place, moment, panel_link, state};
 use super::problem::PageProblem;
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByOperator, Fields, Posted, Visitor};
 use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, BatchState, PanelState};
 use crate::coordinator::work;
@@ -156,7 +156,7 @@ pub async fn show(
     let after = query.one("after").parse().unwrap_or(0);
     let batch = batches::current(&shared, seq).await?;
     let page = batches::page_of_panels(&shared, seq, outcome, after, PANELS).await?;
-    let items = named(&shared, seq)?;
+    let items = named(&shared, seq).await?;
     let path = format!("/batches/{}", batch.id);
     let live = (batch.state == BatchState::Running).then(|| format!("{path}/live"));
     let panels = &batch.report.panels;
@@ -188,12 +188,16 @@ pub async fn show(
 }
 
 /// What the batch asks for, in short.
-fn named(shared: &Shared, seq: BatchSeq) -> Result<Markup, Problem> {
-    let work = shared.store.read()?.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
-    let asked = work::decode(&work)?;
+async fn named(shared: &Shared, seq: BatchSeq) -> Result<Markup, Problem> {
+    let store = shared.store.clone();
+    let asked = web::block(move || {
+        let work = store.read()?.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
+        Ok::<_, Problem>(work::decode(&work)?)
+    });
+    let asked = asked.await??;
     Ok(html! {
         @for upsert in asked.upserts.iter().take(NAMED) {
-            a href={ "/profiles/" (upsert.link_id) } { (upsert.profile.name.as_str()) } " "
+            a href={ "/profiles/" (upsert.link_id) } { (layout::name(upsert.profile.name.as_str())) } " "
         }
         @if asked.upserts.len() > NAMED { "and " (asked.upserts.len() - NAMED) " more " }
         @if !asked.deletes.is_empty() { (asked.deletes.len()) " to delete" }
@@ -308,12 +312,11 @@ pub async fn watch_list(
 /// Sends it again to the panels where it was not applied.
 #[post("/batches/{id}/retry")]
 pub async fn retry(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     batches::retry_batch(&shared, &request, &visitor.who, &id).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }
@@ -321,12 +324,11 @@ pub async fn retry(
 /// Cancels it.
 #[post("/batches/{id}/cancel")]
 pub async fn cancel(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     batches::cancel_batch(&shared, &request, &visitor.who, &id).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }

@@ -5,7 +5,7 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::layout::moment_in;
+use super::layout::{self, moment_in};
 use crate::profile::windows::Window;
 
 /// Profiles that have a lane of their own; the others are one more lane together.
@@ -195,7 +195,7 @@ pub fn draw(week: &Week, mut lanes: Vec<Lane>, now: i64) -> Markup {
             ol class="lanes" {
                 @for (n, lane) in lanes.iter().enumerate() {
                     li {
-                        b class=(lane.class(n)) { (mark(n)) } " " (lane.name)
+                        b class=(lane.class(n)) { (mark(n)) } " " (layout::name(&lane.name))
                         @if let Some(why) = lane.unsure { " – " em { (why) } }
                     }
                 }
@@ -358,7 +358,8 @@ pub fn door(door: &Door<'_>) -> Markup {
             } @else {
                 span class="state open" { "open now" }
                 @if confirmed { ", as confirmed by the device," }
-                " by " (open[..open.len().min(LANES)].join(", "))
+                " by "
+                @for (i, name) in open.iter().take(LANES).enumerate() { @if i > 0 { ", " } (layout::name(name)) }
                 @if open.len() > LANES { " and " (open.len() - LANES) " more" }
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
                 @else { ", and for weeks to come" }

@@ -27,7 +27,7 @@ use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
 use crate::panel::remote::Connection;
 use crate::panel::settings::PanelId;
-use crate::store::read::Snapshot;
+use crate::store::read::{Counts as StateCounts, Snapshot};
 use crate::store::{PanelNo, StoreError};
 
 /// Tiles in a page as it is first sent.
@@ -147,8 +147,8 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(snapshot: &Snapshot, panel: &Entry) -> Result<Self, StoreError> {
-        let counts = snapshot.reported_counts(panel.number)?;
+    fn of(counts: &StateCounts, panel: &Entry) -> Result<Self, StoreError> {
+        let counts = counts.of(panel.number)?;
         Ok(Self {
             connection: panel.connection(),
             pending: counts.pending,
@@ -275,8 +275,9 @@ impl Shown {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         panels.retain(|panel| view.selector.as_ref().is_none_or(|selector| panel.settings.matches(selector)));
         panels.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
+        let states = snapshot.counts()?;
         for panel in &panels {
-            let facts = Facts::of(snapshot, panel)?;
+            let facts = Facts::of(&states, panel)?;
             counts.add(&facts);
             let name = label(panel, &by);
             if !groups.contains_key(name) {
@@ -494,7 +495,7 @@ pub async fn watch_fleet(
         panels: FxHashMap::default(),
         groups: BTreeMap::new(),
     };
-    Ok(live::stream(shared, &visitor, watched))
+    Ok(live::stream(shared, &visitor, watched)?)
 }
 
 /// What a page knows.
@@ -515,7 +516,8 @@ impl Watch for Watched {
             return Ok(None);
         }
         self.version = changes.version;
-        if changes.shape > self.view.since {
+        // A page of a version that is not there yet is of another time, and shows what nobody knows.
+        if changes.shape > self.view.since || self.view.since > changes.version {
             return Ok(Some(events::text(None, "reload", &json!({}))));
         }
         let by = match &self.by {
@@ -523,13 +525,19 @@ impl Watch for Watched {
             None => self.view.by.clone().unwrap_or_else(|| usual(&changes.panels).0),
         };
         let first = self.by.replace(by.clone()).is_none();
-        let snapshot = self.shared.store.read()?;
+        let (store, selector) = (self.shared.store.clone(), self.view.selector.clone());
+        let found = web::block(move || {
+            let states = store.read()?.counts()?;
+            let picked = changes.panels.into_iter();
+            let picked =
+                picked.filter(|panel| selector.as_ref().is_none_or(|one| panel.settings.matches(one)));
+            picked
+                .map(|panel| Ok((Facts::of(&states, &panel)?, panel)))
+                .collect::<Result<Vec<_>, StoreError>>()
+        });
         let (mut panels, mut touched) = (Vec::new(), Vec::new());
-        for panel in &changes.panels {
-            if self.view.selector.as_ref().is_some_and(|selector| !panel.settings.matches(selector)) {
-                continue;
-            }
-            let facts = Facts::of(&snapshot, panel)?;
+        for (facts, panel) in &found.await?? {
+            let facts = *facts;
             let group = label(panel, &by);
             let group =
                 self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| Rc::clone(name));

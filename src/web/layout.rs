@@ -11,6 +11,7 @@ use super::assets;
 use super::visitor::{TOKEN_FIELD, Visitor};
 use crate::access::Role;
 use crate::http::percent;
+use crate::profile::text;
 
 /// What a page may load and do: its own files, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -175,6 +176,12 @@ pub fn refusal(word: &str) -> Markup {
 /// The path of a panel's page.
 pub fn panel_path(id: &str) -> String {
     format!("/panel/{}", percent(id))
+}
+
+/// A name that came from anyone: what would steer is written out, and its direction is its own.
+pub fn name(name: &str) -> Markup {
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    html! { @if plain { (name) } @else { bdi { (text::shown(name)) } } }
 }
 
 /// A link to a panel's page.

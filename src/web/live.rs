@@ -14,6 +14,8 @@ use super::visitor::Visitor;
 
 use crate::http::Shared;
 use crate::http::fleet_api::events::HEARTBEAT;
+use crate::http::listeners::Place;
+use crate::http::problem::Problem;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +38,8 @@ impl<E: std::error::Error> From<E> for Over {
 struct Stream<W> {
     watch: W,
     shared: web::Data<Shared>,
+    /// Held while it is watched.
+    _place: Place,
     /// The session's; the stream ends with it.
     token: Uuid,
     stopping: watch::Receiver<bool>,
@@ -44,16 +48,22 @@ struct Stream<W> {
 }
 
 /// The stream.
-pub fn stream<W: Watch>(shared: web::Data<Shared>, visitor: &Visitor, watch: W) -> HttpResponse {
+pub fn stream<W: Watch>(
+    shared: web::Data<Shared>,
+    visitor: &Visitor,
+    watch: W,
+) -> Result<HttpResponse, Problem> {
     let (token, stopping) = (visitor.who.token, shared.stopping.clone());
-    let stream = Stream { watch, shared, token, stopping, looked: false, told: Instant::now() };
+    let place = shared.listeners.join(token)?;
+    let stream =
+        Stream { watch, shared, _place: place, token, stopping, looked: false, told: Instant::now() };
     let events = stream::unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, actix_web::Error>(event), stream))
     });
-    HttpResponse::Ok()
+    Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
-        .streaming(events)
+        .streaming(events))
 }
 
 impl<W: Watch> Stream<W> {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::layout;
 use super::problem::{PageProblem, capital};
-use super::visitor::{self, Fields, Posted, Visitor};
+use super::visitor::{self, ByViewer, Fields, Posted, Visitor};
 use crate::access::can_be_a_name;
 use crate::http::Shared;
 use crate::http::fleet_api::session::{self, Credentials, SMALL};
@@ -65,7 +65,7 @@ pub async fn log_in(
 /// Ends the session.
 #[post("/logout")]
 pub async fn log_out(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByViewer>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
@@ -75,10 +75,34 @@ pub async fn log_out(
     Ok(response.insert_header((header::LOCATION, "/login")).finish())
 }
 
-/// The path, where it is one of ours: a login must not lead to another site.
+/// The path, where it is one of ours: a login must not lead to another site. Browsers pass over tabs and line feeds in
+/// addresses and take a backslash for a slash, so what they or a proxy could read differently is not gone to.
 fn ours(path: &str) -> &str {
-    let within = path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
-    if within { path } else { "/" }
+    let decoded = decoded(path.as_bytes());
+    let plain = |path: &[u8]| {
+        let within = path.first() == Some(&b'/') && !path.starts_with(b"//");
+        within && !path.contains(&b'\\') && !path.iter().any(u8::is_ascii_control)
+    };
+    let before_query = |path: &[u8]| {
+        let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+        path[..end].windows(2).any(|pair| pair == b"//")
+    };
+    let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+    let good = visible && plain(path.as_bytes()) && plain(&decoded) && !before_query(&decoded);
+    if good { path } else { "/" }
+}
+
+/// With each `%XX` as the byte that it stands for.
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.filter(|_| *first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    out
 }
 
 /// A form that is larger than this one's can be.
@@ -119,6 +143,46 @@ fn fields(user: &str, to: &str, wrong: Option<&str>) -> Markup {
             }
             button class="main" { "Log in" }
             p class="hint" { "The first start of the server printed the password of the user " code { "admin" } "; it adds others with " code { "panelsync user add" } "." }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_a_path_of_ours_and_nowhere_else() {
+        for path in [
+            "/",
+            "/panel/p1?week=2026-W01",
+            "/?selector=site%3Dnorth%2Cfloor%20in%20(1%2C2)",
+            "/profiles?to=http://x/",
+        ] {
+            assert_eq!(ours(path), path);
+        }
+        for path in [
+            "",
+            "x",
+            "//host",
+            "/\t/host",
+            "\t//host",
+            "/\\host",
+            "/%09/host",
+            "/%0d%0aset-cookie:x",
+            "/%5chost",
+            "/%2fhost",
+            "/%2F/host",
+            "/a//host",
+            "/a%2f/host",
+            "/\u{7f}",
+            "/\u{e9}",
+            "/ /host",
+            "https://host/",
+            "/\u{0}",
+            "/%00",
+        ] {
+            assert_eq!(ours(path), "/", "{path:?}");
         }
     }
 }

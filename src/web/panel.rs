@@ -12,7 +12,7 @@ use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByAdmin, ByOperator, Fields, Posted, Visitor};
 use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
@@ -24,6 +24,7 @@ use crate::http::fleet_api::panels::{self, PanelBody};
 use crate::http::fleet_api::profiles::{self, PanelProfile};
 use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
+use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
 use crate::store::row::{Drift, Reported, RowName};
@@ -235,7 +236,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
     let state = &body.state;
     html! {
         @if let Some(error) = &state.last_error {
-            p class="wrong" { (capital(error)) "." }
+            p class="wrong" { (text::shown(&capital(error))) "." }
         }
         dl class="facts" {
             div { dt { "Driver" } dd { (body.record.driver) } }
@@ -256,7 +257,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
             @if let Some(next) = panel.condition.next_attempt_ms { div { dt { "Tried again" } dd { (moment(next)) } } }
             @if let Some(device) = &state.device {
                 @if !device.serial.is_empty() {
-                    div { dt { "Device" } dd { (device.model) " " (device.serial) ", firmware " (device.firmware) } }
+                    div { dt { "Device" } dd { (layout::name(&device.model)) " " (layout::name(&device.serial)) ", firmware " (layout::name(&device.firmware)) } }
                 }
                 @if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
                     div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
@@ -312,7 +313,7 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                     tbody {
                         @for profile in profiles {
                             tr {
-                                td { (name_of(profile)) }
+                                td { (layout::name(&name_of(profile))) }
                                 td { (profile.sentence) }
                                 td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } }
                                 td class="number" { (profile.revision) }
@@ -401,12 +402,11 @@ fn removal(visitor: &Visitor, path: &str, id: &str, profiles: u32) -> Markup {
 /// Removes a panel.
 #[post("/panel/{id}/remove")]
 pub async fn remove(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByAdmin>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Admin)?;
     if !fields.ticked("sure") {
         return Err(Problem::invalid("/sure", "tick that you are sure").into());
     }
@@ -432,12 +432,11 @@ pub async fn compare(
 /// Reads the device now, has put right what differs, and shows what came of it.
 #[post("/panel/{id}/reconcile")]
 pub async fn reconcile(
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     let until = Instant::now() + REPAIR;
     let target = Target::Panels(vec![id.clone()]);
     let found = drift::repair(&shared, &request, &visitor.who, target, until).await?;
@@ -474,7 +473,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
             a class="button" href=(path) { "Back to " (id) }
         }
         p id="differences" data-state=(diff.state) { (told) }
-        @if let Some(error) = &diff.error { p class="wrong" { (capital(error)) "." } }
+        @if let Some(error) = &diff.error { p class="wrong" { (text::shown(&capital(error))) "." } }
         @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
             p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
         }
@@ -485,10 +484,10 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
                     tbody {
                         @for found in &diff.differences {
                             tr {
-                                td { (found.name) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
-                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (info) } }
-                                td { @if let Some(json) = &found.desired { code class="json" { (json.get()) } } }
-                                td { @if let Some(json) = &found.device { code class="json" { (json.get()) } } }
+                                td { (layout::name(&found.name)) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
+                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (layout::name(info)) } }
+                                td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
+                                td { @if let Some(json) = &found.device { code class="json" { (text::shown(json.get())) } } }
                             }
                         }
                     }
@@ -508,7 +507,7 @@ pub async fn watch_panel(
     let id = id.into_inner();
     panels::find(&shared, &id).await?;
     let watched = Watched { shared: shared.clone(), id, known: None };
-    Ok(live::stream(shared, &visitor, watched))
+    Ok(live::stream(shared, &visitor, watched)?)
 }
 
 struct Watched {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::layout::{self, Place, panel_path};
 use super::problem::{PageProblem, capital};
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByAdmin, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
@@ -30,11 +30,10 @@ pub async fn new_panel(visitor: Visitor) -> Result<HttpResponse, PageProblem> {
 /// Adds the panel, once its device has been asked.
 #[post("/add")]
 pub async fn add(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByAdmin>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Admin)?;
     let added = match record(&fields) {
         Ok(record) => {
             panels::add_panel(&shared, &request, &visitor.who, record, &introduction(&fields)).await
@@ -60,12 +59,11 @@ pub async fn edit(
 /// Changes a panel's settings; another device or account is asked first.
 #[post("/panel/{id}/edit")]
 pub async fn change(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByAdmin>,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Admin)?;
     let changed = match record(&fields) {
         Ok(mut changes) => {
             changes.remove("id");

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Place};
 use super::problem::{PageProblem, capital};
-use super::visitor::{Posted, Visitor};
+use super::visitor::{ByViewer, Posted, Visitor};
 use crate::access::MIN_PASSWORD;
 use crate::http::Shared;
 use crate::http::fleet_api::access::{self, PasswordChange};
@@ -21,7 +21,7 @@ pub async fn password_form(visitor: Visitor) -> HttpResponse {
 /// Changes the password; this session stays, and the user's others end.
 #[post("/password")]
 pub async fn change(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByViewer>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {

@@ -14,7 +14,7 @@ use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place};
 use super::problem::{PageProblem, capital};
 use super::push;
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByOperator, ByViewer, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::clock;
 use crate::coordinator::fleet::ChangedSince;
@@ -100,10 +100,9 @@ pub async fn edit_profile(
 /// Checks the form; what is right goes on to where its panels are chosen.
 #[post("/profiles/check")]
 pub async fn check_form(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByOperator>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     let read = Read::of(&fields);
     if !read.errors.is_empty() {
         let zones = zones(&shared).await?;
@@ -115,8 +114,7 @@ pub async fn check_form(
 
 /// What the form comes to, for its script: the preview, and each error by its place.
 #[post("/profiles/preview")]
-pub async fn preview_form(Posted { visitor, fields }: Posted) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Viewer)?;
+pub async fn preview_form(Posted { fields, .. }: Posted<ByViewer>) -> Result<HttpResponse, PageProblem> {
     let read = web::block(move || {
         let read = Read::of(&fields);
         let html = outcome(&read, fields.one("week"));

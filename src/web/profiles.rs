@@ -13,8 +13,8 @@ use crate::http::fleet_api::panels;
 use crate::http::fleet_api::profiles::{self, ProfileVersion, StateCounts};
 use crate::http::problem::Problem;
 use crate::panel::settings::Zone;
-use crate::profile::LinkId;
 use crate::profile::sentence::sentence;
+use crate::profile::{LinkId, text};
 
 /// Profiles on a page.
 const PAGE: usize = 100;
@@ -52,7 +52,7 @@ pub async fn list(
                             tr {
                                 td {
                                     a href={ "/profiles/" (profile.link_id) } {
-                                        @if profile.panels == 0 { "refused by every panel" } @else { (profile.name) }
+                                        @if profile.panels == 0 { "refused by every panel" } @else { (layout::name(&profile.name)) }
                                     }
                                 }
                                 td class="number" { (profile.panels) }
@@ -109,7 +109,7 @@ pub async fn show(
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/profiles" { "Profiles" } }
         div class="head" {
-            h1 { (name) }
+            h1 { (layout::name(name)) }
             @if visitor.may(Role::Operator) {
                 a class="button" href={ "/push?delete=" (link) } { "Delete from panels" }
                 @if most.is_some() {
@@ -141,7 +141,7 @@ pub async fn show(
                 @if !differs.is_empty() {
                     table {
                         thead { tr { th { "Field" } th { "Version 1" } th { "Here" } } }
-                        tbody { @for (path, first, here) in differs { tr { td { code { (path) } } td { (first) } td { (here) } } } }
+                        tbody { @for (path, first, here) in differs { tr { td { code { (path) } } td { (layout::name(first)) } td { (layout::name(here)) } } } }
                     }
                 }
                 p class="names" {
@@ -153,11 +153,11 @@ pub async fn show(
                         a class="button" href={ "/push?link_id=" (link) "&like=" (crate::http::percent(panel)) } { "Push this version" }
                     }
                 }
-                details { summary { "Its JSON" } pre { (pretty(version)) } }
+                details { summary { "Its JSON" } pre { (pretty(version).split('\n').map(text::shown).collect::<Vec<_>>().join("\n")) } }
             }
         }
     };
-    Ok(layout::page(&visitor, Place::Profiles, name, main))
+    Ok(layout::page(&visitor, Place::Profiles, &text::shown(name), main))
 }
 
 /// The zone of the first panel that holds it.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::layout::{self, Place, panel_link, state};
 use super::problem::PageProblem;
 use super::profiles::zone_of;
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{ByOperator, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::coordinator::fleet::{ChangedSince, Resolve};
 use crate::coordinator::register::Entry;
@@ -108,10 +108,9 @@ pub async fn choose(
 /// The dry run.
 #[post("/push")]
 pub async fn dry_run(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByOperator>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     let planned = match body(&fields) {
         Ok(body) => planned(&shared, &body).await,
         Err(errors) => Err(Problem::Invalid(errors)),
@@ -121,7 +120,7 @@ pub async fn dry_run(
             let form = Form { fields, errors: Vec::new(), plan: Some(plan) };
             form.show(HttpResponse::Ok(), &visitor, &shared).await
         }
-        Err(Problem::Invalid(errors)) => {
+        Err(Problem::Invalid(errors) | Problem::InvalidAmong(errors, _)) => {
             let form = Form { fields, errors, plan: None };
             form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared).await
         }
@@ -130,7 +129,7 @@ pub async fn dry_run(
 }
 
 async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, Problem> {
-    let wanted = Wanted::parse(body)?;
+    let wanted = Wanted::parse(body, shared.max_items)?;
     let panels = shared.coordinator.send(Resolve(wanted.target.clone())).await??;
     let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
     let profiles: Vec<_> = profiles.map(|upsert| upsert.profile.clone()).collect();
@@ -141,15 +140,14 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, Problem> {
 /// Sends what the dry run was asked for.
 #[post("/push/send")]
 pub async fn send_batch(
-    Posted { visitor, fields }: Posted,
+    Posted { visitor, fields, .. }: Posted<ByOperator>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    visitor.needs(Role::Operator)?;
     let body = body(&fields).map_err(Problem::Invalid)?;
-    let wanted = Wanted::parse(&body)?;
+    let wanted = Wanted::parse(&body, shared.max_items)?;
     let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
-    let batch = batches::accept(&shared, &request, &visitor.who, wanted, &body, key).await?;
+    let batch = batches::accept(&shared, &request, &visitor.who, wanted, batches::digest(&body), key).await?;
     Ok(layout::see(&format!("/batches/{}", batch.id)))
 }
 
@@ -268,7 +266,7 @@ impl Form {
                 legend { "What" }
                 @if !known.is_empty() {
                     ul class="cards" {
-                        @for (name, link) in known.iter().take(EXPLAINED) { li { b { (name) } " " code { (link) } } }
+                        @for (name, link) in known.iter().take(EXPLAINED) { li { b { (layout::name(name)) } " " code { (link) } } }
                         @if known.len() > EXPLAINED { li { "and " (known.len() - EXPLAINED) " more" } }
                     }
                 }
@@ -371,7 +369,7 @@ fn explanations(zones: &[Explained]) -> Markup {
                     div {
                         dt { (zone.zone) ", " (layout::count(zone.panels as u64, "panel")) }
                         @for (name, sentence, never) in &zone.sentences {
-                            dd { b { (name) } ": " (sentence) @if *never { " " span class="wrong" { "never opens a door there" } } }
+                            dd { b { (layout::name(name)) } ": " (sentence) @if *never { " " span class="wrong" { "never opens a door there" } } }
                         }
                     }
                 }

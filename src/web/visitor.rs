@@ -6,6 +6,7 @@
 //! refused when its browser says that another site sent it.
 
 use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -16,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::problem::PageProblem;
 use crate::access::{Principal, Role, SESSION, hex};
+use crate::http::body::BodyError;
 use crate::http::problem::Problem;
 use crate::http::{Shared, auth, body};
 
@@ -72,6 +74,9 @@ pub struct Fields(Vec<(String, String)>);
 impl Fields {
     /// The fields of a body or a query.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        if body.split(|byte| *byte == b'&').nth(MAX_FIELDS).is_some() {
+            return Err(Problem::BadRequest(format!("a form has at most {MAX_FIELDS} fields")));
+        }
         serde_urlencoded::from_bytes(body)
             .map(Self)
             .map_err(|_| Problem::BadRequest("the form cannot be read".into()))
@@ -108,15 +113,49 @@ impl Fields {
     }
 }
 
-/// A form that a visitor has sent from one of our own pages.
-pub struct Posted {
+/// The role that a form needs; it is looked at before the form is read.
+pub trait Needed {
+    /// The role.
+    const ROLE: Role;
+}
+
+/// A form that whoever is logged in may send.
+pub struct ByViewer;
+
+/// A form for who may submit batches.
+pub struct ByOperator;
+
+/// A form for who may change panels.
+pub struct ByAdmin;
+
+impl Needed for ByViewer {
+    const ROLE: Role = Role::Viewer;
+}
+
+impl Needed for ByOperator {
+    const ROLE: Role = Role::Operator;
+}
+
+impl Needed for ByAdmin {
+    const ROLE: Role = Role::Admin;
+}
+
+/// The largest form, in bytes: some thousand profiles as text.
+const FORM_LIMIT: usize = 1024 * 1024;
+
+/// A form has no more fields.
+const MAX_FIELDS: usize = 2000;
+
+/// A form that a visitor who may has sent from one of our own pages.
+pub struct Posted<N> {
     /// Who sent it.
     pub visitor: Visitor,
     /// What it says.
     pub fields: Fields,
+    role: PhantomData<N>,
 }
 
-impl FromRequest for Posted {
+impl<N: Needed + 'static> FromRequest for Posted<N> {
     type Error = PageProblem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, PageProblem>>>>;
 
@@ -124,13 +163,14 @@ impl FromRequest for Posted {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let visitor = Visitor::of(&request)?.ok_or_else(|| PageProblem::log_in(&request))?;
-            let limit = Shared::of(&request).body_limit;
+            visitor.needs(N::ROLE)?;
+            let limit = Shared::of(&request).body_limit.min(FORM_LIMIT);
             let fields = read(&request, payload, limit).await?;
             let given = fields.one(TOKEN_FIELD).as_bytes();
             if !bool::from(given.ct_eq(visitor.form_token.as_bytes())) {
                 return Err(PageProblem::NotOurForm);
             }
-            Ok(Self { visitor, fields })
+            Ok(Self { visitor, fields, role: PhantomData })
         })
     }
 }
@@ -142,7 +182,10 @@ pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     }
     let payload = web::Payload::from_request(request, &mut { payload }).await;
     let payload = payload.map_err(|_| Problem::BadRequest("the form cannot be read".into()))?;
-    let body = body::read(request, payload, FORM, limit).await.map_err(Problem::from)?;
+    let body = body::read(request, payload, FORM, limit).await.map_err(|error| match error {
+        BodyError::TooLarge(limit) => Problem::FormTooLarge(limit),
+        error => error.into(),
+    })?;
     Ok(Fields::parse(&body)?)
 }
 

@@ -479,7 +479,8 @@ fn a_replaced_reset_or_moved_device_gets_everything_again_by_itself() {
     let shell = Shell::new(server.address(), Some(server.token()));
     assert_eq!(shell.run(&["panel", "resync", "d1"]).exit, Some(0));
     until("by hand", || devices.holds(1) == all);
-    let moved = shell.run(&["panel", "set", "d1", "--url", &devices.url(2)]);
+    let to = devices.url(2);
+    let moved = shell.run_with(&["panel", "set", "d1", "--url", &to, "--password-stdin"], "123456\n");
     assert_eq!(moved.exit, Some(0), "{moved}");
     until("the device that it was moved to has everything", || devices.holds(2) == all);
 }

@@ -9,6 +9,7 @@
     reason = "tests: a failed expectation is a failed test"
 )]
 
+mod bodies;
 mod cli;
 mod crash;
 mod devices;

@@ -282,6 +282,11 @@ fn a_profile_goes_from_the_form_over_the_dry_run_to_the_panels() {
     let again = browser.post("/push/send", &send).send();
     assert_eq!(first.status, 303);
     assert_eq!(first.header("location"), again.header("location"), "sent twice, it is one batch");
+    // Accepted is not yet applied.
+    let batch = first.header("location").and_then(|to| to.rsplit('/').next()).expect("a batch").to_owned();
+    while server.fleet("GET", &format!("/batches/{batch}")).send().value()["state"] == "running" {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let profile = server.fleet("GET", &format!("/profiles/{id}")).send().value();
     assert_eq!(profile["versions"][0]["profile"]["name"], "Night <shift> & \"more\"");
     let page = browser.get("/panel/north-01?week=2030-03-25").send();
@@ -472,8 +477,10 @@ fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
     }
     let wrong = change(&[("url", "ftp://127.0.0.1")]);
     assert!(wrong.body.contains("A URL that begins with http:// or https://"), "{}", wrong.body);
-    let right =
-        change(&[("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")]);
+    let moved = [("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")];
+    let wrong = change(&moved);
+    assert!(wrong.body.contains("Give the password again"), "{}", wrong.body);
+    let right = change(&[&moved[..], &[("password", "open sesame")]].concat());
     assert_eq!((right.status, right.header("location")), (303, Some("/panel/door")));
     let panel = server.fleet("GET", "/panels/door").send().value();
     assert_eq!(panel["url"], "http://127.0.0.1:10");

@@ -17,7 +17,9 @@ use actix_web::rt::System;
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchState, Operations, Outcome, PanelState};
 use panelsync::config::Settings;
-use panelsync::coordinator::fleet::{AddError, AddPanels, ChangePanel, ListPanels, NewPanel, RemovePanel};
+use panelsync::coordinator::fleet::{
+    AddError, AddPanels, Change, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel,
+};
 use panelsync::coordinator::{Cancel, Retry, Submit, SubmitError, Submitted, Target, work};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::panel::{Attend, Origin};
@@ -409,8 +411,8 @@ fn new_panel(record: &PanelRecord) -> NewPanel {
 struct Asked {
     batches: Vec<(Uuid, oneshot::Receiver<Result<Submitted, SubmitError>>)>,
     added: Vec<oneshot::Receiver<Result<(), AddError>>>,
-    /// Removals and changes of records.
-    others: Vec<oneshot::Receiver<Result<(), StoreError>>>,
+    removed: Vec<oneshot::Receiver<Result<(), StoreError>>>,
+    changed: Vec<oneshot::Receiver<Result<Change, StoreError>>>,
     cancelled: Vec<oneshot::Receiver<Result<(), SubmitError>>>,
 }
 
@@ -430,8 +432,11 @@ impl Asked {
                 panic!("{error}: whoever asks looks first, and nobody else adds it");
             }
         }
-        for answer in self.others {
+        for answer in self.removed {
             let _ = answer.await.expect("it answers"); // perhaps done all the same
+        }
+        for answer in self.changed {
+            let _ = answer.await.expect("it answers"); // likewise
         }
         for answer in self.cancelled {
             if let Err(error) = answer.await.expect("it answers") {
@@ -521,7 +526,7 @@ async fn schedule(seed: u64) {
                 let n = random.usize(0..panels);
                 let removal =
                     coordinator.send(RemovePanel(format!("p{n}"), origin())).await.expect("it runs");
-                asked.others.extend(removal);
+                asked.removed.extend(removal);
                 if random.bool() {
                     let back = AddPanels(vec![new_panel(&records[n])], origin());
                     asked.added.extend(coordinator.send(back).await.expect("it runs").ok());
@@ -532,8 +537,13 @@ async fn schedule(seed: u64) {
                 let mut record = records[n].clone();
                 record.labels.insert("step".into(), step.to_string());
                 let settings = PanelSettings::parse(&record).expect("valid");
-                let change = ChangePanel { settings, password_md5: None, origin: origin() };
-                asked.others.extend(coordinator.send(change).await.expect("it runs"));
+                let Some(entry) = coordinator.send(FindPanel(record.id.clone())).await.expect("it runs")
+                else {
+                    continue;
+                };
+                let expected = entry.settings.record();
+                let change = ChangePanel { settings, expected, password_md5: None, origin: origin() };
+                asked.changed.extend(coordinator.send(change).await.expect("it runs"));
             }
             _ => actix_web::rt::time::sleep(Duration::from_micros(random.u64(0..2000))).await,
         }

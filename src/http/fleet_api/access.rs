@@ -67,7 +67,7 @@ pub async fn add_user(
 ) -> Result<HttpResponse, Problem> {
     let NewUser { name, role, password } = read_json(&request, payload, &shared).await?;
     let mut errors = Vec::new();
-    if !is_key(&name) {
+    if !is_key(&name) || matches!(name.as_str(), "." | "..") {
         errors.push(FieldError::at("/name", "a name is 1 to 63 letters, digits and -_./"));
     }
     if password.chars().count() < MIN_PASSWORD {

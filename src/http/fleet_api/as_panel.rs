@@ -30,7 +30,7 @@ use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, parse};
-use crate::store::{BatchSeq, PanelNo};
+use crate::store::{BatchSeq, PanelNo, StoreHandle};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// How long a call waits for its panels: less than the 10 s after which clients of a panel give up.
@@ -185,8 +185,13 @@ async fn apply_upserts(
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let profiles = parse::link_body(&body, Family::Android)?;
-    apply(shared, &request, who, selector, Operations::new(profiles, Vec::new(), false)).await
+    let most = shared.max_items;
+    let operations = shared.turns.parse(body, move |body| {
+        let profiles = parse::link_body_within(body, Family::Android, most)?;
+        Ok::<_, PanelError>(Operations::new(profiles, Vec::new(), false))
+    });
+    let operations = operations.await??;
+    apply(shared, &request, who, selector, operations).await
 }
 
 /// Deletes many profiles by link_id on every selected panel.
@@ -227,7 +232,8 @@ async fn apply_deletes(
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let deletes = parse::link_ids_body(&body)?;
+    let most = shared.max_items;
+    let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
     apply(shared, &request, who, selector, Operations::new(Vec::new(), deletes, false)).await
 }
 
@@ -246,12 +252,19 @@ async fn apply(
     let submit = Submit { id, target, operations: Arc::clone(&operations), idempotency: None, origin };
     let Submitted { seq, done, .. } = shared.coordinator.send(submit).await??.await??;
     wait_until(done, WAIT).await;
-    Ok(HttpResponse::Ok().json(LinkResults { result: results(shared, seq, &operations)? }))
+    let store = shared.store.clone();
+    let result =
+        web::block(move || results(&store, seq, &operations)).await.map_err(|_| PanelError::Busy)??;
+    Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 
 /// One result per item, over all panels of the batch.
-fn results(shared: &Shared, seq: BatchSeq, operations: &Operations) -> Result<Vec<LinkResult>, PanelError> {
-    let snapshot = shared.store.read()?;
+fn results(
+    store: &StoreHandle,
+    seq: BatchSeq,
+    operations: &Operations,
+) -> Result<Vec<LinkResult>, PanelError> {
+    let snapshot = store.read()?;
     let mut answered = Vec::new();
     for outcome in snapshot.outcomes(seq, PanelNo::MIN)? {
         let (panel, outcome) = outcome?;

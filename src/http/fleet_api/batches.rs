@@ -24,13 +24,16 @@ use crate::coordinator::fleet::{Conditions, Resolve};
 use crate::coordinator::register::Entry;
 use crate::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use crate::http::auth::{self, Operator, Viewer};
-use crate::http::problem::{FieldError, Problem, ProblemBody};
+use crate::http::problem::{FieldError, Gathered, Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::decide::{Limits, decide};
 use crate::panel::embedded::SnapshotRows;
+use crate::panel::settings::PanelId;
+use crate::profile::error::WireError;
+use crate::profile::parse::{self, LinkedProfile};
 use crate::profile::rule::Family;
-use crate::profile::wire::Json;
-use crate::profile::{opens, parse};
+use crate::profile::wire::{self, Json, Piece};
+use crate::profile::{LinkId, opens};
 use crate::store::{BatchSeq, PanelNo, StoreHandle, tables};
 
 /// Seconds that a submission waits for the outcomes without a word on it, and at most.
@@ -158,27 +161,33 @@ pub async fn submit(
     let wait = wait(&request)?;
     let idempotency = idempotency_key(&request)?;
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let wanted = Wanted::parse(&body)?;
+    let most = shared.max_items;
+    let parsed = shared.turns.parse(body, move |body| Ok((Wanted::parse(body, most)?, digest(body))));
+    let (wanted, digest) = parsed.await?.map_err(|problem: Problem| problem)?;
     if wanted.dry_run {
         return Ok(HttpResponse::Ok().json(plan(&shared, wanted).await?));
     }
-    let submitted = accept(&shared, &request, &who, wanted, &body, idempotency).await?;
+    let submitted = accept(&shared, &request, &who, wanted, digest, idempotency).await?;
     answer(&shared, submitted, wait).await
 }
 
-/// Has a batch made durable and sent out. `body` is what an idempotency key stands for.
+/// What an idempotency key stands for.
+pub fn digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// Has a batch made durable and sent out. `digest` is that of its body.
 pub async fn accept(
     shared: &Shared,
     request: &HttpRequest,
     who: &Principal,
     Wanted { target, operations, confirm_deletes, .. }: Wanted,
-    body: &[u8],
+    digest: [u8; 32],
     idempotency: Option<String>,
 ) -> Result<Submitted, Problem> {
     let id = Uuid::new_v4();
     let mut origin = auth::origin(request, &who.actor());
     origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
-    let digest: [u8; 32] = Sha256::digest(body).into();
     // One's keys are not another's. No name holds a line feed.
     let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.actor()), digest));
     let operations = Arc::new(operations);
@@ -291,99 +300,145 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads a submission and gathers everything that is wrong with it.
-    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let Some(Json::Object(fields)) = Json::read(body) else {
-            return Err(Problem::BadRequest("the body is not a JSON object".into()));
-        };
-        let mut errors = Vec::new();
-        let mut found = Vec::new();
-        let (mut targets, mut profiles, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut dry_run, mut prune, mut confirm_deletes) = (false, false, None);
-        for (key, value) in &fields {
-            match (&**key, value) {
-                (
-                    "selector" | "panels" | "upsert" | "delete" | "all" | "dry_run" | "prune"
-                    | "confirm_deletes",
-                    Json::Null,
-                )
-                | ("all", Json::Bool(false)) => {}
-                ("selector", Json::Text(text)) => match Selector::parse(text) {
-                    Ok(selector) => targets.push(Target::Selector(selector)),
-                    Err(error) => errors.push(FieldError::at("/selector", error.to_string())),
-                },
-                ("panels", Json::List(ids)) => targets.push(Target::Panels(panel_ids(ids, &mut errors))),
-                ("all", Json::Bool(true)) => targets.push(Target::All),
-                ("upsert", list @ Json::List(_)) => {
-                    // What a family cannot say is found when its panels are known.
-                    profiles = parse::linked_profiles(list, "/upsert", Family::DoorController, &mut found);
-                }
-                ("delete", list @ Json::List(_)) => {
-                    deletes = parse::link_id_list(list, "/delete", &mut found);
-                }
-                ("dry_run", Json::Bool(value)) => dry_run = *value,
-                ("prune", Json::Bool(value)) => prune = *value,
-                ("confirm_deletes", Json::Int(number)) if *number >= 0 => {
-                    confirm_deletes = Some(number.unsigned_abs());
-                }
-                ("confirm_deletes", _) => {
-                    errors.push(FieldError::at("/confirm_deletes", "the number of deletions is expected"));
-                }
-                ("all" | "dry_run" | "prune", _) => {
-                    errors.push(FieldError::at(format!("/{key}"), "true or false is expected"));
-                }
-                ("panels" | "upsert" | "delete", _) => {
-                    errors.push(FieldError::at(format!("/{key}"), "a list is expected"));
-                }
-                ("selector", _) => errors.push(FieldError::at("/selector", "a text is expected")),
-                (other, _) => errors.push(FieldError::at(
-                    format!("/{}", other.replace('~', "~0").replace('/', "~1")),
-                    "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
-                )),
-            }
-        }
+    /// Reads a submission of at most so many items and gathers what is wrong with it. Lists are read item by item,
+    /// so that no body takes much more memory than what it asks for.
+    pub fn parse(body: &[u8], most: usize) -> Result<Self, Problem> {
+        let mut errors = Gathered::default();
+        let mut items = parse::Items::default();
+        let mut fields = Fields::default();
+        wire::pieces(body, |key, piece| fields.take(key, piece, most, &mut errors, &mut items))?;
+        let Fields { mut targets, panels, profiles, deletes, dry_run, prune, confirm_deletes, .. } = fields;
+        targets.extend(panels.map(Target::Panels));
+        let (found, all) = items.found();
         if found.is_empty() {
             // Every item is there then, each at its own index.
             let beyond = profiles.iter().map(|item| opens::out_of_calendar(&item.profile)).enumerate();
-            errors.extend(beyond.filter_map(|(i, never)| {
-                let never = never?;
-                Some(FieldError::at(format!("/upsert/{i}{}", never.path()), never.to_string()))
-            }));
+            for (i, never) in beyond.filter_map(|(i, never)| Some((i, never?))) {
+                errors.add(|| FieldError::at(format!("/upsert/{i}{}", never.path()), never.to_string()));
+            }
         }
-        errors.extend(found.into_iter().map(FieldError::from));
+        errors.extend(found.into_iter().map(FieldError::from), all);
         let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
         for (i, link) in deletes.iter().enumerate() {
             if upserted.contains(link) {
-                errors.push(FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
+                errors.add(|| FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
             }
         }
         let target = targets.pop();
         if !targets.is_empty() || (target.is_none() && errors.is_empty()) {
-            errors.push(FieldError::at(
-                "",
-                "exactly one of selector, panels and all says for which panels it is",
-            ));
+            errors.add(|| {
+                FieldError::at("", "exactly one of selector, panels and all says for which panels it is")
+            });
         }
-        let operations = Operations::new(profiles, deletes, prune);
-        if operations.is_empty() && errors.is_empty() {
-            errors.push(FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
+        if profiles.is_empty() && deletes.is_empty() && !prune && errors.is_empty() {
+            errors.add(|| FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
         }
         match target {
-            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run, confirm_deletes }),
-            _ => Err(Problem::Invalid(errors)),
+            Some(target) if errors.is_empty() => {
+                let operations = Operations::new(profiles, deletes, prune);
+                Ok(Self { target, operations, dry_run, confirm_deletes })
+            }
+            _ => Err(errors.into_problem()),
         }
     }
 }
 
-fn panel_ids(ids: &[Json<'_>], errors: &mut Vec<FieldError>) -> Vec<String> {
-    let mut texts = Vec::with_capacity(ids.len());
-    for (i, id) in ids.iter().enumerate() {
-        match id {
-            Json::Text(id) => texts.push(id.to_string()),
-            _ => errors.push(FieldError::at(format!("/panels/{i}"), "a panel's id is expected")),
+/// A submission as far as it was read.
+#[derive(Default)]
+struct Fields {
+    /// The keys that were there.
+    seen: Vec<&'static str>,
+    targets: Vec<Target>,
+    panels: Option<Vec<String>>,
+    profiles: Vec<LinkedProfile>,
+    deletes: Vec<LinkId>,
+    /// How many upserts and deletes there were, good or not.
+    items: usize,
+    dry_run: bool,
+    prune: bool,
+    confirm_deletes: Option<u64>,
+}
+
+impl Fields {
+    const KEYS: [&'static str; 8] =
+        ["selector", "panels", "all", "upsert", "delete", "dry_run", "prune", "confirm_deletes"];
+
+    fn take(
+        &mut self,
+        key: &str,
+        piece: Piece<'_>,
+        most: usize,
+        errors: &mut Gathered,
+        items: &mut parse::Items,
+    ) -> Result<(), Problem> {
+        let known = Self::KEYS.into_iter().find(|known| *known == key);
+        if !matches!(piece, Piece::Item(..)) {
+            match known {
+                None => errors.add(|| {
+                    FieldError::at(
+                        wire::step(key),
+                        "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
+                    )
+                }),
+                Some(known) if self.seen.contains(&known) => {
+                    errors.add(|| FieldError::at(format!("/{key}"), WireError::Twice.to_string()));
+                }
+                Some(known) => self.seen.push(known),
+            }
         }
+        let wrong = |errors: &mut Gathered, takes| errors.add(|| FieldError::at(format!("/{key}"), takes));
+        match (key, piece) {
+            (_, Piece::Value(Json::Null))
+            | ("all", Piece::Value(Json::Bool(false)))
+            | ("upsert" | "delete", Piece::List) => {}
+            ("selector", Piece::Value(Json::Text(text))) => match Selector::parse(&text) {
+                Ok(selector) => self.targets.push(Target::Selector(selector)),
+                Err(error) => errors.add(|| FieldError::at("/selector", error.to_string())),
+            },
+            ("all", Piece::Value(Json::Bool(true))) => self.targets.push(Target::All),
+            ("dry_run", Piece::Value(Json::Bool(value))) => self.dry_run = value,
+            ("prune", Piece::Value(Json::Bool(value))) => self.prune = value,
+            ("confirm_deletes", Piece::Value(Json::Int(number))) if number >= 0 => {
+                self.confirm_deletes = Some(number.unsigned_abs());
+            }
+            ("panels", Piece::List) => self.panels = Some(self.panels.take().unwrap_or_default()),
+            ("panels", Piece::Item(i, item)) => {
+                if i >= most {
+                    return Err(Problem::TooManyItems(most));
+                }
+                match (item, &mut self.panels) {
+                    (Json::Text(id), Some(panels)) if PanelId::new(&id).is_some() => {
+                        panels.push(id.into_owned());
+                    }
+                    (Json::Text(id), _) => errors
+                        .add(|| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}"))),
+                    _ => errors.add(|| FieldError::at(format!("/panels/{i}"), "a panel's id is expected")),
+                }
+            }
+            ("upsert" | "delete", Piece::Item(i, item)) => {
+                self.items += 1;
+                if self.items > most {
+                    return Err(Problem::TooManyItems(most));
+                }
+                if key == "upsert" {
+                    // What a family cannot say is found when its panels are known.
+                    self.profiles.extend(items.linked(&item, ("upsert", i), Family::DoorController));
+                } else {
+                    self.deletes.extend(items.link_id(&item, ("delete", i)));
+                }
+            }
+            ("all" | "dry_run" | "prune", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "true or false is expected");
+            }
+            ("confirm_deletes", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "the number of deletions is expected");
+            }
+            ("panels" | "upsert" | "delete", Piece::Value(_)) => wrong(errors, "a list is expected"),
+            ("selector", Piece::Value(_) | Piece::List) => wrong(errors, "a text is expected"),
+            _ => {} // of a field that was said to be wrong
+        }
+        Ok(())
     }
-    texts
 }
 
 /// Asks what the batch would do, on a thread that may take its time.
@@ -459,7 +514,8 @@ pub async fn page_of_batches(
     before: BatchSeq,
     limit: usize,
 ) -> Result<Page<BatchRecord>, Problem> {
-    let batches = shared.store.read()?.batches(before, limit + 1)?;
+    let store = shared.store.clone();
+    let batches = web::block(move || store.read()?.batches(before, limit + 1)).await??;
     let mut page = Page::cut(batches, limit, |(seq, _)| seq.to_string());
     for (seq, record) in &mut page.items {
         if record.state == BatchState::Running

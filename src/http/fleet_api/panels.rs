@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
@@ -10,24 +11,24 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
-use super::{Page, Paging};
+use super::{Page, Paging, not_a_cursor};
 use crate::access::{PasswordMd5, Principal};
 use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::coordinator::fleet::{
-    AddError, AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
+    AddError, AddPanels, Change, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
 };
 use crate::coordinator::register::Entry;
 use crate::http::auth::{self, Admin, Operator, Viewer};
-use crate::http::problem::{FieldError, Problem, ProblemBody};
+use crate::http::problem::{FieldError, Gathered, Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::Origin;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::device::line::Lines;
 use crate::panel::device::{Device, Trouble};
-use crate::panel::settings::{ApiVersion, PanelRecord, Settings};
-use crate::profile::LinkId;
+use crate::panel::settings::{ApiVersion, PanelId, PanelRecord, Remote, Settings};
+use crate::profile::{LinkId, text};
 use crate::store::read::Snapshot;
 use crate::store::row::Reported;
 use crate::store::tables::{ConnectionRecord, DeviceRecord};
@@ -276,7 +277,10 @@ impl Selection {
     pub async fn page(&self, paging: &Paging, shared: &Shared) -> Result<Page<Entry>, Problem> {
         let limit = paging.limit()?;
         let selector = self.selector.as_deref().map(Selector::parse).transpose()?;
-        let after = paging.cursor.clone();
+        // Where it stood in the order is where the list goes on, be the panel there or not.
+        let after =
+            paging.cursor.as_deref().map(|id| PanelId::new(id).ok_or_else(not_a_cursor)).transpose()?;
+        let after = after.map(|id| id.to_string());
         let panels = shared.coordinator.send(ListPanels { selector, after, limit: limit + 1 }).await?;
         Ok(Page::cut(panels, limit, |panel| panel.settings.id.to_string()))
     }
@@ -293,9 +297,12 @@ pub async fn list_panels(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let Page { items, next_cursor } = selection.page(&paging, &shared).await?;
-    let snapshot = shared.store.read()?;
-    let items = items.iter().map(|panel| panel_body(&snapshot, panel)).collect::<Result<Vec<_>, _>>()?;
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
+    let store = shared.store.clone();
+    let items = web::block(move || {
+        let snapshot = store.read()?;
+        items.iter().map(|panel| panel_body(&snapshot, panel)).collect::<Result<Vec<_>, Problem>>()
+    });
+    Ok(HttpResponse::Ok().json(Page { items: items.await??, next_cursor }))
 }
 
 /// Adds a panel. A remote panel's device is asked first: it must answer as a panel, and take the account.
@@ -362,10 +369,24 @@ fn new_panel(mut body: Map<String, Value>) -> Result<NewPanel, Problem> {
     let record: PanelRecord =
         serde_json::from_value(body.into()).map_err(|error| Problem::invalid("", error.to_string()))?;
     let settings = Settings::parse(&record).map_err(invalid)?;
+    // In a path these two mean something else, to every client and proxy. (Earlier versions took them.)
+    if matches!(settings.id.as_str(), "." | "..") {
+        return Err(Problem::invalid(
+            "/id",
+            "an id is more than dots: it stands in paths, where . and .. lead elsewhere",
+        ));
+    }
+    plain_username(&settings)?;
     if password_md5.is_some() && settings.remote.is_none() {
         return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
     }
     Ok(NewPanel { password_md5, ..NewPanel::new(settings) })
+}
+
+/// The problem with an account's name that steers what shows it.
+fn plain_username(settings: &Settings) -> Result<(), Problem> {
+    let steers = settings.remote.as_ref().is_some_and(|remote| remote.username.contains(text::steers));
+    if steers { Err(Problem::invalid("/username", "a name without control characters")) } else { Ok(()) }
 }
 
 /// How many panels were added.
@@ -387,32 +408,8 @@ pub async fn import(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, body::NDJSON, shared.body_limit).await?;
-    let mut panels = Vec::new();
-    let mut lines = Vec::new();
-    let mut errors = Vec::new();
-    for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match parse_json(line).and_then(new_panel) {
-            Ok(panel) => {
-                panels.push(panel);
-                lines.push(i);
-            }
-            Err(Problem::Invalid(problems)) => errors.extend(
-                problems
-                    .into_iter()
-                    .map(|problem| FieldError::at(format!("/{i}{}", problem.path), problem.message)),
-            ),
-            Err(problem) => errors.push(FieldError::at(format!("/{i}"), problem.to_string())),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Problem::Invalid(errors));
-    }
-    if panels.is_empty() {
-        return Err(Problem::invalid("", "there is no panel in the body; send one JSON object a line"));
-    }
+    let most = shared.max_items;
+    let (panels, lines) = shared.turns.parse(body, move |body| parse_import(body, most)).await??;
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.actor());
@@ -424,6 +421,42 @@ pub async fn import(
         return Err(Problem::ConflictAt(errors.collect()));
     }
     Ok(HttpResponse::Created().json(Imported { added }))
+}
+
+/// The panels of a body of JSON lines, and the line of each.
+fn parse_import(body: &[u8], most: usize) -> Result<(Vec<NewPanel>, Vec<usize>), Problem> {
+    let mut panels = Vec::new();
+    let mut lines = Vec::new();
+    let mut errors = Gathered::default();
+    let mut all = 0;
+    for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        all += 1;
+        if all > most {
+            return Err(Problem::TooManyItems(most));
+        }
+        match parse_json(line).and_then(new_panel) {
+            Ok(panel) => {
+                panels.push(panel);
+                lines.push(i);
+            }
+            Err(Problem::Invalid(problems)) => {
+                for FieldError { path, message } in problems {
+                    errors.add(|| FieldError::at(format!("/{i}{path}"), message));
+                }
+            }
+            Err(problem) => errors.add(|| FieldError::at(format!("/{i}"), problem.to_string())),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors.into_problem());
+    }
+    if panels.is_empty() {
+        return Err(Problem::invalid("", "there is no panel in the body; send one JSON object a line"));
+    }
+    Ok((panels, lines))
 }
 
 /// One panel.
@@ -473,11 +506,12 @@ pub async fn list_connections(
 }
 
 /// Changes the given fields of a panel. Labels too are changed one by one (as in RFC 7396): those that are not named stay,
-/// and null removes one. Where a remote panel's device or account
-/// changes, the device is asked first. Another device gets everything that is desired by itself.
+/// and null removes one. Where a remote panel's device or account changes, the device is asked first. Another device gets
+/// everything that is desired by itself. Where the address, the account or what vouches for the device changes, the
+/// password is given again.
 #[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south", "wing": null}})),
     responses((status = 200, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-        (status = 404, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[patch("/panels/{id}")]
 pub async fn change(
     Admin(who): Admin,
@@ -492,7 +526,12 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(panel_body(&shared.store.read()?, &panel)?))
 }
 
-/// Changes the given fields of the panel of this id.
+/// How often a change is looked at again that others have overtaken, and how long it waits before.
+const TRIES: u32 = 5;
+const OVERTAKEN: Duration = Duration::from_millis(20);
+
+/// Changes the given fields of the panel of this id. A device may take its time to be asked; what was changed meanwhile
+/// stays changed, and these fields are put on top of it.
 pub async fn change_panel(
     shared: &Shared,
     request: &HttpRequest,
@@ -502,12 +541,52 @@ pub async fn change_panel(
     introduction: &Introduction,
 ) -> Result<Entry, Problem> {
     let password_md5 = split_password(&mut changes)?;
-    let panel = find(shared, id).await?;
-    let mut record =
-        serde_json::to_value(panel.settings.record()).map_err(|error| Problem::Internal(error.into()))?;
+    // The settings of the device that was asked.
+    let mut met: Option<Remote> = None;
+    for attempt in 0..TRIES {
+        actix_web::rt::time::sleep(OVERTAKEN * attempt).await;
+        let panel = find(shared, id).await?;
+        let settings = changed_settings(&panel.settings, &changes, password_md5.is_some())?;
+        if introduction.adopt {
+            return Err(Problem::BadRequest("adopt is for a panel that is added".into()));
+        }
+        if settings.remote != panel.settings.remote || password_md5.is_some() {
+            let kept = shared.store.read()?.credential(panel.number)?;
+            if kept.is_some() && password_md5.is_none() {
+                keeps_its_password(panel.settings.remote.as_ref(), settings.remote.as_ref())?;
+            }
+            if met.is_none() || met != settings.remote {
+                let password_md5 = password_md5.clone().or(kept);
+                let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
+                meet(shared, &mut changed, introduction, true).await?;
+                met.clone_from(&settings.remote);
+            }
+        }
+        let asked = ChangePanel {
+            settings,
+            expected: panel.settings.record(),
+            password_md5: password_md5.clone(),
+            origin: auth::origin(request, &who.actor()),
+        };
+        match shared.coordinator.send(asked).await?.ok_or_else(|| no_panel(id))?.await?? {
+            Change::Done => return find(shared, id).await,
+            Change::Overtaken => {}
+            Change::Gone => return Err(no_panel(id)),
+        }
+    }
+    Err(Problem::Conflict(format!("others are changing the panel {id}; look at it, and try again")))
+}
+
+/// A panel's settings with these fields on top.
+fn changed_settings(
+    now: &Settings,
+    changes: &Map<String, Value>,
+    with_password: bool,
+) -> Result<Settings, Problem> {
+    let mut record = serde_json::to_value(now.record()).map_err(|error| Problem::Internal(error.into()))?;
     if let Some(fields) = record.as_object_mut() {
         for (key, value) in changes {
-            if key == "id" && value.as_str() != Some(panel.settings.id.as_str()) {
+            if key == "id" && value.as_str() != Some(now.id.as_str()) {
                 return Err(Problem::invalid(
                     "/id",
                     "a panel's id cannot be changed; add a new panel and remove this one",
@@ -518,10 +597,10 @@ pub async fn change_panel(
                     merge(fields.entry(key).or_insert_with(|| Map::new().into()), changes);
                 }
                 ("labels", Value::Null) => {
-                    fields.insert(key, Map::new().into());
+                    fields.insert(key.clone(), Map::new().into());
                 }
                 (_, value) => {
-                    fields.insert(key, value);
+                    fields.insert(key.clone(), value.clone());
                 }
             }
         }
@@ -529,38 +608,48 @@ pub async fn change_panel(
     let record: PanelRecord =
         serde_json::from_value(record).map_err(|error| Problem::invalid("", error.to_string()))?;
     let settings = Settings::parse(&record).map_err(invalid)?;
-    if settings.driver() != panel.settings.driver() {
+    if changes.contains_key("username") {
+        plain_username(&settings)?;
+    }
+    if settings.driver() != now.driver() {
         return Err(Problem::invalid(
             "/driver",
             "a panel's driver cannot be changed; add a new panel and remove this one",
         ));
     }
-    if password_md5.is_some() && settings.remote.is_none() {
+    if with_password && settings.remote.is_none() {
         return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
     }
-    if introduction.adopt {
-        return Err(Problem::BadRequest("adopt is for a panel that is added".into()));
-    }
-    if settings.remote != panel.settings.remote || password_md5.is_some() {
-        let kept = shared.store.read()?.credential(panel.number)?;
-        let password_md5 = password_md5.clone().or(kept);
-        let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
-        meet(shared, &mut changed, introduction, true).await?;
-    }
-    let origin = auth::origin(request, &who.actor());
-    let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
-    changed.ok_or_else(|| no_panel(id))?.await??;
-    find(shared, id).await
+    Ok(settings)
+}
+
+/// The password was given for one device, as one user, and under what vouched for it. Whoever changes one of these says
+/// it again, or could have it sent to a host of theirs.
+fn keeps_its_password(now: Option<&Remote>, then: Option<&Remote>) -> Result<(), Problem> {
+    let (Some(now), Some(then)) = (now, then) else { return Ok(()) };
+    let what = if now.origin() != then.origin() {
+        "the address"
+    } else if now.username != then.username {
+        "the user name"
+    } else if now.trust != then.trust {
+        "what vouches for the device"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::invalid(
+        "/password",
+        format!("give the password again: it is not sent on by itself when {what} changes"),
+    ))
 }
 
 /// Sets what is given and removes what is null.
-fn merge(standing: &mut Value, changes: Map<String, Value>) {
+fn merge(standing: &mut Value, changes: &Map<String, Value>) {
     let Value::Object(standing) = standing else { return };
     for (key, value) in changes {
         if value.is_null() {
-            standing.remove(&key);
+            standing.remove(key);
         } else {
-            standing.insert(key, value);
+            standing.insert(key.clone(), value.clone());
         }
     }
 }

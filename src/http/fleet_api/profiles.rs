@@ -8,17 +8,18 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
-use super::{Page, Paging, panels};
+use super::{Page, Paging, not_a_cursor, panels};
 use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::http::auth::Viewer;
-use crate::http::problem::{FieldError, Problem, ProblemBody};
+use crate::http::problem::{FieldError, Gathered, Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::settings::Zone;
+use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
 use crate::profile::windows::{RangeError, Schedule};
-use crate::profile::wire::Json;
+use crate::profile::wire::{self, Json, MAX_VALUES, Unread};
 use crate::profile::{LinkId, TimeProfile, ical, lint, opens, parse};
 use crate::store::read::{Snapshot, StoredProfile};
 use crate::store::row::{Reported, RowName};
@@ -58,15 +59,33 @@ pub async fn of_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
-    let after: u32 = paging.number(0)?;
+    let after = paging.cursor.as_deref().map(|text| place(text).ok_or_else(not_a_cursor)).transpose()?;
     let panel = panels::find(&shared, &id).await?;
-    let snapshot = shared.store.read()?;
-    let profiles = snapshot.profiles(panel.number)?;
-    // Behind the last one that was shown, which may be gone by now.
-    let shown = profiles.iter().position(|profile| profile.row.uid == after).map_or(0, |at| at + 1);
-    let wanted = profiles.into_iter().skip(shown).take(limit + 1);
-    let rows = on_panel(&snapshot, &panel, wanted)?;
-    Ok(HttpResponse::Ok().json(Page::cut(rows, limit, |row: &PanelProfile| row.uid.to_string())))
+    let store = shared.store.clone();
+    let page = web::block(move || {
+        let snapshot = store.read()?;
+        let profiles = snapshot.profiles(panel.number)?.into_iter();
+        // Behind the last one that was shown, which may be gone by now.
+        let wanted =
+            profiles.filter(|profile| after.is_none_or(|after| profile.name > after)).take(limit + 1);
+        let rows = on_panel(&snapshot, &panel, wanted)?;
+        Ok::<_, Problem>(Page::cut(rows, limit, |row: &PanelProfile| match row.link_id {
+            Some(link) => link.to_string(),
+            None => format!("{BY_UID}{}", row.uid),
+        }))
+    });
+    Ok(HttpResponse::Ok().json(page.await??))
+}
+
+/// How the cursor of a profile begins that was made by uid.
+const BY_UID: &str = "uid-";
+
+/// Where in the order of a panel's profiles a cursor stands.
+fn place(cursor: &str) -> Option<RowName> {
+    match cursor.strip_prefix(BY_UID) {
+        Some(uid) => uid.parse().ok().map(RowName::Uid),
+        None => cursor.parse().ok().map(RowName::Link),
+    }
 }
 
 /// A panel's stored profiles with what is known of them.
@@ -106,19 +125,24 @@ pub async fn calendar_of_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let panel = panels::find(&shared, &id).await?;
-    let zone = &panel.settings.zone;
-    let mut profiles = Vec::new();
-    for stored in shared.store.read()?.profiles(panel.number)? {
-        let uid = match stored.link_id() {
-            Some(link_id) => link_id.to_string(),
-            None => format!("{}-{}", panel.settings.id, stored.row.uid),
-        };
-        profiles.push((uid, read(&stored.json)?));
-    }
-    let entries: Vec<_> =
-        profiles.iter().map(|(uid, profile)| ical::Entry { uid: uid.clone(), profile }).collect();
-    let stamp = clock::now_ms() / 1000;
-    let text = ical::calendar(panel.settings.id.as_str(), zone.name(), zone.rules(), stamp, &entries);
+    let store = shared.store.clone();
+    let text = web::block(move || {
+        let zone = &panel.settings.zone;
+        let mut profiles = Vec::new();
+        for stored in store.read()?.profiles(panel.number)? {
+            let uid = match stored.link_id() {
+                Some(link_id) => link_id.to_string(),
+                None => format!("{}-{}", panel.settings.id, stored.row.uid),
+            };
+            profiles.push((uid, read(&stored.json)?));
+        }
+        let entries: Vec<_> =
+            profiles.iter().map(|(uid, profile)| ical::Entry { uid: uid.clone(), profile }).collect();
+        let stamp = clock::now_ms() / 1000;
+        let name = panel.settings.id.as_str();
+        Ok::<_, Problem>(ical::calendar(name, zone.name(), zone.rules(), stamp, &entries))
+    });
+    let text = text.await??;
     Ok(HttpResponse::Ok().content_type("text/calendar; charset=utf-8").body(text))
 }
 
@@ -174,7 +198,7 @@ pub async fn show_windows(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let question = Question::parse(&body)?;
+    let question = shared.turns.parse(body, Question::parse).await??;
     let answer = web::block(move || question.answer()).await??;
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -190,15 +214,26 @@ struct Question {
 
 impl Question {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let Some(json @ Json::Object(_)) = Json::read(body) else {
-            return Err(Problem::BadRequest("the body is not a JSON object".into()));
-        };
-        let mut errors = Vec::new();
-        let mut found = Vec::new();
+        let json = Json::object(body, MAX_VALUES).map_err(|unread| match unread {
+            Unread::NotJson(error) => Unread::NotJson::<Problem>(error),
+            Unread::NotAnObject => Unread::NotAnObject,
+            Unread::TooManyValues(key, at) => Unread::TooManyValues(key, at),
+            Unread::Stopped(never) => match never {},
+        })?;
+        let mut errors = Gathered::default();
+        if let Json::Object(fields) = &json {
+            for (i, (key, _)) in fields.iter().enumerate() {
+                if fields.iter().take(i).any(|(other, _)| other == key) {
+                    errors.add(|| FieldError::at(wire::step(key), WireError::Twice.to_string()));
+                }
+            }
+        }
         let nothing = Json::Null;
         let item = json.get("profile").unwrap_or(&nothing);
-        let profile = parse::profile_at(item, "/profile", Family::DoorController, &mut found);
-        errors.extend(found.into_iter().map(FieldError::from));
+        let mut items = parse::Items::default();
+        let profile = items.profile(item, "profile", Family::DoorController);
+        let (found, all) = items.found();
+        errors.extend(found.into_iter().map(FieldError::from), all);
         let link_id = match item.get("link_id") {
             Some(Json::Text(text)) => text.parse().ok(),
             _ => None,
@@ -208,12 +243,12 @@ impl Question {
             Some(Json::Text(name)) => {
                 let zone = Zone::new(name);
                 if zone.is_none() {
-                    errors.push(FieldError::at("/zone", Zone::unknown(name)));
+                    errors.add(|| FieldError::at("/zone", Zone::unknown(name)));
                 }
                 zone
             }
             Some(_) => {
-                errors.push(FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv"));
+                errors.add(|| FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv"));
                 None
             }
         };
@@ -225,7 +260,7 @@ impl Question {
             };
             if moment.is_none() {
                 let takes = "a moment such as 2026-11-23T00:00:00Z, or Unix seconds";
-                errors.push(FieldError::at(format!("/{key}"), takes));
+                errors.add(|| FieldError::at(format!("/{key}"), takes));
             }
             moment
         };
@@ -233,7 +268,7 @@ impl Question {
             (Some(from), Some(to), Some(profile), Some(zone)) if errors.is_empty() => {
                 Ok(Self { link_id, profile, zone, from, to })
             }
-            _ => Err(Problem::Invalid(errors)),
+            _ => Err(errors.into_problem()),
         }
     }
 

@@ -9,8 +9,10 @@ use crate::access::{MAX_NAME, PasswordMd5, Principal, Role, can_be_a_name};
 use crate::clock;
 use crate::http::auth::{self, Viewer};
 use crate::http::body::BodyError;
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
+use crate::profile::error::WireError;
+use crate::profile::wire::{Json, Unread};
 
 /// A user's name and password. Never logged: it has no `Debug`.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -100,7 +102,11 @@ pub(super) async fn read_small_json<T: for<'de> Deserialize<'de>>(
     let body = body::read(request, payload, body::JSON, SMALL).await;
     parse_json(&body.map_err(|error| match error {
         BodyError::TooLarge(limit) => Problem::TooLargeHere(limit),
-        error @ (BodyError::WrongContentType(_) | BodyError::TooSlow | BodyError::Broken) => error.into(),
+        error @ (BodyError::WrongContentType(_)
+        | BodyError::Encoded
+        | BodyError::Busy
+        | BodyError::TooSlow
+        | BodyError::Broken) => error.into(),
     })?)
 }
 
@@ -114,8 +120,24 @@ pub(super) async fn read_json<T: for<'de> Deserialize<'de>>(
     parse_json(&body)
 }
 
-/// 400 for what is no JSON, 422 for JSON of another form.
+/// Values in a body that is read as a whole.
+const MAX_VALUES: usize = 100_000;
+
+/// 400 for what is no JSON, 422 for JSON of another form, or with a key twice.
 pub fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
+    let twice = match Json::object(body, MAX_VALUES) {
+        Ok(json) => json.twice(MAX_TWICE),
+        Err(Unread::TooManyValues(..)) => {
+            return Err(Problem::invalid("", format!("the body holds more than {MAX_VALUES} values")));
+        }
+        Err(Unread::NotJson(_) | Unread::NotAnObject | Unread::Stopped(_)) => Vec::new(), // said below
+    };
+    if !twice.is_empty() {
+        let words = WireError::Twice.to_string();
+        return Err(Problem::Invalid(
+            twice.into_iter().map(|path| FieldError::at(path, words.clone())).collect(),
+        ));
+    }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::invalid("", error.to_string()),
         serde_json::error::Category::Io
@@ -123,3 +145,6 @@ pub fn parse_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Proble
         | serde_json::error::Category::Eof => Problem::BadRequest(format!("the body is not JSON: {error}")),
     })
 }
+
+/// Keys that are given twice and named so in an answer.
+const MAX_TWICE: usize = 100;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::{Account, Administrator, list};
+use super::{Account, Administrator, list, profiles};
 use crate::batch::Body;
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
@@ -58,19 +58,19 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let profile = find(&account, &request, &shared)?;
+    let profile = find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family, false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }
 
 /// The profile of the uid in the path.
-pub(super) fn find(
+pub(super) async fn find(
     account: &Account,
     request: &HttpRequest,
     shared: &Shared,
 ) -> Result<StoredProfile, PanelError> {
     let uid = uid(request)?;
-    let profiles = shared.store.read()?.profiles(account.panel.number)?;
+    let profiles = profiles(shared, &account.panel).await?;
     let profile = profiles.into_iter().find(|profile| profile.row.uid == uid);
     profile.ok_or(PanelError::Body(WireError::Uid))
 }
@@ -147,7 +147,7 @@ pub(super) async fn read_all(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let profiles = shared.store.read()?.profiles(account.panel.number)?;
+    let profiles = profiles(&shared, &account.panel).await?;
     list::answer(profiles, &query, account.panel.settings.family)
 }
 
@@ -173,7 +173,8 @@ pub(super) async fn delete_named(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let uids = parse::uids_body(&body)?;
+    let most = shared.max_items;
+    let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
     apply(&who, &request, UidOperation::Delete(uids), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -192,7 +193,8 @@ pub(super) async fn read_profile(
 ) -> Result<Body, PanelError> {
     let body = body::read(request, payload, body::JSON, shared.body_limit).await?;
     let settings = &who.panel.settings;
-    let profile = parse::profile_body(&body, settings.family)?;
+    let family = settings.family;
+    let profile = shared.turns.parse(body, move |body| parse::profile_body(body, family)).await??;
     opens::check(&profile, settings.zone.rules()).map_err(|_| PanelError::NeverOpens)?;
     Ok(Body::of(&profile))
 }

@@ -44,7 +44,7 @@ async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let profile = by_uid::find(&account, &request, &shared)?;
+    let profile = by_uid::find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family, false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }

@@ -51,6 +51,12 @@ pub enum PanelError {
     /// The body is larger than the limit.
     #[error("Body larger than {0} bytes")]
     TooLarge(usize),
+    /// The body names more items than this.
+    #[error("More than {0} items, the server's limit; send them in parts or raise --max-items")]
+    TooManyItems(usize),
+    /// The body is compressed.
+    #[error("Wrong content encoding: send the body as it is")]
+    Encoded,
     /// The body is not JSON by its own word.
     #[error("Wrong content type")]
     WrongContentType,
@@ -66,6 +72,9 @@ pub enum PanelError {
     /// The server's file is not where it was.
     #[error("Storage unavailable")]
     Unavailable,
+    /// The disk is full.
+    #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
+    NoRoom,
     /// Something broke inside.
     #[error("Internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -99,11 +108,12 @@ impl ResponseError for PanelError {
             | Self::Full => StatusCode::BAD_REQUEST,
             Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) | Self::TooManyItems(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongContentType | Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyLogins(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -116,12 +126,18 @@ impl ResponseError for PanelError {
         if let Self::TooManyLogins(seconds) = self {
             response.insert_header((header::RETRY_AFTER, *seconds));
         }
+        if matches!(self, Self::Encoded) {
+            response.insert_header((header::ACCEPT_ENCODING, "identity"));
+        }
         response.json(ErrorBody { error: self.to_string() })
     }
 }
 
 impl From<profile::error::Problem> for PanelError {
     fn from(problem: profile::error::Problem) -> Self {
+        if let WireError::TooManyItems(most) = problem.error {
+            return Self::TooManyItems(most);
+        }
         Self::Body(problem.error)
     }
 }
@@ -140,6 +156,8 @@ impl From<BodyError> for PanelError {
         match error {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(_) => Self::WrongContentType,
+            BodyError::Encoded => Self::Encoded,
+            BodyError::Busy => Self::Busy,
             BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::Body(WireError::NotAJsonObject),
         }
@@ -149,8 +167,9 @@ impl From<BodyError> for PanelError {
 impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed | StoreError::Failed | StoreError::NoRoom => Self::Busy,
-            StoreError::Database(_) if error.no_room() => Self::Busy,
+            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::NoRoom => Self::NoRoom,
+            StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Gone => Self::Unavailable,
             StoreError::NoSuchPanel => Self::NoSuchPanel,
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::{Account, Administrator, list};
+use super::{Account, Administrator, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
 use crate::coordinator::register::Entry;
@@ -109,7 +109,9 @@ pub(super) async fn apply_upserts(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let profiles = parse::link_body(&body, panel.settings.family)?;
+    let (family, most) = (panel.settings.family, shared.max_items);
+    let profiles =
+        shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
     let operations = Operations::new(profiles, Vec::new(), false);
     let tells_names = panel.settings.tells_taken_names();
     apply(&panel, &session, &request, operations, "panel.upsert", tells_names).await
@@ -151,7 +153,9 @@ pub(super) async fn apply_deletes(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
-    let operations = Operations::new(Vec::new(), parse::link_ids_body(&body)?, false);
+    let most = shared.max_items;
+    let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    let operations = Operations::new(Vec::new(), deletes, false);
     apply(&panel, &session, &request, operations, "panel.delete", false).await
 }
 
@@ -193,7 +197,7 @@ pub(super) async fn list_linked(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let mut profiles = shared.store.read()?.profiles(account.panel.number)?;
+    let mut profiles = profiles(&shared, &account.panel).await?;
     profiles.retain(|profile| profile.link_id().is_some());
     list::answer(profiles, &query, account.panel.settings.family)
 }

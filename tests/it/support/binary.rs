@@ -125,6 +125,14 @@ impl Served {
         Self { child, address, first_lines }
     }
 
+    /// The most memory that it has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// SIGKILL: nothing is finished, nothing is closed.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
