@@ -107,7 +107,7 @@ enum Command {
     /// Run panels to test clients against: they speak only the panel API
     #[command(
         after_help = "Every panel has the account admin with the password 123456. Faults can be switched at run time:\n  \
-        curl -X POST http://127.0.0.1:9099/sim/faults -H 'content-type: application/json' \\\n    \
+        curl -X POST http://127.0.0.1:9101/sim/faults -H 'content-type: application/json' \\\n    \
         -d '{\"panels\":[\"sim-0001\"],\"faults\":{\"offline\":true}}'\n\n\
         Examples:\n  panelsync simulate --panels 50 --latency 50ms --fail 5%\n  \
         panelsync simulate --panels 3 --port-per-panel --listen 127.0.0.1:9200 --data-dir ./sim"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use serde::de::DeserializeOwned;
@@ -91,6 +91,27 @@ impl Client {
         let mut cursor = String::new();
         loop {
             let page: Page<T> = self.get(&format!("{path}{separator}limit=1000{cursor}"))?;
+            items.extend(page.items);
+            match page.next_cursor {
+                Some(next) => cursor = format!("&cursor={}", percent(&next)),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// The same where the server waits for something else, so many seconds for all pages together.
+    pub fn get_all_within<T: DeserializeOwned>(&self, path: &str, seconds: u64) -> Result<Vec<T>, Failure> {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut items = Vec::new();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut cursor = String::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            let wait = format!("wait={left}");
+            let path = format!("{path}{separator}limit=1000{cursor}");
+            let answer =
+                self.send(Method::GET, &path, &[("prefer", &wait)], "application/json", String::new())?;
+            let page: Page<T> = self.read(answer)?;
             items.extend(page.items);
             match page.next_cursor {
                 Some(next) => cursor = format!("&cursor={}", percent(&next)),

@@ -109,6 +109,9 @@ pub enum PanelCommand {
     Import {
         /// CSV or JSON lines
         file: String,
+        /// Take panels whose device another panel has
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -133,7 +136,7 @@ pub struct DeviceArgs {
     /// With https: SHA-256 of the one certificate that the device may show
     #[arg(long, value_name = "HEX")]
     pin: Option<String>,
-    /// Do not ask the device, which may be offline
+    /// Do not ask the device, which may be offline, or that of another panel
     #[arg(long)]
     force: bool,
 }
@@ -242,9 +245,9 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                 Output::Table => say!("removed panel {id}"),
             }
         }
-        PanelCommand::Import { file } => {
+        PanelCommand::Import { file, force } => {
             let lines = read_import(file)?;
-            let answer = client.post_lines("/panels:import", lines)?;
+            let answer = client.post_lines(&format!("/panels:import?force={force}"), lines)?;
             let imported: Imported = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
             match output {
                 Output::Json => output::json(&imported)?,

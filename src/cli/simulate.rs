@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Exit, Failure, serve};
 use crate::server::tls::TlsFiles;
 use crate::simulator::faults::{Faults, Latency};
+use crate::simulator::quirk::Quirk;
 use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};
 
 /// How the simulator is asked to run.
@@ -19,9 +20,9 @@ pub struct SimulateArgs {
     /// Where they are; with --port-per-panel, where the first one is
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9100")]
     listen: SocketAddr,
-    /// Where the switches are: POST /sim/…
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9099")]
-    control: SocketAddr,
+    /// Where the switches are: POST /sim/… [default: at the address of --listen, the port after the panels' last]
+    #[arg(long, value_name = "ADDR:PORT")]
+    control: Option<SocketAddr>,
     /// Before every answer: 50ms, 20ms..200ms (evenly spread) or ~50ms (exponentially around)
     #[arg(long, value_name = "TIME", default_value = "0ms")]
     latency: Latency,
@@ -34,6 +35,9 @@ pub struct SimulateArgs {
     /// Share of calls that are never answered
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
     hang: f64,
+    /// What the panels do otherwise than the API says, such as small-pages or only-delete; may be repeated
+    #[arg(long = "quirk", value_name = "NAME", value_delimiter = ',')]
+    quirks: Vec<Quirk>,
     /// The last panel takes so long for every answer
     #[arg(long, value_name = "TIME")]
     slow: Option<Latency>,
@@ -96,7 +100,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     let settings = SimulatorSettings {
         panels: args.panels,
         listen: args.listen,
-        control: args.control,
+        control: args.control.unwrap_or_else(|| control(args)),
         data_dir,
         port_per_panel: args.port_per_panel,
         api: args.api.clone(),
@@ -127,9 +131,23 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     })
 }
 
+/// Where the switches are unless that is said: beside the panels, so that two simulators get on with each other.
+fn control(args: &SimulateArgs) -> SocketAddr {
+    let ports = if args.port_per_panel { args.panels } else { 1 };
+    let first = usize::from(args.listen.port());
+    let port = match (first, u16::try_from(first + ports)) {
+        (0, _) => 0,
+        (_, Ok(after)) => after,
+        (_, Err(_)) => args.listen.port() - 1,
+    };
+    SocketAddr::new(args.listen.ip(), port)
+}
+
 /// What each panel suffers from at first. The share of panels that are offline is spread evenly.
 fn faults(args: &SimulateArgs) -> Result<Vec<Faults>, Failure> {
-    let every = Faults { latency: args.latency, hang: args.hang, ..Faults::default() }.failing(args.fail);
+    let quirks = args.quirks.iter().copied().collect();
+    let every =
+        Faults { latency: args.latency, hang: args.hang, quirks, ..Faults::default() }.failing(args.fail);
     every.check().map_err(|why| Failure::usage(format!("--fail and --hang: {why}")))?;
     let share = args.offline / 100.0;
     let mut faults: Vec<_> = (0..args.panels)

@@ -136,6 +136,9 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let path = request.path();
     let controllers = path.contains("/v1/access/time-profiles");
     let panels = path.contains("/v1/access/timeprofile");
+    if panel.settings.family == Family::DoorController {
+        request.extensions_mut().insert(controller::ToController);
+    }
     match panel.settings.family {
         Family::DoorController if panels => Err(PanelError::NotFound),
         Family::Android | Family::Camdroid if controllers => Err(PanelError::NotFound),

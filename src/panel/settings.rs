@@ -424,6 +424,11 @@ impl ApiVersion {
         let numbers = [number()?, number()?, number()?];
         parts.next().is_none().then_some(Self { numbers })
     }
+
+    /// As a device says it, which may leave out the last number.
+    pub fn said(text: &str) -> Option<Self> {
+        Self::new(text).or_else(|| Self::new(&format!("{text}.0")))
+    }
 }
 
 impl fmt::Display for ApiVersion {

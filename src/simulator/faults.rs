@@ -16,6 +16,8 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::content;
+use super::quirk::Quirks;
 use crate::clock;
 use crate::http::panel_api::OnlyPanel;
 
@@ -120,6 +122,8 @@ pub struct Faults {
     pub clock_ahead_s: i64,
     /// Another serial number than its own, as after it was replaced.
     pub serial: Option<String>,
+    /// What it does otherwise than the panel API says.
+    pub quirks: Quirks,
 }
 
 impl Faults {
@@ -183,6 +187,8 @@ pub struct Panels {
     places: HashMap<String, usize>,
     first_port: Option<u16>,
     keep_calls: usize,
+    /// With this their serial numbers begin.
+    serials: String,
     state: Mutex<State>,
 }
 
@@ -213,7 +219,13 @@ impl Panels {
             chance: fastrand::Rng::with_seed(seed),
         };
         let places = ids.iter().enumerate().map(|(place, id)| (id.clone(), place)).collect();
-        Self { ids, places, first_port, keep_calls, state: Mutex::new(state) }
+        Self { ids, places, first_port, keep_calls, serials: "PS-".to_owned(), state: Mutex::new(state) }
+    }
+
+    /// With serial numbers that begin so.
+    #[must_use]
+    pub fn with_serials(self, serials: String) -> Self {
+        Self { serials, ..self }
     }
 
     /// Their ids.
@@ -338,11 +350,16 @@ pub async fn suffer<B: MessageBody + 'static>(
     }
     let at_ms = clock::now_ms();
     let (method, path) = (request.method().to_string(), shown_path(&request));
-    let looks = panels.keep_calls > 0 || faults.refuse.is_some();
+    let looks = panels.keep_calls > 0 || faults.refuse.is_some() || content::changes_bodies(&faults.quirks);
     let body = if looks { take_body(&mut request).await } else { Bytes::new() };
+    let instead = content::before(&mut request, &faults.quirks, &body, panels.show(place).1);
+    let call = content::Call::of(&request);
     let refused = faults.refuse.as_ref().is_some_and(|text| contains(&body, text.as_bytes()));
     let is_login = request.path().ends_with("/login") || request.path().ends_with("/info");
     let mut answered = match fate {
+        Fate::Answered | Fate::AnswerLost | Fate::Garbage if instead.is_some() => {
+            own(request, instead.unwrap_or_else(|| HttpResponse::Ok().finish()))
+        }
         Fate::Answered | Fate::AnswerLost | Fate::Garbage if refused => {
             let body = serde_json::json!({ "error": "Wrong JSON body" });
             own(request, HttpResponse::BadRequest().json(body))
@@ -381,8 +398,8 @@ pub async fn suffer<B: MessageBody + 'static>(
             answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops"))))
         );
     }
-    if status == StatusCode::OK && (faults.clock_ahead_s != 0 || faults.serial.is_some()) {
-        return Ok(pretend(answered, &faults).await);
+    if faults.clock_ahead_s != 0 || call == content::Call::Info || !faults.quirks.is_empty() {
+        return Ok(pretend(answered, &faults, &panels.serials, call).await);
     }
     Ok(answered)
 }
@@ -395,10 +412,12 @@ fn own<B>(request: ServiceRequest, response: HttpResponse) -> ServiceResponse<Ei
     request.into_response(whole)
 }
 
-/// Another clock, another serial number.
+/// Another clock, another serial number, and other words.
 async fn pretend<B: MessageBody + 'static>(
     answered: ServiceResponse<EitherBody<B, AnyBody>>,
     faults: &Faults,
+    serials: &str,
+    call: content::Call,
 ) -> ServiceResponse<EitherBody<B, AnyBody>> {
     let (request, response) = answered.into_parts();
     let (head, body) = response.into_parts();
@@ -408,10 +427,13 @@ async fn pretend<B: MessageBody + 'static>(
             if let Some(time) = object.get_mut("time_unix") {
                 *time = (time.as_i64().unwrap_or_default() + faults.clock_ahead_s).into();
             }
-            if let (Some(own), Some(serial)) = (object.get_mut("device_serial_number"), &faults.serial) {
-                *own = serial.clone().into();
+            if let Some(own) = object.get_mut("device_serial_number") {
+                *own = match &faults.serial {
+                    Some(serial) => serial.clone().into(),
+                    None => own.as_str().unwrap_or_default().replacen("PS-", serials, 1).into(),
+                };
             }
-            Bytes::from(serde_json::Value::from(object).to_string())
+            Bytes::from(content::after(object, call, &faults.quirks))
         }
         Err(_) => bytes,
     };

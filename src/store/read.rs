@@ -380,7 +380,7 @@ impl ReportedCounts {
             Reported::Held(_) => self.held += 1,
             Reported::Unknown => self.pending += 1,
             Reported::Refused(_) => self.refused += 1,
-            Reported::Drifted(_) => self.drifted += 1,
+            Reported::Drifted(_) | Reported::KeptOtherwise(_) => self.drifted += 1,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One panel: what it should hold and what came of it, its week, its device, and what can be done about it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
@@ -347,7 +347,7 @@ pub async fn compare(
     if panel.settings.remote.is_none() {
         return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
     }
-    let diff = drift::diff(&panel).await;
+    let diff = drift::diff(&panel, drift::Until::usual(&shared)).await;
     Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, &diff)))
 }
 
@@ -360,9 +360,9 @@ pub async fn reconcile(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
-    let until = Instant::now() + REPAIR;
+    let until = drift::Until::after(REPAIR, &shared);
     let target = Target::Panels(vec![id.clone()]);
-    let found = drift::repair(&shared, &request, &visitor.who, target, until).await?;
+    let found = drift::repair(&shared, &request, &visitor.who, target, &until).await?;
     let diff = found.first().ok_or_else(|| Problem::Conflict(format!("panel {id} has no device")))?;
     Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, diff)))
 }
@@ -373,6 +373,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
         "same" => ("The device holds what it should", "Nothing differs."),
         "repaired" => ("The device is put right", "This is what differed."),
         "pending" => ("The device is being put right", "This is what differed; it goes on by itself."),
+        "not read yet" => ("The device has not answered yet", "It is slow, or others are read before it."),
         "unreadable" => {
             ("The device could not be read", "It is put right as soon as it is back, if that was asked for.")
         }

@@ -79,7 +79,7 @@ fn every_command_with_devices_prints_what_the_readme_shows() {
                 (ran.stdout, ran.stderr)
             }
             ["$", "curl", "-s", url, "-H", "content-type: application/json", "-d", body] => {
-                let path = url.strip_prefix("http://127.0.0.1:9099/sim").expect("a switch");
+                let path = url.strip_prefix("http://127.0.0.1:9101/sim").expect("a switch");
                 let body = serde_json::from_str(body).expect("JSON");
                 (devices.control("POST", path, Some(&body)).1.to_string(), String::new())
             }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
-use super::{Page, Paging};
+use super::{Page, Paging, twins};
 use crate::access::{PasswordMd5, Principal};
 use crate::batch::Body;
 use crate::batch::selector::Selector;
@@ -133,7 +133,8 @@ pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Probl
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Introduction {
-    /// `true` registers a remote panel without asking its device, which may be offline.
+    /// `true` registers a remote panel without asking its device, which may be offline, or that of another panel. The
+    /// body may say the same.
     #[serde(default)]
     pub force: bool,
     /// `true` takes what the device holds by link_id as desired, so that nothing is pushed.
@@ -194,17 +195,17 @@ async fn meet(
         };
         Problem::invalid(path, format!("{detail}; {hint}"))
     })?;
-    if let Some(version) = ApiVersion::new(&info.api_version).filter(|_| !version_given) {
+    if let Some(version) = ApiVersion::said(&info.api_version).filter(|_| !version_given) {
         panel.settings.api_version = version;
     }
     let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
     info.put_into(&mut record);
     if introduction.adopt {
         let read = device.profiles().await;
-        let profiles = read.map_err(|trouble| Problem::invalid("/url", trouble.to_string()))?;
+        let held = read.map_err(|trouble| Problem::invalid("/url", trouble.to_string()))?;
         record.last_read_ms = Some(record.last_seen_ms);
-        record.unlinked = profiles.iter().filter(|profile| profile.link_id.is_none()).count() as u32;
-        panel.adopted = adopted(profiles)?;
+        record.unlinked = held.unlinked;
+        panel.adopted = adopted(held.profiles)?;
     }
     device.log_out().await;
     panel.device = Some(record);
@@ -285,9 +286,11 @@ pub async fn add_panel(
     shared: &Shared,
     request: &HttpRequest,
     who: &Principal,
-    body: Map<String, Value>,
+    mut body: Map<String, Value>,
     introduction: &Introduction,
 ) -> Result<Entry, Problem> {
+    let force = twins::take_force(&mut body)? || introduction.force;
+    let introduction = &Introduction { force, adopt: introduction.adopt };
     let version_given = body.contains_key("api_version");
     let mut panel = new_panel(body)?;
     let id = panel.settings.id.clone();
@@ -295,7 +298,11 @@ pub async fn add_panel(
     if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
         return Err(exists());
     }
+    if !force {
+        twins::refuse_address(shared, &panel.settings).await?;
+    }
     meet(shared, &mut panel, introduction, version_given).await?;
+    twins::refuse_device(shared, &panel).await?;
     let origin = auth::origin(request, &who.name);
     let Ok(added) = shared.coordinator.send(AddPanels(vec![panel], origin)).await? else {
         return Err(exists());
@@ -323,13 +330,23 @@ pub struct Imported {
     pub added: usize,
 }
 
+/// What an import does not look at.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Haste {
+    /// `true` takes panels whose device another panel has. A line may say the same for its panel.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Adds many panels in one transaction, one JSON object a line: all or none. Devices are not asked.
-#[utoipa::path(tag = "panels", request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
+#[utoipa::path(tag = "panels", params(Haste), request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
     responses((status = 201, body = Imported), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels:import")]
 pub async fn import(
     Admin(who): Admin,
+    haste: web::Query<Haste>,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
@@ -337,15 +354,19 @@ pub async fn import(
     let body = body::read(&request, payload, body::NDJSON, shared.body_limit).await?;
     let mut panels = Vec::new();
     let mut lines = Vec::new();
+    let mut forced = Vec::new();
     let mut errors = Vec::new();
     for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match parse_json(line).and_then(new_panel) {
-            Ok(panel) => {
+        let read =
+            parse_json(line).and_then(|mut body| Ok((twins::take_force(&mut body)?, new_panel(body)?)));
+        match read {
+            Ok((force, panel)) => {
                 panels.push(panel);
                 lines.push(i);
+                forced.push(force || haste.force);
             }
             Err(Problem::Invalid(problems)) => errors.extend(
                 problems
@@ -361,6 +382,9 @@ pub async fn import(
     if panels.is_empty() {
         return Err(Problem::invalid("", "there is no panel in the body; send one JSON object a line"));
     }
+    let places: Vec<_> =
+        lines.iter().zip(&panels).zip(&forced).map(|((line, panel), force)| (*line, panel, *force)).collect();
+    twins::refuse_lines(&shared, &places).await?;
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.name);
@@ -427,7 +451,7 @@ pub async fn list_connections(
 /// changes, the device is asked first. Another device gets everything that is desired by itself.
 #[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south"}})),
     responses((status = 200, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-        (status = 404, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[patch("/panels/{id}")]
 pub async fn change(
     Admin(who): Admin,
@@ -451,6 +475,8 @@ pub async fn change_panel(
     mut changes: Map<String, Value>,
     introduction: &Introduction,
 ) -> Result<Entry, Problem> {
+    let force = twins::take_force(&mut changes)? || introduction.force;
+    let introduction = &Introduction { force, adopt: introduction.adopt };
     let password_md5 = split_password(&mut changes)?;
     let panel = find(shared, id).await?;
     let mut record =
@@ -485,7 +511,15 @@ pub async fn change_panel(
         let kept = shared.store.read()?.credential(panel.number)?;
         let password_md5 = password_md5.clone().or(kept);
         let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
+        let url = |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url.clone());
+        let moves = url(&settings) != url(&panel.settings);
+        if moves && !force {
+            twins::refuse_address(shared, &settings).await?;
+        }
         meet(shared, &mut changed, introduction, true).await?;
+        if moves {
+            twins::refuse_device(shared, &changed).await?;
+        }
     }
     let origin = auth::origin(request, &who.name);
     let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
