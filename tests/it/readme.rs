@@ -1,6 +1,5 @@
 //! The README's tour gives what it shows: every command of it is run, in order, against a real server.
 
-use serde_json::json;
 
 use crate::support::binary::Shell;
 use crate::support::redact::redact;
@@ -63,8 +62,9 @@ fn every_command_with_devices_prints_what_the_readme_shows() {
     for (n, block) in commands.iter().enumerate() {
         if n == by_hand {
             // What the block in sh does with curl and sed, which are not everywhere.
-            let body = json!({ "link_ids": ["91c615e3-1040-4815-8ecb-039a18b70001"] });
-            devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&body));
+            let sent = after.split("-d '").nth(1).and_then(|rest| rest.split('\'').next());
+            let body = serde_json::from_str(sent.expect("a body")).expect("JSON");
+            devices.by_hand(1, "POST", "/access/timeprofile/items/link", Some(&body));
         }
         let (line, shown) = block.split_once('\n').expect("a command");
         let args = line.replace("127.0.0.1:9100", &devices.address.to_string());
