@@ -297,9 +297,13 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
                 output::table(
                     ["link_id", "state", "name", "opens"],
                     profiles.iter().map(|profile| {
-                        let state = match profile["extended_info"].as_str() {
-                            Some(word) => format!("{}: {word}", text(&profile["state"])),
-                            None => text(&profile["state"]),
+                        let state = match (profile["extended_info"].as_str(), &profile["device"]) {
+                            (Some(word), _) => format!("{}: {word}", text(&profile["state"])),
+                            (None, Value::Object(kept)) => {
+                                let name = kept.get("name").map(&text).unwrap_or_default();
+                                format!("kept otherwise by the device, as {name:?}")
+                            }
+                            (None, _) => text(&profile["state"]),
                         };
                         let link_id = profile["link_id"].as_str().unwrap_or("(made by uid)").to_owned();
                         let name = text(&profile["profile"]["name"]);

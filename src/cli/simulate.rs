@@ -170,3 +170,27 @@ impl From<SimulateError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn the_switches_are_beside_the_panels_unless_it_is_said_where() {
+        let at = |line: &str| {
+            let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+            let words = line.split_whitespace();
+            let matches = command.try_get_matches_from(std::iter::once("simulate").chain(words));
+            let args = SimulateArgs::from_arg_matches(&matches.expect("good arguments")).expect("all there");
+            args.control.unwrap_or_else(|| control(&args)).to_string()
+        };
+        assert_eq!(at(""), "127.0.0.1:9101");
+        assert_eq!(at("--listen 127.0.0.1:9200"), "127.0.0.1:9201");
+        assert_eq!(at("--listen 0.0.0.0:9200 --panels 5 --port-per-panel"), "0.0.0.0:9205");
+        assert_eq!(at("--listen 127.0.0.1:0"), "127.0.0.1:0");
+        assert_eq!(at("--listen [::1]:65535"), "[::1]:65534");
+        assert_eq!(at("--listen 127.0.0.1:9200 --control 127.0.0.1:7"), "127.0.0.1:7");
+    }
+}

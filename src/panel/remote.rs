@@ -199,6 +199,8 @@ pub(super) struct Remote {
     refusals: InARow,
     /// Well answered calls that failed by the device's own words.
     errors: InARow,
+    /// Whether it is being found out which items that is about, and whether any other was taken meanwhile.
+    sifting: Option<bool>,
     /// The last failure, where it is meant and needs a person, and when it was.
     blocked: Option<(Trouble, Instant)>,
     /// Whether the last step ended with a token that the device did not know.
@@ -293,6 +295,7 @@ impl Remote {
             condition,
             refusals: InARow::default(),
             errors: InARow::default(),
+            sifting: None,
             blocked: None,
             logged_out: false,
             busy: false,
@@ -518,6 +521,8 @@ impl Panel {
             Ok((Some(task), record)) => self.begin_step(task, record.unwrap_or_default(), ctx),
             Ok((None, _)) => {
                 remote.held_back.clear();
+                remote.sifting = None;
+                remote.errors.over();
                 let at = remote.next_check.min(remote.next_read);
                 self.set_timer(at, ctx);
             }
@@ -589,10 +594,24 @@ impl Panel {
             Err(StepError::Cut) => return self.end(ctx),
             Err(StepError::Said(call, trouble, words)) => {
                 let long = remote.devices.settings.person_after;
-                if !remote.errors.again(Instant::now(), long) {
-                    return self.failed(&trouble, ctx);
+                if remote.sifting.is_none() && remote.errors.again(Instant::now(), long) {
+                    remote.sifting = Some(false);
                 }
-                Step::Refused(call, words) // it means it
+                match (remote.sifting, &call) {
+                    (None, _) => return self.failed(&trouble, ctx),
+                    (Some(_), call_of) if call_of.items() > 1 => Step::Refused(call, words),
+                    // Perhaps it is this one alone; that shows when it takes others, which are sent first.
+                    (Some(_), Call::Upsert(items))
+                        if items.iter().any(|(link, _)| remote.held_back.insert(*link)) =>
+                    {
+                        Step::Nothing
+                    }
+                    (Some(true), _) => Step::Refused(call, words),
+                    (Some(false), _) => {
+                        remote.sifting = None; // it takes nothing just now
+                        return self.failed(&trouble, ctx);
+                    }
+                }
             }
             Err(StepError::Store(error)) => {
                 remote.busy = false;
@@ -616,8 +635,11 @@ impl Panel {
         }
         self.answered();
         let Some(remote) = &mut self.remote else { return };
-        if !matches!(step, Step::Refused(..)) {
-            remote.errors.over();
+        if matches!(step, Step::Sent(..)) {
+            match &mut remote.sifting {
+                Some(others) => *others = true,
+                None => remote.errors.over(),
+            }
         }
         remote.next_check = Instant::now() + remote.devices.settings.check_every;
         let mut record = stepper.record;
@@ -1009,6 +1031,7 @@ impl Panel {
             remote.habits = Habits::default();
             remote.refusals.over();
             remote.errors.over();
+            remote.sifting = None;
             remote.condition = Condition::default();
             remote.tell(self.number);
         }

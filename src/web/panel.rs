@@ -239,7 +239,7 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                             tr {
                                 td { (name_of(profile)) }
                                 td { (profile.sentence) }
-                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (info) } }
+                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (info) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
                                 td class="number" { (profile.revision) }
                                 td {
                                     @if let Some(link) = profile.link_id {

@@ -312,8 +312,11 @@ fn a_list_without_end_is_unreadable_and_read_no_further_than_a_bound() {
 
 #[test]
 fn a_diff_and_a_reconcile_wait_no_longer_than_they_are_asked_to() {
-    let devices = Simulated::start(2, &[]);
-    let server = TestServer::start_with(impatient);
+    let mut devices = Simulated::start(2, &[]);
+    let server = TestServer::start_with(|settings| {
+        impatient(settings);
+        settings.devices.timeouts.request = Duration::from_mins(10); // longer than this test waits
+    });
     add(&server, "d1", &devices.url(1));
     add(&server, "d2", &devices.url(2));
     apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
@@ -336,8 +339,8 @@ fn a_diff_and_a_reconcile_wait_no_longer_than_they_are_asked_to() {
     let wanted =
         server.fleet("POST", "/reconcile").header("prefer", "wait=1").json(&json!({ "all": true })).send();
     assert_eq!(states(&wanted.value()["panels"]), ["not read yet", "same"], "{wanted}");
-    // What was asked for goes on.
-    devices.faults(Some(1), &json!({}));
+    // What was asked for goes on, also after the device was off.
+    devices.restart();
     until("it is put right", || devices.holds(1).len() == 2);
 }
 
@@ -438,6 +441,39 @@ fn a_devices_own_words_in_an_answer_that_looks_well_are_shown() {
         let error = &state(&server, "d1")["last_error"];
         error.as_str().is_some_and(|error| error.contains("Database is [1mlocked"))
     });
+    assert_eq!(batch(&server, &answer)["panels"]["pending"], 1);
+    locked.store(0, Ordering::SeqCst);
+    until("it is delivered", || batch(&server, &answer)["panels"]["applied"] == 1);
+}
+
+#[test]
+fn an_error_that_is_about_one_item_is_that_items_and_one_that_is_about_all_is_waited_out() {
+    let (good, locked) = (Good::default(), Arc::new(AtomicUsize::new(0)));
+    let left = Arc::clone(&locked);
+    let device = Hand::new(move |asked| {
+        let all = left.load(Ordering::SeqCst) > 0;
+        if asked.method == "POST" && (all || asked.body.to_string().contains("Unspeakable")) {
+            return (200, json!({ "error": if all { "Database is locked" } else { "Wrong name" } }));
+        }
+        good.answer(asked)
+    });
+    let server = TestServer::start_with(|settings| {
+        impatient(settings);
+        settings.devices.person_after = Duration::from_millis(10);
+    });
+    add(&server, "d1", &device.url());
+    let mut profiles: Vec<_> = (1..=8).map(|n| once(n, "Good")).collect();
+    profiles[2] = once(3, "Unspeakable");
+    let answer = apply(&server, 60, &json!({ "all": true, "upsert": profiles }));
+    let items = &answer.value()["items"];
+    assert_eq!((&items["created"], &items["rejected"]), (&json!(7), &json!(1)), "{answer}");
+    let refused = server.fleet("GET", "/panels/d1/profiles").send().value()["items"][2].clone();
+    assert_eq!((&refused["state"], &refused["extended_info"]), (&json!("rejected"), &json!("Wrong name")));
+    // A device that takes nothing refuses nothing.
+    locked.store(1, Ordering::SeqCst);
+    let writes = device.calls("POST /api/v1/access");
+    let answer = apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "Better"), once(2, "Better")] }));
+    until("it was tried often", || device.calls("POST /api/v1/access") >= writes + 5);
     assert_eq!(batch(&server, &answer)["panels"]["pending"], 1);
     locked.store(0, Ordering::SeqCst);
     until("it is delivered", || batch(&server, &answer)["panels"]["applied"] == 1);

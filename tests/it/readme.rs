@@ -1,6 +1,5 @@
 //! The README's tour gives what it shows: every command of it is run, in order, against a real server.
 
-
 use crate::support::binary::Shell;
 use crate::support::redact::redact;
 use crate::support::server::TestServer;

@@ -62,7 +62,7 @@ pub struct ListBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<Vec<Box<RawValue>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = ListOption)]
+    #[schema(value_type = ListOption, required = true)]
     list_option: Option<ListOption>,
     /// As door controllers call it.
     #[schema(ignore)]
