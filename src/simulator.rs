@@ -29,6 +29,7 @@ use crate::telemetry::Metrics;
 
 pub mod control;
 pub mod faults;
+pub mod quirk;
 
 use faults::{Faults, Panels};
 

@@ -16,6 +16,7 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::quirk::Quirks;
 use crate::clock;
 use crate::http::panel_api::OnlyPanel;
 
@@ -120,6 +121,8 @@ pub struct Faults {
     pub clock_ahead_s: i64,
     /// Another serial number than its own, as after it was replaced.
     pub serial: Option<String>,
+    /// What it does otherwise than the panel API says.
+    pub quirks: Quirks,
 }
 
 impl Faults {
