@@ -32,9 +32,7 @@ pub enum Trouble {
     #[error("it cannot be reached: {0}; check that it is switched on, and its url")]
     Unreachable(String),
     /// Its certificate is not one to trust: certainly not done.
-    #[error(
-        "its certificate cannot be trusted: {0}; give the CA that signed it with --ca-file, or its own SHA-256 with --pin"
-    )]
+    #[error("its certificate cannot be trusted: {0}")]
     Certificate(String),
     /// Nothing came back after the request was sent: perhaps done.
     #[error("it did not answer: {0}")]
@@ -67,6 +65,9 @@ pub enum Trouble {
     /// It refuses the call as a whole, in these words: certainly not done.
     #[error("it refuses: {1} (HTTP {0})")]
     Refused(u16, String),
+    /// An encrypted connection to it does not come about: certainly not done.
+    #[error("no encrypted connection to it comes about: {0}")]
+    NoTls(String),
 }
 
 impl Trouble {

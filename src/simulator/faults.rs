@@ -122,6 +122,7 @@ pub struct Faults {
     /// Another serial number than its own, as after it was replaced.
     pub serial: Option<String>,
     /// What it does otherwise than the panel API says.
+    #[serde(skip_serializing_if = "Quirks::is_empty")]
     pub quirks: Quirks,
 }
 
