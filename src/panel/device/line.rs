@@ -162,7 +162,7 @@ impl Lines {
                     under_way.finish(kept, true).await;
                     return Ok(answer);
                 }
-                Err(Failed::Broken(broken)) if broken.silent && !broken.garbled => {
+                Err(Failed::Broken(broken)) if broken.unsent || broken.silent => {
                     under_way.ended_early(&broken, kept.was_spoken_to());
                     perhaps_done = !broken.unsent;
                 }
@@ -277,7 +277,8 @@ impl UnderWay<'_> {
         self.known(|known| {
             // One that was closed before anything was sent is no harm: the next one costs what it would have anyway.
             known.early_ends = known.early_ends.saturating_add(u8::from(!broken.unsent));
-            known.one_connection_a_call |= was_spoken_to || known.early_ends >= EARLY_ENDS;
+            let spoke = was_spoken_to || !broken.silent;
+            known.one_connection_a_call |= spoke || known.early_ends >= EARLY_ENDS;
         });
     }
 

@@ -148,6 +148,7 @@ impl Refused {
             Error::InvalidCertificate(CertificateError::BadEncoding) => {
                 Self::Certificate("it is damaged, or of a form that only --pin lets pass".to_owned())
             }
+            Error::InvalidCertificate(CertificateError::Other(why)) => Self::Certificate(why.0.to_string()),
             Error::InvalidCertificate(why) => Self::Certificate(why.to_string()),
             Error::AlertReceived(AlertDescription::ProtocolVersion)
             | Error::PeerIncompatible(
@@ -233,19 +234,19 @@ impl Vouched {
         match why {
             CertificateError::UnknownIssuer if self.given.is_some() => {
                 format!(
-                    "none of the certificates given with --ca-file signed it; give the CA's that did, or {pin}"
+                    "none of the certificates given with --ca-file signed it; give the CA's that did, or, {pin}"
                 )
             }
             CertificateError::UnknownIssuer => {
                 format!(
-                    "nobody whom this system trusts signed it; give the CA that did with --ca-file, or {pin}"
+                    "nobody whom this system trusts signed it; give the CA that did with --ca-file, or, {pin}"
                 )
             }
             CertificateError::ExpiredContext { not_after, .. } => {
-                format!("it expired on {}; give the device a new one, or {pin}", day(not_after))
+                format!("it expired on {}; give the device a new one, or, {pin}", day(not_after))
             }
             CertificateError::NotValidYetContext { not_before, .. } => {
-                format!("it is valid from {} on only; are all clocks right? or {pin}", day(not_before))
+                format!("it is valid from {} on only; are all clocks right? Or, {pin}", day(not_before))
             }
             CertificateError::NotValidForNameContext { presented, .. } => {
                 let asked = name.to_str();
@@ -257,20 +258,22 @@ impl Vouched {
                 match whose.as_str() {
                     "" => format!("it bears no name, so it cannot be known as that of {asked}; {pin}"),
                     whose => {
-                        format!("it is for {whose}, not for {asked}; give its address as that name, or {pin}")
+                        format!(
+                            "it is for {whose}, not for {asked}; give its address as that name, or, {pin}"
+                        )
                     }
                 }
             }
             CertificateError::BadSignature if self.given.is_some() => format!(
                 "the CA that was given for it did not sign it, or did with a key that is too short (RSA below 2048 \
-                 bits); give the CA's that did, or {pin}"
+                 bits); give the CA's that did, or, {pin}"
             ),
             CertificateError::BadSignature => format!(
                 "its signature does not hold, or was made with a key that is too short (RSA below 2048 bits); {pin}"
             ),
             CertificateError::Other(other) => match format!("{:?}", other.0) {
                 ca if ca.starts_with("CaUsedAsEndEntity") => {
-                    format!("it is a CA's own; give that very certificate with --ca-file, or {pin}")
+                    format!("it is a CA's own; give that very certificate with --ca-file, or, {pin}")
                 }
                 old if old.starts_with("UnsupportedCertVersion") => {
                     format!("it is of an old form, which bears no names; {pin}")
