@@ -6,7 +6,7 @@
 //! | name | what the device does |
 //! | --- | --- |
 //! | `interim` | sends `100 Continue` and `103 Early Hints` before each answer, unasked |
-//! | `late-answer` | sends a second answer, which nobody asked for, soon after each one |
+//! | `late-answer` | sends a second answer, which nobody asked for, right behind each one |
 //! | `until-close` | gives no length: each body ends with its connection, in HTTP/1.1 and without `Connection: close` |
 //! | `http-10` | answers in HTTP/1.0, without a length |
 //! | `close-after` | keeps a connection and closes it soon after an answer |

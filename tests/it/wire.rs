@@ -780,3 +780,88 @@ fn the_command_line_trusts_a_private_ca_and_keeps_it_with_the_token() {
     assert_eq!(plain.exit, Some(2), "a pin is of no use without https: {plain}");
     assert!(!pem.is_empty());
 }
+
+/// What the simulator says to one call, as it comes; `more` requests follow on the same connection.
+fn raw_answer(devices: &Simulated, more: usize) -> Vec<u8> {
+    let mut stream = TcpStream::connect(devices.address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let mut all = Vec::new();
+    for n in 0..=more {
+        let close = if n == more { "connection: close\r\n" } else { "" };
+        let request = format!("GET /panels/sim-0001/api/info HTTP/1.1\r\nhost: x\r\n{close}\r\n");
+        if stream.write_all(request.as_bytes()).is_err() {
+            break;
+        }
+    }
+    let _ = stream.read_to_end(&mut all); // until it closes, in whatever way
+    all
+}
+
+#[test]
+fn the_simulator_shows_each_quirk_of_the_line_and_every_call_is_answered_in_spite_of_it() {
+    let devices = Simulated::start(2, &[]);
+    let plain = remote(&devices.url(2), Trust::System);
+    let odd = remote(&devices.url(1), Trust::System);
+    let shows = |quirk: &str, more: usize, shown: &[u8]| {
+        devices.faults(Some(1), &serde_json::json!({ "quirks": [quirk] }));
+        let all = raw_answer(&devices, more);
+        let there = all.windows(shown.len()).any(|window| window == shown);
+        assert!(there, "{quirk}: {}", String::from_utf8_lossy(&all));
+        run(async {
+            let lines = lines();
+            for _ in 0..5 {
+                let answer = text(ask(&lines, &odd, "/api/info").await);
+                let value: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+                assert!(value["api_version"].is_string(), "{quirk}: {answer}");
+                assert!(text(ask(&lines, &plain, "/api/info").await).starts_with('{'));
+            }
+            // Kept connections from before are no hindrance, in either direction.
+            devices.faults(Some(1), &serde_json::json!({}));
+            assert!(text(ask(&lines, &odd, "/api/info").await).starts_with('{'));
+            devices.faults(Some(1), &serde_json::json!({ "quirks": [quirk] }));
+            assert!(text(ask(&lines, &odd, "/api/info").await).starts_with('{'));
+        });
+        all
+    };
+    shows("interim", 0, b"HTTP/1.1 103 Early Hints\r\n");
+    shows("late-answer", 0, b"}HTTP/1.1 200 OK\r\n");
+    let all = shows("until-close", 0, b"HTTP/1.1 200 OK\r\n");
+    assert!(!String::from_utf8_lossy(&all).to_lowercase().contains("content-length"));
+    shows("http-10", 0, b"HTTP/1.0 200 OK\r\n");
+    shows("odd-headers", 0, b"HTTP/1.1 200\nserver: simulated\n  by panelsync\nthis is no header\n");
+    shows("chunk-slow", 0, b"\r\n\r\n7\r\n{");
+    shows("bom", 0, b"\xef\xbb\xbf{");
+    shows("gzip", 0, b"\x1f\x8b\x08");
+    shows("deflate", 0, b"content-encoding: deflate\r\n");
+    let all = shows("second-request-close", 1, b"api_version");
+    assert_eq!(
+        String::from_utf8_lossy(&all).matches("HTTP/1.1 200").count(),
+        1,
+        "the second is not answered"
+    );
+    shows("close-after", 0, b"api_version");
+    shows("one-connection", 0, b"api_version");
+}
+
+#[test]
+fn a_simulated_device_with_quirks_of_the_line_is_at_its_own_port_and_behind_tls_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pem, _) = certificate(folder.path(), &["127.0.0.1"], |_| {});
+    let devices = simulated(folder.path());
+    devices.faults(None, &serde_json::json!({ "quirks": ["interim", "until-close", "bom"] }));
+    let url = devices.url(1).replace("http:", "https:");
+    for _ in 0..3 {
+        assert_eq!(ask_secure(&url, Trust::Ca(pem.as_str().into())), Ok(200));
+    }
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let devices = Simulated::start_at(port, 2, &["--port-per-panel"]);
+    devices.faults(Some(2), &serde_json::json!({ "quirks": ["late-answer"], "serial": "second" }));
+    run(async {
+        let lines = lines();
+        for n in [0, 1, 0, 1] {
+            let url = format!("http://{}:{}", port.ip(), port.port() + n);
+            let answer = text(ask(&lines, &remote(&url, Trust::System), "/api/info").await);
+            assert_eq!(answer.contains("second"), n == 1, "{answer}");
+        }
+    });
+}
