@@ -843,6 +843,16 @@ fn the_simulator_shows_each_quirk_of_the_line_and_every_call_is_answered_in_spit
     shows("one-connection", 0, b"api_version");
 }
 
+/// A free port whose next one is free too.
+fn two_free_ports() -> SocketAddr {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        if TcpListener::bind((first.ip(), first.port().saturating_add(1))).is_ok() {
+            return first;
+        }
+    }
+}
+
 #[test]
 fn a_simulated_device_with_quirks_of_the_line_is_at_its_own_port_and_behind_tls_too() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -853,7 +863,7 @@ fn a_simulated_device_with_quirks_of_the_line_is_at_its_own_port_and_behind_tls_
     for _ in 0..3 {
         assert_eq!(ask_secure(&url, Trust::Ca(pem.as_str().into())), Ok(200));
     }
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let port = two_free_ports();
     let devices = Simulated::start_at(port, 2, &["--port-per-panel"]);
     devices.faults(Some(2), &serde_json::json!({ "quirks": ["late-answer"], "serial": "second" }));
     run(async {

@@ -106,7 +106,7 @@ impl Known {
 /// A call to a device, from its beginning to its end or until it is dropped.
 struct UnderWay<'a> {
     lines: &'a Lines,
-    url: &'a str,
+    remote: &'a Remote,
 }
 
 impl Lines {
@@ -153,7 +153,7 @@ impl Lines {
         limit: usize,
     ) -> Result<Answer, Trouble> {
         let address = self.begin(remote)?;
-        let under_way = UnderWay { lines: self, url: &remote.url };
+        let under_way = UnderWay { lines: self, remote };
         let mut perhaps_done = false;
         if let Some(mut kept) = under_way.take_idle() {
             let outgoing = outgoing(&address, request, request_id, false)?;
@@ -256,8 +256,10 @@ async fn watch(devices: Weak<RefCell<Devices>>) {
 }
 
 impl UnderWay<'_> {
+    /// What is known of the device, unless its trust was changed meanwhile.
     fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> Option<T> {
-        self.lines.devices.borrow_mut().by_url.get_mut(self.url).map(look)
+        let mut devices = self.lines.devices.borrow_mut();
+        devices.by_url.get_mut(&self.remote.url).filter(|known| known.trust == self.remote.trust).map(look)
     }
 
     fn is_for_one_call(&self) -> bool {
@@ -267,7 +269,7 @@ impl UnderWay<'_> {
     /// The kept connection, unless it is too old.
     fn take_idle(&self) -> Option<Connection> {
         let mut devices = self.lines.devices.borrow_mut();
-        let (connection, since) = devices.by_url.get_mut(self.url)?.idle.take()?;
+        let (connection, since) = devices.by_url.get_mut(&self.remote.url)?.idle.take()?;
         devices.idle -= 1;
         (since.elapsed() < IDLE_FOR).then_some(connection)
     }
@@ -305,7 +307,8 @@ impl UnderWay<'_> {
         if devices.idle >= MAX_IDLE {
             return;
         }
-        let Some(known) = devices.by_url.get_mut(self.url).filter(|known| known.idle.is_none()) else {
+        let Some(known) = devices.by_url.get_mut(&self.remote.url).filter(|known| known.idle.is_none())
+        else {
             return;
         };
         known.idle = Some((connection, Instant::now()));
@@ -318,7 +321,9 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.known(|known| known.busy = known.busy.saturating_sub(1));
+        if let Some(known) = self.lines.devices.borrow_mut().by_url.get_mut(&self.remote.url) {
+            known.busy = known.busy.saturating_sub(1); // under whatever trust
+        }
     }
 }
 

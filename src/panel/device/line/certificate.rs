@@ -163,3 +163,83 @@ fn time(der: &[u8]) -> Option<(i64, &[u8])> {
     // The last day of 9999 means "for ever", and is beyond what can be told in every zone.
     Some((TimeZone::UTC.to_timestamp(civil).map_or(i64::MAX, Timestamp::as_second), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    /// With an RSA key of 1,024 bits, from 2026-11-25 09:35:19 to 2036-11-22 09:35:19.
+    const SHORT: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIB9DCCAV2gAwIBAgIUL1WN+4E/YkyTP4diPBmA7tiskAswDQYJKoZIhvcNAQEL\n\
+BQAwDDEKMAgGA1UEAwwBZDAeFw0yNjExMjUwOTM1MTlaFw0zNjExMjIwOTM1MTla\n\
+MAwxCjAIBgNVBAMMAWQwgZ8wDQYJKoZIhvcNAQEBBQADgY0AMIGJAoGBAMHIZ06t\n\
+dMjx9aaq3Nk/8pFatKU3GOlAFFxqmwig3YAiunqh6TjCq3K65AMIb8vo9VE5CEfY\n\
+gJZ7k3w2QmCiIPQCJfrEtZNvfAGjmNeltZASkMf5F1n3p61JwtxMOPRXjt13MnPZ\n\
+0zzMl0M8fwRcXWahW+aOxlgMe0gZnpCRadWbAgMBAAGjUzBRMB0GA1UdDgQWBBT9\n\
+0k3Roebz2rzbjNb9ZtS4rH1bYTAfBgNVHSMEGDAWgBT90k3Roebz2rzbjNb9ZtS4\n\
+rH1bYTAPBgNVHRMBAf8EBTADAQH/MA0GCSqGSIb3DQEBCwUAA4GBAGVbvf7+PzPY\n\
+g4oRdu9nMF1yyYJ6GT/hxPqKnDfI94T9W8jizs0oQsM28atEYTNXWBNwKAEpYMDK\n\
+nqjyjQ005QNC40GsV8/1dINHcQoGIcCEq0pXaAXVYNHBtwyDVO7PDcVJtxY0eyeN\n\
+RuFuLohJ/HxW5hb8DTFK9VWJzPuBF4Js\n\
+-----END CERTIFICATE-----";
+
+    /// Of "panelsync", with that key: RSA, PKCS #1, SHA-256.
+    const SIGNED: &str = "\
+5890fe3a4281add7bc48000299191f523618e7a1809f5b0ba625e3909e6a09a592330be1e0e4c421bb63ba0902203f1e\
+38286b099babee117d2b527195025ff2e8d4117caecbe5fc1e386269059a67dc27f1f01472842972dd02946ddd8a0ab9\
+8559dd103ea79605551e4612475acd432d2c278776f08a289417320a40b1cb07";
+
+    #[test]
+    fn a_short_key_checks_signatures_of_the_old_form() {
+        let der = CertificateDer::from_pem_slice(SHORT.as_bytes()).expect("a certificate");
+        let read = Certificate::read(&der).expect("readable");
+        assert_eq!((read.from, read.until), (1_795_599_319, 2_110_959_319));
+        assert!(matches!(read.key, Key::Rsa(_, 1024)) && read.key.is_short());
+        let signature: Vec<u8> = SIGNED
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("hex"))
+            .collect();
+        let scheme = SignatureScheme::RSA_PKCS1_SHA256;
+        assert!(read.key.signed(scheme, b"panelsync", &signature, true));
+        assert!(!read.key.signed(scheme, b"another", &signature, true));
+        assert!(!read.key.signed(scheme, b"panelsync", &signature, false), "not in TLS 1.3");
+        assert!(!read.key.signed(SignatureScheme::RSA_PSS_SHA256, b"panelsync", &signature, true));
+        assert!(!read.key.signed(SignatureScheme::ED25519, b"panelsync", &signature, true));
+    }
+
+    #[test]
+    fn of_bytes_that_are_no_certificate_nothing_is_read() {
+        let der = CertificateDer::from_pem_slice(SHORT.as_bytes()).expect("a certificate");
+        let mut chance = fastrand::Rng::with_seed(5);
+        for _ in 0..20_000 {
+            let mut bytes = der.to_vec();
+            for _ in 0..chance.usize(1..4) {
+                let place = chance.usize(..300.min(bytes.len()));
+                bytes[place] = chance.u8(..);
+            }
+            bytes.truncate(chance.usize(..=bytes.len()));
+            if let Some(Certificate { key, .. }) = Certificate::read(&bytes) {
+                let _ = key.signed(SignatureScheme::RSA_PKCS1_SHA256, b"x", &bytes, true);
+            }
+        }
+        assert!(Certificate::read(&[]).is_none() && Certificate::read(&[0x30, 0x84]).is_none());
+    }
+
+    #[test]
+    fn both_forms_of_time_are_read_and_no_other() {
+        let read = |tag, text: &[u8]| time(&[&[tag, text.len() as u8], text].concat()).map(|(at, _)| at);
+        assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
+        assert_eq!(read(UTC_TIME, b"491231235959Z"), read(LONG_TIME, b"20491231235959Z"));
+        assert_eq!(read(UTC_TIME, b"500101000000Z"), read(LONG_TIME, b"19500101000000Z"));
+        assert!(read(LONG_TIME, b"99991231235959Z").is_some_and(|at| at > 253_000_000_000));
+        for wrong in [&b""[..], b"Z", b"7001010000Z", b"701301000000Z", b"700101000000", b"70010100000\xffZ"]
+        {
+            assert_eq!(read(UTC_TIME, wrong), None, "{wrong:?}");
+        }
+    }
+}
