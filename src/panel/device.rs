@@ -49,9 +49,7 @@ pub enum Trouble {
     #[error("it cannot be reached: {0}; check that it is switched on, and its url")]
     Unreachable(String),
     /// Its certificate is not one to trust: certainly not done.
-    #[error(
-        "its certificate cannot be trusted: {0}; give the CA that signed it with --ca-file, or its own SHA-256 with --pin"
-    )]
+    #[error("its certificate cannot be trusted: {0}")]
     Certificate(String),
     /// Nothing came back after the request was sent: perhaps done.
     #[error("it did not answer: {0}")]
@@ -95,6 +93,9 @@ pub enum Trouble {
     /// It holds more than is read of a device.
     #[error("it cannot be read whole: {0}; see on the device what fills it")]
     TooMuch(String),
+    /// An encrypted connection to it does not come about: certainly not done.
+    #[error("no encrypted connection to it comes about: {0}")]
+    NoTls(String),
 }
 
 impl Trouble {
@@ -111,7 +112,7 @@ impl Trouble {
 
     /// Whether the device said this itself, so that it can be reached.
     pub fn is_an_answer(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Certificate(_) | Self::NoAnswer(_))
+        !matches!(self, Self::Unreachable(_) | Self::Certificate(_) | Self::NoTls(_) | Self::NoAnswer(_))
     }
 
     /// The same in words that can be shown anywhere: what the connection ended with may quote the device.
@@ -120,6 +121,7 @@ impl Trouble {
         match self {
             Self::Unreachable(why) => Self::Unreachable(clean(why)),
             Self::Certificate(why) => Self::Certificate(clean(why)),
+            Self::NoTls(why) => Self::NoTls(clean(why)),
             Self::NoAnswer(why) => Self::NoAnswer(clean(why)),
             Self::Garbled(why) => Self::Garbled(clean(why)),
             other => other,
@@ -360,9 +362,12 @@ impl Device {
     pub async fn time(&mut self) -> Result<Option<i64>, Trouble> {
         match self.ask(ask::time()).await {
             Ok(answer) => Ok(ask::read_time(&answer)),
-            Err(trouble @ (Trouble::LoggedOut | Trouble::Unreachable(_) | Trouble::Certificate(_))) => {
-                Err(trouble)
-            }
+            Err(
+                trouble @ (Trouble::LoggedOut
+                | Trouble::Unreachable(_)
+                | Trouble::Certificate(_)
+                | Trouble::NoTls(_)),
+            ) => Err(trouble),
             Err(_) => Ok(None),
         }
     }

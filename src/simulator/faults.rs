@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,10 @@ impl Faults {
         Ok(())
     }
 
+    fn has_quirks_of_the_line(&self) -> bool {
+        self.quirks.iter().any(|quirk| quirk.is_of_the_line())
+    }
+
     fn shares(&self) -> [f64; 6] {
         [self.error, self.close, self.lose_answer, self.hang, self.garbage, self.unauthorized]
     }
@@ -190,6 +194,8 @@ pub struct Panels {
     keep_calls: usize,
     /// With this their serial numbers begin.
     serials: String,
+    /// The port behind the raw server, where there is one in front of the panels.
+    behind: OnceLock<u16>,
     state: Mutex<State>,
 }
 
@@ -220,7 +226,15 @@ impl Panels {
             chance: fastrand::Rng::with_seed(seed),
         };
         let places = ids.iter().enumerate().map(|(place, id)| (id.clone(), place)).collect();
-        Self { ids, places, first_port, keep_calls, serials: "PS-".to_owned(), state: Mutex::new(state) }
+        Self {
+            ids,
+            places,
+            first_port,
+            keep_calls,
+            serials: "PS-".to_owned(),
+            behind: OnceLock::new(),
+            state: Mutex::new(state),
+        }
     }
 
     /// With serial numbers that begin so.
@@ -266,9 +280,33 @@ impl Panels {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Requests that come to this port have come through the raw server.
+    pub fn set_behind(&self, port: u16) {
+        let _ = self.behind.set(port); // once
+    }
+
+    fn is_behind(&self, request: &ServiceRequest) -> bool {
+        self.behind.get() == Some(&request.app_config().local_addr().port())
+    }
+
+    /// Whether any panel has a quirk that the raw server shows.
+    pub fn any_quirk_of_the_line(&self) -> bool {
+        self.lock().faults.iter().any(Faults::has_quirks_of_the_line)
+    }
+
+    /// The panel that a path at a port is for, and its path where all panels are at one port.
+    pub fn at(&self, port: u16, path: &str) -> Option<(usize, String)> {
+        let Some(first) = self.first_port else {
+            let id = path.strip_prefix("/panels/")?.split('/').next()?;
+            return Some((self.place(id)?, path.to_owned()));
+        };
+        let place = usize::from(port.checked_sub(first)?);
+        Some((place, format!("/panels/{}{path}", self.ids.get(place)?)))
+    }
+
     /// Which panel a request is for.
     fn of(&self, request: &ServiceRequest) -> Option<usize> {
-        match self.first_port {
+        match self.first_port.filter(|_| !self.is_behind(request)) {
             Some(first) => {
                 let place = usize::from(request.app_config().local_addr().port().checked_sub(first)?);
                 (place < self.ids.len()).then_some(place)
@@ -345,7 +383,10 @@ pub async fn suffer<B: MessageBody + 'static>(
     if panels.first_port.is_some() {
         request.extensions_mut().insert(OnlyPanel(panels.ids[place].clone()));
     }
-    let (fate, latency, faults) = panels.decide(place);
+    let (mut fate, latency, faults) = panels.decide(place);
+    if faults.has_quirks_of_the_line() && !panels.is_behind(&request) {
+        fate = Fate::Closed; // a connection from before it had them
+    }
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

@@ -25,3 +25,4 @@ mod state;
 mod support;
 mod trust;
 mod web;
+mod wire;
