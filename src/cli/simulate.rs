@@ -178,6 +178,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quirks_are_given_by_name_one_by_one_or_in_a_list() {
+        let read = |line: &str| {
+            let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+            let words = line.split_whitespace();
+            let matches = command.try_get_matches_from(std::iter::once("simulate").chain(words)).ok()?;
+            Some(SimulateArgs::from_arg_matches(&matches).ok()?.quirks)
+        };
+        let some = [Quirk::SmallPages, Quirk::OnlyDelete, Quirk::Gzip];
+        assert_eq!(read("--quirk small-pages,only-delete --quirk gzip").as_deref(), Some(&some[..]));
+        assert_eq!(read("--quirk gremlins"), None);
+    }
+
+    #[test]
     fn the_switches_are_beside_the_panels_unless_it_is_said_where() {
         let at = |line: &str| {
             let command = SimulateArgs::augment_args(clap::Command::new("simulate"));

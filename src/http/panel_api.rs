@@ -147,6 +147,7 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
 }
 
 /// Any other path.
-pub async fn not_found() -> Result<HttpResponse, PanelError> {
+pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, PanelError> {
+    let _ = find_panel(&request).await; // so that it is known in whose form to say it
     Err(PanelError::NotFound)
 }

@@ -23,7 +23,7 @@ pub mod line;
 pub mod words;
 
 use ask::{Answer, DeviceProfile, Info, Page, Request, Said};
-use gate::{Gate, Pace};
+use gate::{Gate, Pace, Room};
 use line::Lines;
 
 use super::settings::Remote;
@@ -38,9 +38,6 @@ const MAX_UNLINKED: usize = 1000;
 /// Of the JSON that a device sends, so many bytes are kept as they came: of all profiles, and of one.
 const KEPT_JSON: usize = 1024 * 1024;
 const KEPT_OF_ONE: usize = 8 * 1024;
-
-/// Who has read so many bytes of a device reads on among few.
-const LONG_READING: usize = 1024 * 1024;
 
 /// Why a call to a device came to nothing. Its text says what to do about it, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -305,29 +302,46 @@ impl Device {
             Some(gate) => gate.reading().await,
             None => None,
         };
+        let mut room = gate.as_ref().map(|gate| gate.room());
         let until = Instant::now() + self.limits.time;
         let mut before = None;
-        for _ in 0..3 {
+        let mut walks = 0;
+        while walks < 3 {
             let mut walk = Walk::default();
-            let said = self.walk(&mut walk, until).await?;
+            let Some(said) = self.walk(&mut walk, room.as_mut(), until).await? else {
+                drop(walk);
+                if let Some(room) = &mut room {
+                    room.whole(self.limits.bytes).await;
+                }
+                continue; // with room for all of it, so not again
+            };
             if said.is_none_or(|said| said == walk.seen.len() as u64) || before.as_ref() == Some(&walk.seen) {
                 return Ok(walk.held);
             }
             before = Some(walk.seen);
+            walks += 1;
         }
         Err(Trouble::Garbled("its list changes while it is read".into()))
     }
 
-    /// Reads pages until there is nothing more; gives how many profiles the device says that there are.
-    async fn walk(&mut self, walk: &mut Walk, until: Instant) -> Result<Option<u64>, Trouble> {
-        let gate = self.gate.clone();
-        let (mut long, mut said) = (None, None);
+    /// Reads pages until there is nothing more; gives how many profiles the device says that there are, if it says
+    /// so. Nothing where there is no room for them.
+    async fn walk(
+        &mut self,
+        walk: &mut Walk,
+        mut room: Option<&mut Room<'_>>,
+        until: Instant,
+    ) -> Result<Option<Option<u64>>, Trouble> {
+        let mut said = None;
         for number in 1..=MAX_PAGES {
             let answer = self.ask(ask::page(self.family, number)).await?;
             walk.bytes += answer.body.len();
             if walk.bytes > self.limits.bytes {
                 let limit = self.limits.bytes;
                 return Err(Trouble::TooMuch(format!("its profiles take more than {limit} bytes")));
+            }
+            if room.as_mut().is_some_and(|room| !room.grow(walk.bytes)) {
+                return Ok(None);
             }
             let page = ask::read_page(&answer)?;
             if number == 1 {
@@ -340,19 +354,11 @@ impl Device {
             let all = page.total == Some(walk.seen.len() as u64);
             let last = page.pages.is_none_or(|pages| number >= pages);
             if new == 0 || (all && short && last) {
-                return Ok(said);
+                return Ok(Some(said));
             }
             if Instant::now() >= until {
                 let time = self.limits.time;
                 return Err(Trouble::TooMuch(format!("its profiles take longer than {time:?}")));
-            }
-            drop(page);
-            drop(answer); // not kept while others are waited for
-            if walk.bytes > LONG_READING
-                && long.is_none()
-                && let Some(gate) = &gate
-            {
-                long = gate.long_reading().await;
             }
         }
         Err(Trouble::TooMuch(format!("its profiles fill more than {MAX_PAGES} pages")))

@@ -110,7 +110,7 @@ impl Devices {
     pub fn new(settings: DeviceSettings, tell: impl Fn(PanelNo, Condition) + 'static) -> Self {
         Self {
             lines: Rc::new(Lines::new(settings.timeouts)),
-            gate: Rc::new(Gate::new(settings.concurrency)),
+            gate: Rc::new(Gate::new(settings.concurrency, settings.read_limits.bytes)),
             settings,
             tell: Box::new(tell),
         }

@@ -793,6 +793,7 @@ fn an_embedded_door_controller_answers_as_one() {
         (call("GET", "/access/time-profiles/items?limit=1001").send(), 400, "not_valid"),
         (call("POST", "/access/time-profiles/items/link").json(&json!({})).send(), 400, "not_valid"),
         (call("GET", "/access/timeprofile/items").send(), 404, "bad_request"),
+        (call("GET", "/no/such/call").send(), 404, "bad_request"),
     ] {
         let value = answer.value();
         assert_eq!((answer.status, &value["error"]["code"]), (status, &json!(code)), "{answer}");
