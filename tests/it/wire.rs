@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use panelsync::panel::device::Trouble;
 use panelsync::panel::device::ask::{Answer, Method, Request};
-use panelsync::panel::device::line::{Lines, Timeouts};
+use panelsync::panel::device::line::{IDLE_FOR, Lines, Timeouts};
 use panelsync::panel::settings::{Remote, Trust};
 use panelsync::simulator::quirk::Quirk;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -203,6 +203,28 @@ fn an_answer_that_nobody_asked_for_is_never_taken_for_that_of_the_next_call() {
         });
         assert_eq!(device.connections(), 6, "{pause} {behind:?}");
     }
+}
+
+#[test]
+fn what_comes_while_a_connection_is_idle_is_noticed_when_it_is_given_up() {
+    let device = Raw::start(|line| {
+        while line.hear().is_some() {
+            line.say(answer("yes"));
+            Line::wait(50);
+            line.say(answer("late"));
+        }
+    });
+    run(async {
+        let (lines, remote) = (lines(), device.remote());
+        assert_eq!(text(ask(&lines, &remote, "/1").await), "yes");
+        tokio::time::sleep(IDLE_FOR + IDLE_FOR / 2).await;
+        assert_eq!(text(ask(&lines, &remote, "/2").await), "yes");
+    });
+    let requests = device.requests();
+    assert!(
+        !requests[0].contains("Connection: close") && requests[1].contains("Connection: close"),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -412,6 +434,12 @@ fn what_is_certainly_not_done_and_what_is_perhaps_done_are_told_apart() {
         );
     }
     assert!(matches!(told("220 mail.example ESMTP\r\n"), Err(Trouble::Garbled(_))));
+    let hasty = Raw::start(|line| {
+        line.say("220 mail.example ESMTP\r\n");
+        line.hear();
+    });
+    let spoken = run(async { ask(&lines(), &hasty.remote(), "/").await });
+    assert!(matches!(spoken, Err(Trouble::Unreachable(_) | Trouble::Garbled(_))), "{spoken:?}");
     // Sent on a kept connection, which then ends; and nobody takes a new one.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
