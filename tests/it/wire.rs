@@ -13,12 +13,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use panelsync::panel::device::Trouble;
 use panelsync::panel::device::ask::{Answer, Method, Request};
-use panelsync::panel::device::line::{Lines, Timeouts};
+use panelsync::panel::device::line::{IDLE_FOR, Lines, Timeouts};
 use panelsync::panel::settings::{Remote, Trust};
+use panelsync::simulator::quirk::Quirk;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::binary::{Ran, Served, Shell, command};
+use crate::support::profiles::{link, once};
+use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 
 /// A device written by hand.
@@ -199,6 +203,28 @@ fn an_answer_that_nobody_asked_for_is_never_taken_for_that_of_the_next_call() {
         });
         assert_eq!(device.connections(), 6, "{pause} {behind:?}");
     }
+}
+
+#[test]
+fn what_comes_while_a_connection_is_idle_is_noticed_when_it_is_given_up() {
+    let device = Raw::start(|line| {
+        while line.hear().is_some() {
+            line.say(answer("yes"));
+            Line::wait(50);
+            line.say(answer("late"));
+        }
+    });
+    run(async {
+        let (lines, remote) = (lines(), device.remote());
+        assert_eq!(text(ask(&lines, &remote, "/1").await), "yes");
+        tokio::time::sleep(IDLE_FOR + IDLE_FOR / 2).await;
+        assert_eq!(text(ask(&lines, &remote, "/2").await), "yes");
+    });
+    let requests = device.requests();
+    assert!(
+        !requests[0].contains("Connection: close") && requests[1].contains("Connection: close"),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -408,6 +434,12 @@ fn what_is_certainly_not_done_and_what_is_perhaps_done_are_told_apart() {
         );
     }
     assert!(matches!(told("220 mail.example ESMTP\r\n"), Err(Trouble::Garbled(_))));
+    let hasty = Raw::start(|line| {
+        line.say("220 mail.example ESMTP\r\n");
+        line.hear();
+    });
+    let spoken = run(async { ask(&lines(), &hasty.remote(), "/").await });
+    assert!(matches!(spoken, Err(Trouble::Unreachable(_) | Trouble::Garbled(_))), "{spoken:?}");
     // Sent on a kept connection, which then ends; and nobody takes a new one.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -757,7 +789,7 @@ fn the_command_line_trusts_a_private_ca_and_keeps_it_with_the_token() {
         done(&shell.run_with(&[&["--ca-file", &file("cert.pem")], &login[..]].concat(), "123456\n"));
         let kept =
             std::fs::read_to_string(shell.home.path().join(".config/panelsync/tokens.json")).expect("kept");
-        let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+        let kept: Value = serde_json::from_str(&kept).expect("JSON");
         kept[format!("https://{}", served.address)]["token"].as_str().expect("a token").to_owned()
     };
     for (name, value) in [
@@ -803,7 +835,7 @@ fn the_simulator_shows_each_quirk_of_the_line_and_every_call_is_answered_in_spit
     let plain = remote(&devices.url(2), Trust::System);
     let odd = remote(&devices.url(1), Trust::System);
     let shows = |quirk: &str, more: usize, shown: &[u8]| {
-        devices.faults(Some(1), &serde_json::json!({ "quirks": [quirk] }));
+        devices.faults(Some(1), &json!({ "quirks": [quirk] }));
         let all = raw_answer(&devices, more);
         let there = all.windows(shown.len()).any(|window| window == shown);
         assert!(there, "{quirk}: {}", String::from_utf8_lossy(&all));
@@ -811,14 +843,14 @@ fn the_simulator_shows_each_quirk_of_the_line_and_every_call_is_answered_in_spit
             let lines = lines();
             for _ in 0..5 {
                 let answer = text(ask(&lines, &odd, "/api/info").await);
-                let value: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+                let value: Value = serde_json::from_str(&answer).expect("JSON");
                 assert!(value["api_version"].is_string(), "{quirk}: {answer}");
                 assert!(text(ask(&lines, &plain, "/api/info").await).starts_with('{'));
             }
             // Kept connections from before are no hindrance, in either direction.
-            devices.faults(Some(1), &serde_json::json!({}));
+            devices.faults(Some(1), &json!({}));
             assert!(text(ask(&lines, &odd, "/api/info").await).starts_with('{'));
-            devices.faults(Some(1), &serde_json::json!({ "quirks": [quirk] }));
+            devices.faults(Some(1), &json!({ "quirks": [quirk] }));
             assert!(text(ask(&lines, &odd, "/api/info").await).starts_with('{'));
         });
         all
@@ -858,14 +890,14 @@ fn a_simulated_device_with_quirks_of_the_line_is_at_its_own_port_and_behind_tls_
     let folder = tempfile::tempdir().expect("a folder");
     let (pem, _) = certificate(folder.path(), &["127.0.0.1"], |_| {});
     let devices = simulated(folder.path());
-    devices.faults(None, &serde_json::json!({ "quirks": ["interim", "until-close", "bom"] }));
+    devices.faults(None, &json!({ "quirks": ["interim", "until-close", "bom"] }));
     let url = devices.url(1).replace("http:", "https:");
     for _ in 0..3 {
         assert_eq!(ask_secure(&url, Trust::Ca(pem.as_str().into())), Ok(200));
     }
     let port = two_free_ports();
     let devices = Simulated::start_at(port, 2, &["--port-per-panel"]);
-    devices.faults(Some(2), &serde_json::json!({ "quirks": ["late-answer"], "serial": "second" }));
+    devices.faults(Some(2), &json!({ "quirks": ["late-answer"], "serial": "second" }));
     run(async {
         let lines = lines();
         for n in [0, 1, 0, 1] {
@@ -874,4 +906,39 @@ fn a_simulated_device_with_quirks_of_the_line_is_at_its_own_port_and_behind_tls_
             assert_eq!(answer.contains("second"), n == 1, "{answer}");
         }
     });
+}
+
+#[test]
+fn panels_with_quirks_of_the_line_are_added_pushed_to_and_compared_as_any_other() {
+    let quirks: Vec<_> = Quirk::ALL.into_iter().filter(|quirk| quirk.is_of_the_line()).collect();
+    let devices = Simulated::start(quirks.len(), &[]);
+    for (n, quirk) in (1..).zip(&quirks) {
+        devices.faults(Some(n), &json!({ "quirks": [quirk] }));
+    }
+    let server = TestServer::start();
+    for (n, quirk) in (1..).zip(&quirks) {
+        let panel = json!({ "id": quirk.as_str(), "driver": "http", "url": devices.url(n), "username": "admin",
+            "password": "123456" });
+        let answer = server.fleet("POST", "/panels").json(&panel).send();
+        assert_eq!(answer.status, 201, "{answer}");
+    }
+    let push = |batch: Value| {
+        let answer = server.fleet("POST", "/batches").header("prefer", "wait=60").json(&batch).send();
+        assert_eq!(answer.value()["panels"]["applied"], quirks.len(), "{answer}");
+    };
+    let differ = || {
+        let diff = server.fleet("GET", "/diff").send().value();
+        let items = diff["items"].as_array().expect("items").clone();
+        assert_eq!(items.len(), quirks.len(), "{diff}");
+        assert!(items.iter().all(|item| item["state"] == "same"), "{diff}");
+    };
+    push(json!({ "all": true, "upsert": [once(1, "a"), once(2, "b"), once(3, "c")] }));
+    differ();
+    push(json!({ "all": true, "upsert": [once(1, "another"), once(2, "b")], "delete": [link(3)] }));
+    differ();
+    devices.faults(None, &json!({}));
+    for (n, quirk) in (1..).zip(&quirks) {
+        let held = devices.holds(n);
+        assert_eq!(held.values().collect::<Vec<_>>(), ["another", "b"], "{quirk}");
+    }
 }

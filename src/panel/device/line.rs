@@ -204,6 +204,7 @@ impl Lines {
             early_ends: 0,
             one_connection_a_call: false,
         };
+        devices.make_room();
         devices.by_url.insert(remote.url.clone(), known);
         Ok(address)
     }
@@ -217,7 +218,14 @@ impl Devices {
         known.busy
     }
 
-    /// Gives up what has been idle for so long, and forgets what is of no use. Whether there is more to come.
+    /// Where there are too many, only what is in use is remembered.
+    fn make_room(&mut self) {
+        if self.by_url.len() >= MAX_REMEMBERED {
+            self.by_url.retain(|_, known| known.busy > 0 || known.idle.is_some());
+        }
+    }
+
+    /// Takes out what has been idle for so long.
     fn sweep(&mut self) -> Vec<(Box<str>, Connection)> {
         let mut old = Vec::new();
         for (url, known) in &mut self.by_url {
@@ -226,10 +234,6 @@ impl Devices {
             }
         }
         self.idle -= old.len();
-        let crowded = self.by_url.len() > MAX_REMEMBERED;
-        self.by_url.retain(|_, known| {
-            if crowded { known.busy > 0 || known.idle.is_some() } else { known.is_worth_remembering() }
-        });
         self.watched = self.idle > 0;
         old
     }
@@ -241,6 +245,7 @@ async fn watch(devices: Weak<RefCell<Devices>>) {
         tokio::time::sleep(IDLE_FOR / 4).await;
         let Some(devices) = devices.upgrade() else { return };
         let old = devices.borrow_mut().sweep();
+        let is_watched = devices.borrow().watched; // who keeps a connection from now on looks for itself
         for (url, mut connection) in old {
             if connection.afterwards().await == Afterwards::Untrusted
                 && let Some(known) = devices.borrow_mut().by_url.get_mut(&url)
@@ -249,7 +254,8 @@ async fn watch(devices: Weak<RefCell<Devices>>) {
             }
             connection.close().await;
         }
-        if !devices.borrow().watched {
+        devices.borrow_mut().by_url.retain(|_, known| known.is_worth_remembering());
+        if !is_watched {
             return;
         }
     }

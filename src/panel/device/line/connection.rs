@@ -258,6 +258,8 @@ impl Connection {
             "what is there speaks TLS; is its address https://…?".to_owned()
         } else if garbled {
             "it is no HTTP".to_owned()
+        } else if unsent && !silent {
+            "what is there speaks before it is asked, which is no HTTP".to_owned()
         } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
             if silent { "it closed the connection" } else { "the answer broke off" }.to_owned()
         } else {

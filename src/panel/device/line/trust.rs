@@ -56,8 +56,9 @@ impl Configs {
             }
             return Ok(Arc::clone(&kept.config));
         }
-        let config = config(trust, false)
-            .map_err(|error| Refused::Certificate(format!("certificates cannot be checked here: {error}")))?;
+        let config = config(trust, false).map_err(|error| {
+            Refused::Certificate(format!("none can be checked here ({error}); give its CA with --ca-file"))
+        })?;
         Self::keep(&mut all, trust, name, &config);
         Ok(config)
     }
