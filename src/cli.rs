@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
+use crate::http::problem::ProblemBody;
 use crate::panel::settings::Trust;
-use crate::profile::LinkId;
 use crate::telemetry::{self, LogFormat};
 
 /// Prints a line of data. Whoever reads it may have left (`| head`); that is no failure of the command.
@@ -25,18 +25,23 @@ macro_rules! note {
 
 mod access;
 mod apply;
+mod ask;
 mod backup;
 mod batch;
 mod client;
 mod demo;
 mod doctor;
 mod drift;
+mod file;
+mod find;
+mod import;
 mod output;
 mod panel;
 mod profile;
 mod serve;
 mod simulate;
 mod status;
+mod words;
 
 use client::Client;
 
@@ -134,7 +139,10 @@ enum Command {
         panelsync apply -f profiles.json --all\n  cat profiles.json | panelsync apply -f - --panel north-01 north-02")]
     Apply(apply::ApplyArgs),
     /// Delete profiles on many panels, by link_id
-    #[command(after_help = "Example:\n  panelsync delete 91c615e3-1040-4815-8ecb-039a18b756b5 -l site=north")]
+    #[command(
+        after_help = "Examples:\n  panelsync delete 91c615e3-1040-4815-8ecb-039a18b756b5 -l site=north\n  \
+        panelsync delete 91c615e3 --all"
+    )]
     Delete(apply::DeleteArgs),
     /// Batches: list, show, watch, cancel, retry
     #[command(subcommand)]
@@ -143,7 +151,9 @@ enum Command {
     #[command(after_help = "Example:\n  panelsync diff -l site=north")]
     Diff(drift::DiffArgs),
     /// Read devices back and put right what has drifted
-    #[command(after_help = "Example:\n  panelsync reconcile -l site=north")]
+    #[command(
+        after_help = "Examples:\n  panelsync reconcile -l site=north --dry-run\n  panelsync reconcile --all --yes"
+    )]
     Reconcile(drift::ReconcileArgs),
     /// One screen: panels, and the last batches
     #[command(after_help = "Example:\n  panelsync status")]
@@ -189,7 +199,7 @@ struct Targets {
     /// Panels by their labels, such as site=north,floor in (1,2)
     #[arg(short = 'l', long, value_name = "SEL")]
     selector: Option<String>,
-    /// Panels by id
+    /// Panels by id, or by the beginning of it
     #[arg(long = "panel", value_name = "ID", num_args = 1..)]
     panels: Vec<String>,
     /// Every panel
@@ -198,15 +208,21 @@ struct Targets {
 }
 
 impl Targets {
-    /// As fields of a batch.
-    fn put_into(&self, batch: &mut serde_json::Map<String, serde_json::Value>) {
+    /// As fields of a batch, once they are found to name panels.
+    fn put_into(
+        &self,
+        batch: &mut serde_json::Map<String, serde_json::Value>,
+        client: &Client,
+    ) -> Result<(), Failure> {
         if let Some(selector) = &self.selector {
+            find::selector(client, selector)?;
             batch.insert("selector".into(), selector.as_str().into());
         } else if self.all {
             batch.insert("all".into(), true.into());
         } else {
-            batch.insert("panels".into(), self.panels.clone().into());
+            batch.insert("panels".into(), find::panels(client, &self.panels)?.into());
         }
+        Ok(())
     }
 }
 
@@ -230,11 +246,13 @@ pub enum Exit {
 struct Failure {
     exit: Exit,
     message: String,
+    /// What the server said, where it said something.
+    problem: Option<Box<ProblemBody>>,
 }
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), problem: None }
     }
 
     fn usage(message: impl Into<String>) -> Self {
@@ -252,13 +270,15 @@ impl From<std::io::Error> for Failure {
 pub fn run() -> ExitCode {
     let cli = Cli::parse(); // prints help or what is wrong, and ends with 0 or 2
     telemetry::start_logging(cli.global.log_format, cli.global.verbose);
+    crate::store::damage::log_damage();
     let exit = match dispatch(&cli) {
         Ok(exit) => exit,
-        Err(Failure { exit, message }) => {
+        Err(Failure { exit, message, .. }) => {
             note!("panelsync: {message}");
             exit
         }
     };
+    telemetry::flush_logs();
     ExitCode::from(exit as u8)
 }
 
@@ -323,10 +343,6 @@ fn seconds(text: &str) -> Result<u64, String> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     number.checked_mul(factor).ok_or_else(wrong)
-}
-
-fn link_id(text: &str) -> Result<LinkId, String> {
-    text.parse().map_err(|error: crate::profile::NotALinkId| error.to_string())
 }
 
 #[cfg(test)]

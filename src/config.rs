@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// How many finished batches are kept [default: 1000]
     #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
     pub keep_batches: Option<u64>,
+    /// How long an Idempotency-Key stands for the batch that was accepted under it [default: 24h]
+    #[arg(long, env = "PANELSYNC_KEEP_KEYS", value_name = "TIME", value_parser = time)]
+    pub keep_keys: Option<Duration>,
     /// Remote panels talked to at once [default: 256]
     #[arg(long, env = "PANELSYNC_DEVICE_CONCURRENCY", value_name = "N")]
     pub device_concurrency: Option<usize>,
@@ -83,6 +86,7 @@ struct File {
     key_file: Option<PathBuf>,
     body_limit: Option<usize>,
     keep_batches: Option<u64>,
+    keep_keys: Option<FileTime>,
     device_concurrency: Option<usize>,
     device_chunk: Option<usize>,
     device_connect_timeout: Option<FileTime>,
@@ -110,6 +114,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// How many batches are kept.
     pub keep_batches: u64,
+    /// How long idempotency keys are kept.
+    pub keep_keys: Duration,
     /// Panels at addresses of their own.
     pub panel_listen: Vec<(String, SocketAddr)>,
     /// How devices are treated.
@@ -176,6 +182,7 @@ impl Settings {
             key: KeySource::DataFolder,
             body_limit: 16 * 1024 * 1024,
             keep_batches: 1000,
+            keep_keys: Duration::from_hours(24),
             panel_listen: Vec::new(),
             devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -239,6 +246,7 @@ impl Settings {
             (args.check_every.or(from_file(file.check_every)), &mut devices.check_every),
             (args.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
             (args.device_person_after.or(from_file(file.device_person_after)), &mut devices.person_after),
+            (args.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
         ] {
             *time = given.unwrap_or(*time);
         }

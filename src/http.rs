@@ -16,6 +16,7 @@
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use actix::Addr;
@@ -64,6 +65,8 @@ pub struct Shared {
     pub data_dir: std::path::PathBuf,
     /// The largest body, in bytes.
     pub body_limit: usize,
+    /// How long idempotency keys are kept.
+    pub keep_keys: Duration,
     /// How long a device may take that is asked before its panel is added.
     pub device_timeouts: Timeouts,
     /// Becomes true when the server stops: answers without an end must end then.

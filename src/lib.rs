@@ -22,7 +22,8 @@
 //! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
 //!
-//! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`clock`].
+//! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`parts`] (what the process cannot go on
+//! without), [`clock`].
 //!
 //! ## The way of one batch
 //!
@@ -84,4 +85,5 @@ pub mod cli;
 
 pub mod clock;
 pub mod config;
+pub mod parts;
 pub mod telemetry;

@@ -159,6 +159,8 @@ pub struct Landed {
     pub sent: Instant,
     /// Whether this is the answer to the part itself; what a device confirms later is a second one.
     pub first: bool,
+    /// Whether what the panel refuses is other than before, which pages show.
+    pub noted: bool,
 }
 
 impl Handler<Apply> for Panel {
@@ -194,6 +196,7 @@ impl Handler<Apply> for Panel {
             sent: Instant::now(),
             decision: Decision::default(),
             outcome: None,
+            noted: false,
         });
         // A batch's part was accepted durably and its number in flight is bounded by the coordinator.
         if for_caller {
@@ -234,7 +237,7 @@ impl Panel {
             if waits.unwrap_or(false) {
                 this.go(ctx);
             } else {
-                this.forget(batch);
+                this.forget(batch, sent);
             }
         }));
     }
@@ -250,8 +253,8 @@ pub enum Attend {
     Read(oneshot::Sender<Result<remote::record::Findings, remote::ReadError>>),
     /// Send everything again.
     Resync(AuditRecord, oneshot::Sender<Result<(), StoreError>>),
-    /// This batch has its outcome already; do not wait for the device on its behalf.
-    Forget(BatchSeq),
+    /// This batch had its outcome at this moment: do not wait for the device on behalf of what was sent before.
+    Forget(BatchSeq, Instant),
     /// End the session after the call that is under way, and begin nothing more.
     Close(oneshot::Sender<()>),
 }
@@ -264,7 +267,7 @@ impl Handler<Attend> for Panel {
             Attend::TryNow => self.try_now(ctx),
             Attend::Read(reader) => self.read_now(reader, ctx),
             Attend::Resync(audit, reply) => self.resync(audit, reply, ctx),
-            Attend::Forget(batch) => self.forget(batch),
+            Attend::Forget(batch, had) => self.forget(batch, had),
             Attend::Close(done) => self.close_when_idle(done, ctx),
         }
     }
@@ -340,7 +343,7 @@ impl Handler<Configure> for Panel {
     }
 }
 
-/// Take the panel out of the store, after all work it was told before, and stop.
+/// Take the panel out of the store, after all work it was told before. It goes on until it is told to [`Stop`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Retire {
@@ -353,8 +356,20 @@ pub struct Retire {
 impl Handler<Retire> for Panel {
     type Result = ();
 
-    fn handle(&mut self, Retire { audit, done }: Retire, ctx: &mut Self::Context) {
+    fn handle(&mut self, Retire { audit, done }: Retire, _: &mut Self::Context) {
         self.store.submit_accepted(Box::new(embedded::Remove { panel: self.number, audit, done }));
+    }
+}
+
+/// The panel is out of the store: its actor ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+impl Handler<Stop> for Panel {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }

@@ -16,9 +16,10 @@ use tokio::sync::{oneshot, watch};
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
 use crate::config::Settings;
-use crate::coordinator::{CloseDevices, Coordinator, Drain};
+use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept};
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
+use crate::parts;
 use crate::server::tls::TlsError;
 use crate::store::{self, OpenError, Store, StoreError, StoreHandle, damage};
 use crate::telemetry::Metrics;
@@ -115,10 +116,12 @@ impl Engine {
     pub async fn on(store: Store, settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
         let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
-        let (handle, keep, devices) = (store.handle(), settings.keep_batches, settings.devices.clone());
+        let kept = Kept { batches: settings.keep_batches, keys: settings.keep_keys };
+        let (handle, devices) = (store.handle(), settings.devices.clone());
         let metrics = metrics.batches.clone();
         arbiter.spawn_fn(move || {
-            let mut coordinator = Coordinator::new(handle, keep, devices, metrics);
+            parts::this_thread_is("the thread of the coordinator and all panels");
+            let mut coordinator = Coordinator::new(handle, kept, devices, metrics);
             let result = damage::guarded(|| coordinator.take_up()).and_then(|taken| taken);
             let result = result.map(|()| coordinator.start());
             let _ = started.send(result); // the other end waits below
@@ -187,6 +190,7 @@ impl Server {
             metrics,
             data_dir: settings.data_dir.clone(),
             body_limit: settings.body_limit,
+            keep_keys: settings.keep_keys,
             device_timeouts: settings.devices.timeouts,
             stopping: stopping.subscribe(),
         });

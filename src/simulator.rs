@@ -21,7 +21,7 @@ use utoipa_actix_web::AppExt;
 use crate::access::Access;
 use crate::access::sessions::Sessions;
 use crate::config::Settings;
-use crate::coordinator::fleet::{AddPanels, ListPanels, NewPanel};
+use crate::coordinator::fleet::{AddError, AddPanels, ListPanels, NewPanel};
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
@@ -126,6 +126,7 @@ impl Simulator {
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
+            keep_keys: Settings::new("", settings.listen).keep_keys,
             body_limit: Settings::new("", settings.listen).body_limit,
             device_timeouts: crate::panel::device::line::Timeouts::default(),
             stopping: stopping.subscribe(),
@@ -292,6 +293,12 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
         span: tracing::Span::none(),
     };
     let added = engine.coordinator().send(AddPanels(missing, origin)).await.map_err(|_| gone())?;
-    let added = added.map_err(|_| gone())?.await.map_err(|_| gone())?;
-    added.map_err(|error| StartError::from(error).into())
+    let added = match added {
+        Ok(added) => added.await.map_err(|_| gone())?,
+        Err(error) => Err(error),
+    };
+    added.map_err(|error| match error {
+        AddError::Store(error) => StartError::from(error).into(),
+        AddError::Taken(_) => gone(),
+    })
 }

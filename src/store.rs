@@ -7,23 +7,27 @@
 //!    every waiter: whoever is told, is told after the fsync;
 //! 3. reads over a snapshot ([`read`]) that never wait for the writer;
 //! 4. opening the database again after a failed write, since redb refuses all others then ([`writer`]);
-//! 5. what is secret in it ([`seal`]), and copies of it ([`backup`]);
-//! 6. the whole durable state as text ([`render`]) and the invariants between tables.
+//! 5. noticing that the file is no longer the one that was opened ([`disk`]);
+//! 6. what is secret in it ([`seal`]), and copies of it ([`backup`]);
+//! 7. the whole durable state as text ([`render`]) and the invariants between tables.
 //!
 //! It knows nothing of actors, HTTP or what a batch means: work on a panel's rows comes as a
 //! [`writer::PanelWork`]. redb's own lock on the file keeps a second server out of the folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use redb::Database;
 
+use crate::parts;
 use crate::telemetry::Metrics;
 
 pub mod backup;
 pub mod damage;
+pub mod disk;
 pub mod migrate;
 pub mod pack;
 pub mod read;
@@ -33,6 +37,7 @@ pub mod seal;
 pub mod tables;
 pub mod writer;
 
+use disk::{Identity, SyncTime};
 use migrate::Migrated;
 use read::Snapshot;
 use seal::{KeyError, Seal};
@@ -108,6 +113,17 @@ pub enum StoreError {
     /// The store is shut; certainly not done.
     #[error("the store is shut down")]
     Closed,
+    /// The disk is full; certainly not done.
+    #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
+    NoRoom,
+    /// The database's file is not where it was opened; certainly not done.
+    #[error(
+        "the database's file was removed or replaced under the running server, which acknowledges nothing any more; save what it still reads with `panelsync backup FILE`, stop it, and put the file back or restore that copy"
+    )]
+    Gone,
+    /// The panel was removed; certainly not done.
+    #[error("the panel was removed")]
+    NoSuchPanel,
     /// A commit has failed a moment ago, and the database is being opened again; certainly not done.
     #[error(
         "the database has failed and is being opened again; try again in a moment, and see that the disk is not full"
@@ -119,8 +135,13 @@ impl StoreError {
     /// Whether the disk has no room for what was to be written.
     pub fn no_room(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        let Self::Database(error) = self else { return false };
-        matches!(&**error, redb::Error::Io(error) if matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull))
+        match self {
+            Self::NoRoom => true,
+            Self::Database(error) => {
+                matches!(&**error, redb::Error::Io(error) if matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -152,6 +173,9 @@ pub struct StoreHandle {
 pub(crate) struct OpenFile {
     db: RwLock<Option<Database>>,
     seal: Arc<Seal>,
+    /// Which file it is, once it is open; nothing where it is no file.
+    identity: OnceLock<Identity>,
+    sync_time: SyncTime,
     open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
 }
 
@@ -164,11 +188,18 @@ impl OpenFile {
         damage::guarded(|| work(db))?
     }
 
+    fn is_open(&self) -> bool {
+        self.db.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn set(&self, db: Option<Database>) {
         let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *place, db);
         drop(place);
-        drop(old); // closing it may take a moment, for which nobody need wait
+        // Closing it may take a moment, for which nobody need wait. What is damaged may not even close.
+        if damage::guarded(|| drop(old)).is_err() {
+            tracing::error!("the damaged database was given up rather than closed");
+        }
     }
 
     /// Closes the database. It is closed in truth when the last reader has gone.
@@ -176,12 +207,40 @@ impl OpenFile {
         self.set(None);
     }
 
+    /// Opens it again; it may be open still.
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.close();
+        self.open()
+    }
+
+    /// Whether the file is where it was opened.
+    fn stands(&self) -> bool {
+        self.identity.get().is_none_or(Identity::stands)
+    }
+
+    /// How long the file's syncs have taken together.
+    fn sync_time(&self) -> Duration {
+        self.sync_time.total()
+    }
+
     /// Opens it again.
     fn open(&self) -> Result<(), StoreError> {
+        if !self.stands() {
+            return Err(StoreError::Gone);
+        }
+        if self.is_open() {
+            return Ok(()); // it was not closed when its file went, and now that is back
+        }
         let db = damage::guarded(|| (self.open)())?
             .map_err(|error| StoreError::Database(Arc::new(error.into())))?;
         self.set(Some(db));
         Ok(())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -205,38 +264,55 @@ impl Store {
     pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
         make_folder(folder)?;
         let file = folder.join(FILE_NAME);
-        Self::on(folder, seal, metrics, move || Database::create(&file))
+        let path = file.clone();
+        let opened_before = AtomicBool::new(false);
+        // A file that is missing later is not made anew: that would be another fleet.
+        let open = move |sync_time: &SyncTime| {
+            disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), sync_time)
+        };
+        let store = Self::on(folder, seal, metrics, open)?;
+        let _ = store.handle.file.identity.set(Identity::of(&file)); // set here only
+        Ok(store)
     }
 
-    /// [`Store::open`] on whatever `open` opens, which is asked again when the database has failed. The folder is
-    /// for messages.
+    /// [`Store::open`] on whatever `open` opens, which is asked again when the database has failed. It is given where
+    /// the time of syncs is counted ([`disk::Timed`]). The folder is for messages.
     pub fn on(
         folder: &Path,
         seal: Seal,
         metrics: &Metrics,
-        open: impl Fn() -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
+        open: impl Fn(&SyncTime) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let file = OpenFile { db: RwLock::default(), seal: Arc::new(seal), open: Box::new(open) };
+        let sync_time = SyncTime::default();
+        let counted = sync_time.clone();
+        let open = Box::new(move || open(&counted));
+        let (db, identity) = (RwLock::default(), OnceLock::new());
+        let file = OpenFile { db, seal: Arc::new(seal), identity, sync_time, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(folder.into()),
             error => OpenError::Database(folder.into(), Box::new(error.into())),
         })?;
-        let migrated = damage::guarded(|| migrate::run(&db, &file.seal)).and_then(|migrated| migrated);
-        match migrated.map_err(unreadable)? {
+        file.set(Some(db));
+        match file.with(|db| migrate::run(db, &file.seal)).map_err(unreadable)? {
             Migrated::Current => {}
             Migrated::Newer(found) => {
                 return Err(OpenError::Newer { path: folder.into(), found, known: migrate::FORMAT });
             }
             Migrated::WrongKey => return Err(OpenError::WrongKey(folder.into())),
         }
-        file.set(Some(db));
         let handle = StoreHandle { file: Arc::new(file), queue: Arc::new(Queue::default()) };
         let (metrics, of_writer) = (metrics.store.clone(), handle.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer::run(&of_writer.file, &of_writer.queue, &metrics))
+            .spawn(move || {
+                let _part = parts::begin("the store's writer", {
+                    let queue = Arc::clone(&of_writer.queue);
+                    move || queue.is_closed()
+                });
+                writer::run(&of_writer.file, &of_writer.queue, &metrics);
+            })
             .map_err(|error| OpenError::Folder(folder.into(), error))?;
         Ok(Self { handle, writer: Some(writer) })
     }
@@ -301,10 +377,11 @@ impl StoreHandle {
     /// where it is not taken. Changes are committed, and told, in the order of the calls.
     ///
     /// The change must return an error only when the database failed, since that undoes the whole
-    /// transaction; a refusal is part of `T`, decided before anything is written.
+    /// transaction; a refusal is part of `T`, decided before anything is written. It is perhaps made more than once, and
+    /// what counts is the last time.
     pub fn submit_change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+        change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, StoreError>) + Send + 'static,
     ) {
         self.queue.push_or_tell(Job::Change(Box::new(writer::Change::new(change, done))), true);
@@ -314,7 +391,7 @@ impl StoreHandle {
     /// as [`StoreError::Busy`].
     pub fn submit_accepted_change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+        change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, StoreError>) + Send + 'static,
     ) {
         self.queue.push_or_tell(Job::Change(Box::new(writer::Change::new(change, done))), false);
@@ -327,7 +404,7 @@ impl StoreHandle {
     /// Dropping the future does not take the change back.
     pub async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+        change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (done, committed) = tokio::sync::oneshot::channel();
         self.submit_change(change, move |result| {
@@ -346,6 +423,14 @@ impl StoreHandle {
     /// must not block. The first listener stays.
     pub fn listen(&self, listener: impl Fn(writer::Telling) + Send + Sync + 'static) {
         self.queue.listen(Box::new(listener));
+    }
+
+    /// Resolves to true once the writer has come to this question: it lives, and its disk takes work. To false where no
+    /// work is taken.
+    pub async fn writer_answers(&self) -> bool {
+        let (asker, answer) = tokio::sync::oneshot::channel();
+        self.queue.push_or_tell(Job::Ask(asker), true);
+        answer.await.is_ok()
     }
 
     /// How many jobs wait for the writer.

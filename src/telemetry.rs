@@ -10,6 +10,7 @@
 //! Metrics are counted where the work is done and served as Prometheus text at `/metrics`.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -20,6 +21,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
+
+mod lines;
+
+use lines::Lines;
 
 use crate::batch::PanelState;
 
@@ -43,13 +48,24 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    crate::store::damage::log_damage();
+    let Ok(written) = Lines::start(std::io::stderr()) else { return }; // a process without threads has other worries
+    let written = LINES.get_or_init(|| written).clone();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(written).log_internal_errors(false); // they would go where lines cannot be written
     // Tests start more than one server in a process; the first subscriber stays.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(quiet).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Waits a bounded time until what was logged is written; to be called before the process ends.
+pub fn flush_logs() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
 }
 
 /// All metrics. Cheap to clone; every clone counts into the same numbers.

@@ -165,7 +165,7 @@ impl StoreAlone {
             duration_ms: None,
         };
         let (work, targets) = (work::encode(operations), self.panels.clone());
-        change(&self.store, move |tables| tables.add_batch(&record, &work, &targets, None, 1000))
+        change(&self.store, move |tables| tables.add_batch(&record, &work, &targets, 1000))
     }
 
     /// Gives each panel its part, and waits for all.
@@ -204,7 +204,7 @@ impl StoreAlone {
 
 fn change<T: Send + 'static>(
     store: &Store,
-    change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> T {
     let (done, committed) = tokio::sync::oneshot::channel();
     store.handle().submit_change(change, move |result| {

@@ -53,6 +53,25 @@ impl Selector {
         Ok(Self { conditions })
     }
 
+    /// The keys that somebody who writes this takes panels to have, each with the values of which one is wanted; none
+    /// where any will do.
+    pub fn wanting(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.conditions.iter().filter_map(|condition| match condition {
+            Condition::Is(key, value) => Some((&**key, vec![&**value])),
+            Condition::In(key, values) => Some((&**key, values.iter().map(|value| &**value).collect())),
+            Condition::IsNot(key, _) | Condition::Present(key) => Some((&**key, Vec::new())),
+            Condition::Absent(_) => None,
+        })
+    }
+
+    /// The keys by a value of which panels are left out.
+    pub fn excluding(&self) -> impl Iterator<Item = &str> {
+        self.conditions.iter().filter_map(|condition| match condition {
+            Condition::IsNot(key, _) => Some(&**key),
+            _ => None,
+        })
+    }
+
     /// Whether all conditions hold. `value` gives a key's value, or `None` where it is absent.
     pub fn matches<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.conditions.iter().all(|condition| match condition {

@@ -71,7 +71,10 @@ pub(super) fn password(from_stdin: bool) -> Result<String, Failure> {
     if from_stdin {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line)?;
-        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+        // One end of line ends it; whatever else stands there is of the password.
+        let line =
+            line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        return Ok(line.to_owned());
     }
     rpassword::prompt_password("Password: ")
         .map_err(|_| Failure::usage("there is no terminal to ask for the password on; give --password-stdin"))

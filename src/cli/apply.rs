@@ -1,14 +1,13 @@
 //! `panelsync apply` and `panelsync delete`.
 
-use std::io::Read;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::ask::{self, Sure};
 use super::client::Client;
-use super::{Exit, Failure, Output, Targets, batch, link_id, output, seconds};
+use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
 use crate::http::fleet_api::batches::DryRun;
 use crate::profile::LinkId;
 use crate::profile::text::{self, TextError};
@@ -28,68 +27,113 @@ pub struct ApplyArgs {
     #[arg(long)]
     prune: bool,
     #[command(flatten)]
+    sure: Sure,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
 /// What `delete` takes.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// The link_ids to delete
-    #[arg(required = true, value_name = "LINK_ID", value_parser = link_id)]
-    link_ids: Vec<LinkId>,
+    /// The link_ids to delete, or the beginnings of them
+    #[arg(required = true, value_name = "LINK_ID")]
+    link_ids: Vec<String>,
     #[command(flatten)]
     targets: Targets,
     /// Change nothing; show per panel what would be deleted
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    sure: Sure,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
 /// How long to wait for the outcomes.
 #[derive(Debug, Args)]
-struct Waiting {
+pub struct Waiting {
     /// Return as soon as the batch is accepted
     #[arg(long, conflicts_with = "wait")]
-    no_wait: bool,
+    pub no_wait: bool,
     /// How long to wait for every panel's outcome
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
-    wait: u64,
+    pub wait: u64,
+}
+
+impl Waiting {
+    /// Until when; nothing where it is longer than anybody waits.
+    pub fn until(&self) -> Option<Instant> {
+        Instant::now().checked_add(Duration::from_secs(self.wait))
+    }
 }
 
 /// Creates or updates the profiles of a file.
 pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
     let upsert = read_profiles(&args.file)?;
+    let named = upsert.len() as u64;
     let mut body = Map::new();
-    args.targets.put_into(&mut body);
-    body.insert("upsert".into(), upsert);
+    args.targets.put_into(&mut body, client)?;
+    body.insert("upsert".into(), upsert.into());
     body.insert("prune".into(), args.prune.into());
+    if args.prune && !args.dry_run {
+        let file = file::name(&args.file);
+        if named == 0 && !args.sure.yes {
+            return Err(Failure::usage(format!(
+                "{file} names no profile, so that --prune would delete all that the panels hold; nothing was done. If that is meant, give --yes"
+            )));
+        }
+        let plan = dry_run(body.clone(), client)?;
+        let deletes = plan.items.deleted;
+        if deletes > named || (args.targets.all && (deletes > 0 || !ask::possible())) {
+            args.sure.of(&format!("{}, and {file} names {named}", what_goes(&plan)))?;
+        }
+        body.insert("confirm_deletes".into(), deletes.into());
+    }
     submit(body, args.dry_run, &args.waiting, client, output)
 }
 
 /// Deletes profiles.
 pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
     let mut body = Map::new();
-    args.targets.put_into(&mut body);
-    let ids: Vec<_> = args.link_ids.iter().map(LinkId::to_string).collect();
+    args.targets.put_into(&mut body, client)?;
+    let ids: Vec<_> = find::link_ids(client, &args.link_ids)?.iter().map(LinkId::to_string).collect();
     body.insert("delete".into(), ids.into());
+    if args.targets.all && !args.dry_run && !args.sure.yes {
+        let plan = dry_run(body.clone(), client)?;
+        if plan.items.deleted > 0 || !ask::possible() {
+            args.sure.of(&what_goes(&plan))?;
+        }
+    }
     submit(body, args.dry_run, &args.waiting, client, output)
 }
 
+/// What a batch would delete, in words.
+fn what_goes(plan: &DryRun) -> String {
+    let panels = plan.plan.iter().filter(|panel| panel.deleted > 0).count() as u64;
+    format!(
+        "this deletes {} on {}",
+        output::counted(plan.items.deleted, "profile"),
+        output::counted(panels, "panel")
+    )
+}
+
+fn dry_run(mut body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
+    body.insert("dry_run".into(), true.into());
+    let answer = client.post("/batches", &[], &body.into())?;
+    Ok(serde_json::from_value(answer.body).map_err(std::io::Error::other)?)
+}
+
 fn submit(
-    mut body: Map<String, Value>,
-    dry_run: bool,
+    body: Map<String, Value>,
+    only_look: bool,
     waiting: &Waiting,
     client: &Client,
     output: Output,
 ) -> Result<Exit, Failure> {
-    if dry_run {
-        body.insert("dry_run".into(), true.into());
-        let answer = client.post("/batches", &[], &body.into())?;
-        let plan: DryRun = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
-        return show_plan(&plan, output);
+    if only_look {
+        return show_plan(&dry_run(body, client)?, output);
     }
-    let until = Instant::now() + Duration::from_secs(waiting.wait);
+    let until = waiting.until();
     // With a bar to show, look at the batch meanwhile; else let the server wait.
     let wait = if waiting.no_wait || output::has_terminal() { 0 } else { waiting.wait.min(300) };
     // A key of its own makes a request that is sent twice by a proxy one batch.
@@ -98,7 +142,7 @@ fn submit(
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     let answer = client.post("/batches", &headers, &body.into())?;
     let accepted = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
-    let batch = if waiting.no_wait { accepted } else { batch::follow(client, accepted, Some(until))? };
+    let batch = if waiting.no_wait { accepted } else { batch::follow(client, accepted, until)? };
     batch::report(client, &batch, output)
 }
 
@@ -127,27 +171,16 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
 }
 
 /// The profiles of a file, as they are sent. What they say is checked by the server.
-fn read_profiles(file: &str) -> Result<Value, Failure> {
-    text::profiles(&read_text(file)?).map(Value::Array).map_err(|error| wrong(file, &error))
+fn read_profiles(file: &str) -> Result<Vec<Value>, Failure> {
+    text::profiles(&file::read(file)?).map_err(|error| wrong(file, &error))
 }
 
 /// A JSON or YAML file, or standard input for `-`.
 pub fn read_file(file: &str) -> Result<Value, Failure> {
-    text::value(&read_text(file)?).map_err(|error| wrong(file, &error))
+    text::value(&file::read(file)?).map_err(|error| wrong(file, &error))
 }
 
 fn wrong(file: &str, error: &TextError) -> Failure {
     let text = error.to_string();
-    Failure::usage(format!("{file}{}", text.strip_prefix("it").unwrap_or(&text)))
-}
-
-fn read_text(file: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = if file == "-" {
-        std::io::stdin().read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(Path::new(file)).map(|read| text = read)
-    };
-    read.map_err(|error| Failure::usage(format!("{file} cannot be read: {error}")))?;
-    Ok(text)
+    Failure::usage(format!("{}{}", file::name(file), text.strip_prefix("it").unwrap_or(&text)))
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -109,8 +110,9 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
 }
 
 fn seal_anew(store: &Store, new: Seal) -> Result<usize, crate::store::StoreError> {
-    let change = store.handle();
-    actix_web::rt::System::new().block_on(async move { change.change(|tables| tables.seal_anew(new)).await })
+    let (change, new) = (store.handle(), Arc::new(new));
+    actix_web::rt::System::new()
+        .block_on(async move { change.change(move |tables| tables.seal_anew(&new)).await })
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use uuid::Uuid;
 
+use super::apply::Waiting;
 use super::client::Client;
-use super::{Exit, Failure, Output, output};
+use super::{Exit, Failure, Output, find, output, seconds};
 use crate::batch::{BatchState, PanelState};
 use crate::http::fleet_api::Page;
 use crate::http::fleet_api::batches::{BatchBody, BatchPanel};
@@ -18,31 +19,38 @@ pub enum BatchCommand {
     #[command(after_help = "Example:\n  panelsync batch ls")]
     Ls,
     /// One batch, panel by panel
-    #[command(after_help = "Example:\n  panelsync batch show 5f2c1a9e-… --failed")]
+    #[command(
+        after_help = "Examples:\n  panelsync batch show 5f2c1a9e --failed\n  panelsync batch show latest"
+    )]
     Show {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or latest
+        id: String,
         /// Only panels where it was not applied
         #[arg(long)]
         failed: bool,
     },
     /// Follow a batch to its end
-    #[command(after_help = "Example:\n  panelsync batch watch 5f2c1a9e-…")]
+    #[command(after_help = "Example:\n  panelsync batch watch latest --wait 10m")]
     Watch {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or latest
+        id: String,
+        /// How long to wait for every panel's outcome
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+        wait: u64,
     },
     /// Cancel a running batch
-    #[command(after_help = "Example:\n  panelsync batch cancel 5f2c1a9e-…")]
+    #[command(after_help = "Example:\n  panelsync batch cancel 5f2c1a9e")]
     Cancel {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or latest
+        id: String,
     },
     /// Send a batch again to the panels where it was not applied
-    #[command(after_help = "Example:\n  panelsync batch retry 5f2c1a9e-…")]
+    #[command(after_help = "Example:\n  panelsync batch retry 5f2c1a9e --wait 5m")]
     Retry {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or latest
+        id: String,
+        #[command(flatten)]
+        waiting: Waiting,
     },
 }
 
@@ -51,6 +59,9 @@ const LISTED: usize = 20;
 
 /// Between two looks at a running batch.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// How long a cancelled batch is followed: what is under way comes to its end by then.
+const CANCELLED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Runs a command on batches.
 pub fn run(command: &BatchCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
@@ -63,24 +74,31 @@ pub fn run(command: &BatchCommand, client: &Client, output: Output) -> Result<Ex
             }
             Ok(Exit::Done)
         }
-        BatchCommand::Show { id, failed } => show(client, *id, *failed, output),
-        BatchCommand::Watch { id } => {
+        BatchCommand::Show { id, failed } => show(client, find::batch(client, id)?, *failed, output),
+        BatchCommand::Watch { id, wait } => {
+            let until = Waiting { no_wait: false, wait: *wait }.until();
+            let id = find::batch(client, id)?;
             let batch = client.get(&format!("/batches/{id}"))?;
-            let batch = follow(client, batch, None)?;
+            let batch = follow(client, batch, until)?;
             report(client, &batch, output)
         }
         BatchCommand::Cancel { id } => {
+            let id = find::batch(client, id)?;
             let answer = client.post(&format!("/batches/{id}:cancel"), &[], &serde_json::Value::Null)?;
             let batch: BatchBody = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
-            let batch = follow(client, batch, None)?;
+            let batch = follow(client, batch, Instant::now().checked_add(CANCELLED_WITHIN))?;
             report(client, &batch, output)?;
             Ok(Exit::Done)
         }
-        BatchCommand::Retry { id } => {
+        BatchCommand::Retry { id, waiting } => {
+            let until = waiting.until();
+            let id = find::batch(client, id)?;
             let headers = [("prefer", "wait=0")];
             let answer = client.post(&format!("/batches/{id}:retry"), &headers, &serde_json::Value::Null)?;
-            let batch = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
-            let batch = follow(client, batch, None)?;
+            let mut batch = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+            if !waiting.no_wait {
+                batch = follow(client, batch, until)?;
+            }
             report(client, &batch, output)
         }
     }
@@ -159,7 +177,8 @@ pub fn follow(client: &Client, mut batch: BatchBody, until: Option<Instant>) -> 
     }
     let bar = output::progress(batch.panels.total);
     while batch.state == BatchState::Running && until.is_none_or(|until| Instant::now() < until) {
-        std::thread::sleep(LOOK_EVERY);
+        let left = until.map_or(LOOK_EVERY, |until| until.saturating_duration_since(Instant::now()));
+        std::thread::sleep(left.min(LOOK_EVERY));
         batch = client.get(&format!("/batches/{}", batch.id))?;
         bar.set_position(batch.panels.total - batch.panels.pending);
         let bad = batch.panels.partial + batch.panels.rejected + batch.panels.failed;

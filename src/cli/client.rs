@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, words};
 use crate::http::fleet_api::Page;
 use crate::http::percent;
 use crate::http::problem::ProblemBody;
@@ -104,6 +104,12 @@ impl Client {
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let answer = self.send(Method::GET, path, &[], "application/json", String::new())?;
         self.read(answer)
+    }
+
+    /// What stands at a path below `/fleet/v1`, or nothing.
+    pub fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        let answer = self.send(Method::GET, path, &[], "application/json", String::new())?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { self.read(answer).map(Some) }
     }
 
     /// All items of a list, page by page.
@@ -311,16 +317,19 @@ impl Client {
             400..=499 => Exit::Usage,
             _ => Exit::Failed,
         };
-        let message = match serde_json::from_value::<ProblemBody>(answer.body) {
-            Ok(problem) if problem.errors.len() > 1 => {
-                let places =
-                    problem.errors.iter().map(|error| format!("\n  {}: {}", error.path, error.message));
-                format!("{}{}", problem.detail, places.collect::<String>())
-            }
-            Ok(problem) => problem.detail,
-            Err(_) => format!("{} answered {}", self.server, answer.status),
+        let problem = serde_json::from_value::<ProblemBody>(answer.body).ok();
+        let message = match &problem {
+            Some(problem) => match problem.errors.as_slice() {
+                [] => problem.detail.clone(),
+                [one] => words::of(one),
+                many => {
+                    let places = many.iter().map(|error| format!("\n  {}", words::of(error)));
+                    format!("{}{}", problem.detail, places.collect::<String>())
+                }
+            },
+            None => format!("{} answered {}", self.server, answer.status),
         };
-        Err(Failure::new(exit, message))
+        Err(Failure { problem: problem.map(Box::new), ..Failure::new(exit, message) })
     }
 }
 

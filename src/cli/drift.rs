@@ -1,10 +1,11 @@
 //! `panelsync diff` and `panelsync reconcile`: what devices really hold.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value};
 
+use super::ask::{self, Sure};
 use super::client::Client;
-use super::{Exit, Failure, Output, output};
+use super::{Exit, Failure, Output, Targets, find, output};
 use crate::http::fleet_api::drift::{PanelDiff, Reconciled};
 use crate::http::percent;
 
@@ -22,9 +23,13 @@ pub struct DiffArgs {
 /// Which panels to put right, and how long to wait.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
-    /// Panels by their labels; all without
-    #[arg(short = 'l', long, value_name = "SEL")]
-    selector: Option<String>,
+    #[command(flatten)]
+    targets: Targets,
+    /// Change nothing; show what would be put right
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    sure: Sure,
     /// Wait so long for the devices and the repairs
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::seconds)]
     wait: u64,
@@ -32,6 +37,9 @@ pub struct ReconcileArgs {
 
 /// Shows item by item what devices hold otherwise than desired.
 pub fn diff(args: &DiffArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
+    if let Some(selector) = &args.selector {
+        find::selector(client, selector)?;
+    }
     let query = args.selector.as_deref().map_or(String::new(), |sel| format!("?selector={}", percent(sel)));
     let panels: Vec<PanelDiff> = client.get_all_within(&format!("/diff{query}"), args.wait.min(300))?;
     show(&panels, output)?;
@@ -40,16 +48,60 @@ pub fn diff(args: &DiffArgs, client: &Client, output: Output) -> Result<Exit, Fa
 
 /// Reads devices back and puts right what has drifted.
 pub fn reconcile(args: &ReconcileArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
-    let target = match &args.selector {
-        Some(selector) => json!({ "selector": selector }),
-        None => json!({ "all": true }),
-    };
-    let wait = format!("wait={}", args.wait.min(300));
-    let answer = client.post("/reconcile", &[("prefer", &wait)], &target)?;
-    let Reconciled { panels } = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
+    let mut target = Map::new();
+    args.targets.put_into(&mut target, client)?;
+    if args.targets.all && !args.dry_run && !args.sure.yes && !ask::possible() {
+        // Not read first: whoever runs this without a terminal says what is meant.
+        args.sure.of("this puts right every device, and deletes on it what nobody asked for")?;
+    }
+    if args.dry_run || !args.sure.yes {
+        let found = send(&target, true, args.wait, client)?;
+        let deletes = found.iter().map(deleted).sum::<u64>();
+        if args.dry_run {
+            show(&found, output)?;
+            note!(
+                "nothing was changed: this was a dry run; it would delete {}",
+                output::counted(deletes, "profile")
+            );
+            let readable = found.iter().all(|panel| matches!(panel.state.as_str(), "same" | "differs"));
+            return Ok(if readable { Exit::Done } else { Exit::Failed });
+        }
+        if deletes > 0 {
+            let on = found.iter().filter(|panel| deleted(panel) > 0).count() as u64;
+            let (what, on) = (output::counted(deletes, "profile"), output::counted(on, "device"));
+            args.sure.of(&format!("this deletes {what} that nobody asked for on {on}"))?;
+        }
+    }
+    let panels = send(&target, false, args.wait, client)?;
     show(&panels, output)?;
     let good = |panel: &PanelDiff| matches!(panel.state.as_str(), "same" | "repaired");
-    Ok(if panels.iter().all(good) { Exit::Done } else { Exit::Failed })
+    let left = panels.iter().filter(|panel| !good(panel)).count() as u64;
+    if left > 0 {
+        let left = output::counted(left, "panel");
+        note!("{left} not put right yet; what is under way goes on. Look again with: panelsync diff");
+    }
+    Ok(if left == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// How many profiles a repair deletes on this device.
+fn deleted(panel: &PanelDiff) -> u64 {
+    panel.differences.iter().filter(|difference| difference.difference == "extra").count() as u64
+}
+
+fn send(
+    target: &Map<String, Value>,
+    dry_run: bool,
+    wait: u64,
+    client: &Client,
+) -> Result<Vec<PanelDiff>, Failure> {
+    let mut body = target.clone();
+    body.insert("dry_run".into(), dry_run.into());
+    let wait = format!("wait={}", wait.min(300));
+    let waiting = output::waiting(if dry_run { "reading devices" } else { "putting devices right" });
+    let answer = client.post("/reconcile", &[("prefer", &wait)], &body.into());
+    waiting.finish_and_clear();
+    let Reconciled { panels } = serde_json::from_value(answer?.body).map_err(std::io::Error::other)?;
+    Ok(panels)
 }
 
 fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {

@@ -70,6 +70,17 @@ pub fn progress(panels: u64) -> ProgressBar {
     bar
 }
 
+/// Something that moves while a call is under way; hidden where stderr is no terminal.
+pub fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
+    bar
+}
+
 /// Whether a bar would be seen.
 pub fn has_terminal() -> bool {
     std::io::stderr().is_terminal()

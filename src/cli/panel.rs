@@ -3,8 +3,10 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use super::ask::Sure;
 use super::client::Client;
-use super::{Exit, Failure, Output, output};
+use super::import::Panels;
+use super::{Exit, Failure, Output, find, output};
 use crate::http::fleet_api::panels::{Imported, PanelBody};
 use crate::http::percent;
 
@@ -51,18 +53,19 @@ pub enum PanelCommand {
     #[command(
         after_help = "A device that is replaced, or that the panel is moved to, gets everything that is desired by itself.\n\nExamples:\n  \
             panelsync panel set gate-7 --url https://10.0.3.99\n  \
+            panelsync panel set gate-7 --label floor=2 --label wing-\n  \
             panelsync panel set gate-7 --username admin --password-stdin < secret\n  \
             panelsync panel set gate-7 --repair on"
     )]
     Set {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
         /// IANA name of the zone in which its rules run
         #[arg(long)]
         zone: Option<String>,
-        /// A label; given once or more, these replace all labels
-        #[arg(long = "label", value_name = "K=V", value_parser = label)]
-        labels: Vec<(String, String)>,
+        /// A label to set, or to remove with a - behind its key; the others stay
+        #[arg(long = "label", value_name = "K=V|K-", value_parser = label_change)]
+        labels: Vec<(String, Option<String>)>,
         /// The family whose API it speaks: android, camdroid or door-controller
         #[arg(long)]
         api: Option<String>,
@@ -78,7 +81,7 @@ pub enum PanelCommand {
     /// Send everything that is desired to a device again, now
     #[command(after_help = "Example:\n  panelsync panel resync gate-7")]
     Resync {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
     },
     /// List panels
@@ -91,23 +94,30 @@ pub enum PanelCommand {
     /// Show one panel with its profiles
     #[command(after_help = "Example:\n  panelsync panel show north-01")]
     Show {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
     },
     /// Remove a panel with all it holds
-    #[command(after_help = "Example:\n  panelsync panel rm north-01")]
+    #[command(
+        after_help = "On a terminal it asks first. What a device holds stays on it.\n\nExamples:\n  panelsync panel rm north-01\n  panelsync panel rm north-01 --yes"
+    )]
     Rm {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Add many panels at once, all or none
     #[command(
-        after_help = "FILE is JSON lines, or CSV whose first line names the columns: id, driver, zone, api,\n\
-        api_version, capacity, url, username, password, repair; every other column is a label.\n\
-        Devices are not asked.\n\nExample:\n  panelsync panel import panels.csv"
+        after_help = "FILE is CSV, JSON lines or a JSON array. The first line of CSV names the columns: id, driver,\n\
+        zone, api, api_version, capacity, url, username, password, repair, tls_pin. Every other column\n\
+        is a label, and so is label.NAME whatever NAME is; a name close to one of ours is asked about.\n\
+        Columns are separated by , or ; or tabs. The text is UTF-8, or UTF-16 as spreadsheets save it.\n\
+        Devices are not asked.\n\n\
+        Examples:\n  panelsync panel import panels.csv\n  panelsync panel import - < panels.jsonl"
     )]
     Import {
-        /// CSV or JSON lines
+        /// CSV or JSON; - reads standard input
         file: String,
         /// Take panels whose device another panel has
         #[arg(long)]
@@ -168,6 +178,15 @@ impl DeviceArgs {
     }
 }
 
+/// A label to set, or to remove.
+fn label_change(text: &str) -> Result<(String, Option<String>), String> {
+    match (text.split_once('='), text.strip_suffix('-')) {
+        (Some((key, value)), _) => Ok((key.to_owned(), Some(value.to_owned()))),
+        (None, Some(key)) if !key.is_empty() => Ok((key.to_owned(), None)),
+        _ => Err("a label is key=value, such as site=north; key- removes one".to_owned()),
+    }
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is key=value, such as site=north")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -188,7 +207,15 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                 panel.insert("password".into(), super::access::password(false)?.into());
             }
             let path = format!("/panels?force={}&adopt={adopt}", device.force);
-            let answer = client.post(&path, &[], &panel.into())?;
+            let answer = client.post(&path, &[], &panel.into()).map_err(|failure| match &failure.problem {
+                Some(problem) if problem.status == 409 && problem.detail.contains("there is a panel") => Failure {
+                    message: format!(
+                        "there is a panel {id} already; change it with `panelsync panel set {id}`, or choose another id"
+                    ),
+                    ..failure
+                },
+                _ => failure,
+            })?;
             match output {
                 Output::Json => output::json(&answer.body)?,
                 Output::Table if *adopt => {
@@ -206,7 +233,8 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                 }
             }
             if !labels.is_empty() {
-                let labels: Map<_, _> = labels.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+                let labels: Map<_, _> =
+                    labels.iter().map(|(k, v)| (k.clone(), v.as_deref().into())).collect();
                 changes.insert("labels".into(), labels.into());
             }
             if let Some(capacity) = capacity {
@@ -216,7 +244,8 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             if changes.is_empty() {
                 return Err(Failure::usage("nothing to change; see panelsync panel set --help"));
             }
-            let path = format!("/panels/{}?force={}", percent(id), device.force);
+            let id = find::panel(client, id)?;
+            let path = format!("/panels/{}?force={}", percent(&id), device.force);
             let answer = client.patch(&path, &changes.into())?;
             match output {
                 Output::Json => output::json(&answer.body)?,
@@ -224,30 +253,41 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             }
         }
         PanelCommand::Resync { id } => {
-            let answer = client.post(&format!("/panels/{}:resync", percent(id)), &[], &Value::Null)?;
+            let id = find::panel(client, id)?;
+            let answer = client.post(&format!("/panels/{}:resync", percent(&id)), &[], &Value::Null)?;
             match output {
                 Output::Json => output::json(&answer.body)?,
                 Output::Table => say!("everything is sent to {id} again; see panelsync panel show {id}"),
             }
         }
         PanelCommand::Ls { selector } => {
+            if let Some(selector) = selector {
+                find::selector(client, selector)?;
+            }
             let panels = list(client, selector.as_deref())?;
             match output {
                 Output::Json => output::json(&panels)?,
                 Output::Table => table(&panels),
             }
         }
-        PanelCommand::Show { id } => show(client, id, output)?,
-        PanelCommand::Rm { id } => {
-            client.delete(&format!("/panels/{}", percent(id)))?;
+        PanelCommand::Show { id } => show(client, &find::panel(client, id)?, output)?,
+        PanelCommand::Rm { id, sure } => {
+            let id = find::panel(client, id)?;
+            let path = format!("/panels/{}", percent(&id));
+            let panel: PanelBody = client.get(&path)?;
+            let profiles = output::counted(panel.state.profiles, "profile");
+            sure.of(&format!("this removes the panel {id} with {profiles} from the server"))?;
+            client.delete(&path)?;
             match output {
                 Output::Json => output::json(&json!({ "removed": id }))?,
                 Output::Table => say!("removed panel {id}"),
             }
         }
         PanelCommand::Import { file, force } => {
-            let lines = read_import(file)?;
-            let answer = client.post_lines(&format!("/panels:import?force={force}"), lines)?;
+            let mut panels = Panels::read(file)?;
+            let lines = std::mem::take(&mut panels.lines);
+            let answer = client.post_lines(&format!("/panels:import?force={force}"), lines);
+            let answer = answer.map_err(|failure| panels.explain(failure))?;
             let imported: Imported = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
             match output {
                 Output::Json => output::json(&imported)?,
@@ -271,7 +311,10 @@ fn table(panels: &[PanelBody]) {
             let labels: Vec<_> = record.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             [
                 record.id.clone(),
-                state.connection.clone(),
+                match state.rejected {
+                    Some(rejected) => format!("{}, {rejected} refused", state.connection),
+                    None => state.connection.clone(),
+                },
                 record.zone.clone(),
                 format!("{} {}", record.api, record.api_version),
                 state.profiles.to_string(),
@@ -291,6 +334,7 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
         Output::Table => {
             table(std::slice::from_ref(&panel));
             device_lines(&panel);
+            refusals(&panel, &profiles);
             if !profiles.is_empty() {
                 say!();
                 let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -314,6 +358,18 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What the panel refuses and does not hold, a line each; what it holds says so itself.
+fn refusals(PanelBody { state, .. }: &PanelBody, profiles: &[Value]) {
+    let held = |link: &str| profiles.iter().any(|profile| profile["link_id"] == *link);
+    let refused = state.refused.iter().filter(|refused| !held(&refused.link_id.to_string()));
+    for (i, refused) in refused.enumerate() {
+        if i == 0 {
+            say!();
+        }
+        say!("refused     {}: {}", refused.link_id, refused.extended_info);
+    }
 }
 
 /// What is to be known of a remote panel's device, a line each.
@@ -343,43 +399,4 @@ fn device_lines(PanelBody { record, state }: &PanelBody) {
     if let Some(next) = &device.next_attempt {
         say!("next try    {}", output::moment(next));
     }
-}
-
-/// JSON lines from JSON lines or CSV.
-fn read_import(file: &str) -> Result<String, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("{file} cannot be read: {error}"));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
-    if text.trim_start().starts_with('{') {
-        return Ok(text);
-    }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let columns = reader.headers().map_err(|error| wrong(&error))?.clone();
-    if !columns.iter().any(|column| column == "id") {
-        return Err(Failure::usage(format!("{file} has no column id; its first line names the columns")));
-    }
-    let mut lines = String::new();
-    for row in reader.records() {
-        let row = row.map_err(|error| wrong(&error))?;
-        let mut panel = Map::new();
-        let mut labels = Map::new();
-        for (column, value) in columns.iter().zip(&row).filter(|(_, value)| !value.is_empty()) {
-            match column {
-                "id" | "driver" | "zone" | "api" | "api_version" | "url" | "username" | "password"
-                | "repair" => {
-                    panel.insert(column.into(), value.into());
-                }
-                "capacity" => {
-                    let number = value.parse::<u32>().map_or_else(|_| Value::from(value), Value::from);
-                    panel.insert(column.into(), number);
-                }
-                label => {
-                    labels.insert(label.into(), value.into());
-                }
-            }
-        }
-        panel.insert("labels".into(), labels.into());
-        lines.push_str(&Value::from(panel).to_string());
-        lines.push('\n');
-    }
-    Ok(lines)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::apply::read_file;
-use super::{Exit, Failure, Output, link_id, output};
+use super::{Exit, Failure, Output, output};
 use crate::clock;
 use crate::http::fleet_api::profiles::WindowBody;
 use crate::panel::settings::Zone;
@@ -39,10 +39,10 @@ pub enum ProfileCommand {
         file: FileArgs,
         /// From this moment on; now without it
         #[arg(long, value_name = "RFC3339", value_parser = moment)]
-        from: Option<Timestamp>,
+        from: Option<i64>,
         /// Up to this moment; four weeks after --from without it
         #[arg(long, value_name = "RFC3339", value_parser = moment)]
-        to: Option<Timestamp>,
+        to: Option<i64>,
         /// Only this profile
         #[arg(long, value_name = "U", value_parser = link_id)]
         link_id: Option<LinkId>,
@@ -65,8 +65,12 @@ pub struct FileArgs {
     zone: String,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("{text:?} is no moment such as 2026-11-23T00:00:00Z"))
+fn link_id(text: &str) -> Result<LinkId, String> {
+    text.parse().map_err(|error: crate::profile::NotALinkId| error.to_string())
+}
+
+fn moment(text: &str) -> Result<i64, String> {
+    opens::moment(text).ok_or_else(|| format!("{text:?} is no moment such as 2026-11-23T00:00:00Z"))
 }
 
 /// Windows listed for people at most, for each profile; JSON has them all.
@@ -108,8 +112,8 @@ pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
                     )));
                 }
             }
-            let from = from.map_or(clock::now_ms() / 1000, Timestamp::as_second);
-            let to = to.map_or(from + 28 * 86_400, Timestamp::as_second);
+            let from = from.unwrap_or(clock::now_ms() / 1000);
+            let to = to.unwrap_or_else(|| from.saturating_add(28 * 86_400).min(opens::LAST + 1));
             show_windows(&profiles, &zone, Window { from, to }, output)?;
             Ok(Exit::Done)
         }
@@ -128,9 +132,7 @@ pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
 
 impl FileArgs {
     fn zone(&self) -> Result<Zone, Failure> {
-        Zone::new(&self.zone).ok_or_else(|| {
-            Failure::usage(format!("--zone {:?} is no IANA time zone such as Europe/Kyiv", self.zone))
-        })
+        Zone::new(&self.zone).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&self.zone))))
     }
 
     /// The file's profiles; warnings only where they are wanted, since they take a look at years of windows.
@@ -182,7 +184,8 @@ fn check(items: &[Value], path: &str, zone: &Zone, with_warnings: bool) -> Resul
         let Some(linked) = parsed.into_iter().next() else { continue };
         if let Err(never) = opens::check(&linked.profile, zone.rules()) {
             let message = "invalid_time_rules_settings".to_owned();
-            checked.problems.push(Finding { path: at.clone(), message, hint: never.to_string() });
+            let path = format!("{at}{}", never.path());
+            checked.problems.push(Finding { path, message, hint: never.to_string() });
         }
         if let Some(first) = seen.get(&linked.link_id) {
             checked.problems.push(Finding {
@@ -336,7 +339,7 @@ fn show_windows(
 }
 
 fn local(unix: i64, zone: &Zone) -> Option<DateTime> {
-    Timestamp::from_second(unix).ok().map(|at| zone.rules().to_datetime(at))
+    opens::local(unix.min(opens::LAST), zone.rules())
 }
 
 fn at(unix: i64, zone: &Zone) -> String {

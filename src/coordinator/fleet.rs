@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use super::recovery::send;
 use super::register::Entry;
 use super::{Coordinator, FromStore, SubmitError, Target};
 use crate::batch::Body;
@@ -117,30 +118,36 @@ impl NewPanel {
     }
 }
 
-/// Add panels, all or none. The error lists the indexes of those whose id is taken.
+/// Why panels were not added; then none of them was.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// The ids of these, by their index, are taken.
+    #[error("some ids are taken")]
+    Taken(Vec<usize>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whoever waits for panels to be added.
+pub type AddReply = oneshot::Sender<Result<(), AddError>>;
+
+/// Add panels, all or none.
 #[derive(Message)]
-#[rtype(result = "Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>")]
+#[rtype(result = "Result<oneshot::Receiver<Result<(), AddError>>, AddError>")]
 pub struct AddPanels(pub Vec<NewPanel>, pub Origin);
 
 impl Handler<AddPanels> for Coordinator {
-    type Result = Result<oneshot::Receiver<Result<(), StoreError>>, Vec<usize>>;
+    type Result = Result<oneshot::Receiver<Result<(), AddError>>, AddError>;
 
     fn handle(&mut self, AddPanels(panels, origin): AddPanels, _: &mut Self::Context) -> Self::Result {
         let mut new = HashSet::new();
-        let taken: Vec<_> = panels
-            .iter()
-            .enumerate()
-            .filter(|(_, panel)| {
-                let id = &panel.settings.id;
-                self.register.taken(id.as_str()) || self.reserved.contains(id) || !new.insert(id.clone())
-            })
-            .map(|(i, _)| i)
-            .collect();
+        let ids = panels.iter().map(|panel| panel.settings.id.as_str()).enumerate();
+        let taken: Vec<_> =
+            ids.filter(|(_, id)| self.register.taken(id) || !new.insert(*id)).map(|(i, _)| i).collect();
         if !taken.is_empty() {
-            return Err(taken);
+            return Err(AddError::Taken(taken));
         }
-        let ids: Vec<_> = new.into_iter().collect();
-        self.reserved.extend(ids.iter().cloned());
         let records: Vec<_> = panels.iter().map(|panel| encode(&panel.settings.record())).collect();
         let audit = match panels.as_slice() {
             [one] => origin.audit("panel.add", one.settings.id.as_str()),
@@ -150,21 +157,26 @@ impl Handler<AddPanels> for Coordinator {
         let inbox = self.inbox.clone();
         self.store.submit_change(
             move |tables| {
+                // Somebody else may have added one in between, and be told so before this is.
+                let mut taken = Vec::new();
+                for (i, panel) in panels.iter().enumerate() {
+                    if tables.panel_number(panel.settings.id.as_str())?.is_some() {
+                        taken.push(i);
+                    }
+                }
+                if !taken.is_empty() {
+                    return Ok(Err(taken));
+                }
                 let mut added = Vec::with_capacity(panels.len());
-                for (panel, record) in panels.into_iter().zip(&records) {
+                for (panel, record) in panels.iter().zip(&records) {
                     let number = panel.add(record, tables)?;
-                    let condition = panel.condition();
-                    added.push((number, Arc::new(panel.settings), condition));
+                    added.push((number, Arc::new(panel.settings.clone()), panel.condition()));
                 }
                 tables.audit(&audit)?;
-                Ok(added)
+                Ok(Ok(added))
             },
             move |result| {
-                let (panels, result) = match result {
-                    Ok(added) => (added, Ok(())),
-                    Err(error) => (Vec::new(), Err(error)),
-                };
-                inbox.tell(FromStore::Added(panels, ids, reply, result));
+                inbox.tell(FromStore::Added(reply, result));
             },
         );
         Ok(answer)
@@ -227,10 +239,7 @@ impl Handler<ResyncPanel> for Coordinator {
         let entry = self.register.find(&id)?;
         let audit = origin.audit("panel.resync", id);
         let (reply, answer) = oneshot::channel();
-        let told = entry.address.send(Attend::Resync(audit, reply));
-        actix_rt::spawn(async move {
-            let _ = told.await; // a panel that has stopped drops the reply
-        });
+        send(entry, Attend::Resync(audit, reply));
         Some(answer)
     }
 }
@@ -294,11 +303,7 @@ impl Handler<RemovePanel> for Coordinator {
                 inbox.tell(FromStore::Removed(number, reply, result));
             }),
         };
-        self.register.leave(number);
-        let told = entry.address.send(retire);
-        actix_rt::spawn(async move {
-            let _ = told.await; // a panel that has stopped is told nothing; its caller's answer is dropped then
-        });
+        send(&entry, retire);
         Some(answer)
     }
 }

@@ -1,6 +1,6 @@
 //! The fleet's register in memory: number → settings and address, and id → number.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -39,8 +39,6 @@ impl Entry {
 pub struct Register {
     entries: BTreeMap<PanelNo, Entry>,
     numbers: BTreeMap<PanelId, PanelNo>,
-    /// Being removed: not selected any more.
-    leaving: HashSet<PanelNo>,
     /// Counts changes of any panel, from the time of the start on, so that it ascends over restarts.
     version: u64,
     /// At which version a panel last came, went, or got other settings.
@@ -94,7 +92,7 @@ impl Register {
     pub fn changed_since(&self, version: u64) -> impl Iterator<Item = &Entry> {
         let any = self.version > version;
         let entries = any.then(|| self.entries.values()).into_iter().flatten();
-        entries.filter(move |entry| entry.changed > version && self.stays(entry))
+        entries.filter(move |entry| entry.changed > version)
     }
 
     fn reshaped(&mut self) -> u64 {
@@ -103,24 +101,12 @@ impl Register {
         self.version
     }
 
-    /// From now on the panel is not selected and gets no more batches.
-    pub fn leave(&mut self, number: PanelNo) {
-        self.reshaped();
-        self.leaving.insert(number);
-    }
-
-    /// The panel stays after all.
-    pub fn stay(&mut self, number: PanelNo) {
-        self.reshaped();
-        self.leaving.remove(&number);
-    }
-
     /// Takes a panel out.
-    pub fn remove(&mut self, number: PanelNo) {
-        self.leaving.remove(&number);
-        if let Some(entry) = self.entries.remove(&number) {
-            self.numbers.remove(&entry.settings.id);
-        }
+    pub fn remove(&mut self, number: PanelNo) -> Option<Entry> {
+        self.reshaped();
+        let entry = self.entries.remove(&number)?;
+        self.numbers.remove(&entry.settings.id);
+        Some(entry)
     }
 
     /// The panel of this id.
@@ -128,14 +114,14 @@ impl Register {
         self.by_number(*self.numbers.get(id)?)
     }
 
-    /// Whether the id is taken, be it by a panel that is leaving.
+    /// Whether the id is taken.
     pub fn taken(&self, id: &str) -> bool {
         self.numbers.contains_key(id)
     }
 
     /// The panel of this number.
     pub fn by_number(&self, number: PanelNo) -> Option<&Entry> {
-        self.entries.get(&number).filter(|entry| self.stays(entry))
+        self.entries.get(&number)
     }
 
     /// The panels that a selector picks (all without one), by id, after the given id.
@@ -153,22 +139,11 @@ impl Register {
 
     /// The numbers of all panels, ascending. They are read without looking at the panels themselves.
     pub fn all(&self) -> Vec<PanelNo> {
-        let numbers = self.entries.keys().copied();
-        if self.leaving.is_empty() {
-            return numbers.collect();
-        }
-        numbers.filter(|number| !self.leaving.contains(number)).collect()
+        self.entries.keys().copied().collect()
     }
 
     /// The panels that a selector picks, by number.
     pub fn pick<'r>(&'r self, selector: &'r Selector) -> impl Iterator<Item = &'r Entry> + 'r {
-        self.entries
-            .values()
-            .filter(|entry| self.stays(entry))
-            .filter(move |entry| entry.settings.matches(selector))
-    }
-
-    fn stays(&self, entry: &Entry) -> bool {
-        self.leaving.is_empty() || !self.leaving.contains(&entry.number)
+        self.entries.values().filter(move |entry| entry.settings.matches(selector))
     }
 }

@@ -1,5 +1,7 @@
 //! For those who watch the server: is it alive, is it ready, what has it done.
 
+use std::time::Duration;
+
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, get, web};
 
@@ -14,7 +16,10 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
 }
 
-/// The store can be read and the coordinator answers.
+/// How long the writer and the coordinator may take to say that they are there.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The store can be read and written, and the coordinator answers.
 #[utoipa::path(tag = "probes", responses(
     (status = 200, body = String, content_type = "text/plain"),
     (status = 503, body = String, content_type = "text/plain"),
@@ -22,8 +27,9 @@ pub async fn healthz() -> HttpResponse {
 #[get("/readyz")]
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let store = shared.store.read().is_ok();
-    let coordinator = shared.coordinator.send(Subscribe).await.is_ok();
-    if store && coordinator {
+    let writer = tokio::time::timeout(ANSWER, shared.store.writer_answers()).await.unwrap_or(false);
+    let coordinator = tokio::time::timeout(ANSWER, shared.coordinator.send(Subscribe)).await;
+    if store && writer && matches!(coordinator, Ok(Ok(_))) {
         HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")
     } else {
         HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("not ready\n")

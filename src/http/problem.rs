@@ -50,6 +50,9 @@ pub enum Problem {
     /// There is one already, or its state forbids it.
     #[error("{0}")]
     Conflict(String),
+    /// It was there, and is not kept any more.
+    #[error("{0}")]
+    Gone(String),
     /// Several are there already.
     #[error("{}", what_is_wrong(.0))]
     ConflictAt(Vec<FieldError>),
@@ -71,6 +74,9 @@ pub enum Problem {
     /// The disk is full.
     #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
     NoRoom,
+    /// The database's file is not where it was.
+    #[error("{0}")]
+    FileGone(String),
     /// Something broke inside.
     #[error("something went wrong in the server; its log says what")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -140,6 +146,7 @@ impl Problem {
             Self::Conflict(_) | Self::ConflictAt(_) => {
                 (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
             }
+            Self::Gone(_) => (StatusCode::GONE, "gone", "Not kept any more"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::WrongContentType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -150,6 +157,9 @@ impl Problem {
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
             Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
+            Self::FileGone(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "file-gone", "The database's file is not where it was")
+            }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
     }
@@ -163,12 +173,14 @@ impl Problem {
             | Self::Forbidden { .. }
             | Self::NotFound(_)
             | Self::Conflict(_)
+            | Self::Gone(_)
             | Self::TooLarge(_)
             | Self::WrongContentType(_)
             | Self::TooManyLogins(_)
             | Self::TooSlow
             | Self::Busy
             | Self::NoRoom
+            | Self::FileGone(_)
             | Self::Internal(_) => &[],
         }
     }
@@ -211,7 +223,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
+            StoreError::Gone => Self::FileGone(error.to_string()),
+            StoreError::NoSuchPanel => Self::NotFound("such panel".into()),
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
                 Self::Internal(Box::new(error))
             }
@@ -275,6 +290,7 @@ impl From<SubmitError> for Problem {
                 )
             }
             SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
+            SubmitError::ReportGone(_) => Self::Gone(error.to_string()),
             SubmitError::WrongState(_) => Self::Conflict(error.to_string()),
             SubmitError::NoSuchBatch => Self::NotFound("such batch".into()),
             SubmitError::Store(error) => error.into(),

@@ -1,6 +1,7 @@
 //! The driver for panels that this server itself is: their rows in the store are the panel, so work is done
 //! once it is committed.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,10 +10,10 @@ use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
 use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
-use crate::batch::{Body, ItemResult, Outcome, Zoned};
+use crate::batch::{Body, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
-use crate::store::row::{Row, RowName};
+use crate::store::row::{Reported, Row, RowName};
 use crate::store::tables::{AuditRecord, Made, PanelRows, Whole};
 use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -107,6 +108,8 @@ pub struct Apply {
     pub decision: Decision,
     /// What came of a batch's part; nothing before.
     pub outcome: Option<Arc<Outcome>>,
+    /// Whether what the panel refuses has changed.
+    pub noted: bool,
 }
 
 impl PanelWork for Apply {
@@ -122,11 +125,17 @@ impl PanelWork for Apply {
         match self.batch {
             Some(batch) => {
                 let outcome = self.run_or_repeat(rows)?;
+                let refused = matches!(outcome.state, PanelState::Partial | PanelState::Rejected);
+                self.noted = note_refusals(rows, self.zoned.operations(), &outcome.items, refused)?;
                 let panel = rows.number();
                 rows.tables().set_outcome(batch, panel, &outcome)?;
                 self.outcome = Some(outcome);
             }
-            None => self.decide_and_write(rows)?,
+            None => {
+                self.decide_and_write(rows)?;
+                // Whoever calls the panel is told of refusals right here.
+                note_refusals(rows, self.zoned.operations(), &self.decision.items, false)?;
+            }
         }
         if let Some(audit) = &self.audit {
             rows.tables().audit(audit)?;
@@ -135,7 +144,7 @@ impl PanelWork for Apply {
     }
 
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let Self { panel, batch, attempts, origin, reply, sent, zoned, decision, outcome, .. } = *self;
+        let Self { panel, batch, attempts, origin, reply, sent, zoned, decision, outcome, noted, .. } = *self;
         if tracing::enabled!(tracing::Level::DEBUG) {
             origin.span.in_scope(|| {
                 tracing::debug!(
@@ -149,7 +158,7 @@ impl PanelWork for Apply {
             Reply::Batch(tell) => {
                 let batch = batch.unwrap_or_default();
                 let outcome = outcome.unwrap_or_else(|| Arc::new(Outcome::pending(attempts)));
-                tell(Landed { batch, panel, outcome, result, sent, first: true });
+                tell(Landed { batch, panel, outcome, result, sent, first: true, noted });
             }
             Reply::Caller(caller) => {
                 let results = zoned
@@ -167,6 +176,34 @@ impl PanelWork for Apply {
             }
         }
     }
+}
+
+/// Keeps beside the panel's rows what it refused of a batch, until the same is taken or deleted, or pruned away: that a
+/// profile is not there, though somebody wants it, is a fact about the panel. Says whether there was anything to change.
+fn note_refusals(
+    rows: &mut PanelRows<'_, '_>,
+    operations: &Operations,
+    items: &[ItemOutcome],
+    refused: bool,
+) -> Result<bool, StoreError> {
+    if !refused && !rows.has_reported()? {
+        return Ok(false);
+    }
+    let before = rows.all_reported()?;
+    if operations.prune {
+        let named: HashSet<_> = operations.link_ids().collect();
+        for (link, _) in before.iter().filter(|(link, _)| !named.contains(link)) {
+            rows.set_reported(*link, None)?;
+        }
+    }
+    for (link, item) in operations.link_ids().zip(items) {
+        if !item.refused() {
+            rows.set_reported(link, None)?;
+        } else if refused {
+            rows.set_reported(link, Some(&Reported::Refused(item.extended_info().into())))?;
+        }
+    }
+    Ok(rows.all_reported()? != before)
 }
 
 /// What the same operations made of the same rows: panels of a fleet hold much the same, and a batch comes to one

@@ -32,7 +32,7 @@ use super::device::line::{Lines, Timeouts};
 use super::device::{Device, Habits, Held, ReadLimits, Trouble};
 use super::settings::Settings;
 use super::{Landed, Panel};
-use crate::batch::{Outcome, Zoned};
+use crate::batch::Zoned;
 use crate::clock;
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
@@ -42,7 +42,7 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
 pub mod record;
 
-use record::{Compare, Confirm, Findings, GiveUp, Repairs, StartOver};
+use record::{Compare, Confirm, Findings, GiveUp, Repairs, Settled, StartOver};
 
 /// Batches that wait for one panel at most; the oldest beyond are told that they wait no longer. What they asked
 /// for stays desired.
@@ -770,13 +770,16 @@ impl Panel {
             .collect()
     }
 
-    /// Tells batches that they wait no longer.
-    fn settled(&mut self, settled: Vec<(BatchSeq, Outcome)>) {
+    /// Tells batches that they wait no longer, unless they were sent again in between.
+    fn settled(&mut self, settled: Vec<Settled>) {
         let Some(remote) = &mut self.remote else { return };
-        for (batch, outcome) in settled {
+        for Settled { batch, sent, outcome } in settled {
+            if remote.waiting.get(&batch).is_none_or(|waiting| waiting.sent != sent) {
+                continue;
+            }
             if let Some(Waiting { tell, sent, .. }) = remote.waiting.remove(&batch) {
                 let (panel, outcome) = (self.number, Arc::new(outcome));
-                tell(Landed { batch, panel, outcome, result: Ok(()), sent, first: false });
+                tell(Landed { batch, panel, outcome, result: Ok(()), sent, first: false, noted: true });
             }
         }
     }
@@ -845,13 +848,14 @@ impl Panel {
 
     fn compare(&mut self, held: Held, device: DeviceRecord, ctx: &mut Context<Self>) {
         let repair = self.settings.remote.as_ref().is_some_and(|remote| remote.repair);
-        let repairs = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
+        let repaired = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
         let (done, committed) = oneshot::channel();
         self.store.submit_accepted(Box::new(Compare {
             panel: self.number,
             held,
             repair,
-            repairs,
+            repaired,
+            repairs: Repairs::new(),
             device,
             waiting: self.waiting(),
             findings: Findings::default(),
@@ -906,12 +910,12 @@ impl Panel {
         self.after(committed, ctx, |this, (), ctx| this.end(ctx));
     }
 
-    fn keep(&mut self, mut device: DeviceRecord, ctx: &mut Context<Self>) {
+    fn keep(&mut self, device: DeviceRecord, ctx: &mut Context<Self>) {
         let (done, committed) = oneshot::channel();
         let panel = self.number;
         let change = move |tables: &mut crate::store::tables::Tables<'_>| {
-            device.reconcile = tables.device(panel)?.is_some_and(|known| known.reconcile);
-            tables.set_device(panel, &device)
+            let reconcile = tables.device(panel)?.is_some_and(|known| known.reconcile);
+            tables.set_device(panel, &DeviceRecord { reconcile, ..device.clone() })
         };
         self.store.submit_accepted_change(change, move |result| {
             let _ = done.send(result); // gone only at the end
@@ -936,15 +940,10 @@ impl Panel {
         let Some(remote) = &mut self.remote else { return };
         remote.busy = true;
         let (done, committed) = oneshot::channel();
-        let gone: Vec<_> = waiting.iter().map(|(seq, _)| *seq).collect();
         let settled = Vec::new();
         self.store.submit_accepted(Box::new(GiveUp { panel: self.number, why, waiting, settled, done }));
         self.after(committed, ctx, move |this, settled, ctx| {
             this.settled(settled);
-            if let Some(remote) = &mut this.remote {
-                // What was not settled here was so before.
-                remote.waiting.retain(|seq, _| !gone.contains(seq));
-            }
             this.end(ctx);
         });
     }
@@ -958,6 +957,8 @@ impl Panel {
     ) {
         ctx.spawn(committed.into_actor(self).map(move |result, this, ctx| match result {
             Ok(Ok(value)) => then(this, value, ctx),
+            // The panel was removed and is told to stop, or the store is closed and the server stops.
+            Ok(Err(StoreError::NoSuchPanel)) | Err(_) => {}
             // The store logs what goes wrong; what was not recorded is asked again.
             Ok(Err(error)) => {
                 if let Some(remote) = &mut this.remote {
@@ -966,7 +967,6 @@ impl Panel {
                 }
                 this.store_failed(&error, ctx);
             }
-            Err(_) => {} // the store is closed: the server stops
         }));
     }
 
@@ -986,9 +986,11 @@ impl Panel {
         }
     }
 
-    /// A batch waits no longer: it has its outcome already.
-    pub(super) fn forget(&mut self, seq: BatchSeq) {
-        if let Some(remote) = &mut self.remote {
+    /// A batch that was sent before this moment waits no longer: it had its outcome then.
+    pub(super) fn forget(&mut self, seq: BatchSeq, had: Instant) {
+        if let Some(remote) = &mut self.remote
+            && remote.waiting.get(&seq).is_some_and(|batch| batch.sent <= had)
+        {
             remote.waiting.remove(&seq);
         }
     }

@@ -11,10 +11,9 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::opens::{self, DAY, local_parts};
+use super::opens::{self, DAY, LAST, local_parts};
 use super::recurrence::{CivilDate, Dates};
 use super::rule::{CustomDates, DayType, Every, Months, NthDay, Rule, WeekOrder};
 use super::sentence::sentence;
@@ -101,10 +100,7 @@ fn events(entry: &Entry<'_>, zone: &TimeZone) -> Vec<Event> {
         .filter_map(|(part, rule)| {
             let day = Dates::new(&rule, CivilDate::from_days(first_day)).from(first_day).next()?;
             let shift = (day - first_day) * DAY;
-            let ends_before = repeat.until.is_some_and(|until| {
-                let start = zone_instant(start + shift, zone);
-                start.is_none_or(|start| start > until)
-            });
+            let ends_before = repeat.until.is_some_and(|until| opens::instant(start + shift, zone) > until);
             if ends_before {
                 return None;
             }
@@ -132,10 +128,12 @@ fn one_rule_each(rule: &Rule) -> Vec<(i64, Rule)> {
     }
 }
 
-/// Up to which an occurrence may start: an instant, or for whole days the last date.
+/// Up to which an occurrence may start: an instant, or for whole days the last date; at most the year 9999, beyond which
+/// the format has no dates.
 fn until_text(until: i64, all_day: bool, zone: &TimeZone) -> Option<String> {
+    let until = until.min(LAST);
     if all_day {
-        return local(until, zone).map(date_text);
+        return local(until, zone).map(|until| date_text(until.min(LAST)));
     }
     Some(format!("{}Z", local_text(until)))
 }
@@ -195,10 +193,11 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 }
 
 impl Event {
-    /// Whether its dates have the four digits that the format has for a year.
+    /// Whether it begins on a date that has the four digits that the format has for a year. One that ends later ends with
+    /// the calendar.
     fn can_be_written(&self) -> bool {
         let year = |local: i64| CivilDate::from_days(local.div_euclid(DAY)).year;
-        (1..=9999).contains(&year(self.start)) && (1..=9999).contains(&year(self.end))
+        (1..=9999).contains(&year(self.start)) && year(self.end) >= 1
     }
 
     fn write(&self, out: &mut Lines, zone_name: &str, stamp: i64) {
@@ -207,10 +206,13 @@ impl Event {
         out.line(&format!("DTSTAMP:{}Z", local_text(stamp)));
         if self.all_day {
             out.line(&format!("DTSTART;VALUE=DATE:{}", date_text(self.start)));
-            out.line(&format!("DTEND;VALUE=DATE:{}", date_text(self.end)));
+            // Without an end it is the one day.
+            if self.end.min(LAST).div_euclid(DAY) > self.start.div_euclid(DAY) {
+                out.line(&format!("DTEND;VALUE=DATE:{}", date_text(self.end.min(LAST))));
+            }
         } else {
             out.line(&format!("DTSTART;TZID={zone_name}:{}", local_text(self.start)));
-            out.line(&format!("DTEND;TZID={zone_name}:{}", local_text(self.end)));
+            out.line(&format!("DTEND;TZID={zone_name}:{}", local_text(self.end.min(LAST))));
         }
         if let Some(rule) = &self.rule {
             out.line(&format!("RRULE:{rule}"));
@@ -253,7 +255,9 @@ const PATTERN: std::ops::RangeInclusive<i64> = 2101..=2128;
 /// A VTIMEZONE that is right from the local time `first` on: the changes one by one, and from where they follow
 /// a yearly rule, the rule.
 fn time_zone(out: &mut Lines, name: &str, zone: &TimeZone, first: i64) {
-    let begin = first - 400 * DAY;
+    // From the pattern's years on, its rules are the same for ever.
+    let pattern = CivilDate { year: *PATTERN.start(), month: 1, day: 1 }.days() * DAY;
+    let begin = first.min(pattern) - 400 * DAY;
     let changes = changes(zone, begin);
     let pattern = yearly(&changes);
     let rules_from = pattern.as_ref().map_or(i64::MAX, |rules| first_regular_year(&changes, rules));
@@ -378,12 +382,6 @@ fn offset_text(seconds: i64) -> String {
 /// An instant's local time, in seconds since the local 1970-01-01.
 fn local(unix: i64, zone: &TimeZone) -> Option<i64> {
     local_parts(unix, zone).map(|(day, seconds)| day * DAY + seconds)
-}
-
-fn zone_instant(local: i64, zone: &TimeZone) -> Option<i64> {
-    let utc = Timestamp::from_second(local).ok()?;
-    let civil: DateTime = TimeZone::UTC.to_datetime(utc);
-    zone.to_timestamp(civil).ok().map(Timestamp::as_second)
 }
 
 fn date_text(local: i64) -> String {

@@ -3,10 +3,16 @@
 use jiff::tz::TimeZone;
 
 use super::TimeProfile;
-use super::opens::{self, DAY, local_parts};
-use super::recurrence::{CivilDate, Dates};
-use super::rule::Repeat;
+use super::opens::{self, DAY, LAST, local_parts};
+use super::recurrence::{CivilDate, Dates, days_in_month};
+use super::rule::{CustomDates, DayType, NthDay, Repeat, Rule, WeekOrder};
 use super::windows::{Schedule, Window};
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// For how long changes of the clocks are looked at: they come again each year, on other days.
+const AHEAD: i64 = 8 * 366 * DAY;
 
 /// A warning about one profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +29,18 @@ pub enum Warning {
     /// Nothing comes any more.
     #[error("it is over: the door does not open again")]
     Over,
+    /// The clocks are set forward over a window.
+    #[error(
+        "on {} {} {} the clocks are set forward over the window, so the door does not open that day",
+        .0.day, MONTHS[(.0.month.clamp(1, 12) - 1) as usize], .0.year
+    )]
+    VanishesWhenClocksChange(CivilDate),
+    /// Some months, or years, do not have the day.
+    #[error("not every month has such a day; months without it are skipped")]
+    SkipsMonths,
+    /// The repetition ends later than any calendar here reaches.
+    #[error("the end of the repetition (repeat_end.date) lies beyond the year 9999, so it ends nothing")]
+    EndBeyondCalendar,
     /// The last occurrence runs over midnight, past the date of the end.
     #[error("the last window runs over midnight, past the last allowed day")]
     PastLastDay,
@@ -38,12 +56,47 @@ pub fn warnings(profile: &TimeProfile, zone: &TimeZone, now: i64) -> Vec<Warning
     let mut warnings = Vec::new();
     if let Some(repeat) = &profile.repeat {
         warnings.extend(of_repeat(profile, repeat, &schedule, zone));
+        let begin = now.max(profile.from);
+        if let Some(day) = schedule.vanishes(begin, begin.saturating_add(AHEAD).min(LAST)) {
+            warnings.push(Warning::VanishesWhenClocksChange(day));
+        }
+        if local_parts(profile.from, zone)
+            .is_some_and(|(day, _)| skips(&repeat.rule, CivilDate::from_days(day)))
+        {
+            warnings.push(Warning::SkipsMonths);
+        }
+        if repeat.until.is_some_and(|until| until > LAST) {
+            warnings.push(Warning::EndBeyondCalendar);
+        }
     }
     if !schedule.is_open(now) && schedule.next_change(now).is_none() && profile.from <= now {
         warnings.push(Warning::Over);
     }
     warnings
 }
+
+/// Whether the rule names a day that some of its months do not have.
+fn skips(rule: &Rule, start: CivilDate) -> bool {
+    let lacks = |month: i64, day: i64| day > days_in_month(NO_LEAP_YEAR, month);
+    let fifth = |nth: &NthDay| {
+        // The fifth of single weekdays, and of weekends' days in none.
+        nth.order == WeekOrder::Nth(5) && matches!(nth.day, DayType::Weekday(_))
+    };
+    match rule {
+        Rule::Day | Rule::Week | Rule::TwoWeeks => false,
+        Rule::Month => start.day > 28,
+        Rule::Year => lacks(start.month, start.day),
+        Rule::Custom { on, .. } => match on {
+            CustomDates::Day | CustomDates::Week(_) => false,
+            CustomDates::MonthDays(days) => days.iter().any(|day| day > 28),
+            CustomDates::MonthNth(nth) | CustomDates::Year(_, Some(nth)) => fifth(nth),
+            CustomDates::Year(months, None) => months.iter().any(|month| lacks(month, start.day)),
+        },
+    }
+}
+
+/// One of the years without 29 February.
+const NO_LEAP_YEAR: i64 = 2025;
 
 fn of_repeat(
     profile: &TimeProfile,

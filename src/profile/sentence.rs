@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::TimeProfile;
+use super::opens::local;
 use super::rule::{CustomDates, DayType, NthDay, Repeat, Rule, WeekOrder};
 
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -28,7 +28,7 @@ const MONTHS: [&str; 12] = [
 /// The sentence, with dates and times in this zone. It says what the rules name, also where they never open.
 pub fn sentence(profile: &TimeProfile, zone: &TimeZone) -> String {
     let (Some(from), Some(to)) = (local(profile.from, zone), local(profile.to, zone)) else {
-        return "Never: a date lies outside the calendar".to_owned();
+        return "Never: a date lies outside the years -9999 to 9999".to_owned();
     };
     let Some(repeat) = &profile.repeat else {
         return once(profile.all_day, from, to);
@@ -41,10 +41,6 @@ pub fn sentence(profile: &TimeProfile, zone: &TimeZone) -> String {
     }
     let _ = write!(text, "{}", anchor(repeat, from));
     text
-}
-
-fn local(unix: i64, zone: &TimeZone) -> Option<DateTime> {
-    Timestamp::from_second(unix).ok().map(|instant| zone.to_datetime(instant))
 }
 
 fn date(at: &DateTime) -> String {
@@ -103,7 +99,7 @@ fn dates(rule: &Rule, from: DateTime) -> String {
         Rule::Day => "Every day".to_owned(),
         Rule::Week => format!("Every {weekday}"),
         Rule::TwoWeeks => format!("Every second {weekday}"),
-        Rule::Month => format!("On day {} of every month", from.day()),
+        Rule::Month => format!("On day {} of every month{}", from.day(), skipped(from.day().into())),
         Rule::Year => format!("Every year on {} {month}", from.day()),
         Rule::Custom { every, on } => {
             let every = every.get();
@@ -116,7 +112,12 @@ fn dates(rule: &Rule, from: DateTime) -> String {
                 CustomDates::MonthDays(days) => {
                     let numbers: Vec<_> = days.iter().map(|day| day.to_string()).collect();
                     let plural = if numbers.len() > 1 { "days" } else { "day" };
-                    format!("On {plural} {} of {}", list(&numbers), lower(&every_nth(every, "month")))
+                    let skipped = skipped(days.iter().max().unwrap_or_default());
+                    format!(
+                        "On {plural} {} of {}{skipped}",
+                        list(&numbers),
+                        lower(&every_nth(every, "month"))
+                    )
                 }
                 CustomDates::MonthNth(nth) => {
                     format!("{} of {}", nth_day(*nth), lower(&every_nth(every, "month")))
@@ -136,6 +137,11 @@ fn dates(rule: &Rule, from: DateTime) -> String {
             }
         }
     }
+}
+
+/// What becomes of months that do not have the day.
+fn skipped(day: i64) -> &'static str {
+    if day > 28 { " (months without it are skipped)" } else { "" }
 }
 
 fn every_nth(every: i64, unit: &str) -> String {

@@ -103,7 +103,7 @@ impl<'p> Schedule<'p> {
     /// The next moment after `at` from which the door opens, or no longer does; `None` when nothing changes
     /// within the next [`MAX_YEARS`].
     pub fn next_change(&self, at: i64) -> Option<i64> {
-        let horizon = at.checked_add(MAX_YEARS * 365 * DAY)?;
+        let horizon = at.checked_add(MAX_YEARS * 365 * DAY)?.min(opens::LAST + 1);
         let mut change = None;
         let _ = self.each(at, horizon, |window| {
             let next = if window.from > at { window.from } else { window.to };
@@ -111,6 +111,32 @@ impl<'p> Schedule<'p> {
             ControlFlow::Break(())
         });
         change
+    }
+
+    /// The day within a range, given in Unix seconds, on which a window is empty or would end before it begins, since
+    /// the clocks are set forward over it: the first one.
+    pub fn vanishes(&self, from: i64, to: i64) -> Option<CivilDate> {
+        let local = Local::new(self.zone, from, to).ok()?;
+        let rules = self.rules.as_ref()?;
+        let (dates, until) = rules.repeat.as_ref()?;
+        let mut vanished: Vec<_> = local
+            .changes
+            .iter()
+            .flat_map(|(change, _)| {
+                let day = change.div_euclid(DAY);
+                // Its beginning or its end falls into what is skipped.
+                [day - 1, day, day - rules.end_days - 1, day - rules.end_days]
+            })
+            .filter(|day| *day > rules.first_day && dates.from(*day).next() == Some(*day))
+            .filter(|day| {
+                let window = rules.on(*day, &local);
+                window.to <= window.from
+                    && window.from >= from
+                    && until.is_none_or(|until| window.from <= until)
+            })
+            .collect();
+        vanished.sort_unstable();
+        vanished.first().map(|day| CivilDate::from_days(*day))
     }
 
     /// Calls `told` with each merged and cut window until it says to stop.
@@ -233,9 +259,10 @@ struct Local {
 impl Local {
     /// For instants of the range, and local times that fall into it.
     fn new(zone: &TimeZone, from: i64, to: i64) -> Result<Self, RangeError> {
-        let moment = |unix: i64| Timestamp::from_second(unix).map_err(|_| RangeError::OutOfCalendar);
-        moment(from)?;
-        moment(to)?;
+        // A range may end with the year 9999, some hours after the zones' calendar does.
+        if from < Timestamp::MIN.as_second() || from > opens::LAST || to > opens::LAST + 1 {
+            return Err(RangeError::OutOfCalendar);
+        }
         // Two days are more than any offset.
         let begin = Timestamp::from_second(from.saturating_sub(2 * DAY)).unwrap_or(Timestamp::MIN);
         let end = Timestamp::from_second(to.saturating_add(2 * DAY)).unwrap_or(Timestamp::MAX);
@@ -271,6 +298,8 @@ impl Local {
 }
 
 fn midnight(day: i64, zone: &TimeZone) -> Option<i64> {
-    let around = day.checked_mul(DAY)?;
-    Local::new(zone, around, around).ok().map(|local| local.instant(around))
+    let local_midnight = day.checked_mul(DAY)?;
+    // That behind the last day of the calendar is beyond it.
+    let around = local_midnight.min(opens::LAST);
+    Local::new(zone, around, around).ok().map(|local| local.instant(local_midnight))
 }

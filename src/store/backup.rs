@@ -69,6 +69,7 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
     copy_tables!(
         META,
         PANELS,
+        PANEL_IDS,
         PANEL_NAMES,
         PACKS,
         BODIES,
@@ -77,7 +78,8 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
         BATCH_WORK,
         BATCH_TARGETS,
         OUTCOMES,
-        IDEMPOTENCY,
+        KEYS,
+        KEY_TIMES,
         REPORTED,
         DEVICES,
         CONNECTIONS,

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::StoreError;
+use crate::parts;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -19,13 +20,19 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, StoreError> {
     result.map_err(|_| StoreError::Damaged)
 }
 
+/// A read of the database, [`guarded`].
+pub(crate) fn read<T, E: From<StoreError>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    guarded(read).unwrap_or_else(|damaged| Err(damaged.into()))
+}
+
 /// From now on the program's log says where the database is damaged, and no back-trace of redb's is printed for that.
-/// Every other panic is printed as ever.
+/// Every other panic is printed as ever, and ends the process where it was on a thread that it cannot go on without.
 pub fn log_damage() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !GUARDED.get() {
-            return usual(panic);
+            usual(panic);
+            return parts::panicked();
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("a broken page");

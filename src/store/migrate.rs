@@ -10,11 +10,12 @@ use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{META, Memory, OUTCOMES, PACKS, Tables};
+use super::tables::{IdempotencyKey, META, Memory, OUTCOMES, PACKS, Tables};
 use super::{PanelNo, StoreError};
+use crate::batch::BatchRecord;
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// One step, for all formats before the one that it leads to.
 struct Migration {
@@ -37,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         run: packed,
     },
     Migration { to: 5, what: "passwords of devices are sealed", run: sealed },
+    Migration {
+        to: 6,
+        what: "idempotency keys are kept by time; panels are found by their ids",
+        run: keys_and_ids,
+    },
 ];
 
 /// Passwords as formats 2 to 4 have them: their MD5 hex.
@@ -51,6 +57,29 @@ fn sealed(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreE
     }
     drop(tables);
     transaction.delete_table(CREDENTIALS)?;
+    Ok(())
+}
+
+/// Keys as formats 1 to 5 have them: the body's digest (32) and the batch's number (8).
+const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
+
+fn keys_and_ids(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    for entry in transaction.open_table(IDEMPOTENCY)?.iter()? {
+        let (name, value) = entry?;
+        let value = value.value();
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&value[..32]);
+        if let Some(BatchRecord { id: batch, created_at_ms: at_ms, .. }) =
+            tables.batch(row::be_u64(&value[32..]))?
+        {
+            tables.add_key(name.value(), &IdempotencyKey { digest, batch, at_ms }, 0)?;
+        }
+    }
+    tables.index_panel_ids()?;
+    drop(tables);
+    transaction.delete_table(IDEMPOTENCY)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 
 use super::pack;
@@ -12,7 +12,7 @@ use super::seal::Seal;
 use super::tables::{
     self, AuditRecord, ConnectionRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body,
 };
-use super::{BatchSeq, PanelNo, StoreError};
+use super::{BatchSeq, PanelNo, StoreError, damage};
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
 
@@ -53,108 +53,128 @@ impl Snapshot {
         &self,
         mut each: impl FnMut(PanelNo, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let table = self.transaction.open_table(tables::PANELS).map_err(StoreError::from)?;
-        for entry in table.iter().map_err(StoreError::from)? {
-            let (number, record) = entry.map_err(StoreError::from)?;
-            each(number.value(), record.value())?;
-        }
-        Ok(())
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PANELS).map_err(StoreError::from)?;
+            for entry in table.iter().map_err(StoreError::from)? {
+                let (number, record) = entry.map_err(StoreError::from)?;
+                each(number.value(), record.value())?;
+            }
+            Ok(())
+        })
     }
 
     /// The id of a panel that is or was there.
     pub fn panel_name(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
-        let table = self.transaction.open_table(tables::PANEL_NAMES)?;
-        Ok(table.get(panel)?.map(|name| name.value().to_owned()))
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PANEL_NAMES)?;
+            Ok(table.get(panel)?.map(|name| name.value().to_owned()))
+        })
     }
 
     /// How many profiles the panel holds, and its next uid.
     pub fn head(&self, panel: PanelNo) -> Result<Head, StoreError> {
-        let table = self.transaction.open_table(tables::PACKS)?;
-        let first = table.get(&row::panel_range(panel).0)?;
-        Ok(first.map(|value| pack::head(value.value())).unwrap_or_default())
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PACKS)?;
+            let first = table.get(&row::panel_range(panel).0)?;
+            Ok(first.map(|value| pack::head(value.value())).unwrap_or_default())
+        })
     }
 
     /// The panels that hold, or once held, a profile.
     pub(super) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
-        let mut panels = Vec::new();
-        for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
-            panels.push(row::be_u32(&entry?.0.value()[..4]));
-        }
-        panels.dedup();
-        Ok(panels)
+        damage::read(|| {
+            let mut panels = Vec::new();
+            for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
+                panels.push(row::be_u32(&entry?.0.value()[..4]));
+            }
+            panels.dedup();
+            Ok(panels)
+        })
     }
 
     /// The row of a name on a panel.
     pub fn row(&self, panel: PanelNo, name: RowName) -> Result<Option<Row>, StoreError> {
-        let table = self.transaction.open_table(tables::PACKS)?;
-        let (first, key) = (row::panel_range(panel).0, row::row_key(panel, name));
-        let Some(only) = table.get(&first)? else { return Ok(None) };
-        if !pack::has_others(only.value()) {
-            return Ok(pack::get(only.value(), &key));
-        }
-        let below = table.upper_bound(Bound::Included(&key))?.peek_prev()?;
-        Ok(below.and_then(|(_, value)| pack::get(value.value(), &key)))
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PACKS)?;
+            let (first, key) = (row::panel_range(panel).0, row::row_key(panel, name));
+            let Some(only) = table.get(&first)? else { return Ok(None) };
+            if !pack::has_others(only.value()) {
+                return Ok(pack::get(only.value(), &key));
+            }
+            let below = table.upper_bound(Bound::Included(&key))?.peek_prev()?;
+            Ok(below.and_then(|(_, value)| pack::get(value.value(), &key)))
+        })
     }
 
     /// The panel's rows, those with a link_id first, in link_id order.
     pub fn rows(&self, panel: PanelNo) -> Result<Vec<(RowName, Row)>, StoreError> {
-        let table = self.transaction.open_table(tables::PACKS)?;
-        let (first, last) = row::panel_range(panel);
-        let mut rows = Vec::new();
-        for entry in table.range::<&row::RowKey>(&first..=&last)? {
-            for row in pack::rows(entry?.1.value()) {
-                rows.push(row?);
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PACKS)?;
+            let (first, last) = row::panel_range(panel);
+            let mut rows = Vec::new();
+            for entry in table.range::<&row::RowKey>(&first..=&last)? {
+                for row in pack::rows(entry?.1.value()) {
+                    rows.push(row?);
+                }
             }
-        }
-        Ok(rows)
+            Ok(rows)
+        })
     }
 
     /// The panel's profiles, in the order of [`Snapshot::rows`].
     pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredProfile>, StoreError> {
-        let bodies = self.transaction.open_table(tables::BODIES)?;
-        self.rows(panel)?
-            .into_iter()
-            .map(|(name, row)| {
+        damage::read(|| {
+            let bodies = self.transaction.open_table(tables::BODIES)?;
+            let with_text = |(name, row): (RowName, Row)| {
                 let stored = bodies.get(row.body)?.ok_or(StoreError::Corrupt("body number"))?;
                 Ok(StoredProfile { name, row, json: body_text(stored.value())? })
-            })
-            .collect()
+            };
+            self.rows(panel)?.into_iter().map(with_text).collect()
+        })
     }
 
     /// The JSON of a body.
     pub fn body(&self, number: u64) -> Result<Box<str>, StoreError> {
-        let bodies = self.transaction.open_table(tables::BODIES)?;
-        let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-        body_text(stored.value())
+        damage::read(|| {
+            let bodies = self.transaction.open_table(tables::BODIES)?;
+            let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
+            body_text(stored.value())
+        })
     }
 
     /// Calls `each` with every row of every panel, in panel order.
     pub(super) fn each_row(&self, mut each: impl FnMut(PanelNo, RowName, Row)) -> Result<(), StoreError> {
-        for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
-            let (key, value) = entry?;
-            let panel = row::be_u32(&key.value()[..4]);
-            for row in pack::rows(value.value()) {
-                let (name, row) = row?;
-                each(panel, name, row);
+        damage::read(|| {
+            for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
+                let (key, value) = entry?;
+                let panel = row::be_u32(&key.value()[..4]);
+                for row in pack::rows(value.value()) {
+                    let (name, row) = row?;
+                    each(panel, name, row);
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Calls `each` with every row with a link_id of every panel, in panel order.
     pub fn each_linked(&self, mut each: impl FnMut(PanelNo, LinkId, Row)) -> Result<(), StoreError> {
-        self.each_row(|panel, name, row| {
-            if let RowName::Link(link) = name {
-                each(panel, link, row);
-            }
+        damage::read(|| {
+            self.each_row(|panel, name, row| {
+                if let RowName::Link(link) = name {
+                    each(panel, link, row);
+                }
+            })
         })
     }
 
     /// What is known of a link_id on a panel's device.
     pub fn reported(&self, panel: PanelNo, link: LinkId) -> Result<Option<Reported>, StoreError> {
-        let table = self.transaction.open_table(tables::REPORTED)?;
-        let stored = table.get(&row::reported_key(panel, link))?;
-        stored.map(|value| Reported::decode(value.value())).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::REPORTED)?;
+            let stored = table.get(&row::reported_key(panel, link))?;
+            stored.map(|value| Reported::decode(value.value())).transpose()
+        })
     }
 
     /// Calls `each` with all that is known of a panel's device, in link_id order, until it says no.
@@ -163,15 +183,20 @@ impl Snapshot {
         panel: PanelNo,
         mut each: impl FnMut(LinkId, Reported) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let table = self.transaction.open_table(tables::REPORTED)?;
-        let (first, last) = row::reported_range(panel);
-        for entry in table.range::<&ReportedKey>(&first..=&last)? {
-            let (key, value) = entry?;
-            if !each(row::reported_name(key.value()).1, Reported::decode(value.value())?)? {
-                break;
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::REPORTED)?;
+            if table.is_empty()? {
+                return Ok(());
             }
-        }
-        Ok(())
+            let (first, last) = row::reported_range(panel);
+            for entry in table.range::<&ReportedKey>(&first..=&last)? {
+                let (key, value) = entry?;
+                if !each(row::reported_name(key.value()).1, Reported::decode(value.value())?)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Calls `each` with all that is known of all devices, by panel.
@@ -179,63 +204,83 @@ impl Snapshot {
         &self,
         mut each: impl FnMut(PanelNo, LinkId, Reported) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let table = self.transaction.open_table(tables::REPORTED)?;
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            let (panel, link) = row::reported_name(key.value());
-            each(panel, link, Reported::decode(value.value())?)?;
-        }
-        Ok(())
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::REPORTED)?;
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                let (panel, link) = row::reported_name(key.value());
+                each(panel, link, Reported::decode(value.value())?)?;
+            }
+            Ok(())
+        })
     }
 
     /// How many link_ids of a panel's device are in which state.
     pub fn reported_counts(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
-        let mut counts = ReportedCounts::default();
-        self.each_reported(panel, |_, reported| {
-            counts.add(&reported);
-            Ok(true)
-        })?;
-        Ok(counts)
+        damage::read(|| {
+            let mut counts = ReportedCounts::default();
+            self.each_reported(panel, |_, reported| {
+                counts.add(&reported);
+                Ok(true)
+            })?;
+            Ok(counts)
+        })
     }
 
     /// The same over all panels.
     pub fn all_reported_counts(&self) -> Result<ReportedCounts, StoreError> {
-        let mut counts = ReportedCounts::default();
-        self.each_reported_anywhere(|_, _, reported| {
-            counts.add(&reported);
-            Ok(())
-        })?;
-        Ok(counts)
+        damage::read(|| {
+            let mut counts = ReportedCounts::default();
+            self.each_reported_anywhere(|_, _, reported| {
+                counts.add(&reported);
+                Ok(())
+            })?;
+            Ok(counts)
+        })
     }
 
     /// What a panel's device said of itself.
     pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::DEVICES)?;
-        table.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::DEVICES)?;
+            table.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+        })
     }
 
     /// When a remote panel went offline and came back, oldest first; the last [`tables::KEPT_CONNECTIONS`] times.
     pub fn connections(&self, panel: PanelNo) -> Result<Vec<ConnectionRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::CONNECTIONS)?;
-        Ok(table.get(panel)?.map(|kept| decode(kept.value(), "connections")).transpose()?.unwrap_or_default())
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::CONNECTIONS)?;
+            Ok(table
+                .get(panel)?
+                .map(|kept| decode(kept.value(), "connections"))
+                .transpose()?
+                .unwrap_or_default())
+        })
     }
 
     /// The MD5 hex of the password of a remote panel's account. It is for the device and for nobody else.
     pub fn credential(&self, panel: PanelNo) -> Result<Option<String>, StoreError> {
-        let table = self.transaction.open_table(tables::SECRETS)?;
-        table.get(panel)?.map(|sealed| self.seal.open(panel, sealed.value())).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::SECRETS)?;
+            table.get(panel)?.map(|sealed| self.seal.open(panel, sealed.value())).transpose()
+        })
     }
 
     /// A batch's record.
     pub fn batch(&self, seq: BatchSeq) -> Result<Option<BatchRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCHES)?;
-        table.get(seq)?.map(|record| decode(record.value(), "batch")).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCHES)?;
+            table.get(seq)?.map(|record| decode(record.value(), "batch")).transpose()
+        })
     }
 
     /// The number of the batch with this public id.
     pub fn batch_seq(&self, id: Uuid) -> Result<Option<BatchSeq>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCH_IDS)?;
-        Ok(table.get(id.as_bytes())?.map(|seq| seq.value()))
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCH_IDS)?;
+            Ok(table.get(id.as_bytes())?.map(|seq| seq.value()))
+        })
     }
 
     /// The batches before `before`, newest first, at most `limit`.
@@ -244,39 +289,47 @@ impl Snapshot {
         before: BatchSeq,
         limit: usize,
     ) -> Result<Vec<(BatchSeq, BatchRecord)>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCHES)?;
-        let mut batches = Vec::new();
-        for entry in table.range(..before)?.rev().take(limit) {
-            let (seq, record) = entry?;
-            batches.push((seq.value(), decode(record.value(), "batch")?));
-        }
-        Ok(batches)
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCHES)?;
+            let mut batches = Vec::new();
+            for entry in table.range(..before)?.rev().take(limit) {
+                let (seq, record) = entry?;
+                batches.push((seq.value(), decode(record.value(), "batch")?));
+            }
+            Ok(batches)
+        })
     }
 
     /// The batches that are not finished, in the order of their acceptance.
     pub fn running_batches(&self) -> Result<Vec<(BatchSeq, BatchRecord)>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCHES)?;
-        let mut running = Vec::new();
-        for entry in table.iter()? {
-            let (seq, record) = entry?;
-            let record: BatchRecord = decode(record.value(), "batch")?;
-            if record.state == BatchState::Running {
-                running.push((seq.value(), record));
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCHES)?;
+            let mut running = Vec::new();
+            for entry in table.iter()? {
+                let (seq, record) = entry?;
+                let record: BatchRecord = decode(record.value(), "batch")?;
+                if record.state == BatchState::Running {
+                    running.push((seq.value(), record));
+                }
             }
-        }
-        Ok(running)
+            Ok(running)
+        })
     }
 
     /// A batch's operations, as they were kept.
     pub fn batch_work(&self, seq: BatchSeq) -> Result<Option<Box<[u8]>>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCH_WORK)?;
-        Ok(table.get(seq)?.map(|work| work.value().into()))
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCH_WORK)?;
+            Ok(table.get(seq)?.map(|work| work.value().into()))
+        })
     }
 
     /// The panels that a batch is for, ascending.
     pub fn batch_targets(&self, seq: BatchSeq) -> Result<Vec<PanelNo>, StoreError> {
-        let table = self.transaction.open_table(tables::BATCH_TARGETS)?;
-        Ok(table.get(seq)?.map(|panels| row::decode_panels(panels.value())).unwrap_or_default())
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::BATCH_TARGETS)?;
+            Ok(table.get(seq)?.map(|panels| row::decode_panels(panels.value())).unwrap_or_default())
+        })
     }
 
     /// The outcomes of a batch from panel `from` on, in panel order, each with its panel.
@@ -285,13 +338,29 @@ impl Snapshot {
         seq: BatchSeq,
         from: PanelNo,
     ) -> Result<impl Iterator<Item = Result<(PanelNo, Outcome), StoreError>>, StoreError> {
-        let table = self.transaction.open_table(tables::OUTCOMES)?;
-        let first = tables::row_of_outcome(&table, seq, from)?.map_or(from, |(first, _)| first);
-        let (first, last) = (row::outcome_key(seq, first), row::outcome_key(seq, PanelNo::MAX));
-        let runs = table.range::<&row::OutcomeKey>(&first..=&last)?.map(|entry| {
-            let (key, value) = entry?;
-            let (count, outcome) = row::split_outcome(value.value())?;
-            Ok((row::outcome_panel(key.value()), count, row::decode_outcome(outcome)?))
+        let mut range = damage::read(|| {
+            let table = self.transaction.open_table(tables::OUTCOMES)?;
+            let first = tables::row_of_outcome(&table, seq, from)?.map_or(from, |(first, _)| first);
+            let (first, last) = (row::outcome_key(seq, first), row::outcome_key(seq, PanelNo::MAX));
+            Ok::<_, StoreError>(table.range::<&row::OutcomeKey>(&first..=&last)?)
+        })?;
+        let mut broken = false;
+        let runs = std::iter::from_fn(move || {
+            if broken {
+                return None;
+            }
+            let run = damage::read(|| {
+                let Some(entry) = range.next() else { return Ok(None) };
+                let (key, value) = entry?;
+                let (count, outcome) = row::split_outcome(value.value())?;
+                Ok::<_, StoreError>(Some((
+                    row::outcome_panel(key.value()),
+                    count,
+                    row::decode_outcome(outcome)?,
+                )))
+            });
+            broken = run.is_err();
+            run.transpose()
         });
         Ok(runs.flat_map(move |run| {
             let (run, failed) = match run {
@@ -305,33 +374,49 @@ impl Snapshot {
         }))
     }
 
+    /// The batch that was sent under this idempotency key.
+    pub fn key(&self, name: &str) -> Result<Option<tables::IdempotencyKey>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::KEYS)?;
+            Ok(table.get(name)?.map(|value| tables::IdempotencyKey::decode(value.value())))
+        })
+    }
+
     /// A user's record.
     pub fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::USERS)?;
-        table.get(name)?.map(|record| decode(record.value(), "user")).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::USERS)?;
+            table.get(name)?.map(|record| decode(record.value(), "user")).transpose()
+        })
     }
 
     /// All users, by name.
     pub fn users(&self) -> Result<Vec<(String, UserRecord)>, StoreError> {
-        let table = self.transaction.open_table(tables::USERS)?;
-        let mut users = Vec::new();
-        for entry in table.iter()? {
-            let (name, record) = entry?;
-            users.push((name.value().to_owned(), decode(record.value(), "user")?));
-        }
-        Ok(users)
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::USERS)?;
+            let mut users = Vec::new();
+            for entry in table.iter()? {
+                let (name, record) = entry?;
+                users.push((name.value().to_owned(), decode(record.value(), "user")?));
+            }
+            Ok(users)
+        })
     }
 
     /// The token with this id.
     pub fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::TOKENS)?;
-        table.get(id.as_bytes())?.map(|record| decode(record.value(), "token")).transpose()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::TOKENS)?;
+            table.get(id.as_bytes())?.map(|record| decode(record.value(), "token")).transpose()
+        })
     }
 
     /// All tokens.
     pub fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        let table = self.transaction.open_table(tables::TOKENS)?;
-        table.iter()?.map(|entry| decode(entry?.1.value(), "token")).collect()
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::TOKENS)?;
+            table.iter()?.map(|entry| decode(entry?.1.value(), "token")).collect()
+        })
     }
 
     /// The audit entries before `before`, newest first, of which `wanted` says so, at most `limit`.
@@ -341,19 +426,21 @@ impl Snapshot {
         limit: usize,
         wanted: impl Fn(&AuditRecord) -> bool,
     ) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
-        let table = self.transaction.open_table(tables::AUDIT)?;
-        let mut entries = Vec::new();
-        for entry in table.range(..before)?.rev() {
-            if entries.len() == limit {
-                break;
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::AUDIT)?;
+            let mut entries = Vec::new();
+            for entry in table.range(..before)?.rev() {
+                if entries.len() == limit {
+                    break;
+                }
+                let (number, record) = entry?;
+                let record = decode(record.value(), "audit entry")?;
+                if wanted(&record) {
+                    entries.push((number.value(), record));
+                }
             }
-            let (number, record) = entry?;
-            let record = decode(record.value(), "audit entry")?;
-            if wanted(&record) {
-                entries.push((number.value(), record));
-            }
-        }
-        Ok(entries)
+            Ok(entries)
+        })
     }
 
     pub(super) fn transaction(&self) -> &ReadTransaction {

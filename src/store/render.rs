@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::StoreError;
 use super::read::Snapshot;
@@ -51,6 +51,11 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     snapshot.each_panel(|panel, record| {
         line(out, format_args!("  {panel} {}", String::from_utf8_lossy(record)))
     })?;
+    line(out, format_args!("panel_ids"))?;
+    for entry in read.open_table(tables::PANEL_IDS)?.iter()? {
+        let (id, panel) = entry?;
+        line(out, format_args!("  {} {}", id.value(), panel.value()))?;
+    }
     line(out, format_args!("panel_names"))?;
     for entry in read.open_table(tables::PANEL_NAMES)?.iter()? {
         let (panel, name) = entry?;
@@ -119,10 +124,18 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     for (seq, id) in ids {
         line(out, format_args!("  {id} {seq}"))?;
     }
-    line(out, format_args!("idempotency"))?;
-    for entry in read.open_table(tables::IDEMPOTENCY)?.iter()? {
-        let (key, value) = entry?;
-        line(out, format_args!("  {:?} batch={}", key.value(), row::be_u64(&value.value()[32..])))?;
+    line(out, format_args!("keys"))?;
+    for entry in read.open_table(tables::KEYS)?.iter()? {
+        let (name, value) = entry?;
+        let tables::IdempotencyKey { digest: _, batch, at_ms } =
+            tables::IdempotencyKey::decode(value.value());
+        line(out, format_args!("  {:?} batch={batch} at_ms={at_ms}", name.value()))?;
+    }
+    line(out, format_args!("key_times"))?;
+    for entry in read.open_table(tables::KEY_TIMES)?.iter()? {
+        let entry = entry?.0;
+        let (at_ms, name) = entry.value();
+        line(out, format_args!("  at_ms={at_ms} {name:?}"))?;
     }
     line(out, format_args!("reported"))?;
     for entry in read.open_table(tables::REPORTED)?.iter()? {
@@ -183,18 +196,28 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     Ok(())
 }
 
+/// What says of a panel whether it is embedded.
+#[derive(serde::Deserialize)]
+struct Driven {
+    driver: String,
+}
+
 /// What contradicts itself between tables; empty when all is well.
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel; what it is said to hold is what is desired of it; and every profile that is
-/// desired of a remote panel has a reported state.
+/// its connection belongs to a known panel; what it is said to hold is what is desired of it; every profile that is
+/// desired of a remote panel has a reported state; and of an embedded panel only refusals are kept. Every panel is found by its id, and what else is kept of a panel (rows,
+/// connections, device, password) is kept of one that is there. Every idempotency key has its time.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
-    let mut panels = Vec::new();
-    snapshot.each_panel(|panel, _| {
+    let (mut panels, mut embedded) = (Vec::new(), Vec::new());
+    snapshot.each_panel(|panel, record| {
         panels.push(panel);
+        if decode::<Driven>(record, "panel").is_ok_and(|panel| panel.driver == "embedded") {
+            embedded.push(panel);
+        }
         Ok::<_, StoreError>(())
     })?;
     let mut users = BTreeMap::<u64, u64>::new();
@@ -235,7 +258,11 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         let (panel, link) = row::reported_name(key.value());
         let reported = Reported::decode(value.value())?;
         let desired = snapshot.row(panel, RowName::Link(link))?;
-        *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
+        if embedded.binary_search(&panel).is_err() {
+            *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
+        } else if !matches!(reported, Reported::Refused(_)) {
+            found.push(format!("the embedded panel {panel} has {link} as {reported:?}"));
+        }
         if panels.binary_search(&panel).is_err() {
             found.push(format!("a reported state of panel {panel}, which is not there"));
         }
@@ -255,11 +282,40 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             ));
         }
     }
-    for entry in read.open_table(tables::CONNECTIONS)?.iter()? {
-        let panel = entry?.0.value();
-        if panels.binary_search(&panel).is_err() {
-            found.push(format!("connections of panel {panel}, which is not there"));
+    for (what, table) in
+        [("connections", tables::CONNECTIONS), ("a device", tables::DEVICES), ("a password", tables::SECRETS)]
+    {
+        for entry in read.open_table(table)?.iter()? {
+            let panel = entry?.0.value();
+            let for_the_key = table.name() == tables::SECRETS.name() && panel == tables::KEY_CHECK;
+            if panels.binary_search(&panel).is_err() && !for_the_key {
+                found.push(format!("{what} of panel {panel}, which is not there"));
+            }
         }
+    }
+    let ids = read.open_table(tables::PANEL_IDS)?;
+    for entry in ids.iter()? {
+        let (id, panel) = entry?;
+        if panels.binary_search(&panel.value()).is_err()
+            || snapshot.panel_name(panel.value())?.as_deref() != Some(id.value())
+        {
+            found.push(format!("{:?} is said to be panel {}", id.value(), panel.value()));
+        }
+    }
+    if ids.len()? != panels.len() as u64 {
+        found.push(format!("{} panels are found by their ids, and there are {}", ids.len()?, panels.len()));
+    }
+    let keys = read.open_table(tables::KEYS)?;
+    let times = read.open_table(tables::KEY_TIMES)?;
+    for entry in keys.iter()? {
+        let (name, value) = entry?;
+        let at_ms = tables::IdempotencyKey::decode(value.value()).at_ms;
+        if times.get((at_ms.max(0).unsigned_abs(), name.value()))?.is_none() {
+            found.push(format!("the key {:?} has no time", name.value()));
+        }
+    }
+    if keys.len()? != times.len()? {
+        found.push(format!("{} keys have {} times", keys.len()?, times.len()?));
     }
     let (mut batch, mut free_from) = (0, 0);
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {

@@ -228,6 +228,9 @@ pub type ReportedKey = [u8; 20];
 
 /// What is known of a link_id on a device. A link_id that is neither desired nor known there has no row.
 ///
+/// An embedded panel is what this server holds of it, so there is only `Refused`, of what was asked of it last and is not
+/// there, or not so.
+///
 /// `Held` and `Refused` speak of what is desired now: whatever changes that makes it `Unknown` in the same
 /// transaction, and it stays so while a call is under way, until an answer makes it known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
+//! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
 //! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
 //! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
@@ -12,8 +13,9 @@
 //! | `batch_work` | batch number | the operations as `POST /batches` takes them, JSON | with its batch |
 //! | `batch_targets` | batch number | panel numbers, ascending, 4 bytes each | with its batch |
 //! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
-//! | `idempotency` | user, line feed, key | SHA-256 of the body (32), batch number (8) | with its batch |
-//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed ([`super::row::Reported`]) | device and desired agree that it is gone, or the panel is removed |
+//! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
+//! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
+//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
@@ -40,6 +42,7 @@ use crate::profile::LinkId;
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const PANELS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("panels");
+pub(super) const PANEL_IDS: TableDefinition<'_, &str, PanelNo> = TableDefinition::new("panel_ids");
 pub(super) const PANEL_NAMES: TableDefinition<'_, PanelNo, &str> = TableDefinition::new("panel_names");
 pub(super) const PACKS: TableDefinition<'_, &RowKey, &[u8]> = TableDefinition::new("packs");
 pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
@@ -48,7 +51,8 @@ pub(super) const BATCH_IDS: TableDefinition<'_, &[u8; 16], BatchSeq> = TableDefi
 pub(super) const BATCH_WORK: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batch_work");
 pub(super) const BATCH_TARGETS: TableDefinition<'_, BatchSeq, &[u8]> = TableDefinition::new("batch_targets");
 pub(super) const OUTCOMES: TableDefinition<'_, &OutcomeKey, &[u8]> = TableDefinition::new("outcomes");
-pub(super) const IDEMPOTENCY: TableDefinition<'_, &str, &[u8; 40]> = TableDefinition::new("idempotency");
+pub(super) const KEYS: TableDefinition<'_, &str, &[u8; 56]> = TableDefinition::new("keys");
+pub(super) const KEY_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("key_times");
 pub(super) const REPORTED: TableDefinition<'_, &ReportedKey, &[u8]> = TableDefinition::new("reported");
 pub(super) const DEVICES: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("devices");
 pub(super) const CONNECTIONS: TableDefinition<'_, PanelNo, &[u8]> = TableDefinition::new("connections");
@@ -58,7 +62,13 @@ pub(super) const TOKENS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 
 /// The panel number, never given, under which stands what tells whether the key is the right one.
-const KEY_CHECK: PanelNo = 0;
+pub(super) const KEY_CHECK: PanelNo = 0;
+
+/// How many idempotency keys are kept at most, however young they are.
+const KEPT_KEYS: u64 = 1_000_000;
+
+/// Keys that have had their time and go with a new one, at most: twice as fast as they come is fast enough.
+const KEYS_AT_ONCE: usize = 2;
 
 /// How many audit entries are kept.
 pub const KEPT_AUDIT: u64 = 100_000;
@@ -149,10 +159,45 @@ pub struct AuditRecord {
     pub target: String,
 }
 
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// SHA-256 of the request's body.
+    pub digest: [u8; 32],
+    /// The batch that was accepted under it. It may have been pushed out since.
+    pub batch: Uuid,
+    /// When that was, in Unix milliseconds.
+    pub at_ms: i64,
+}
+
+impl IdempotencyKey {
+    fn encode(&self) -> [u8; 56] {
+        let mut value = [0; 56];
+        value[..32].copy_from_slice(&self.digest);
+        value[32..48].copy_from_slice(self.batch.as_bytes());
+        value[48..].copy_from_slice(&key_time(self.at_ms).to_be_bytes());
+        value
+    }
+
+    pub(super) fn decode(value: &[u8; 56]) -> Self {
+        let (mut digest, mut batch) = ([0; 32], [0; 16]);
+        digest.copy_from_slice(&value[..32]);
+        batch.copy_from_slice(&value[32..48]);
+        let at_ms = i64::try_from(row::be_u64(&value[48..])).unwrap_or(i64::MAX);
+        Self { digest, batch: Uuid::from_bytes(batch), at_ms }
+    }
+}
+
+/// A moment as `key_times` has it.
+fn key_time(at_ms: i64) -> u64 {
+    at_ms.max(0).unsigned_abs()
+}
+
 /// All tables, open in one write transaction.
 pub struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
     panels: Table<'t, PanelNo, &'static [u8]>,
+    panel_ids: Table<'t, &'static str, PanelNo>,
     panel_names: Table<'t, PanelNo, &'static str>,
     packs: Table<'t, &'static RowKey, &'static [u8]>,
     bodies: Table<'t, u64, &'static [u8]>,
@@ -161,7 +206,8 @@ pub struct Tables<'t> {
     batch_work: Table<'t, BatchSeq, &'static [u8]>,
     batch_targets: Table<'t, BatchSeq, &'static [u8]>,
     outcomes: Table<'t, &'static OutcomeKey, &'static [u8]>,
-    idempotency: Table<'t, &'static str, &'static [u8; 40]>,
+    keys: Table<'t, &'static str, &'static [u8; 56]>,
+    key_times: Table<'t, (u64, &'static str), ()>,
     reported: Table<'t, &'static ReportedKey, &'static [u8]>,
     devices: Table<'t, PanelNo, &'static [u8]>,
     connections: Table<'t, PanelNo, &'static [u8]>,
@@ -176,10 +222,17 @@ pub struct Tables<'t> {
     memory: &'t mut Memory,
 }
 
-/// What the writer remembers between transactions, all of it derivable: which body has which digest, and
-/// with which each was compared last. Cleared when a transaction fails, since numbers it gave were not committed.
+/// What the writer remembers between transactions: which body has which digest, and with which each was compared last,
+/// which is derivable and forgotten when a transaction fails, since numbers it gave were not committed; and which panels
+/// are gone, so that nothing is written for them any more.
 pub(super) struct Memory {
     seal: Arc<Seal>,
+    /// Panels removed since the start. Their numbers are not given again.
+    gone: FxHashSet<PanelNo>,
+    /// Panels that the transaction under way removes.
+    going: FxHashSet<PanelNo>,
+    /// Panels removed in transactions that failed: perhaps done all the same.
+    perhaps_gone: FxHashSet<PanelNo>,
     by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
     compared: FxHashMap<u64, (BodyDigest, bool)>,
@@ -194,6 +247,9 @@ impl Memory {
     pub(super) fn new(seal: Arc<Seal>) -> Self {
         Self {
             seal,
+            gone: FxHashSet::default(),
+            going: FxHashSet::default(),
+            perhaps_gone: FxHashSet::default(),
             by_digest: FxHashMap::default(),
             digests: FxHashMap::default(),
             compared: FxHashMap::default(),
@@ -202,8 +258,17 @@ impl Memory {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(Arc::clone(&self.seal));
+    /// The transaction is committed.
+    pub(super) fn keep_transaction(&mut self) {
+        self.gone.extend(self.going.drain());
+    }
+
+    /// The transaction failed.
+    pub(super) fn forget_transaction(&mut self) {
+        let gone = std::mem::take(&mut self.gone);
+        let mut perhaps_gone = std::mem::take(&mut self.perhaps_gone);
+        perhaps_gone.extend(self.going.drain());
+        *self = Self { gone, perhaps_gone, ..Self::new(Arc::clone(&self.seal)) };
     }
 
     fn remember(&mut self, digest: BodyDigest, body: u64) {
@@ -299,6 +364,7 @@ impl<'t> Tables<'t> {
         Ok(Self {
             meta: transaction.open_table(META)?,
             panels: transaction.open_table(PANELS)?,
+            panel_ids: transaction.open_table(PANEL_IDS)?,
             panel_names: transaction.open_table(PANEL_NAMES)?,
             packs: transaction.open_table(PACKS)?,
             bodies: transaction.open_table(BODIES)?,
@@ -307,7 +373,8 @@ impl<'t> Tables<'t> {
             batch_work: transaction.open_table(BATCH_WORK)?,
             batch_targets: transaction.open_table(BATCH_TARGETS)?,
             outcomes: transaction.open_table(OUTCOMES)?,
-            idempotency: transaction.open_table(IDEMPOTENCY)?,
+            keys: transaction.open_table(KEYS)?,
+            key_times: transaction.open_table(KEY_TIMES)?,
             reported: transaction.open_table(REPORTED)?,
             devices: transaction.open_table(DEVICES)?,
             connections: transaction.open_table(CONNECTIONS)?,
@@ -376,18 +443,50 @@ impl<'t> Tables<'t> {
         self.note = Some(Box::new(note));
     }
 
+    /// Whether the panel was removed, so that there is nothing to write for it.
+    pub(super) fn is_gone(&mut self, panel: PanelNo) -> Result<bool, StoreError> {
+        let Memory { gone, going, perhaps_gone, .. } = &mut *self.memory;
+        if gone.contains(&panel) || going.contains(&panel) {
+            return Ok(true);
+        }
+        if perhaps_gone.is_empty() || !perhaps_gone.remove(&panel) {
+            return Ok(false);
+        }
+        let is_gone = self.panels.get(panel)?.is_none();
+        if is_gone {
+            gone.insert(panel);
+        }
+        Ok(is_gone)
+    }
+
+    /// The number of the panel of this id.
+    pub fn panel_number(&self, id: &str) -> Result<Option<PanelNo>, StoreError> {
+        Ok(self.panel_ids.get(id)?.map(|number| number.value()))
+    }
+
     /// The rows of one panel.
     pub fn panel(&mut self, panel: PanelNo) -> PanelRows<'_, 't> {
         PanelRows { tables: self, panel, packs: Vec::new(), users: Vec::new() }
     }
 
-    /// Adds a panel and returns its number.
+    /// Adds a panel, whose id no other has, and returns its number.
     pub fn add_panel(&mut self, id: &str, record: &[u8]) -> Result<PanelNo, StoreError> {
         let panel = self.next_number("next_panel")?;
         let panel = PanelNo::try_from(panel).map_err(|_| StoreError::Corrupt("panel number"))?;
         self.panels.insert(panel, record)?;
+        self.panel_ids.insert(id, panel)?;
         self.panel_names.insert(panel, id)?;
         Ok(panel)
+    }
+
+    /// Makes all panels found by their ids, as they are since format 6.
+    pub(super) fn index_panel_ids(&mut self) -> Result<(), StoreError> {
+        for entry in self.panels.iter()? {
+            let panel = entry?.0.value();
+            let id = self.panel_names.get(panel)?.ok_or(StoreError::Corrupt("panel name"))?;
+            self.panel_ids.insert(id.value(), panel)?;
+        }
+        Ok(())
     }
 
     /// Replaces a panel's record; returns false where there is no such panel.
@@ -416,13 +515,13 @@ impl<'t> Tables<'t> {
     }
 
     /// Seals all passwords anew with this key; says how many there are.
-    pub fn seal_anew(&mut self, seal: Seal) -> Result<usize, StoreError> {
+    pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
         let mut texts = Vec::new();
         for entry in self.secrets.iter()? {
             let (panel, sealed) = entry?;
             texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
         }
-        self.memory.seal = Arc::new(seal);
+        self.memory.seal = Arc::clone(seal);
         for (panel, text) in &texts {
             self.set_credential(*panel, text)?;
         }
@@ -455,7 +554,11 @@ impl<'t> Tables<'t> {
     }
 
     /// Keeps what a panel's device said of itself.
+    /// Nothing where the panel is gone.
     pub fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
+        if self.panels.get(panel)?.is_none() {
+            return Ok(());
+        }
         self.devices.insert(panel, encode(record).as_slice())?;
         Ok(())
     }
@@ -470,8 +573,14 @@ impl<'t> Tables<'t> {
         rows.finish()
     }
 
-    /// Removes a panel's record and all its rows.
+    /// Removes a panel's record and all its rows. Nothing is written for it from now on.
     pub fn remove_panel(&mut self, panel: PanelNo) -> Result<(), StoreError> {
+        self.memory.going.insert(panel);
+        if let Some(id) = self.panel_names.get(panel)?.map(|id| id.value().to_owned())
+            && self.panel_number(&id)? == Some(panel)
+        {
+            self.panel_ids.remove(id.as_str())?;
+        }
         let (first, last) = row::panel_range(panel);
         for entry in self.packs.extract_from_if::<&RowKey, _>(&first..=&last, |_, _| true)? {
             let (_, value) = entry?;
@@ -488,14 +597,13 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Keeps a new batch with its operations and targets, and the idempotency key under which it was sent.
-    /// Returns its number. Pushes out the oldest finished batches beyond `keep`.
+    /// Keeps a new batch with its operations and targets. Returns its number. Pushes out the oldest finished batches
+    /// beyond `keep`.
     pub fn add_batch(
         &mut self,
         record: &BatchRecord,
         work: &[u8],
         targets: &[PanelNo],
-        idempotency: Option<(&str, [u8; 32])>,
         keep: u64,
     ) -> Result<BatchSeq, StoreError> {
         let seq = self.next_number("next_batch")?;
@@ -503,16 +611,12 @@ impl<'t> Tables<'t> {
         self.batch_ids.insert(record.id.as_bytes(), seq)?;
         self.batch_work.insert(seq, work)?;
         self.batch_targets.insert(seq, row::encode_panels(targets).as_slice())?;
-        if let Some((key, digest)) = idempotency {
-            let mut value = [0; 40];
-            value[..32].copy_from_slice(&digest);
-            value[32..].copy_from_slice(&seq.to_be_bytes());
-            self.idempotency.insert(key, &value)?;
-        }
         self.push_out_batches(keep)?;
         Ok(seq)
     }
 
+    /// Batches come and go in the order of their numbers, save that those that run stay: so the oldest that go are
+    /// found behind no more batches than run.
     fn push_out_batches(&mut self, keep: u64) -> Result<(), StoreError> {
         let mut surplus = self.batches.len()?.saturating_sub(keep);
         let mut old = Vec::new();
@@ -524,8 +628,8 @@ impl<'t> Tables<'t> {
             let record = decode::<BatchRecord>(record.value(), "batch")?;
             if record.state != BatchState::Running {
                 old.push((seq.value(), record.id));
-                surplus -= 1;
             }
+            surplus -= 1;
         }
         for (seq, id) in old {
             self.batches.remove(seq)?;
@@ -534,18 +638,50 @@ impl<'t> Tables<'t> {
             self.batch_targets.remove(seq)?;
             let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
             self.outcomes.retain_in::<&OutcomeKey, _>(&first..=&last, |_, _| false)?;
-            self.idempotency.retain(|_, value| row::be_u64(&value[32..]) != seq)?;
         }
         Ok(())
     }
 
-    /// The batch that was sent under this key, with the digest of its body.
-    pub fn idempotent(&self, key: &str) -> Result<Option<([u8; 32], BatchSeq)>, StoreError> {
-        let Some(value) = self.idempotency.get(key)? else { return Ok(None) };
-        let value = value.value();
-        let mut digest = [0; 32];
-        digest.copy_from_slice(&value[..32]);
-        Ok(Some((digest, row::be_u64(&value[32..]))))
+    /// Keeps the key under which a batch was sent. Keys from before `since_ms` go, and the oldest where there are very
+    /// many.
+    pub fn add_key(&mut self, name: &str, key: &IdempotencyKey, since_ms: i64) -> Result<(), StoreError> {
+        if let Some(before) = self.key(name)? {
+            self.key_times.remove((key_time(before.at_ms), name))?;
+        }
+        self.keys.insert(name, &key.encode())?;
+        self.key_times.insert((key_time(key.at_ms), name), ())?;
+        for _ in 0..KEYS_AT_ONCE {
+            let Some((oldest, _)) = self.key_times.first()? else { break };
+            let (at, name) = oldest.value();
+            if at >= key_time(since_ms) && self.keys.len()? <= KEPT_KEYS {
+                break;
+            }
+            let name = name.to_owned();
+            drop(oldest);
+            self.key_times.remove((at, name.as_str()))?;
+            self.keys.remove(name.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// The batch that was sent under this key.
+    pub fn key(&self, name: &str) -> Result<Option<IdempotencyKey>, StoreError> {
+        Ok(self.keys.get(name)?.map(|value| IdempotencyKey::decode(value.value())))
+    }
+
+    /// What came of a batch, by panel, as it stands.
+    pub fn outcomes(&mut self, seq: BatchSeq) -> Result<Vec<(PanelNo, Outcome)>, StoreError> {
+        self.write_run()?;
+        let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
+        let mut outcomes = Vec::new();
+        for entry in self.outcomes.range::<&OutcomeKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            let first = row::outcome_panel(key.value());
+            let (count, outcome) = row::split_outcome(value.value())?;
+            let outcome = row::decode_outcome(outcome)?;
+            outcomes.extend((first..first.saturating_add(count)).map(|panel| (panel, outcome.clone())));
+        }
+        Ok(outcomes)
     }
 
     /// A batch's record.
@@ -1041,6 +1177,16 @@ impl<'t> PanelRows<'_, 't> {
     pub fn reported(&self, link: LinkId) -> Result<Option<Reported>, StoreError> {
         let stored = self.tables.reported.get(&row::reported_key(self.panel, link))?;
         stored.map(|value| Reported::decode(value.value())).transpose()
+    }
+
+    /// Whether anything is known of the panel's device, or of what an embedded panel refused.
+    pub fn has_reported(&self) -> Result<bool, StoreError> {
+        let reported = &self.tables.reported;
+        if reported.is_empty()? {
+            return Ok(false); // as on most fleets of embedded panels, and then nothing is looked up
+        }
+        let (first, last) = row::reported_range(self.panel);
+        Ok(reported.range::<&ReportedKey>(&first..=&last)?.next().is_some())
     }
 
     /// All that is known of the panel's device, in link_id order.

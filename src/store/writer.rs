@@ -1,14 +1,21 @@
 //! The one writer: a thread that drains its queue, does all that work in one transaction, commits with fsync,
 //! and then tells every waiter.
 //!
-//! There is no timed wait: while one commit runs, work gathers for the next. Small work takes a lane of its
-//! own past a flood, but never past work of the same panel. A flood by itself is committed in groups as large as can be
-//! written in a few milliseconds; while small work keeps coming, in groups so small that it does not wait long for the one
-//! under way.
+//! While one commit runs, work gathers for the next; nobody waits for more, unless syncs take long. Small work takes a lane of its
+//! own past a flood, but never past work of the same panel. A commit costs its syncs, whatever is in it, and then
+//! something for each row ([`Pace`]). A flood by itself is committed in groups as large as can be written in a few
+//! milliseconds, or in the time of the syncs where the disk takes longer for those; while small work keeps coming, in
+//! groups so small that it does not wait long for the one under way.
 //!
-//! When a commit fails, all that waits is told so: it comes after what has failed, and must not be done before it. The
-//! database is opened again, and [`Telling::Recovered`] says so to whoever sends work in order; it gathers what came
-//! back, lets work in again, and sends it anew.
+//! **When a commit fails** for what one piece of work found in the database, the group is halved until that piece stands
+//! alone: it is told so, and the others are committed. When the disk fails, all that waits is told so: it comes after
+//! what has failed, and must not be done before it. The database is opened again, and [`Telling::Recovered`] says so to
+//! whoever sends work in order; it gathers what came back, lets work in again, and sends it anew. The same holds while
+//! the database's file is not where it was: nothing is acknowledged until it is back.
+//!
+//! **Repair after a crash.** A commit that also writes down which pages are free needs two syncs rather than one, and a
+//! file whose last commit did so opens at once after a crash; another is read whole first. So it is done once nothing
+//! has come for [`SETTLE_AFTER`], and not in every commit.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,18 +23,20 @@ use std::time::{Duration, Instant};
 
 use redb::Database;
 use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
 
 use super::tables::{Memory, PanelRows, Tables};
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
 /// Items in one commit at most, unless a single piece of work has more.
-const MAX_ITEMS: usize = 32_768;
+const MAX_ITEMS: usize = 262_144;
 
-/// The same while small work keeps coming, and when a flood begins.
-const MAX_ITEMS_SHARED: usize = 1024;
+/// Items of a flood's first commit, and at least as many as any may have.
+const MIN_ITEMS: usize = 1024;
 
-/// How long a commit of a flood should take: what comes first after its begin waits so long.
+/// How long writing the rows of a flood's commit should take, on top of its syncs: what comes first after its begin
+/// waits so long.
 const COMMIT_TIME: Duration = Duration::from_millis(6);
 
 /// How long after small work the next is expected.
@@ -37,6 +46,18 @@ const SHARED_FOR: Duration = Duration::from_millis(100);
 /// time that nothing was committed in between.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MOST: Duration = Duration::from_secs(1);
+
+/// With nothing to do for so long, the file is left so that it opens at once after a crash.
+const SETTLE_AFTER: Duration = Duration::from_millis(250);
+
+/// With nothing to do, the file is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Syncs that take so long are slow.
+const SLOW_SYNCS: Duration = Duration::from_millis(4);
+
+/// Fewer jobs than this are little for a commit on a disk with slow syncs.
+const FEW_JOBS: usize = 64;
 
 /// Jobs waiting at most; beyond, [`StoreError::Busy`].
 pub const MAX_QUEUED: usize = 65_536;
@@ -52,7 +73,8 @@ pub trait PanelWork: Send {
     /// About how many rows it touches.
     fn items(&self) -> usize;
 
-    /// Does the work. An error undoes the whole transaction, so it is for a failing database only.
+    /// Does the work, perhaps again: what a transaction that is then given up has made of it counts for nothing. An
+    /// error undoes the whole transaction, so it is for a failing database only.
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError>;
 
     /// Told after the commit, on the writer's thread; must not block.
@@ -67,26 +89,25 @@ pub(super) trait ChangeWork: Send {
 
 /// A closure and whom to tell, as [`ChangeWork`].
 pub(super) struct Change<T, F, D> {
-    ask: Option<F>,
+    make: F,
     value: Option<T>,
     done: D,
 }
 
 impl<T, F, D> Change<T, F, D> {
     pub(super) fn new(change: F, done: D) -> Self {
-        Self { ask: Some(change), value: None, done }
+        Self { make: change, value: None, done }
     }
 }
 
 impl<T, F, D> ChangeWork for Change<T, F, D>
 where
     T: Send,
-    F: FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send,
+    F: FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send,
     D: FnOnce(Result<T, StoreError>) + Send,
 {
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
-        let change = self.ask.take().ok_or(StoreError::Closed)?;
-        self.value = Some(change(tables)?);
+        self.value = Some((self.make)(tables)?);
         Ok(())
     }
 
@@ -99,13 +120,15 @@ where
 pub(super) enum Job {
     Panel(Box<dyn PanelWork>),
     Change(Box<dyn ChangeWork>),
+    /// Somebody wants to know whether work is done.
+    Ask(oneshot::Sender<()>),
 }
 
 impl Job {
     fn items(&self) -> usize {
         match self {
             Self::Panel(work) => work.items(),
-            Self::Change(_) => 1,
+            Self::Change(_) | Self::Ask(_) => 1,
         }
     }
 
@@ -113,7 +136,68 @@ impl Job {
         match self {
             Self::Panel(work) => work.committed(result),
             Self::Change(work) => work.committed(result),
+            Self::Ask(asker) => {
+                if result.is_ok() {
+                    let _ = asker.send(()); // whoever asked may have left
+                }
+            }
         }
+    }
+}
+
+/// What a commit costs: something for its syncs, whatever is in it, and something for each item.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// The syncs of the last commit.
+    syncs: Duration,
+    /// Of an item, on average over the last commits of many.
+    item: Duration,
+    /// Items of the last commit.
+    last: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { syncs: Duration::ZERO, item: Duration::from_micros(5), last: 0 }
+    }
+}
+
+impl Pace {
+    /// A commit of so many items took so long, its syncs included.
+    fn took(&mut self, items: usize, time: Duration, syncs: Duration) {
+        self.last = items;
+        self.syncs = syncs;
+        if items >= MIN_ITEMS / 4 {
+            let item = time.saturating_sub(syncs) / u32::try_from(items).unwrap_or(u32::MAX);
+            self.item = (self.item + item) / 2;
+        }
+    }
+
+    /// How many items the next commit of a flood may have. One that has just begun gets small groups, so that its
+    /// first panels do not wait for a large one; each may be four times the one before.
+    fn of_flood(&self) -> usize {
+        let most = self.within(COMMIT_TIME.max(self.syncs * 3 / 2));
+        most.min((4 * self.last).max(self.shared())).clamp(MIN_ITEMS, MAX_ITEMS)
+    }
+
+    /// The same while small work keeps coming, which waits for the commit under way and then for its own syncs.
+    fn shared(&self) -> usize {
+        self.within(self.syncs / 2).clamp(MIN_ITEMS, MAX_ITEMS)
+    }
+
+    /// How long a commit that would have little in it waits for more to come: hardly at all, beside syncs that take
+    /// long, and not at all otherwise.
+    fn linger(&self) -> Duration {
+        if self.syncs < SLOW_SYNCS { Duration::ZERO } else { self.syncs / 16 }
+    }
+
+    fn within(&self, time: Duration) -> usize {
+        (time.as_nanos() / self.item.as_nanos().max(1)) as usize
+    }
+
+    /// There is nothing to do: the next flood begins anew.
+    fn rest(&mut self) {
+        self.last = 0;
     }
 }
 
@@ -146,16 +230,24 @@ struct Waiting {
     line: VecDeque<Job>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
     in_line: FxHashMap<PanelNo, u32>,
-    /// Items in the next commit at most. A flood begins with small groups, so that its first panels do not wait
-    /// for a large one; each may be four times the one before, and as large as it can be written in time.
-    group: usize,
+    pace: Pace,
     /// When small work last came while a flood was under way.
     small_at: Option<Instant>,
     closed: bool,
-    /// A commit has failed; no work is taken.
-    failed: bool,
+    /// A commit has failed, and no work is taken: what those who bring some are told.
+    failed: Option<StoreError>,
     /// The writer waits for work, so it is to be woken; waking one that works is a system call for nothing.
     idle: bool,
+}
+
+/// What the writer does next.
+enum Next {
+    /// A commit's worth of work.
+    Jobs(Vec<Job>),
+    /// Nothing came for a while.
+    Nothing,
+    /// The queue is closed and empty.
+    End,
 }
 
 impl Queue {
@@ -164,12 +256,10 @@ impl Queue {
         let mut waiting = self.lock();
         let refusal = if waiting.closed {
             Some(StoreError::Closed)
-        } else if waiting.failed {
-            Some(StoreError::Failed)
         } else if may_be_refused && waiting.lane.len() + waiting.line.len() >= MAX_QUEUED {
             Some(StoreError::Busy)
         } else {
-            None
+            waiting.failed.clone()
         };
         if let Some(refusal) = refusal {
             drop(waiting);
@@ -180,7 +270,7 @@ impl Queue {
                 *waiting.in_line.entry(work.panel()).or_default() += 1;
                 waiting.line.push_back(job);
             }
-            Job::Panel(_) | Job::Change(_) => {
+            Job::Panel(_) | Job::Change(_) | Job::Ask(_) => {
                 if !waiting.line.is_empty() {
                     waiting.small_at = Some(Instant::now());
                 }
@@ -194,10 +284,10 @@ impl Queue {
         }
     }
 
-    /// No work is taken from now on. Gives all that waited.
-    fn fail(&self) -> Vec<Job> {
+    /// No work is taken from now on; whoever brings some is told this. Gives all that waited.
+    fn fail(&self, why: StoreError) -> Vec<Job> {
         let mut waiting = self.lock();
-        waiting.failed = true;
+        waiting.failed = Some(why);
         waiting.in_line.clear();
         let Waiting { lane, line, .. } = &mut *waiting;
         lane.drain(..).chain(line.drain(..)).collect()
@@ -205,15 +295,15 @@ impl Queue {
 
     /// Work is taken again.
     pub(super) fn resume(&self) {
-        self.lock().failed = false;
+        self.lock().failed = None;
     }
 
     pub(super) fn takes_work(&self) -> bool {
         let waiting = self.lock();
-        !waiting.failed && !waiting.closed
+        waiting.failed.is_none() && !waiting.closed
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
@@ -237,21 +327,36 @@ impl Queue {
         waiting.lane.len() + waiting.line.len()
     }
 
-    /// Waits for work and takes a commit's worth of it; nothing once the queue is closed and empty.
-    fn take(&self) -> Vec<Job> {
+    /// Waits for work, but no longer than this, and takes a commit's worth of it.
+    fn take(&self, patience: Duration) -> Next {
+        let until = Instant::now() + patience;
         let mut waiting = self.lock();
         if waiting.lane.is_empty() && waiting.line.is_empty() {
-            waiting.group = 0;
+            waiting.pace.rest();
         }
-        while waiting.lane.is_empty() && waiting.line.is_empty() && !waiting.closed {
+        while waiting.lane.is_empty() && waiting.line.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if waiting.closed {
+                return Next::End;
+            }
+            if left.is_zero() {
+                waiting.idle = false;
+                return Next::Nothing;
+            }
             waiting.idle = true;
-            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            (waiting, _) = self.wake.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.idle = false;
+        let linger = waiting.pace.linger();
+        if !linger.is_zero() && waiting.lane.len() + waiting.line.len() < FEW_JOBS && !waiting.closed {
+            drop(waiting);
+            std::thread::sleep(linger);
+            waiting = self.lock();
+        }
         let mut jobs = Vec::new();
         let mut items = 0;
         let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
-        let most = if shared { MAX_ITEMS_SHARED } else { waiting.group.clamp(MAX_ITEMS_SHARED, MAX_ITEMS) };
+        let most = if shared { waiting.pace.shared() } else { waiting.pace.of_flood() };
         while items < most {
             let job = match waiting.lane.pop_front() {
                 Some(job) => job,
@@ -268,13 +373,12 @@ impl Queue {
             items += job.items().max(1);
             jobs.push(job);
         }
-        jobs
+        Next::Jobs(jobs)
     }
 
-    /// So many items took so long to commit: says how many the next commit may have.
-    fn took(&self, items: usize, time: Duration) {
-        let in_time = items as f64 * COMMIT_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6);
-        self.lock().group = (in_time as usize).min(4 * items);
+    /// A commit of so many items took so long, its syncs included.
+    fn took(&self, items: usize, time: Duration, syncs: Duration) {
+        self.lock().pace.took(items, time, syncs);
     }
 
     /// Tells those who listen that the writer begins to tell what was committed, or has done so.
@@ -303,89 +407,210 @@ impl Waiting {
 
 /// The writer's life: until the queue is closed and empty.
 pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
-    let mut memory = Memory::new(Arc::clone(&file.seal));
-    let mut pause = PAUSE;
+    let memory = Memory::new(Arc::clone(&file.seal));
+    let mut writer = Writer { file, queue, metrics, memory, pause: PAUSE, unsettled: false };
     loop {
-        let mut jobs = queue.take();
-        if jobs.is_empty() {
-            return;
+        let patience = if writer.unsettled { SETTLE_AFTER } else { LOOK_EVERY };
+        match queue.take(patience) {
+            Next::Jobs(jobs) => writer.commit_or_tell(jobs),
+            Next::Nothing => writer.rest(),
+            Next::End => return,
+        }
+    }
+}
+
+struct Writer<'w> {
+    file: &'w OpenFile,
+    queue: &'w Queue,
+    metrics: &'w StoreMetrics,
+    memory: Memory,
+    /// Before work is let in again after the next failure.
+    pause: Duration,
+    /// Whether something was committed since the file was last left ready for a crash.
+    unsettled: bool,
+}
+
+impl Writer<'_> {
+    /// Commits this work and tells everybody what came of it. What fails for a reason of its own fails alone.
+    fn commit_or_tell(&mut self, jobs: Vec<Job>) {
+        let mut groups = VecDeque::from([jobs]);
+        while let Some(mut jobs) = groups.pop_front() {
+            let error = match self.commit(&mut jobs) {
+                Ok(gone) => {
+                    self.tell(jobs, &Ok(()), &gone);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.metrics.failed();
+            self.memory.forget_transaction();
+            let of_one = matches!(error, StoreError::Corrupt(_) | StoreError::Damaged);
+            if matches!(error, StoreError::Damaged) && self.file.reopen().is_err() {
+                // Not even that goes: as when the disk fails.
+            } else if of_one && jobs.len() > 1 {
+                let rest = jobs.split_off(jobs.len() / 2);
+                groups.push_front(rest);
+                groups.push_front(jobs);
+                continue;
+            } else if of_one {
+                tracing::error!(%error, "a piece of work met something in the database that cannot be read");
+                self.tell(jobs, &Err(error), &[]);
+                continue;
+            }
+            // What waits comes after what has failed, and must not be done before it.
+            jobs.extend(groups.drain(..).flatten());
+            return self.fail(jobs, error);
+        }
+    }
+
+    /// Does the work in one transaction. Gives the places of those whose panel is gone.
+    fn commit(&mut self, jobs: &mut [Job]) -> Result<Vec<usize>, StoreError> {
+        if jobs.iter().all(|job| matches!(job, Job::Ask(_))) {
+            return Ok(Vec::new());
         }
         let started = Instant::now();
+        let syncs = self.file.sync_time();
         let items: usize = jobs.iter().map(Job::items).sum();
-        let result = file.with(|db| commit(db, &mut memory, &mut jobs));
-        let took = started.elapsed();
-        match &result {
-            Ok(()) => {
-                pause = PAUSE;
-                queue.took(items, took);
-                metrics.committed(items, took);
-            }
-            Err(error) => {
-                memory.clear();
-                metrics.failed();
-                tracing::error!(error = %error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
-                if lost(&result) {
-                    // What waits comes after what has failed, and must not be done before it.
-                    jobs.extend(queue.fail());
-                    file.close();
+        let memory = &mut self.memory;
+        let gone = self.file.with(|db| work_through(db, memory, jobs))?;
+        if !self.file.stands() {
+            return Err(StoreError::Gone); // what was written is in a file that nobody will find again
+        }
+        self.memory.keep_transaction();
+        let (took, syncs) = (started.elapsed(), self.file.sync_time().saturating_sub(syncs));
+        self.queue.took(items, took, syncs);
+        self.metrics.committed(items, took);
+        self.pause = PAUSE;
+        self.unsettled = true;
+        Ok(gone)
+    }
+
+    fn tell(&self, jobs: Vec<Job>, result: &Result<(), StoreError>, gone: &[usize]) {
+        self.queue.telling(Telling::Begins);
+        let mut gone = gone.iter().copied().peekable();
+        for (place, job) in jobs.into_iter().enumerate() {
+            let is_gone = gone.next_if_eq(&place).is_some();
+            job.committed(if is_gone { Err(StoreError::NoSuchPanel) } else { result.clone() });
+        }
+        self.queue.telling(Telling::Ends);
+    }
+
+    /// The disk fails: nothing of this work is done, nor of all that waits.
+    fn fail(&mut self, mut jobs: Vec<Job>, error: StoreError) {
+        let reason = match &error {
+            StoreError::Gone => StoreError::Gone,
+            error if error.no_room() => StoreError::NoRoom,
+            _ => StoreError::Failed,
+        };
+        jobs.extend(self.queue.fail(reason));
+        tracing::error!(%error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
+        if !matches!(error, StoreError::Gone) {
+            self.file.close();
+        }
+        self.tell(jobs, &Err(error), &[]);
+        self.recover();
+    }
+
+    /// Opens the database again, however long that takes, so that it can be read; and lets work come in again after a
+    /// pause, since it would fail again at once where the disk is full.
+    fn recover(&mut self) {
+        let mut said = false;
+        while !self.queue.is_closed() {
+            let opened = self.file.open();
+            std::thread::sleep(self.pause);
+            self.pause = (self.pause * 2).min(PAUSE_MOST);
+            match opened {
+                Ok(()) => {
+                    tracing::info!("the database is open again");
+                    if self.queue.has_listener() {
+                        self.queue.telling(Telling::Recovered);
+                    } else {
+                        self.queue.resume();
+                    }
+                    return;
                 }
+                Err(error) if !said => {
+                    said = true;
+                    tracing::error!(%error, "the database cannot be opened again yet");
+                }
+                Err(_) => {}
             }
         }
-        queue.telling(Telling::Begins);
-        for job in jobs {
-            job.committed(result.clone());
+    }
+
+    /// There is nothing to do: leaves the file so that it opens at once after a crash, and looks whether it is there.
+    fn rest(&mut self) {
+        if !self.file.stands() {
+            return self.fail(Vec::new(), StoreError::Gone);
         }
-        queue.telling(Telling::Ends);
-        if lost(&result) {
-            recover(file, queue, &mut pause);
+        if !self.unsettled {
+            return;
+        }
+        let settled = self.file.with(|db| {
+            let mut transaction = db.begin_write()?;
+            transaction.set_quick_repair(true);
+            Ok(transaction.commit()?)
+        });
+        match settled {
+            Ok(()) => self.unsettled = false,
+            Err(error) => self.fail(Vec::new(), error),
         }
     }
 }
 
-/// Whether the database must be opened again. What it holds and this program cannot read is no reason to.
-fn lost(result: &Result<(), StoreError>) -> bool {
-    matches!(result, Err(StoreError::Database(_) | StoreError::Damaged))
-}
-
-/// Opens the database again, however long that takes, so that it can be read; and lets work come in again after a
-/// pause, since it would fail again at once where the disk is full.
-fn recover(file: &OpenFile, queue: &Queue, pause: &mut Duration) {
-    while !queue.is_closed() {
-        let opened = file.open();
-        std::thread::sleep(*pause);
-        *pause = (*pause * 2).min(PAUSE_MOST);
-        match opened {
-            Ok(()) => {
-                tracing::info!("the database is open again");
-                if queue.has_listener() {
-                    queue.telling(Telling::Recovered);
-                } else {
-                    queue.resume();
-                }
-                return;
-            }
-            Err(error) => tracing::error!(%error, "the database cannot be opened again yet"),
-        }
-    }
-}
-
-fn commit(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<(), StoreError> {
-    let mut transaction = db.begin_write()?;
-    transaction.set_quick_repair(true);
+fn work_through(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<Vec<usize>, StoreError> {
+    let transaction = db.begin_write()?;
+    let mut gone = Vec::new();
     {
         let mut tables = Tables::open(&transaction, memory)?;
-        for job in jobs {
+        for (place, job) in jobs.iter_mut().enumerate() {
             match job {
+                Job::Panel(work) if tables.is_gone(work.panel())? => gone.push(place),
                 Job::Panel(work) => {
                     let mut rows = tables.panel(work.panel());
                     work.run(&mut rows)?;
                     rows.finish()?;
                 }
                 Job::Change(work) => work.run(&mut tables)?,
+                Job::Ask(_) => {}
             }
         }
         tables.finish()?;
     }
     transaction.commit()?;
-    Ok(())
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_flood_grows_to_what_can_be_written_in_the_time_of_a_slow_disks_syncs() {
+        // A quarter of a microsecond an item.
+        let commit = |pace: &mut Pace, syncs: Duration| {
+            let items = pace.of_flood();
+            pace.took(items, syncs + Duration::from_nanos(250) * items as u32, syncs);
+            items
+        };
+        let mut quick = Pace::default();
+        assert_eq!(commit(&mut quick, ms(0)), MIN_ITEMS, "a flood begins small");
+        let sizes: Vec<_> = (0..30).map(|_| commit(&mut quick, ms(0))).collect();
+        assert!(sizes[29] > 20_000 && sizes[29] <= 24_000, "{sizes:?}");
+        let mut slow = Pace::default();
+        let sizes: Vec<_> = (0..30).map(|_| commit(&mut slow, ms(25))).collect();
+        assert!(sizes[29] > 140_000 && sizes[29] <= 150_000, "{sizes:?}");
+        assert!(slow.shared() > 40_000, "small work waits for the syncs anyway");
+        assert_eq!(quick.shared(), MIN_ITEMS);
+        slow.rest();
+        assert_eq!(
+            slow.of_flood(),
+            slow.shared(),
+            "the next flood begins with what hardly adds to the syncs"
+        );
+    }
 }

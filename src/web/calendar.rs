@@ -133,17 +133,41 @@ pub struct Lane {
     pub name: String,
     /// Its windows, ascending.
     pub windows: Vec<Window>,
+    /// Why the door may not open by it, such as `pending`; nothing where the panel has confirmed it.
+    pub unsure: Option<&'static str>,
+}
+
+impl Lane {
+    /// Its name, and what is unsure about it.
+    fn said(&self) -> String {
+        match self.unsure {
+            Some(why) => format!("{} ({why})", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The class of its colour; what is unsure is an outline instead.
+    fn class(&self, n: usize) -> String {
+        let unsure = if self.unsure.is_some() { " unsure" } else { "" };
+        format!("lane lane{}{unsure}", n.min(LANES))
+    }
+}
+
+/// Several lanes as one.
+fn together(lanes: Vec<Lane>, unsure: Option<&'static str>) -> Option<Lane> {
+    let name = format!("{} more", lanes.len());
+    let windows = union(lanes.into_iter().flat_map(|lane| lane.windows).collect());
+    (name != "0 more").then_some(Lane { name, windows, unsure })
 }
 
 /// The week with these profiles' windows, what the lanes are, and the same as a list. `now` is marked, where it is in
 /// the week.
 pub fn draw(week: &Week, mut lanes: Vec<Lane>, now: i64) -> Markup {
     let rest = lanes.split_off(lanes.len().min(LANES));
-    if !rest.is_empty() {
-        let name = format!("{} more", rest.len());
-        let windows = union(rest.into_iter().flat_map(|lane| lane.windows).collect());
-        lanes.push(Lane { name, windows });
-    }
+    let (sure, unsure): (Vec<_>, Vec<_>) = rest.into_iter().partition(|lane| lane.unsure.is_none());
+    lanes.extend(together(sure, None));
+    lanes.extend(together(unsure, Some("not confirmed")));
+    let told_apart = lanes.len() > 1 || lanes.iter().any(|lane| lane.unsure.is_some());
     let title = format!("{}, {}", week.title(), week.zone.iana_name().unwrap_or("UTC"));
     html! {
         div class="scroll" tabindex="0" role="region" aria-label={ "Calendar, " (title) } {
@@ -167,10 +191,13 @@ pub fn draw(week: &Week, mut lanes: Vec<Lane>, now: i64) -> Markup {
                 }
             }
         }
-        @if lanes.len() > 1 {
+        @if told_apart {
             ol class="lanes" {
                 @for (n, lane) in lanes.iter().enumerate() {
-                    li { b class={ "lane lane" (n) } { (mark(n)) } " " (lane.name) }
+                    li {
+                        b class=(lane.class(n)) { (mark(n)) } " " (lane.name)
+                        @if let Some(why) = lane.unsure { " – " em { (why) } }
+                    }
                 }
             }
         }
@@ -184,7 +211,7 @@ struct Block<'l> {
     minutes: (f64, f64),
     /// The number of its lane.
     lane: usize,
-    name: &'l str,
+    of: &'l Lane,
     window: Window,
     /// Its column, and of how many.
     column: usize,
@@ -197,8 +224,7 @@ fn blocks<'l>(week: &Week, day: i32, lanes: &'l [Lane]) -> Vec<Block<'l>> {
     for (n, lane) in lanes.iter().enumerate() {
         for window in &lane.windows {
             if let Some(minutes) = week.on(day, *window) {
-                let name = lane.name.as_str();
-                blocks.push(Block { minutes, lane: n, name, window: *window, column: 0, columns: 1 });
+                blocks.push(Block { minutes, lane: n, of: lane, window: *window, column: 0, columns: 1 });
             }
         }
     }
@@ -233,13 +259,16 @@ impl Block<'_> {
         let (y, height) = (HEAD + from / 60.0 * HOUR, ((to - from) / 60.0 * HOUR).max(2.0));
         let hours = hours(week, day, self.window);
         html! {
-            g class={ "lane lane" (self.lane) } {
-                title { (self.name) ": " (hours) }
+            g class=(self.of.class(self.lane)) {
+                title { (self.of.said()) ": " (hours) }
                 rect x=(round(x)) y=(round(y)) width=(round(width - 1.0)) height=(round(height)) rx="2" {}
                 @if height >= 12.0 {
                     text x=(round(x + 4.0)) y=(round(y + 11.0)) {
                         @if several { (mark(self.lane)) " " }
-                        @if self.columns == 1 { (hours) }
+                        @if self.columns == 1 {
+                            (hours)
+                            @if let Some(why) = self.of.unsure { " " (why) }
+                        } @else if self.of.unsure.is_some() { "?" }
                     }
                 }
             }
@@ -290,7 +319,7 @@ fn list(week: &Week, lanes: &[Lane]) -> Markup {
                                     tr {
                                         td data-day=(week.day(day)) { (week.day(day).strftime("%a %-d %b")) }
                                         td { (hours(week, day, *window)) }
-                                        td { (lane.name) }
+                                        td { (lane.said()) }
                                     }
                                 }
                             }
@@ -302,22 +331,40 @@ fn list(week: &Week, lanes: &[Lane]) -> Markup {
     }
 }
 
+/// How a door is.
+pub struct Door<'d> {
+    /// By which profiles it is open now.
+    pub open: &'d [&'d str],
+    /// When that changes.
+    pub next: Option<i64>,
+    /// The zone in which it stands.
+    pub zone: &'d TimeZone,
+    /// Whether it is a device's, and this is what the device has confirmed.
+    pub confirmed: bool,
+    /// What is not confirmed and may change it.
+    pub notes: &'d [String],
+}
+
 /// When the door opens now, or next, in words.
-pub fn door(open: &[&str], next: Option<i64>, zone: &TimeZone) -> Markup {
+pub fn door(door: &Door<'_>) -> Markup {
+    let Door { open, next, zone, confirmed, notes } = *door;
     html! {
         p class="door" {
             @if open.is_empty() {
                 span class="state shut" { "shut now" }
+                @if confirmed { ", as confirmed by the device" }
                 @if let Some(next) = next { ", opens " (moment_in(next, zone)) }
                 @else { " and opens no more" }
             } @else {
                 span class="state open" { "open now" }
+                @if confirmed { ", as confirmed by the device," }
                 " by " (open[..open.len().min(LANES)].join(", "))
                 @if open.len() > LANES { " and " (open.len() - LANES) " more" }
                 @if let Some(next) = next { ", shut from " (moment_in(next, zone)) }
                 @else { ", and for weeks to come" }
             }
         }
+        @for note in notes { p class="warning" { (note) } }
     }
 }
 
@@ -365,6 +412,7 @@ mod tests {
         let lane = |from: i64, to: i64| Lane {
             name: format!("{from}–{to}"),
             windows: vec![Window { from: monday + from * 3600, to: monday + to * 3600 }],
+            unsure: None,
         };
         let lanes = [lane(1, 3), lane(9, 18), lane(12, 14), lane(18, 20), lane(13, 19)];
         let placed: Vec<_> =
@@ -392,6 +440,7 @@ mod tests {
         let lane = |n: i64| Lane {
             name: format!("profile {n}"),
             windows: vec![Window { from: monday + n * 1800, to: monday + (n + 1) * 1800 }],
+            unsure: None,
         };
         let drawn = draw(&week, (0..20).map(lane).collect(), 0).into_string();
         assert_eq!(drawn.matches("<rect").count(), LANES + 1);

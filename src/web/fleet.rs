@@ -27,7 +27,7 @@ use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
 use crate::panel::remote::Connection;
 use crate::panel::settings::PanelId;
-use crate::store::read::{ReportedCounts, Snapshot};
+use crate::store::read::Snapshot;
 use crate::store::{PanelNo, StoreError};
 
 /// Tiles in a page as it is first sent.
@@ -148,10 +148,7 @@ struct Facts {
 
 impl Facts {
     fn of(snapshot: &Snapshot, panel: &Entry) -> Result<Self, StoreError> {
-        let counts = match &panel.settings.remote {
-            Some(_) => snapshot.reported_counts(panel.number)?,
-            None => ReportedCounts::default(),
-        };
+        let counts = snapshot.reported_counts(panel.number)?;
         Ok(Self {
             connection: panel.connection(),
             pending: counts.pending,
@@ -182,9 +179,7 @@ impl Facts {
     /// All of it in words.
     fn words(&self) -> String {
         let mut words = vec![self.connection.as_str().to_owned()];
-        for (n, what) in
-            [(self.pending, "pending"), (self.drifted, "drifted"), (self.refused, "refused by the device")]
-        {
+        for (n, what) in [(self.pending, "pending"), (self.drifted, "drifted"), (self.refused, "refused")] {
             if n > 0 {
                 words.push(format!("{n} {what}"));
             }

@@ -156,6 +156,20 @@ pub fn state(word: &str) -> Markup {
     html! { span class={ "state " (word) } { (word.replace('_', " ")) } }
 }
 
+/// A panel's word for a refusal, with what it means.
+pub fn refusal(word: &str) -> Markup {
+    let meaning = match word {
+        "number_of_identifiers_exceeded" => Some("the panel is full"),
+        "invalid_time_rules_settings" => Some("its rules never open a door there"),
+        "has_dublicates" => Some("its link_id stood twice in one batch, and the first one holds"),
+        _ => None,
+    };
+    html! {
+        (word)
+        @if let Some(meaning) = meaning { ": " (meaning) }
+    }
+}
+
 /// The path of a panel's page.
 pub fn panel_path(id: &str) -> String {
     format!("/panel/{}", percent(id))

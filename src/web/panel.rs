@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::calendar::{self, Lane, Week};
+use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
@@ -26,6 +26,7 @@ use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
+use crate::store::row::{Drift, Reported, RowName};
 use crate::store::tables::ConnectionRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -50,8 +51,11 @@ struct Shown {
     batches: Vec<(BatchRecord, PanelState)>,
     week: Week,
     lanes: Vec<Lane>,
+    /// By what the panel has confirmed.
     open: Vec<String>,
     next: Option<i64>,
+    /// What is not confirmed and may change that.
+    notes: Vec<String>,
     now: i64,
 }
 
@@ -78,18 +82,20 @@ pub async fn show(
             section aria-label="Calendar" {
                 h2 { "When the door opens" }
                 @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
-                (calendar::door(&open, shown.next, panel.settings.zone.rules()))
+                @let zone = panel.settings.zone.rules();
+                (calendar::door(&Door { open: &open, next: shown.next, zone, confirmed: remote, notes: &shown.notes }))
                 (weeks(&path, &shown.week))
                 (calendar::draw(&shown.week, shown.lanes, shown.now))
             }
             section aria-label="Profiles" {
                 h2 { "Profiles" }
+                (refusals(&shown.body, &shown.profiles))
                 (profile_table(&shown.profiles))
             }
             (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }
-        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id)) }
+        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id, shown.body.state.profiles)) }
     };
     Ok(layout::page(&visitor, Place::Fleet, &id, main))
 }
@@ -100,13 +106,25 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
     let week = Week::parse(week, now, zone);
     let stored = snapshot.profiles(panel.number)?;
     let mut lanes = Vec::with_capacity(stored.len());
-    let (mut open, mut soon, mut later) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut open, mut soon, mut later, mut unsure_open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for profile in &stored {
+        let unsure = match profile.link_id() {
+            Some(link) if panel.settings.remote.is_some() => {
+                snapshot.reported(panel.number, link)?.and_then(unsure)
+            }
+            _ => None,
+        };
         let profile = profiles::read(&profile.json)?;
         let schedule = Schedule::new(&profile, zone);
         let name = profile.name.as_str();
         let (from, to) = week.range();
-        lanes.push(Lane { name: name.to_owned(), windows: windows(&schedule, from, to) });
+        lanes.push(Lane { name: name.to_owned(), windows: windows(&schedule, from, to), unsure });
+        if let Some(why) = unsure {
+            if schedule.is_open(now) {
+                unsure_open.push(format!("{name} ({why})"));
+            }
+            continue;
+        }
         if schedule.is_open(now) {
             open.push(name.to_owned());
         }
@@ -121,9 +139,52 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
         week,
         lanes,
         next: next_change(soon, now, later),
+        notes: notes(snapshot, panel, open.is_empty(), &unsure_open)?,
         open,
         now,
     })
+}
+
+/// Why a door may not open by a profile that its device should hold; nothing where the device has confirmed it.
+fn unsure(known: Reported) -> Option<&'static str> {
+    match known {
+        Reported::Held(_) => None,
+        Reported::Unknown => Some("pending"),
+        Reported::Refused(_) => Some("rejected"),
+        Reported::Drifted(Drift::Missing) => Some("missing on the device"),
+        Reported::Drifted(Drift::Changed | Drift::Extra) | Reported::KeptOtherwise(_) => {
+            Some("another on the device")
+        }
+    }
+}
+
+/// What the device has not confirmed and may change whether its door is open now.
+fn notes(
+    snapshot: &Snapshot,
+    panel: &Entry,
+    shut: bool,
+    unsure_open: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let mut notes = Vec::new();
+    if shut && !unsure_open.is_empty() {
+        let named = unsure_open.iter().take(SHOWN_BATCHES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        notes.push(format!("It would be open now by {named}, which the device has not confirmed."));
+    }
+    let mut leaving = 0_u64;
+    if panel.settings.remote.is_some() {
+        snapshot.each_reported(panel.number, |link, known| {
+            let held = matches!(known, Reported::Held(_));
+            leaving += u64::from(!held && snapshot.row(panel.number, RowName::Link(link))?.is_none());
+            Ok(true)
+        })?;
+    }
+    if leaving > 0 {
+        let profiles = layout::count(leaving, "profile");
+        notes.push(format!(
+            "Its device may still hold {profiles} that nobody wants there; by those its door may open too."
+        ));
+    }
+    Ok(notes)
 }
 
 /// The newest batches for this panel, with what came of them here.
@@ -163,12 +224,6 @@ fn head(visitor: &Visitor, path: &str, body: &PanelBody) -> Markup {
     html! {
         div class="head" {
             h1 { (id) " " small { (state(&body.state.connection)) } }
-            @if visitor.may(Role::Operator) && remote {
-                form method="post" action={ (path) "/reconcile" } {
-                    (layout::token(visitor))
-                    button { "Reconcile" }
-                }
-            }
             @if visitor.may(Role::Admin) { a class="button" href={ (path) "/edit" } { "Edit" } }
             @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
             @if visitor.may(Role::Operator) {
@@ -195,6 +250,7 @@ fn about(panel: &Entry, body: &PanelBody) -> Markup {
                 (state.profiles)
                 @if let Some(capacity) = body.record.capacity { " of " (capacity) }
                 @if state.pending > 0 { ", " (state.pending) " pending" }
+                @if let Some(rejected) = state.rejected { ", " (rejected) " rejected" }
                 @if state.drifted > 0 { ", " (state.drifted) " drifted" }
             } }
             @if let Some(url) = &body.record.url { div { dt { "Address" } dd { (url) } } }
@@ -226,6 +282,27 @@ fn weeks(path: &str, week: &Week) -> Markup {
     }
 }
 
+/// What the panel refuses and does not hold; what it holds says so in its own row.
+fn refusals(PanelBody { state, .. }: &PanelBody, profiles: &[PanelProfile]) -> Markup {
+    let held = |link| profiles.iter().any(|profile| profile.link_id == Some(link));
+    let refused: Vec<_> = state.refused.iter().filter(|refused| !held(refused.link_id)).collect();
+    html! {
+        @if !refused.is_empty() {
+            div class="wrong" {
+                p { "It refuses what somebody wants on it:" }
+                ul {
+                    @for refused in refused {
+                        li {
+                            a href={ "/profiles/" (refused.link_id) } { code { (refused.link_id) } }
+                            " " span class="state rejected" { "rejected" } " " (layout::refusal(&refused.extended_info))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn profile_table(profiles: &[PanelProfile]) -> Markup {
     html! {
         @if profiles.is_empty() {
@@ -239,7 +316,7 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                             tr {
                                 td { (name_of(profile)) }
                                 td { (profile.sentence) }
-                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (info) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
+                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
                                 td class="number" { (profile.revision) }
                                 td {
                                     @if let Some(link) = profile.link_id {
@@ -307,14 +384,17 @@ fn history(changes: &[ConnectionRecord]) -> Markup {
     }
 }
 
-fn removal(visitor: &Visitor, path: &str, id: &str) -> Markup {
+fn removal(visitor: &Visitor, path: &str, id: &str, profiles: u32) -> Markup {
     html! {
         details {
             summary { "Remove this panel" }
             form class="row" method="post" action={ (path) "/remove" } {
                 (layout::token(visitor))
                 label class="tick" { input type="checkbox" name="sure" value="yes" required; "Forget " (id) " and all that it holds here; a device keeps what it has" }
-                button class="danger" { "Remove" }
+                button class="danger" {
+                    "Remove it"
+                    @if profiles > 0 { " and its " (layout::count(u64::from(profiles), "profile")) }
+                }
             }
         }
     }
@@ -379,6 +459,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
         }
         _ => ("The device differs", "On the left what it should hold, on the right what it holds."),
     };
+    let deletes = diff.differences.iter().filter(|found| found.difference == "extra").count() as u64;
     html! {
         nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } " › " a href=(path) { (id) } }
         div class="head" {
@@ -386,7 +467,11 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
             @if diff.state == "differs" && visitor.may(Role::Operator) {
                 form method="post" action={ (path) "/reconcile" } {
                     (layout::token(visitor))
-                    button class="main" { "Reconcile" }
+                    @if deletes > 0 {
+                        button class="danger" { "Reconcile, deleting " (layout::count(deletes, "profile")) " on the device" }
+                    } @else {
+                        button class="main" { "Reconcile" }
+                    }
                 }
             }
             a class="button" href=(path) { "Back to " (id) }

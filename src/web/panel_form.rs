@@ -70,6 +70,12 @@ pub async fn change(
         Ok(mut changes) => {
             changes.remove("id");
             changes.remove("driver");
+            if let Some(labels) = changes.get_mut("labels").and_then(Value::as_object_mut) {
+                // What the form no longer names is taken away; what came meanwhile stays.
+                for (key, _) in &panels::find(&shared, &id).await?.settings.labels {
+                    labels.entry(key.to_string()).or_insert(Value::Null);
+                }
+            }
             let introduction = introduction(&fields);
             panels::change_panel(&shared, &request, &visitor.who, &id, changes, &introduction).await
         }

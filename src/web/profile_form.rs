@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde_json::{Map, json};
 
 use self::fields::{DATE_FROM, DATE_TO, DATES, EVERY, FORMAT, PLACES, Read, UNTIL, errors_at, fields_of};
-use super::calendar::{self, Lane, Week};
+use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place};
 use super::problem::{PageProblem, capital};
 use super::push;
@@ -329,12 +329,12 @@ fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> M
     let week = Week::parse(week, first, zone);
     let (from, to) = week.range();
     let windows = schedule.windows(from, to).unwrap_or_default();
-    let lane = Lane { name: profile.name.as_str().to_owned(), windows };
+    let lane = Lane { name: profile.name.as_str().to_owned(), windows, unsure: None };
     let named = [profile.name.as_str()];
     html! {
         p class="sentence" { (sentence(profile, zone)) }
         @for warning in lint::warnings(profile, zone, now) { p class="warning" { (capital(&warning.to_string())) "." } }
-        (calendar::door(if open { &named } else { &[] }, next, zone))
+        (calendar::door(&Door { open: if open { &named } else { &[] }, next, zone, confirmed: false, notes: &[] }))
         div class="row weeks" {
             button type="button" data-week=(week.later(-1).text()) { "← Previous" }
             (week.heading())

@@ -50,7 +50,11 @@ pub async fn list(
                     tbody {
                         @for profile in &page.items {
                             tr {
-                                td { a href={ "/profiles/" (profile.link_id) } { (profile.name) } }
+                                td {
+                                    a href={ "/profiles/" (profile.link_id) } {
+                                        @if profile.panels == 0 { "refused by every panel" } @else { (profile.name) }
+                                    }
+                                }
                                 td class="number" { (profile.panels) }
                                 td class="number" { @if profile.versions > 1 { span class="state differs" { (profile.versions) " differ" } } @else { "1" } }
                                 td { (states(&profile.states)) }
@@ -92,7 +96,7 @@ pub async fn show(
     let found = profiles::find(&shared, &link_id).await?;
     let link = found.link_id;
     let most = found.versions.first().map(parsed).transpose()?;
-    let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or_default();
+    let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or("Refused by every panel");
     let mut versions = Vec::new();
     for version in &found.versions {
         let zone = zone_of(&shared, version).await;
@@ -108,11 +112,25 @@ pub async fn show(
             h1 { (name) }
             @if visitor.may(Role::Operator) {
                 a class="button" href={ "/push?delete=" (link) } { "Delete from panels" }
-                a class="button" href={ "/push?link_id=" (link) } { "Push to more panels" }
-                a class="button main" href={ "/profiles/" (link) "/edit" } { "Edit" }
+                @if most.is_some() {
+                    a class="button" href={ "/push?link_id=" (link) } { "Push to more panels" }
+                    a class="button main" href={ "/profiles/" (link) "/edit" } { "Edit" }
+                }
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }
+        @if !found.refused.is_empty() {
+            section class="card" aria-label="Refusals" {
+                h2 { "Refused by " (layout::count(found.states.rejected, "panel")) }
+                ul {
+                    @for refusing in found.refused.iter().take(NAMED) {
+                        li { (panel_link(&refusing.panel)) " " span class="state rejected" { "rejected" } " " (layout::refusal(&refusing.extended_info)) }
+                    }
+                    @if found.refused.len() > NAMED { li { "and " (found.states.rejected - NAMED as u64) " more" } }
+                }
+                p class="hint" { "Once what stands in its way is gone, push it again, or retry its batch. To want it no more, delete it from those panels." }
+            }
+        }
         @if versions.len() > 1 {
             p class="wrong" { "Panels differ: they hold " (versions.len()) " versions of it. Push one of them to all." }
         }

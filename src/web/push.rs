@@ -169,6 +169,9 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
     }
     if fields.ticked("prune") {
         body.insert("prune".into(), true.into());
+        if let Ok(meant) = fields.one("confirm_deletes").parse::<u64>() {
+            body.insert("confirm_deletes".into(), meant.into());
+        }
     }
     match (fields.one("target"), fields.one("selector")) {
         ("all", "") => body.insert("all".into(), true.into()),
@@ -348,8 +351,11 @@ impl Form {
                     @for name in ["items", "delete", "prune", "target", "selector"] {
                         input type="hidden" name=(name) value=(self.fields.one(name));
                     }
-                    button class="main" id="send" {
+                    // What the reader saw is what is meant: where it has become more by then, it is refused.
+                    input type="hidden" name="confirm_deletes" value=(items.deleted);
+                    button class=(if items.deleted > 0 { "danger" } else { "main" }) id="send" {
                         @if changes == 0 { "Push anyway to " } @else { "Push to " } (layout::count(panels.total, "panel"))
+                        @if items.deleted > 0 { ", deleting " (layout::count(items.deleted, "profile")) }
                     }
                 }
             }

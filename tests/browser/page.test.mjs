@@ -232,6 +232,8 @@ test("a device that dies is seen to go offline without a new load, with what wai
   const watching = await page.context().newPage();
   await watching.goto("/panel/gate");
   await watching.locator("h1", { hasText: "offline" }).waitFor();
+  await watching.locator(".lanes .unsure").first().waitFor();
+  await accessible(watching, "a panel with what is not confirmed");
   await gate.run();
   await watching.locator("h1", { hasText: "online" }).waitFor();
   await watching.close();
@@ -309,6 +311,10 @@ test("a file is imported, what a panel refuses is told with why, and those are t
   await main().getByText("number_of_identifiers_exceeded").waitFor();
   await page.getByRole("button", { name: "Retry 1 panel" }).click();
   await page.locator('[data-batch="done"]').waitFor();
+  await page.goto("/");
+  await page.locator("#tiles a.attention", { hasText: "small" }).click();
+  await main().getByText("the panel is full").first().waitFor();
+  await accessible(page, "a panel that refuses a profile");
 });
 
 test("profiles show where panels differ, and one version goes to all", async () => {

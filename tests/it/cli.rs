@@ -49,11 +49,14 @@ fn a_fleet_is_built_pushed_to_and_asked() {
     );
     run("apply -f more.yaml --panel north-01 --prune --dry-run --output json");
     run("apply -f more.yaml --panel north-01 --prune");
+    run("apply -f more.yaml --panel north-01 --prune --yes");
     run("panel show north-01");
     run(&format!("delete {} {} --all", link(1), link(9)));
+    run(&format!("delete {} {} --all --yes", link(1), link(9)));
     run(&format!("delete {} --panel north-02 --dry-run", link(2)));
     run("panel rm harbour-02");
-    run("panel rm harbour-02");
+    run("panel rm harbour-02 --yes");
+    run("panel rm harbour-02 --yes");
     run("panel show harbour-02");
     run("status");
     run("status --output json");
@@ -138,7 +141,7 @@ fn a_server_that_is_not_there_is_3_and_what_is_not_allowed_is_4() {
     admin.file("never.json", &list(&[never(1), once(2, "x")]).to_string());
     step("a panel refuses an item", 1, admin.run(&["apply", "-f", "never.json", "--all"]));
     // Whether it has ended already when the answer comes is a matter of speed.
-    let ran = admin.run(&["delete", &link(2), "--all", "--no-wait", "--output", "json"]);
+    let ran = admin.run(&["delete", &link(2), "--all", "--yes", "--no-wait", "--output", "json"]);
     let accepted: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert!(ran.exit == Some(0) && accepted["id"].is_string(), "{ran}");
     log.check();
@@ -356,11 +359,14 @@ fn help_and_completions_are_as_they_were() {
         ("panel_set", "panel set --help"),
         ("panel_resync", "panel resync --help"),
         ("panel_ls", "panel ls --help"),
+        ("panel_rm", "panel rm --help"),
         ("panel_import", "panel import --help"),
         ("apply", "apply --help"),
         ("delete", "delete --help"),
         ("batch", "batch --help"),
         ("batch_show", "batch show --help"),
+        ("batch_watch", "batch watch --help"),
+        ("batch_retry", "batch retry --help"),
         ("status", "status --help"),
         ("diff", "diff --help"),
         ("reconcile", "reconcile --help"),

@@ -225,7 +225,7 @@ fn fifty_devices_and_the_server_killed_in_the_middle_of_three_batches_hold_the_l
     let shell = Shell::new(client.served.address, Some(&client.token));
     let found = shell.run(&["diff"]);
     assert_eq!((found.exit, found.stdout.matches("changed").count()), (Some(1), 1), "{found}");
-    let repaired = shell.run(&["reconcile"]);
+    let repaired = shell.run(&["reconcile", "--all", "--yes"]);
     assert_eq!(repaired.exit, Some(0), "{repaired}");
     assert_eq!(devices.holds(7), expected(false));
     assert_eq!(shell.run(&["diff"]).exit, Some(0));

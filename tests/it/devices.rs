@@ -394,7 +394,7 @@ fn drift_of_each_kind_is_found_shown_and_put_right_and_what_was_made_by_hand_sta
     assert!(text.contains("panelsync_profiles_drifted 3"), "{text}");
     let states = server.fleet("GET", &format!("/profiles/{}", link(5))).send().value();
     assert_eq!((&states["states"]["applied"], &states["states"]["drifted"]), (&json!(1), &json!(1)));
-    log.step("put right", &shell.run(&["reconcile"]));
+    log.step("put right", &shell.run(&["reconcile", "--all", "--yes"]));
     log.step("and nothing differs", &shell.run(&["diff"]));
     log.check();
     let mut expected: BTreeMap<_, _> = (1..=60).map(|n| (link(n), format!("Profile {n:02}"))).collect();

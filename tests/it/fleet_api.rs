@@ -90,7 +90,7 @@ fn panels_are_added_listed_changed_and_removed() {
         "change",
         &patch(
             "/panels/north-01",
-            &json!({ "zone": "Europe/Lisbon", "labels": { "site": "south" }, "capacity": null }),
+            &json!({ "zone": "Europe/Lisbon", "labels": { "site": "south", "floor": null }, "capacity": null }),
         ),
     );
     log.step("change nothing", &patch("/panels/north-01", &json!({})));
@@ -210,7 +210,10 @@ fn pruning_and_dry_runs_say_and_do_the_same() {
     let real = submit(&server, &batch);
     log.step("the same for real", &real);
     log.step("panel by panel", &server.fleet("GET", &format!("/batches/{}/panels", id_of(&real))).send());
-    log.step("prune everything", &submit(&server, &json!({ "all": true, "prune": true })));
+    log.step(
+        "prune everything",
+        &submit(&server, &json!({ "all": true, "prune": true, "confirm_deletes": 100 })),
+    );
     log.step("nothing is left", &server.fleet("GET", "/profiles").send());
     log.check();
 }
@@ -598,7 +601,7 @@ fn users_and_tokens_come_and_go_and_the_audit_knows() {
     let as_viewer =
         |method: &str, path: &str| server.call(method, &format!("/fleet/v1{path}")).bearer(&token);
     assert_eq!(as_viewer("GET", "/panels").send().status, 200);
-    let batch = json!({ "all": true, "prune": true });
+    let batch = json!({ "all": true, "prune": true, "confirm_deletes": 100 });
     log.step("a viewer may not submit", &as_viewer("POST", "/batches").json(&batch).send());
     let as_operator =
         |method: &str, path: &str| server.call(method, &format!("/fleet/v1{path}")).bearer(&olena);

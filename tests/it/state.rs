@@ -62,7 +62,7 @@ fn after_panels_are_pruned() {
         "pruned",
         &[
             json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }),
-            json!({ "selector": "site=north", "upsert": [once(2, "b")], "prune": true }),
+            json!({ "selector": "site=north", "upsert": [once(2, "b")], "prune": true, "confirm_deletes": 100 }),
         ],
     );
 }

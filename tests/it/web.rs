@@ -412,8 +412,14 @@ fn the_fleet_tells_what_changes() {
         (name.as_str(), &data["first"], &data["counts"]["panels"]),
         ("fleet", &json!(true), &json!(3))
     );
-    assert_eq!(data["panels"], json!([]), "all are online");
-    assert_eq!(data["groups"], json!([["", "1 panel"], ["north", "2 panels"]]));
+    // All are online, and one has refused a profile.
+    assert_eq!(data["panels"], json!([["/panel/gate", "attention", "online, 1 refused"]]));
+    assert_eq!(data["groups"], json!([["", "1 panel · 1 attention"], ["north", "2 panels"]]));
+    // What it refuses no longer is told, though its rows stay as they are.
+    let taken = json!({ "all": true, "delete": [link(2)] });
+    assert_eq!(server.fleet("POST", "/batches").json(&taken).send().status, 200);
+    let (name, data) = event();
+    assert_eq!((name.as_str(), &data["panels"]), ("fleet", &json!([["/panel/gate", "online", "online"]])));
     // A device that nobody has met yet.
     let record = json!({ "id": "away", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin", "password": "x" });
     assert_eq!(server.fleet("POST", "/panels?force=true").json(&record).send().status, 201);

@@ -1,33 +1,43 @@
 //! Coordinator, panels and store on a disk that fails and forgets: whatever was accepted is there in the end, in its
 //! order, and nothing contradicts itself.
 //!
-//! Each schedule is a seed: batches, failing writes, crashes that lose any part of what was not synced, restarts.
+//! Each schedule is a seed: batches, cancellations, retries, panels that are removed, come back and are changed, devices
+//! that answer at any moment or not, slow and failing syncs, failing writes, crashes that lose any part of what was not
+//! synced, restarts.
 //! `PANELSYNC_SCHEDULES` says how many (`PANELSYNC_SEED` where they begin); a failure names its seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt::System;
-use panelsync::batch::{Operations, PanelState};
+use panelsync::batch::report::Report;
+use panelsync::batch::{BatchState, Operations, Outcome, PanelState};
 use panelsync::config::Settings;
-use panelsync::coordinator::fleet::{AddPanels, NewPanel};
-use panelsync::coordinator::{Submit, SubmitError, Target, work};
-use panelsync::panel::Origin;
+use panelsync::coordinator::fleet::{AddError, AddPanels, ChangePanel, ListPanels, NewPanel, RemovePanel};
+use panelsync::coordinator::{Cancel, Retry, Submit, SubmitError, Submitted, Target, work};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
+use panelsync::panel::{Attend, Origin};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
+use panelsync::store::disk::SyncTime;
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
-use panelsync::store::{Store, render};
+use panelsync::store::{BatchSeq, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-const PANELS: usize = 5;
+use crate::device::Devices;
+
+/// Panels that the server itself is, and panels that are devices.
+const EMBEDDED: usize = 4;
+const REMOTE: usize = 2;
 
 /// Nothing takes so long here unless it never ends.
 const LONG: Duration = Duration::from_secs(20);
@@ -46,6 +56,10 @@ struct State {
     /// After so many writes more, all fail until the disk is healed.
     fails_after: Option<u32>,
     failing: bool,
+    /// The next sync fails, and what was to be synced is perhaps there all the same.
+    fails_sync: Option<bool>,
+    /// Syncs take a moment.
+    slow_syncs: bool,
     /// How often it has crashed: whoever had opened the file before has lost it.
     crashes: u32,
 }
@@ -93,15 +107,21 @@ impl Disk {
         self.state().fails_after = Some(writes);
     }
 
+    /// The next sync fails; whether what was to be synced is there all the same is said here.
+    fn fail_sync(&self, there: bool) {
+        self.state().fails_sync = Some(there);
+    }
+
     fn heal(&self) {
         let mut state = self.state();
         state.failing = false;
+        state.fails_sync = None;
         state.fails_after = None;
     }
 
     fn store(&self) -> Store {
         let disk = self.clone();
-        let open = move || {
+        let open = move |_: &SyncTime| {
             let crashes = disk.state().crashes;
             Builder::new().create_with_backend(Opened { disk: disk.clone(), crashes })
         };
@@ -160,15 +180,21 @@ impl StorageBackend for Opened {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        if self.state()?.slow_syncs {
+            std::thread::sleep(Duration::from_micros(fastrand::u64(0..2000)));
+        }
         let mut state = self.state()?;
         if state.failing {
             return Err(broken("the disk is full"));
         }
-        let State { synced, unsynced, .. } = &mut *state;
-        for write in std::mem::take(unsynced) {
-            write.reach(synced);
+        let failure = state.fails_sync.take();
+        if failure != Some(false) {
+            let State { synced, unsynced, .. } = &mut *state;
+            for write in std::mem::take(unsynced) {
+                write.reach(synced);
+            }
         }
-        Ok(())
+        if failure.is_some() { Err(broken("the sync failed")) } else { Ok(()) }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
@@ -176,8 +202,11 @@ impl StorageBackend for Opened {
     }
 }
 
+/// Starts it on the disk, and gives the sign that says when its writer is there.
 async fn start(disk: &Disk) -> Engine {
-    let settings = Settings::new("", ([127, 0, 0, 1], 0).into());
+    let mut settings = Settings::new("", ([127, 0, 0, 1], 0).into());
+    settings.devices.timeouts.connect = Duration::from_millis(500);
+    settings.devices.timeouts.request = Duration::from_millis(500);
     Engine::on(disk.store(), &settings, &Metrics::default()).await.expect("it starts")
 }
 
@@ -218,6 +247,12 @@ fn operations(random: &mut fastrand::Rng, marker: u32) -> Operations {
 /// What every panel must hold after these batches, each with its panels, in the order of acceptance.
 type Held = BTreeMap<u32, BTreeMap<LinkId, String>>;
 
+/// Whether a panel with this outcome has taken what the batch asked for.
+fn has_taken(outcome: &Outcome) -> bool {
+    let stays = outcome.error.as_deref().is_some_and(|why| why.contains("stays desired"));
+    outcome.state == PanelState::Applied || stays
+}
+
 fn expected(snapshot: &Snapshot) -> Held {
     let mut held = Held::new();
     let mut batches = snapshot.batches(u64::MAX, usize::MAX).expect("readable");
@@ -225,7 +260,11 @@ fn expected(snapshot: &Snapshot) -> Held {
     for (seq, _) in batches {
         let operations =
             work::decode(&snapshot.batch_work(seq).expect("readable").expect("work")).expect("work");
-        for panel in snapshot.batch_targets(seq).expect("readable") {
+        for outcome in snapshot.outcomes(seq, 0).expect("readable") {
+            let (panel, outcome) = outcome.expect("readable");
+            if !has_taken(&outcome) {
+                continue;
+            }
             let panel = held.entry(panel).or_default();
             for upsert in &operations.upserts {
                 panel.insert(upsert.link_id, upsert.body.json().to_owned());
@@ -238,20 +277,52 @@ fn expected(snapshot: &Snapshot) -> Held {
     held
 }
 
-fn check(snapshot: &Snapshot, accepted: &[Uuid]) {
+/// What must hold whatever has happened: every accepted batch is there and has ended, each panel's outcome is counted
+/// once, and panels hold what the batches that they took ask for, in their order. A batch that was sent again counts
+/// from then on, so what its panels hold depends on when that was, which is not known here.
+fn check(snapshot: &Snapshot, accepted: &[Uuid], sent_again: &BTreeSet<BatchSeq>) {
     assert_eq!(render::contradictions(snapshot).expect("readable"), Vec::<String>::new());
     for id in accepted {
         assert!(snapshot.batch_seq(*id).expect("readable").is_some(), "batch {id} was accepted and is gone");
     }
-    for (seq, _) in snapshot.batches(u64::MAX, usize::MAX).expect("readable") {
+    let mut registered = BTreeSet::new();
+    snapshot
+        .each_panel(|number, _| {
+            registered.insert(number);
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
+    let mut unknown_order = BTreeSet::new();
+    for (seq, record) in snapshot.batches(u64::MAX, usize::MAX).expect("readable") {
         let outcomes: BTreeMap<_, _> =
             snapshot.outcomes(seq, 0).expect("readable").collect::<Result<_, _>>().expect("readable");
-        for panel in snapshot.batch_targets(seq).expect("readable") {
-            let outcome = outcomes.get(&panel).unwrap_or_else(|| panic!("no outcome of {panel} in {seq}"));
-            assert_eq!(outcome.state, PanelState::Applied, "{panel} in {seq}");
+        let operations =
+            work::decode(&snapshot.batch_work(seq).expect("readable").expect("work")).expect("work");
+        let targets = snapshot.batch_targets(seq).expect("readable");
+        let mut counted = Report::of_pending(targets.len(), &operations);
+        for panel in &targets {
+            let outcome = outcomes.get(panel).unwrap_or_else(|| panic!("no outcome of {panel} in {seq}"));
+            counted.add(outcome, operations.len());
+            let why = outcome.error.as_deref().unwrap_or("");
+            let good = match outcome.state {
+                PanelState::Applied => true,
+                PanelState::Failed => {
+                    why.contains("removed") || (why.contains("cancelled") && record.cancelled)
+                }
+                PanelState::Partial | PanelState::Rejected | PanelState::Pending => false,
+            };
+            assert!(good, "{panel} in {seq}: {outcome:?}");
+        }
+        assert_eq!(record.report, counted, "batch {seq}");
+        assert_ne!(record.state, BatchState::Running, "batch {seq}");
+        if sent_again.contains(&seq) {
+            unknown_order.extend(targets);
         }
     }
     for (panel, expected) in expected(snapshot) {
+        if !registered.contains(&panel) || unknown_order.contains(&panel) {
+            continue;
+        }
         let profiles = snapshot.profiles(panel).expect("readable");
         let held: BTreeMap<_, _> = profiles
             .iter()
@@ -261,77 +332,247 @@ fn check(snapshot: &Snapshot, accepted: &[Uuid]) {
     }
 }
 
-/// Waits until no batch is running.
+/// Devices hold just what is desired of them.
+fn check_devices(snapshot: &Snapshot, devices: &Devices) {
+    let mut remote = Vec::new();
+    snapshot
+        .each_panel(|number, record| {
+            let record: PanelRecord = serde_json::from_slice(record).expect("a record");
+            remote.extend(record.url.map(|url| (number, url)));
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
+    for (number, url) in remote {
+        let profiles = snapshot.profiles(number).expect("readable");
+        let desired: BTreeMap<_, _> = profiles
+            .iter()
+            .map(|stored| {
+                let body: serde_json::Value = serde_json::from_str(&stored.json).expect("JSON");
+                let link = stored.link_id().expect("a link_id").to_string();
+                (link, body["name"].as_str().expect("a name").to_owned())
+            })
+            .collect();
+        let name = url.rsplit('/').next().expect("a name");
+        assert_eq!(devices.held(name), desired, "device {name}");
+        assert_eq!(snapshot.reported_counts(number).expect("readable").pending, 0, "device {name}");
+    }
+}
+
+/// Waits until no batch is running and everything is delivered, having devices that had trouble tried at once.
 async fn quiet(engine: &Engine) {
-    let until = std::time::Instant::now() + LONG;
+    let until = Instant::now() + LONG;
     loop {
-        let running = engine.store().read().and_then(|snapshot| snapshot.running_batches());
-        if running.is_ok_and(|running| running.is_empty()) {
-            return;
+        let state = engine
+            .store()
+            .read()
+            .and_then(|snapshot| Ok((snapshot.running_batches()?, snapshot.all_reported_counts()?.pending)));
+        match state {
+            Ok((running, 0)) if running.is_empty() => return,
+            other => assert!(Instant::now() < until, "a batch does not come to its end: {other:?}"),
         }
-        assert!(std::time::Instant::now() < until, "a batch does not come to its end");
-        actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        let every = ListPanels { selector: None, after: None, limit: usize::MAX };
+        for entry in engine.coordinator().send(every).await.expect("it runs") {
+            if entry.settings.remote.is_some() {
+                let _ = entry.address.send(Attend::TryNow).await; // it may be removed by now
+            }
+        }
+        actix_web::rt::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A panel's record; those with a device have one of their own in this schedule.
+fn record(schedule: u64, n: usize, devices_at: SocketAddr) -> PanelRecord {
+    let record = PanelRecord::new(format!("p{n}"));
+    if n < EMBEDDED {
+        return record;
+    }
+    PanelRecord {
+        driver: "http".into(),
+        url: Some(format!("http://{devices_at}/{}", device_name(schedule, n))),
+        username: Some("admin".into()),
+        ..record
+    }
+}
+
+fn device_name(schedule: u64, n: usize) -> String {
+    format!("{schedule}-{n}")
+}
+
+fn new_panel(record: &PanelRecord) -> NewPanel {
+    let panel = NewPanel::new(PanelSettings::parse(record).expect("valid"));
+    let password_md5 = record.url.as_ref().map(|_| "e10adc3949ba59abbe56e057f20f883e".to_owned());
+    NewPanel { password_md5, ..panel }
+}
+
+/// What was asked of the coordinator and is not answered yet.
+#[derive(Default)]
+struct Asked {
+    batches: Vec<(Uuid, oneshot::Receiver<Result<Submitted, SubmitError>>)>,
+    added: Vec<oneshot::Receiver<Result<(), AddError>>>,
+    /// Removals and changes of records.
+    others: Vec<oneshot::Receiver<Result<(), StoreError>>>,
+    cancelled: Vec<oneshot::Receiver<Result<(), SubmitError>>>,
+}
+
+impl Asked {
+    /// Everything is answered, well or with the store's failure, which perhaps is none.
+    async fn all_answered(self, accepted: &mut Vec<Uuid>) {
+        let store_failed = |error: &SubmitError| matches!(error, SubmitError::Store(_));
+        for (id, answer) in self.batches {
+            match answer.await.expect("it answers") {
+                Ok(_) => accepted.push(id),
+                Err(SubmitError::Store(_) | SubmitError::WrongState(_)) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        for answer in self.added {
+            if let Err(error @ AddError::Taken(_)) = answer.await.expect("it answers") {
+                panic!("{error}: whoever asks looks first, and nobody else adds it");
+            }
+        }
+        for answer in self.others {
+            let _ = answer.await.expect("it answers"); // perhaps done all the same
+        }
+        for answer in self.cancelled {
+            if let Err(error) = answer.await.expect("it answers") {
+                assert!(store_failed(&error) || matches!(error, SubmitError::WrongState(_)), "{error}");
+            }
+        }
     }
 }
 
 async fn schedule(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
+    let (devices, devices_at) = Devices::there();
+    // Every other one has devices, too.
+    let panels = if random.bool() { EMBEDDED } else { EMBEDDED + REMOTE };
+    let records: Vec<_> = (0..panels).map(|n| record(seed, n, devices_at)).collect();
+    for n in EMBEDDED..panels {
+        devices.trouble(&device_name(seed, n), 0);
+    }
     let disk = Disk::default();
+    disk.state().slow_syncs = random.u8(0..4) == 0;
     let mut engine = start(&disk).await;
-    let panels = (0..PANELS)
-        .map(|n| NewPanel::new(PanelSettings::parse(&PanelRecord::new(format!("p{n}"))).expect("valid")));
-    let added = engine.coordinator().send(AddPanels(panels.collect(), origin())).await.expect("it runs");
+    let added = AddPanels(records.iter().map(new_panel).collect(), origin());
+    let added = engine.coordinator().send(added).await.expect("it runs");
     added.expect("new ids").await.expect("it runs").expect("stored");
     let mut accepted = Vec::new();
-    let mut answers = Vec::new();
+    let mut sent_again = BTreeSet::new();
+    let mut asked = Asked::default();
     for step in 0..random.u32(5..25) {
-        match random.u8(0..10) {
-            0..=5 => {
+        let coordinator = engine.coordinator();
+        match random.u8(0..20) {
+            0..=8 => {
                 let id = Uuid::new_v4();
-                let target = match random.usize(0..=PANELS) {
+                let target = match random.usize(0..=panels) {
                     0 => Target::All,
                     some => Target::Panels((0..some).map(|n| format!("p{n}")).collect()),
                 };
                 let operations = Arc::new(operations(&mut random, step));
                 let submit = Submit { id, target, operations, idempotency: None, origin: origin() };
-                if let Ok(answer) = engine.coordinator().send(submit).await.expect("it runs") {
-                    answers.push((id, answer));
+                // A panel may be away just now.
+                if let Ok(answer) = coordinator.send(submit).await.expect("it runs") {
+                    asked.batches.push((id, answer));
                 }
             }
-            6 => disk.fail_after(random.u32(0..40)),
-            7 => {
+            9 => disk.fail_after(random.u32(0..40)),
+            10 => disk.fail_sync(random.bool()),
+            11 => {
                 // Whoever had an answer by now keeps it.
-                for (id, answer) in &mut answers {
+                for (id, answer) in &mut asked.batches {
                     if let Ok(Ok(_)) = answer.try_recv() {
                         accepted.push(*id);
                     }
                 }
-                answers.clear();
+                asked = Asked::default();
                 disk.crash(&mut random); // what the engine does from now on reaches the disk no more
                 drop(engine);
                 disk.heal();
                 engine = start(&disk).await;
             }
-            8 => {
+            12 => {
                 disk.heal();
+                for n in EMBEDDED..panels {
+                    devices.trouble(&device_name(seed, n), 0);
+                }
                 quiet(&engine).await;
+            }
+            13 => {
+                for n in EMBEDDED..panels {
+                    devices.trouble(&device_name(seed, n), random.u8(0..100));
+                }
+            }
+            kind @ 14..=16 => {
+                let Ok(batches) = engine.store().read().and_then(|snapshot| snapshot.batches(u64::MAX, 4))
+                else {
+                    continue;
+                };
+                let Some((seq, _)) = random.choice(batches) else { continue };
+                if kind == 16 {
+                    if let Ok(answer) = coordinator.send(Retry(seq, origin())).await.expect("it runs") {
+                        sent_again.insert(seq);
+                        asked.batches.push((Uuid::nil(), answer));
+                    }
+                } else if let Ok(answer) = coordinator.send(Cancel(seq, origin())).await.expect("it runs") {
+                    asked.cancelled.push(answer);
+                }
+            }
+            17 => {
+                let n = random.usize(0..panels);
+                let removal =
+                    coordinator.send(RemovePanel(format!("p{n}"), origin())).await.expect("it runs");
+                asked.others.extend(removal);
+                if random.bool() {
+                    let back = AddPanels(vec![new_panel(&records[n])], origin());
+                    asked.added.extend(coordinator.send(back).await.expect("it runs").ok());
+                }
+            }
+            18 => {
+                let n = random.usize(0..panels);
+                let mut record = records[n].clone();
+                record.labels.insert("step".into(), step.to_string());
+                let settings = PanelSettings::parse(&record).expect("valid");
+                let change = ChangePanel { settings, password_md5: None, origin: origin() };
+                asked.others.extend(coordinator.send(change).await.expect("it runs"));
             }
             _ => actix_web::rt::time::sleep(Duration::from_micros(random.u64(0..2000))).await,
         }
     }
     disk.heal();
-    for (id, answer) in answers {
-        match answer.await.expect("it runs") {
-            Ok(_) => accepted.push(id),
-            Err(SubmitError::Store(_)) => {} // perhaps there all the same
-            Err(other) => panic!("{other}"),
-        }
+    for n in EMBEDDED..panels {
+        devices.trouble(&device_name(seed, n), 0);
     }
+    asked.all_answered(&mut accepted).await;
+    accepted.retain(|id| !id.is_nil());
     quiet(&engine).await;
+    check_register(&engine).await;
     engine.stop().await;
     let store = disk.store();
-    check(&store.handle().read().expect("a snapshot"), &accepted);
+    let snapshot = store.handle().read().expect("a snapshot");
+    check(&snapshot, &accepted, &sent_again);
+    check_devices(&snapshot, &devices);
+    drop(snapshot);
     store.close();
+    for n in EMBEDDED..panels {
+        devices.forget(&device_name(seed, n));
+    }
+}
+
+/// What the coordinator knows of the panels is what the store says of them.
+async fn check_register(engine: &Engine) {
+    let every = ListPanels { selector: None, after: None, limit: usize::MAX };
+    let entries = engine.coordinator().send(every).await.expect("it runs");
+    let known: BTreeMap<_, _> =
+        entries.into_iter().map(|entry| (entry.number, entry.settings.record())).collect();
+    let mut stored = BTreeMap::new();
+    let snapshot = engine.store().read().expect("a snapshot");
+    snapshot
+        .each_panel(|number, record| {
+            stored.insert(number, serde_json::from_slice::<PanelRecord>(record).expect("a record"));
+            Ok::<_, StoreError>(())
+        })
+        .expect("readable");
+    assert_eq!(known, stored);
 }
 
 #[test]

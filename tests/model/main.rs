@@ -2,6 +2,7 @@
 //! what a map in memory holds, and no contradiction between tables (which says too that every body is named).
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a test")]
 
+mod device;
 mod faults;
 mod schedule;
 
@@ -115,7 +116,7 @@ fn work(
 
 fn change<T: Send + 'static>(
     store: &Store,
-    change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> T {
     let (done, committed) = tokio::sync::oneshot::channel();
     store.handle().submit_change(change, move |result| {
@@ -234,7 +235,7 @@ proptest! {
                         let number = rows.number();
                         rows.tables().remove_panel(number)
                     });
-                    let number = add_panel(&store, "another");
+                    let number = add_panel(&store, &format!("after-{}", panels[panel]));
                     prop_assert!(number > panels[panel], "numbers are not given twice");
                     panels[panel] = number;
                     models[panel] = Model { next_uid: 1, ..Model::default() };
@@ -273,7 +274,7 @@ fn add_batch(store: &Store) -> BatchSeq {
         duration_ms: None,
     };
     let targets: Vec<_> = (1..=TARGETS).collect();
-    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, None, 10))
+    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, 10))
 }
 
 #[test]

@@ -289,6 +289,7 @@ impl From<SubmitError> for PanelError {
             | SubmitError::UnknownPanels(_)
             | SubmitError::UnknownToFamily(_)
             | SubmitError::KeyReused
+            | SubmitError::ReportGone(_)
             | SubmitError::WrongState(_)
             | SubmitError::NoSuchBatch => Self::Selector(error.to_string()),
         }

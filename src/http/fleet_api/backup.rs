@@ -10,7 +10,7 @@ use futures_util::stream;
 use crate::http::Shared;
 use crate::http::auth::{self, Admin};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::store::backup;
+use crate::store::{StoreError, backup};
 
 /// Bytes of the copy that are read at once.
 const PIECE: usize = 256 * 1024;
@@ -26,7 +26,13 @@ pub async fn download(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let audit = auth::origin(&request, &who.name).audit("backup", "");
-    shared.store.change(move |tables| tables.audit(&audit)).await?;
+    match shared.store.change(move |tables| tables.audit(&audit)).await {
+        // What can still be read can be saved, though nothing can be written.
+        Err(error @ (StoreError::Gone | StoreError::Failed | StoreError::NoRoom)) => {
+            tracing::warn!(%error, actor = who.name, "a backup is not in the audit");
+        }
+        result => result?,
+    }
     let (store, data_dir) = (shared.store.clone(), shared.data_dir.clone());
     let copied = web::block(move || -> Result<_, Problem> {
         // Beside the store, where there is room for a store.

@@ -28,9 +28,9 @@ use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::decide::{Limits, decide};
 use crate::panel::embedded::SnapshotRows;
-use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::profile::wire::Json;
+use crate::profile::{opens, parse};
 use crate::store::{BatchSeq, PanelNo, StoreHandle, tables};
 
 /// Seconds that a submission waits for the outcomes without a word on it, and at most.
@@ -64,6 +64,9 @@ pub struct BatchRequest {
     pub dry_run: Option<bool>,
     /// Also delete every other link_id of those panels.
     pub prune: Option<bool>,
+    /// How many deletions are meant. A batch with `prune` that would delete more items than it names needs it.
+    #[schema(example = 12)]
+    pub confirm_deletes: Option<u64>,
 }
 
 /// How a batch is.
@@ -134,14 +137,17 @@ pub struct PlannedPanel {
 }
 
 /// Submits a batch. Answers 200 when every panel has an outcome within the time of `Prefer: wait`, else 202.
+///
+/// One with `prune` that would delete more items than it names is refused with 409 and the number, unless
+/// `confirm_deletes` is at least that.
 #[utoipa::path(tag = "batches", request_body = BatchRequest,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 10 without"),
     ),
     responses((status = 200, body = BatchBody, description = "Every panel has an outcome; of a dry run, a DryRun"), (status = 202, body = BatchBody),
-        (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 413, body = ProblemBody),
-        (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+        (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody),
+        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/batches")]
 pub async fn submit(
     Operator(who): Operator,
@@ -165,7 +171,7 @@ pub async fn accept(
     shared: &Shared,
     request: &HttpRequest,
     who: &Principal,
-    Wanted { target, operations, .. }: Wanted,
+    Wanted { target, operations, confirm_deletes, .. }: Wanted,
     body: &[u8],
     idempotency: Option<String>,
 ) -> Result<Submitted, Problem> {
@@ -175,8 +181,41 @@ pub async fn accept(
     let digest: [u8; 32] = Sha256::digest(body).into();
     // One user's keys are not another's. No user's name holds a line feed.
     let idempotency = idempotency.map(|key| (format!("{}\n{key}", who.name), digest));
-    let batch = Submit { id, target, operations: Arc::new(operations), idempotency, origin };
+    let operations = Arc::new(operations);
+    if operations.prune && !sent_before(shared, idempotency.as_ref())? {
+        is_meant(shared, target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
+    }
+    let batch = Submit { id, target, operations, idempotency, origin };
     Ok(shared.coordinator.send(batch).await??.await??)
+}
+
+/// Whether a batch stands for this key; its answer is the first one again, whatever the panels hold by now.
+fn sent_before(shared: &Shared, idempotency: Option<&(String, [u8; 32])>) -> Result<bool, Problem> {
+    match idempotency {
+        Some((name, _)) => {
+            let since_ms = clock::now_ms() - i64::try_from(shared.keep_keys.as_millis()).unwrap_or(i64::MAX);
+            Ok(shared.store.read()?.key(name)?.is_some_and(|key| key.at_ms >= since_ms))
+        }
+        None => Ok(false),
+    }
+}
+
+/// Refuses a batch that would delete more items than it names, unless so many deletions are confirmed.
+async fn is_meant(
+    shared: &Shared,
+    target: Target,
+    operations: Arc<Operations>,
+    confirmed: u64,
+) -> Result<(), Problem> {
+    let named = operations.len() as u64;
+    let deletes = planned(shared, target, operations).await?.items.deleted;
+    if deletes > named && deletes > confirmed {
+        let message = format!(
+            "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
+        );
+        return Err(Problem::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+    }
+    Ok(())
 }
 
 /// Waits as long as the client wants and answers with the batch as it is then.
@@ -247,6 +286,8 @@ pub struct Wanted {
     pub operations: Operations,
     /// Whether it is only asked what would come of it.
     pub dry_run: bool,
+    /// How many deletions are meant.
+    pub confirm_deletes: Option<u64>,
 }
 
 impl Wanted {
@@ -258,10 +299,14 @@ impl Wanted {
         let mut errors = Vec::new();
         let mut found = Vec::new();
         let (mut targets, mut profiles, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut dry_run, mut prune) = (false, false);
+        let (mut dry_run, mut prune, mut confirm_deletes) = (false, false, None);
         for (key, value) in &fields {
             match (&**key, value) {
-                ("selector" | "panels" | "upsert" | "delete" | "all" | "dry_run" | "prune", Json::Null)
+                (
+                    "selector" | "panels" | "upsert" | "delete" | "all" | "dry_run" | "prune"
+                    | "confirm_deletes",
+                    Json::Null,
+                )
                 | ("all", Json::Bool(false)) => {}
                 ("selector", Json::Text(text)) => match Selector::parse(text) {
                     Ok(selector) => targets.push(Target::Selector(selector)),
@@ -278,6 +323,12 @@ impl Wanted {
                 }
                 ("dry_run", Json::Bool(value)) => dry_run = *value,
                 ("prune", Json::Bool(value)) => prune = *value,
+                ("confirm_deletes", Json::Int(number)) if *number >= 0 => {
+                    confirm_deletes = Some(number.unsigned_abs());
+                }
+                ("confirm_deletes", _) => {
+                    errors.push(FieldError::at("/confirm_deletes", "the number of deletions is expected"));
+                }
                 ("all" | "dry_run" | "prune", _) => {
                     errors.push(FieldError::at(format!("/{key}"), "true or false is expected"));
                 }
@@ -287,9 +338,17 @@ impl Wanted {
                 ("selector", _) => errors.push(FieldError::at("/selector", "a text is expected")),
                 (other, _) => errors.push(FieldError::at(
                     format!("/{}", other.replace('~', "~0").replace('/', "~1")),
-                    "no such field; a batch has selector, panels, all, upsert, delete, dry_run and prune",
+                    "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
                 )),
             }
+        }
+        if found.is_empty() {
+            // Every item is there then, each at its own index.
+            let beyond = profiles.iter().map(|item| opens::out_of_calendar(&item.profile)).enumerate();
+            errors.extend(beyond.filter_map(|(i, never)| {
+                let never = never?;
+                Some(FieldError::at(format!("/upsert/{i}{}", never.path()), never.to_string()))
+            }));
         }
         errors.extend(found.into_iter().map(FieldError::from));
         let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
@@ -310,7 +369,7 @@ impl Wanted {
             errors.push(FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
         }
         match target {
-            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run }),
+            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run, confirm_deletes }),
             _ => Err(Problem::Invalid(errors)),
         }
     }
@@ -329,13 +388,17 @@ fn panel_ids(ids: &[Json<'_>], errors: &mut Vec<FieldError>) -> Vec<String> {
 
 /// Asks what the batch would do, on a thread that may take its time.
 pub async fn plan(shared: &Shared, Wanted { target, operations, .. }: Wanted) -> Result<DryRun, Problem> {
+    planned(shared, target, Arc::new(operations)).await
+}
+
+async fn planned(shared: &Shared, target: Target, operations: Arc<Operations>) -> Result<DryRun, Problem> {
     let panels = shared.coordinator.send(Resolve(target)).await??;
     let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
     if !unknown.is_empty() {
         return Err(SubmitError::UnknownToFamily(unknown).into());
     }
     let store = shared.store.clone();
-    web::block(move || plan_panels(&store, &panels, Arc::new(operations))).await?
+    web::block(move || plan_panels(&store, &panels, operations)).await?
 }
 
 fn plan_panels(

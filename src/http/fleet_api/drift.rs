@@ -247,7 +247,7 @@ pub async fn show_diff(
     Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
 }
 
-/// Which panels are to be put right; exactly one of the three.
+/// Which panels are to be put right; exactly one of `selector`, `panels` and `all`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReconcileRequest {
@@ -257,6 +257,8 @@ pub struct ReconcileRequest {
     panels: Option<Vec<String>>,
     /// Every panel.
     all: Option<bool>,
+    /// Change nothing and say what differs: what is `extra` would be deleted, the rest put right.
+    dry_run: Option<bool>,
 }
 
 /// What a reconcile found and did.
@@ -281,7 +283,13 @@ pub async fn reconcile(
 ) -> Result<HttpResponse, Problem> {
     let until = Until::after(wait(&request)?, &shared);
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
-    let panels = repair(&shared, &request, &who, wanted.target()?, &until).await?;
+    let panels = if wanted.dry_run == Some(true) {
+        let mut panels = shared.coordinator.send(Resolve(wanted.target()?)).await??;
+        panels.retain(|panel| panel.settings.remote.is_some());
+        diff_all(&panels, &until).await
+    } else {
+        repair(&shared, &request, &who, wanted.target()?, &until).await?
+    };
     Ok(HttpResponse::Ok().json(Reconciled { panels }))
 }
 
@@ -301,10 +309,10 @@ pub async fn repair(
     shared
         .store
         .change(move |tables| {
-            for panel in numbers {
-                let mut device = tables.device(panel)?.unwrap_or_default();
+            for panel in &numbers {
+                let mut device = tables.device(*panel)?.unwrap_or_default();
                 device.reconcile = true;
-                tables.set_device(panel, &device)?;
+                tables.set_device(*panel, &device)?;
             }
             tables.audit(&audit)
         })

@@ -16,19 +16,22 @@ use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::coordinator::fleet::{
-    AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
+    AddError, AddPanels, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
 };
 use crate::coordinator::register::Entry;
 use crate::http::auth::{self, Admin, Operator, Viewer};
 use crate::http::problem::{FieldError, Problem, ProblemBody};
 use crate::http::{Shared, body};
+use crate::panel::Origin;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::device::line::Lines;
 use crate::panel::device::{Device, Trouble};
 use crate::panel::settings::{ApiVersion, PanelRecord, Settings};
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
+use crate::store::row::Reported;
 use crate::store::tables::{ConnectionRecord, DeviceRecord};
+use crate::store::{PanelNo, StoreError};
 
 /// A panel's record, and the password of its account, which is written and never read.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -67,9 +70,41 @@ pub struct PanelStateBody {
     pub pending: u32,
     /// How many differ on the device.
     pub drifted: u32,
+    /// How many it refuses; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<u32>,
+    /// What it refuses, by link_id, the first hundred: of an embedded panel also what was asked of it last and is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedBody>,
     /// Of a remote panel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceBody>,
+}
+
+/// A profile that a panel refuses.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RefusedBody {
+    /// Which profile.
+    #[schema(value_type = uuid::Uuid)]
+    pub link_id: LinkId,
+    /// Why, in the panel's words.
+    #[schema(example = "number_of_identifiers_exceeded")]
+    pub extended_info: String,
+}
+
+/// Refusals listed of a panel at most.
+const REFUSALS: usize = 100;
+
+/// What a panel refuses, as far as it is listed.
+pub fn refusals(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<RefusedBody>, StoreError> {
+    let mut refused = Vec::new();
+    snapshot.each_reported(panel, |link_id, known| {
+        if let Reported::Refused(words) = known {
+            refused.push(RefusedBody { link_id, extended_info: words.into() });
+        }
+        Ok(refused.len() < REFUSALS)
+    })?;
+    Ok(refused)
 }
 
 /// A remote panel's device.
@@ -98,8 +133,8 @@ pub struct DeviceBody {
 /// A panel with how it is.
 pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> {
     let (mut pending, mut drifted, mut last_seen, mut device) = (0, 0, None, None);
+    let counts = snapshot.reported_counts(panel.number)?;
     if panel.settings.remote.is_some() {
-        let counts = snapshot.reported_counts(panel.number)?;
         pending = counts.pending as u32;
         drifted = counts.drifted as u32;
         let record = snapshot.device(panel.number)?.unwrap_or_default();
@@ -124,6 +159,8 @@ pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Probl
         profiles: snapshot.head(panel.number)?.count,
         pending,
         drifted,
+        rejected: Some(counts.refused as u32).filter(|refused| *refused > 0),
+        refused: if counts.refused > 0 { refusals(snapshot, panel.number)? } else { Vec::new() },
         device,
     };
     Ok(PanelBody { record: panel.settings.record(), state })
@@ -294,7 +331,8 @@ pub async fn add_panel(
     let version_given = body.contains_key("api_version");
     let mut panel = new_panel(body)?;
     let id = panel.settings.id.clone();
-    let exists = || Problem::Conflict(format!("there is a panel {id} already; change it with PATCH"));
+    let exists =
+        || Problem::Conflict(format!("there is a panel {id} already; change that one, or choose another id"));
     if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
         return Err(exists());
     }
@@ -304,11 +342,25 @@ pub async fn add_panel(
     meet(shared, &mut panel, introduction, version_given).await?;
     twins::refuse_device(shared, &panel).await?;
     let origin = auth::origin(request, &who.name);
-    let Ok(added) = shared.coordinator.send(AddPanels(vec![panel], origin)).await? else {
-        return Err(exists());
-    };
-    added.await??;
+    add_all(shared, vec![panel], origin).await?.map_err(|_| exists())?;
     find(shared, id.as_str()).await
+}
+
+/// Adds panels, all or none: the indexes of those whose ids are taken, where there are any.
+async fn add_all(
+    shared: &Shared,
+    panels: Vec<NewPanel>,
+    origin: Origin,
+) -> Result<Result<(), Vec<usize>>, Problem> {
+    let added = match shared.coordinator.send(AddPanels(panels, origin)).await? {
+        Ok(added) => added.await?,
+        Err(error) => Err(error),
+    };
+    match added {
+        Ok(()) => Ok(Ok(())),
+        Err(AddError::Taken(taken)) => Ok(Err(taken)),
+        Err(AddError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// A panel from a body that is its record with a password.
@@ -388,15 +440,12 @@ pub async fn import(
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.name);
-    match shared.coordinator.send(AddPanels(panels, origin)).await? {
-        Ok(done) => done.await??,
-        Err(taken) => {
-            let errors = taken.into_iter().filter_map(|at| {
-                let (line, id) = (lines.get(at)?, ids.get(at)?);
-                Some(FieldError::at(format!("/{line}/id"), format!("there is a panel {id} already")))
-            });
-            return Err(Problem::ConflictAt(errors.collect()));
-        }
+    if let Err(taken) = add_all(&shared, panels, origin).await? {
+        let errors = taken.into_iter().filter_map(|at| {
+            let (line, id) = (lines.get(at)?, ids.get(at)?);
+            Some(FieldError::at(format!("/{line}/id"), format!("there is a panel {id} already")))
+        });
+        return Err(Problem::ConflictAt(errors.collect()));
     }
     Ok(HttpResponse::Created().json(Imported { added }))
 }
@@ -447,9 +496,10 @@ pub async fn list_connections(
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }
 
-/// Changes the given fields of a panel; labels are replaced as a whole. Where a remote panel's device or account
+/// Changes the given fields of a panel. Labels too are changed one by one (as in RFC 7396): those that are not named stay,
+/// and null removes one. Where a remote panel's device or account
 /// changes, the device is asked first. Another device gets everything that is desired by itself.
-#[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south"}})),
+#[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south", "wing": null}})),
     responses((status = 200, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[patch("/panels/{id}")]
@@ -489,7 +539,17 @@ pub async fn change_panel(
                     "a panel's id cannot be changed; add a new panel and remove this one",
                 ));
             }
-            fields.insert(key, value);
+            match (key.as_str(), value) {
+                ("labels", Value::Object(changes)) => {
+                    merge(fields.entry(key).or_insert_with(|| Map::new().into()), changes);
+                }
+                ("labels", Value::Null) => {
+                    fields.insert(key, Map::new().into());
+                }
+                (_, value) => {
+                    fields.insert(key, value);
+                }
+            }
         }
     }
     let record: PanelRecord =
@@ -525,6 +585,18 @@ pub async fn change_panel(
     let changed = shared.coordinator.send(ChangePanel { settings, password_md5, origin }).await?;
     changed.ok_or_else(|| no_panel(id))?.await??;
     find(shared, id).await
+}
+
+/// Sets what is given and removes what is null.
+fn merge(standing: &mut Value, changes: Map<String, Value>) {
+    let Value::Object(standing) = standing else { return };
+    for (key, value) in changes {
+        if value.is_null() {
+            standing.remove(&key);
+        } else {
+            standing.insert(key, value);
+        }
+    }
 }
 
 /// Removes a panel with all it holds.

@@ -33,7 +33,8 @@ pub struct PanelProfile {
     /// The panel's own number for it.
     pub uid: u32,
     /// `applied`, `pending`, `rejected` or `drifted`; `kept_otherwise` where the device confirms it and keeps something
-    /// else; on an embedded panel always `applied`.
+    /// else. On an embedded panel `applied`, or `rejected` where the last change to it was refused: it stands as it stood
+    /// before.
     pub state: &'static str,
     /// Why it is rejected, in the panel's words.
     pub extended_info: Option<String>,
@@ -86,8 +87,8 @@ pub fn on_panel(
             let (uid, revision) = (stored.row.uid, stored.row.revision);
             let link_id = stored.link_id();
             let known = match link_id {
-                Some(link) if panel.settings.remote.is_some() => snapshot.reported(panel.number, link)?,
-                _ => None,
+                Some(link) => snapshot.reported(panel.number, link)?,
+                None => None,
             };
             let mut device = None;
             let (state, extended_info) = match known {
@@ -214,16 +215,22 @@ impl Question {
         };
         let zone = match json.get("zone") {
             None | Some(Json::Null) => Zone::new("UTC"),
-            Some(Json::Text(name)) => Zone::new(name),
-            Some(_) => None,
+            Some(Json::Text(name)) => {
+                let zone = Zone::new(name);
+                if zone.is_none() {
+                    errors.push(FieldError::at("/zone", Zone::unknown(name)));
+                }
+                zone
+            }
+            Some(_) => {
+                errors.push(FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv"));
+                None
+            }
         };
-        if zone.is_none() {
-            errors.push(FieldError::at("/zone", "an IANA time zone such as Europe/Kyiv"));
-        }
         let mut moment = |key: &str| {
             let moment = match json.get(key) {
                 Some(Json::Int(unix)) => Some(*unix),
-                Some(Json::Text(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
+                Some(Json::Text(text)) => opens::moment(text),
                 _ => None,
             };
             if moment.is_none() {
@@ -274,6 +281,11 @@ pub struct StateCounts {
 }
 
 impl StateCounts {
+    /// Of a profile that is not on a panel, because it refuses it.
+    fn refused(&mut self) {
+        self.rejected += 1;
+    }
+
     /// Of a profile that is desired of a panel whose device this is known of.
     fn take(&mut self, reported: &Reported) {
         let count = match reported {
@@ -293,7 +305,7 @@ pub struct FleetProfile {
     /// Which profile.
     #[schema(value_type = uuid::Uuid)]
     pub link_id: LinkId,
-    /// Its name on most panels.
+    /// Its name on most panels; empty where none holds it, since all refuse it.
     pub name: String,
     /// How many panels hold it.
     pub panels: u64,
@@ -337,6 +349,16 @@ pub fn fleet_profiles(
             }
         }
     })?;
+    // What every panel refuses is nowhere, and somebody wanted it all the same.
+    snapshot.each_reported_anywhere(|_, link, known| {
+        if matches!(known, Reported::Refused(_)) && after.is_none_or(|after| link > after) {
+            found.entry(link).or_default();
+            if found.len() > limit + 1 {
+                found.pop_last();
+            }
+        }
+        Ok(())
+    })?;
     let mut states: BTreeMap<LinkId, StateCounts> = BTreeMap::new();
     for (link, bodies) in &found {
         states.insert(*link, StateCounts { applied: bodies.values().sum(), ..StateCounts::default() });
@@ -344,20 +366,22 @@ pub fn fleet_profiles(
     snapshot.each_reported_anywhere(|panel, link, known| {
         if let Some(states) = states.get_mut(&link)
             && !matches!(known, Reported::Held(_))
-            && snapshot.row(panel, RowName::Link(link))?.is_some()
         {
-            states.take(&known);
+            if snapshot.row(panel, RowName::Link(link))?.is_some() {
+                states.take(&known);
+            } else if matches!(known, Reported::Refused(_)) {
+                states.refused();
+            }
         }
         Ok(())
     })?;
     let mut rows = Vec::with_capacity(found.len());
     for (link_id, bodies) in found {
-        let most =
-            bodies.iter().max_by_key(|(_, panels)| **panels).map(|(body, _)| *body).unwrap_or_default();
+        let most = bodies.iter().max_by_key(|(_, panels)| **panels).map(|(body, _)| *body);
         let panels = bodies.values().sum();
         rows.push(FleetProfile {
             link_id,
-            name: name(&snapshot, most)?,
+            name: most.map(|most| name(&snapshot, most)).transpose()?.unwrap_or_default(),
             panels,
             versions: bodies.len(),
             states: states.remove(&link_id).unwrap_or_default(),
@@ -382,6 +406,19 @@ pub struct FleetProfileVersions {
     pub states: StateCounts,
     /// What they hold, the most frequent first; more than one means that panels differ.
     pub versions: Vec<ProfileVersion>,
+    /// Which panels refuse it, and why; the first thousand. An embedded one that holds it has refused a change to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusingPanel>,
+}
+
+/// A panel that refuses a profile.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefusingPanel {
+    /// Which panel.
+    pub panel: String,
+    /// Why, in its words.
+    #[schema(example = "number_of_identifiers_exceeded")]
+    pub extended_info: String,
 }
 
 /// One of the texts that panels hold.
@@ -422,21 +459,29 @@ pub async fn find(shared: &Shared, link_id: &str) -> Result<FleetProfileVersions
 fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileVersions>, Problem> {
     let snapshot = store.read()?;
     let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
+    let (mut states, mut refused) = (StateCounts::default(), Vec::new());
     snapshot.each_panel(|panel, _| {
-        if let Some(row) = snapshot.row(panel, RowName::Link(link_id))? {
+        let row = snapshot.row(panel, RowName::Link(link_id))?;
+        let known = snapshot.reported(panel, link_id)?;
+        if let Some(row) = row {
             bodies.entry(row.body).or_default().push(panel);
+            states.applied += 1;
+        }
+        match &known {
+            Some(known) if row.is_some() => states.take(known),
+            Some(Reported::Refused(_)) => states.refused(),
+            _ => {}
+        }
+        if let Some(Reported::Refused(words)) = known
+            && refused.len() < LISTED
+        {
+            let panel = snapshot.panel_name(panel)?.unwrap_or_default();
+            refused.push(RefusingPanel { panel, extended_info: words.into() });
         }
         Ok::<_, StoreError>(())
     })?;
-    if bodies.is_empty() {
+    if bodies.is_empty() && refused.is_empty() {
         return Ok(None);
-    }
-    let mut states =
-        StateCounts { applied: bodies.values().map(|h| h.len() as u64).sum(), ..StateCounts::default() };
-    for panel in bodies.values().flatten() {
-        if let Some(known) = snapshot.reported(*panel, link_id)? {
-            states.take(&known);
-        }
     }
     let mut versions = Vec::with_capacity(bodies.len());
     let mut panels = 0;
@@ -450,7 +495,7 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
         versions.push(ProfileVersion { profile, count: holders.len(), panels: names });
     }
     versions.sort_by_key(|version| std::cmp::Reverse(version.count));
-    Ok(Some(FleetProfileVersions { link_id, panels, states, versions }))
+    Ok(Some(FleetProfileVersions { link_id, panels, states, versions, refused }))
 }
 
 /// A stored profile.

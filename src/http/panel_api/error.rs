@@ -63,6 +63,9 @@ pub enum PanelError {
     /// Too much is going on.
     #[error("Busy")]
     Busy,
+    /// The server's file is not where it was.
+    #[error("Storage unavailable")]
+    Unavailable,
     /// Something broke inside.
     #[error("Internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -100,7 +103,7 @@ impl ResponseError for PanelError {
             Self::WrongContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyLogins => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -142,8 +145,10 @@ impl From<BodyError> for PanelError {
 impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::Busy | StoreError::Closed | StoreError::Failed | StoreError::NoRoom => Self::Busy,
             StoreError::Database(_) if error.no_room() => Self::Busy,
+            StoreError::Gone => Self::Unavailable,
+            StoreError::NoSuchPanel => Self::NoSuchPanel,
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
                 Self::Internal(Box::new(error))
             }

@@ -88,7 +88,15 @@ impl PanelWork for Accept {
         });
         let _ = done.send(result.is_ok() && outcome.state == PanelState::Pending); // gone only at the end
         if let Reply::Batch(tell) = reply {
-            tell(Landed { batch, panel, outcome: Arc::new(outcome), result, sent, first: true });
+            tell(Landed {
+                batch,
+                panel,
+                outcome: Arc::new(outcome),
+                result,
+                sent,
+                first: true,
+                noted: false,
+            });
         }
     }
 }
@@ -148,8 +156,8 @@ pub(in crate::panel) struct Confirm {
     pub ignored: HashSet<LinkId>,
     pub device: Option<DeviceRecord>,
     pub waiting: Vec<(BatchSeq, Waiting)>,
-    pub settled: Vec<(BatchSeq, Outcome)>,
-    pub done: oneshot::Sender<Result<Vec<(BatchSeq, Outcome)>, StoreError>>,
+    pub settled: Vec<Settled>,
+    pub done: oneshot::Sender<Result<Vec<Settled>, StoreError>>,
 }
 
 impl PanelWork for Confirm {
@@ -213,19 +221,31 @@ fn keep_device(rows: &mut PanelRows<'_, '_>, device: Option<&DeviceRecord>) -> R
     rows.tables().set_device(panel, &DeviceRecord { reconcile, ..device.clone() })
 }
 
+/// A batch that waits for this panel no longer, since it has this outcome.
+pub(in crate::panel) struct Settled {
+    pub batch: BatchSeq,
+    /// When the panel was sent what waited.
+    pub sent: Instant,
+    pub outcome: Outcome,
+}
+
 /// Brings the batches that wait for this panel up to date, and gives those that wait no longer. `answers` are what
 /// the device said just now; without them every item is looked at.
 fn settle(
     rows: &mut PanelRows<'_, '_>,
     waiting: &[(BatchSeq, Waiting)],
     answers: Option<&HashMap<LinkId, Said>>,
-) -> Result<Vec<(BatchSeq, Outcome)>, StoreError> {
+) -> Result<Vec<Settled>, StoreError> {
     let mut settled = Vec::new();
     let panel = rows.number();
     for (seq, batch) in waiting {
         let Some(mut outcome) = rows.tables().outcome(*seq, panel)? else { continue };
         if outcome.state != PanelState::Pending {
-            continue; // cancelled in between
+            settled.push(Settled { batch: *seq, sent: batch.sent, outcome }); // decided in between, by a cancellation
+            continue;
+        }
+        if !outcome.taken {
+            continue; // it is on its way once more, to be taken anew
         }
         let operations = batch.zoned.operations();
         let mut changed = false;
@@ -274,7 +294,7 @@ fn settle(
             outcome.said.sort_unstable();
             let said = outcome.said;
             outcome = Outcome { said, ..Outcome::decided(outcome.items, outcome.pruned, batch.attempts) };
-            settled.push((*seq, outcome.clone()));
+            settled.push(Settled { batch: *seq, sent: batch.sent, outcome: outcome.clone() });
         }
         if changed || complete {
             outcome.said.sort_unstable();
@@ -351,18 +371,20 @@ pub(in crate::panel) struct Compare {
     pub panel: PanelNo,
     pub held: Held,
     pub repair: bool,
-    /// What was put right before, and now.
+    /// What was put right before.
+    pub repaired: Repairs,
+    /// What is put right now, and what was and is not known to hold.
     pub repairs: Repairs,
     /// The panel's device as it is kept now.
     pub device: DeviceRecord,
     pub waiting: Vec<(BatchSeq, Waiting)>,
     pub findings: Findings,
-    pub settled: Vec<(BatchSeq, Outcome)>,
+    pub settled: Vec<Settled>,
     pub done: oneshot::Sender<Result<Compared, StoreError>>,
 }
 
 /// What a read-back found, what it puts right, and the batches that it settled.
-pub(in crate::panel) type Compared = (Findings, Repairs, Vec<(BatchSeq, Outcome)>);
+pub(in crate::panel) type Compared = (Findings, Repairs, Vec<Settled>);
 
 impl PanelWork for Compare {
     fn panel(&self) -> PanelNo {
@@ -405,7 +427,7 @@ impl PanelWork for Compare {
             {
                 let same_as_before = match before {
                     Some(Reported::KeptOtherwise(kept)) => kept.print == profile.print(),
-                    _ => self.repairs.get(&link) == Some(&(profile.print(), row.body)),
+                    _ => self.repaired.get(&link) == Some(&(profile.print(), row.body)),
                 };
                 if same_as_before && !asked {
                     verdict = Verdict::KeptOtherwise(kept(profile));
@@ -413,7 +435,7 @@ impl PanelWork for Compare {
                     repairs.insert(link, (profile.print(), row.body));
                 }
             } else if let (Verdict::Waits(Difference::Pending), Some(repaired)) =
-                (&verdict, self.repairs.get(&link))
+                (&verdict, self.repaired.get(&link))
             {
                 repairs.insert(link, *repaired);
             }
@@ -616,8 +638,8 @@ pub(in crate::panel) struct GiveUp {
     pub panel: PanelNo,
     pub why: Box<str>,
     pub waiting: Vec<(BatchSeq, Waiting)>,
-    pub settled: Vec<(BatchSeq, Outcome)>,
-    pub done: oneshot::Sender<Result<Vec<(BatchSeq, Outcome)>, StoreError>>,
+    pub settled: Vec<Settled>,
+    pub done: oneshot::Sender<Result<Vec<Settled>, StoreError>>,
 }
 
 impl PanelWork for GiveUp {
@@ -631,13 +653,14 @@ impl PanelWork for GiveUp {
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let panel = rows.number();
+        self.settled.clear();
         for (seq, batch) in &self.waiting {
-            let stored = rows.tables().outcome(*seq, panel)?;
-            if stored.is_some_and(|outcome| outcome.state == PanelState::Pending) {
-                let outcome = Outcome::failed(self.why.clone(), batch.attempts);
+            let Some(mut outcome) = rows.tables().outcome(*seq, panel)? else { continue };
+            if outcome.state == PanelState::Pending {
+                outcome = Outcome::failed(self.why.clone(), batch.attempts);
                 rows.tables().set_outcome(*seq, panel, &outcome)?;
-                self.settled.push((*seq, outcome));
             }
+            self.settled.push(Settled { batch: *seq, sent: batch.sent, outcome });
         }
         Ok(())
     }

@@ -4,7 +4,6 @@
 //! Every error has the JSON path of a value, and stands at the longest of [`PLACES`] that the path begins with. Dates and
 //! times of the form are those of a zone, since what a profile keeps are instants.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::{Map, Value, json};
 
@@ -93,10 +92,12 @@ impl Read {
 /// At which field it can be put right that a door never opens.
 fn place_of(never: NeverOpens) -> &'static str {
     match never {
-        NeverOpens::EmptyWindow | NeverOpens::DaysReversed => DATE_TO,
+        NeverOpens::EmptyWindow | NeverOpens::DaysReversed | NeverOpens::OutOfCalendar(opens::End::To) => {
+            DATE_TO
+        }
         NeverOpens::EndsBeforeStart | NeverOpens::EndsBeforeFirstDate => UNTIL,
         NeverOpens::NoDate => DATES,
-        NeverOpens::OutOfCalendar => DATE_FROM,
+        NeverOpens::OutOfCalendar(opens::End::From) => DATE_FROM,
     }
 }
 
@@ -159,7 +160,7 @@ const NOON: Time = Time::constant(12, 0, 0, 0);
 /// of two instants with one local time it may be the later, and a day may be kept as any moment of it.
 fn kept_instant(local: DateTime, all_day: bool, kept: &str, zone: &Zone) -> Option<i64> {
     let kept = kept.parse().ok()?;
-    let before = zone.rules().to_datetime(Timestamp::from_second(kept).ok()?);
+    let before = opens::local(kept, zone.rules())?;
     (before == local || (all_day && before.date() == local.date())).then_some(kept)
 }
 
@@ -169,7 +170,7 @@ fn clock_time(text: &str) -> Result<Time, jiff::Error> {
 
 /// The instant of a local date and time; one that does not exist moves forward, of two the earlier.
 fn instant(local: DateTime, zone: &Zone) -> Option<i64> {
-    zone.rules().to_timestamp(local).ok().map(Timestamp::as_second)
+    Some(opens::instant_of(local, zone.rules())).filter(|instant| *instant <= opens::LAST)
 }
 
 fn end(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
@@ -235,8 +236,7 @@ pub fn fields_of(link_id: LinkId, profile: &TimeProfile, zone: &Zone) -> Fields 
         ("kept_to", profile.to.to_string()),
     ];
     let mut moment = |date: &'static str, time: &'static str, seconds: i64| {
-        if let Ok(at) = Timestamp::from_second(seconds) {
-            let local = zone.rules().to_datetime(at);
+        if let Some(local) = opens::local(seconds, zone.rules()) {
             pairs.push((date, local.date().to_string()));
             pairs.push((time, local.time().to_string()));
         }

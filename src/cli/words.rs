@@ -1,0 +1,105 @@
+//! What the server says of a request, in the words of the command line.
+
+use std::collections::BTreeSet;
+
+use crate::http::problem::FieldError;
+
+/// A wrong place with what is wrong there, as one line.
+pub fn of(error: &FieldError) -> String {
+    let FieldError { path, message } = error;
+    let mut steps = path.split('/').skip(1);
+    let flag = match steps.next().unwrap_or_default() {
+        "" => return message.clone(),
+        // It was asked for a moment ago, and the panels hold more by now.
+        "confirm_deletes" => {
+            return "by now more would be deleted than was confirmed, so nothing was done; run it again"
+                .to_owned();
+        }
+        "upsert" => return format!("{}: {message}", item("profile", steps)),
+        "delete" => return format!("{}: {message}", item("link_id", steps)),
+        "panels" => "--panel",
+        "selector" => "--selector",
+        "all" => "--all",
+        "zone" => "--zone",
+        "driver" => "--driver",
+        "labels" => "--label",
+        "api" => "--api",
+        "api_version" => "--api-version",
+        "capacity" => "--capacity",
+        "url" => "--url",
+        "username" => "--username",
+        "password" => "the password",
+        "repair" => "--repair",
+        "tls_ca" => "--ca-file",
+        "tls_pin" => "--pin",
+        "role" => "--role",
+        "id" => "the id",
+        "name" => "the name",
+        _ => return format!("{path}: {message}"),
+    };
+    format!("{flag}: {message}")
+}
+
+/// Such as `profile 3 at repeat_options/repeat_format`; people count from 1.
+fn item<'p>(what: &str, mut steps: impl Iterator<Item = &'p str>) -> String {
+    let number = steps.next().and_then(|index| index.parse::<usize>().ok());
+    let mut said = number.map_or_else(|| format!("the {what}s"), |index| format!("{what} {}", index + 1));
+    let rest: Vec<_> = steps.collect();
+    if !rest.is_empty() {
+        said.push_str(" at ");
+        said.push_str(&rest.join("/"));
+    }
+    said
+}
+
+/// What of these is nearest to a mistyped text, if it is near.
+pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let text = text.to_lowercase();
+    let near = words.into_iter().map(|word| (strsim::osa_distance(&text, &word.to_lowercase()), word));
+    let best = near.min_by_key(|(distance, _)| *distance)?;
+    (best.0 <= allowed(&text)).then_some(best.1)
+}
+
+/// How many slips a word of this length may have.
+fn allowed(text: &str) -> usize {
+    match text.chars().count() {
+        0..=2 => 0,
+        3..=4 => 1,
+        _ => 2,
+    }
+}
+
+/// Some of a list in words: `a, b, c and 7 more`.
+pub fn some_of<'w>(words: impl IntoIterator<Item = &'w str>, most: usize) -> String {
+    let words: BTreeSet<_> = words.into_iter().collect();
+    let mut said: Vec<_> = words.iter().take(most).map(ToString::to_string).collect();
+    if words.len() > most {
+        let last = said.pop().unwrap_or_default();
+        said.push(format!("{last} and {} more", words.len() - most));
+    }
+    said.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_offered_and_none_that_is_far() {
+        assert_eq!(nearest("Zoen", ["id", "zone", "url"]), Some("zone"));
+        assert_eq!(nearest("site", ["id", "zone", "url"]), None);
+    }
+
+    #[test]
+    fn places_are_named_as_the_command_line_names_them() {
+        for (path, said) in [
+            ("/zone", "--zone: no"),
+            ("/upsert/1/repeat_options/repeat_format", "profile 2 at repeat_options/repeat_format: no"),
+            ("/upsert/0", "profile 1: no"),
+            ("/panels/3", "--panel: no"),
+            ("", "no"),
+        ] {
+            assert_eq!(of(&FieldError::at(path, "no")), said);
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! Submitting, cancelling and retrying a batch.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::running::{Part, Running};
+use super::{Coordinator, FromStore, work};
+use crate::batch::report::Report;
+use crate::batch::selector::Selector;
+use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState};
+use crate::clock;
+use crate::panel::{Attend, Origin};
+use crate::store::tables::IdempotencyKey;
+use crate::store::{BatchSeq, PanelNo, StoreError};
+
+/// Whoever waits for a batch to be accepted.
+type SubmittedReply = oneshot::Sender<Result<Submitted, SubmitError>>;
+
+/// Whoever waits for a running batch to be sent again.
+pub type AgainReply = SubmittedReply;
+
+/// Whoever waits for a batch to be cancelled.
+pub type CancelReply = oneshot::Sender<Result<(), SubmitError>>;
+
+/// A batch that was made durable, or was sent before under the same key.
+pub struct Accepted {
+    /// The batch, where it had ended before.
+    retried: Option<BatchSeq>,
+    /// The digest of the request's body, where it came under a key.
+    digest: Option<[u8; 32]>,
+    result: Result<Taken, StoreError>,
+    operations: Arc<Operations>,
+    targets: Vec<PanelNo>,
+    origin: Arc<Origin>,
+    reply: SubmittedReply,
+}
+
+/// What the transaction of an acceptance came to.
+enum Taken {
+    /// The batch is there and to be sent out.
+    New(BatchSeq, Box<BatchRecord>),
+    /// A batch that had ended is there again, with these outcomes.
+    Again(BatchSeq, Box<BatchRecord>, Vec<(PanelNo, Outcome)>),
+    /// The key stands for something.
+    Known(IdempotencyKey),
+    /// The batch to retry was pushed out by newer ones.
+    Gone,
+    /// The batch is not in a state to be retried.
+    Not(&'static str),
+}
+
+/// What the transaction of a cancellation came to.
+pub enum Cancelled {
+    /// The batch is cancelled.
+    Now,
+    /// It was before.
+    Before,
+    /// It has ended.
+    Ended,
+}
+
+/// What the transaction of a running batch's retry came to.
+pub enum Retried {
+    /// These panels, which had these outcomes, are to be sent their part again.
+    Again(Vec<(PanelNo, Outcome)>),
+    /// The batch is not in a state to be retried.
+    Not(&'static str),
+}
+
+const STILL_SENT: &str = "is still being sent out; wait for it or cancel it";
+const HAS_ENDED: &str = "has ended already";
+
+/// Which panels a batch is for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every panel.
+    All,
+    /// Those that the selector picks.
+    Selector(Selector),
+    /// These.
+    Panels(Vec<String>),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Selector(selector) => write!(f, "{selector}"),
+            Self::Panels(ids) => f.write_str(&ids.join(" ")),
+        }
+    }
+}
+
+/// Accept a batch. Answered when it is durable.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>")]
+pub struct Submit {
+    /// Its public id.
+    pub id: Uuid,
+    /// For which panels.
+    pub target: Target,
+    /// What to do on each.
+    pub operations: Arc<Operations>,
+    /// The user's key with the digest of the request's body.
+    pub idempotency: Option<(String, [u8; 32])>,
+    /// Who asked.
+    pub origin: Origin,
+}
+
+/// An accepted batch.
+#[derive(Debug)]
+pub struct Submitted {
+    /// Its number.
+    pub seq: BatchSeq,
+    /// Its public id.
+    pub id: Uuid,
+    /// False when the same key had been sent before.
+    pub fresh: bool,
+    /// Resolves when every panel has an outcome.
+    pub done: oneshot::Receiver<()>,
+}
+
+fn no_panels(target: &Target) -> String {
+    let hint = "see `panelsync panel ls`";
+    match target {
+        Target::All => format!("there is no panel yet; {hint}"),
+        Target::Selector(selector) => format!("no panel matches \"{selector}\"; {hint}"),
+        Target::Panels(_) => format!("the list names no panel; {hint}"),
+    }
+}
+
+/// Why a batch was not accepted. Nothing changed anywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The target picks nothing.
+    #[error("{}", no_panels(.0))]
+    NoPanels(Target),
+    /// Ids without a panel, each with its index in the list.
+    #[error("there is no such panel")]
+    UnknownPanels(Vec<(usize, String)>),
+    /// Upserts that some of the panels' families cannot say, by their index.
+    #[error("the day type DAY is known to door controllers only, and the batch is for other panels too")]
+    UnknownToFamily(Vec<usize>),
+    /// The idempotency key was sent before with another body.
+    #[error("this Idempotency-Key was used with another body; choose a new key")]
+    KeyReused,
+    /// The key stands for a batch whose report is not kept any more.
+    #[error(
+        "the batch {0} was accepted under this Idempotency-Key before, and its report is not kept any more; nothing was done now"
+    )]
+    ReportGone(Uuid),
+    /// The batch is not in a state to do that.
+    #[error("the batch {0}")]
+    WrongState(&'static str),
+    /// There is no such batch.
+    #[error("there is no such batch")]
+    NoSuchBatch,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Coordinator {
+    /// What comes of a key that stands for something.
+    fn known(&mut self, key: IdempotencyKey, digest: &[u8; 32]) -> Result<Submitted, SubmitError> {
+        if key.digest != *digest {
+            return Err(SubmitError::KeyReused);
+        }
+        let id = key.batch;
+        let seq = self.store.read()?.batch_seq(id)?.ok_or(SubmitError::ReportGone(id))?;
+        Ok(Submitted { seq, id, fresh: false, done: self.wait_for(seq) })
+    }
+
+    /// Resolves when every panel of the batch has an outcome.
+    fn wait_for(&mut self, seq: BatchSeq) -> oneshot::Receiver<()> {
+        let (done, waiter) = oneshot::channel();
+        if self.batches.get(seq).is_some_and(|running| !running.complete()) {
+            self.batches.change(seq, |running| running.waiters.push(done));
+        } else {
+            let _ = done.send(()); // the receiver is right here
+        }
+        waiter
+    }
+
+    pub(super) fn accepted(&mut self, accepted: Accepted) {
+        let Accepted { retried, digest, result, operations, targets, origin, reply } = accepted;
+        if let Some(seq) = retried {
+            self.retrying.remove(&seq);
+        }
+        let (seq, record, outcomes) = match result {
+            Ok(Taken::New(seq, record)) => (seq, record, Vec::new()),
+            Ok(Taken::Again(seq, record, outcomes)) => (seq, record, outcomes),
+            Ok(Taken::Known(key)) => {
+                let known = self.known(key, &digest.unwrap_or_default());
+                return drop(reply.send(known)); // whoever asked may have left
+            }
+            Ok(Taken::Gone) => return drop(reply.send(Err(SubmitError::NoSuchBatch))),
+            Ok(Taken::Not(why)) => return drop(reply.send(Err(SubmitError::WrongState(why)))),
+            Err(error) => return drop(reply.send(Err(error.into()))),
+        };
+        if retried.is_none() {
+            self.metrics.accepted.inc();
+            origin.span.in_scope(|| {
+                tracing::info!(panels = targets.len(), items = operations.len(), "batch accepted");
+            });
+        }
+        let id = record.id;
+        let mut running = Running::new(seq, *record, operations, targets, origin);
+        running.take_stored(outcomes, |_, _| false);
+        self.begin(running);
+        let submitted = Submitted { seq, id, fresh: true, done: self.wait_for(seq) };
+        self.end_if_complete(seq);
+        let _ = reply.send(Ok(submitted)); // whoever asked may have left; the batch stays
+    }
+}
+
+impl Handler<Submit> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
+
+    fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
+        let Submit { id, target, operations, idempotency, origin } = submit;
+        let now_ms = clock::now_ms();
+        let since_ms = now_ms - i64::try_from(self.kept.keys.as_millis()).unwrap_or(i64::MAX);
+        let (reply, answer) = oneshot::channel();
+        // What was done before under this key is answered as it was, whatever the fleet is by now.
+        if let Some((name, digest)) = &idempotency
+            && let Some(key) = self.store.read()?.key(name)?.filter(|key| key.at_ms >= since_ms)
+        {
+            let _ = reply.send(self.known(key, digest)); // the receiver is right here
+            return Ok(answer);
+        }
+        let targets = self.targets(&target)?;
+        let entries = targets.iter().filter_map(|number| self.register.by_number(*number));
+        let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family));
+        if !unknown.is_empty() {
+            return Err(SubmitError::UnknownToFamily(unknown));
+        }
+        let record = BatchRecord {
+            id,
+            created_at_ms: now_ms,
+            created_by: origin.actor.clone(),
+            target: target.to_string(),
+            state: BatchState::Running,
+            cancelled: false,
+            report: Report::of_pending(targets.len(), &operations),
+            duration_ms: None,
+        };
+        let work = work::encode(&operations);
+        let audit = origin.audit("batch.submit", id);
+        let digest = idempotency.as_ref().map(|(_, digest)| *digest);
+        let (inbox, keep) = (self.inbox.clone(), self.kept.batches);
+        let numbers = targets.clone();
+        self.store.submit_change(
+            move |tables| {
+                let key = match &idempotency {
+                    Some((name, digest)) => {
+                        if let Some(known) = tables.key(name)?.filter(|key| key.at_ms >= since_ms) {
+                            return Ok(Taken::Known(known));
+                        }
+                        Some((name, IdempotencyKey { digest: *digest, batch: id, at_ms: now_ms }))
+                    }
+                    None => None,
+                };
+                let seq = tables.add_batch(&record, &work, &numbers, keep)?;
+                if let Some((name, key)) = key {
+                    tables.add_key(name, &key, since_ms)?;
+                }
+                tables.audit(&audit)?;
+                Ok(Taken::New(seq, Box::new(record.clone())))
+            },
+            move |result| {
+                let origin = Arc::new(origin);
+                let accepted = Accepted { retried: None, digest, result, operations, targets, origin, reply };
+                inbox.tell(FromStore::Accepted(Box::new(accepted)));
+            },
+        );
+        Ok(answer)
+    }
+}
+
+/// Cancel a running batch: panels that were not sent their part yet are failed, and panels whose device has not
+/// confirmed everything are waited for no longer. What they have taken stays desired. Answered when their outcomes are
+/// durable.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<(), SubmitError>>, SubmitError>")]
+pub struct Cancel(pub BatchSeq, pub Origin);
+
+impl Handler<Cancel> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<(), SubmitError>>, SubmitError>;
+
+    fn handle(&mut self, Cancel(seq, origin): Cancel, _: &mut Self::Context) -> Self::Result {
+        let ended = SubmitError::WrongState(HAS_ENDED);
+        let Some(running) = self.batches.get(seq).filter(|running| !running.complete()) else {
+            return Err(ended);
+        };
+        let audit = origin.audit("batch.cancel", running.record.id);
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        self.hold(seq);
+        self.store.submit_accepted_change(
+            move |tables| {
+                let Some(mut record) = tables.batch(seq)? else { return Ok(Cancelled::Ended) };
+                if record.state != BatchState::Running {
+                    return Ok(Cancelled::Ended);
+                }
+                if record.cancelled {
+                    return Ok(Cancelled::Before);
+                }
+                record.cancelled = true;
+                tables.set_batch(seq, &record)?;
+                tables.audit(&audit)?;
+                Ok(Cancelled::Now)
+            },
+            move |result| inbox.tell(FromStore::Cancelled(seq, reply, result)),
+        );
+        Ok(answer)
+    }
+}
+
+impl Coordinator {
+    pub(super) fn cancelled(
+        &mut self,
+        seq: BatchSeq,
+        reply: CancelReply,
+        result: Result<Cancelled, StoreError>,
+    ) {
+        match result {
+            Ok(Cancelled::Now | Cancelled::Before) => {
+                let (settled, durable) = oneshot::channel::<Result<(), StoreError>>();
+                actix_rt::spawn(async move {
+                    let result = durable.await.unwrap_or(Ok(())); // the server stops: it is cancelled all the same
+                    let _ = reply.send(result.map_err(SubmitError::from)); // whoever asked may have left
+                });
+                self.settle_cancelled(seq, Some(settled));
+            }
+            Ok(Cancelled::Ended) => drop(reply.send(Err(SubmitError::WrongState(HAS_ENDED)))),
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+        self.release(seq);
+    }
+}
+
+/// Send a batch again to the panels where it was not applied; of one that only waits for devices, these are tried now.
+/// That is a request of now: it comes after all batches accepted before it.
+#[derive(Message)]
+#[rtype(result = "Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>")]
+pub struct Retry(pub BatchSeq, pub Origin);
+
+impl Handler<Retry> for Coordinator {
+    type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
+
+    fn handle(&mut self, Retry(seq, origin): Retry, _: &mut Self::Context) -> Self::Result {
+        if self.retrying.contains(&seq) {
+            return Err(SubmitError::WrongState(STILL_SENT));
+        }
+        if self.batches.get(seq).is_some_and(|running| !running.complete()) {
+            return self.retry_running(seq, &origin);
+        }
+        let snapshot = self.store.read()?;
+        let work = snapshot.batch_work(seq)?.ok_or(SubmitError::NoSuchBatch)?;
+        let operations = Arc::new(work::decode(&work)?);
+        let id = snapshot.batch(seq)?.ok_or(SubmitError::NoSuchBatch)?.id;
+        let targets = snapshot.batch_targets(seq)?;
+        let origin = Arc::new(origin);
+        let audit = origin.audit("batch.retry", id);
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        let named = Arc::clone(&operations);
+        self.retrying.insert(seq);
+        self.store.submit_change(
+            move |tables| {
+                let Some(mut record) = tables.batch(seq)? else { return Ok(Taken::Gone) };
+                if record.state == BatchState::Running {
+                    return Ok(Taken::Not(STILL_SENT));
+                }
+                let mut outcomes = tables.outcomes(seq)?;
+                record.report = Report::of_pending(outcomes.len(), &named);
+                let mut again = false;
+                for (panel, outcome) in &mut outcomes {
+                    if outcome.state == PanelState::Applied {
+                        record.report.add(outcome, named.len());
+                    } else {
+                        again = true;
+                        *outcome = Outcome::pending(outcome.attempts);
+                        tables.set_outcome(seq, *panel, outcome)?;
+                    }
+                }
+                if !again {
+                    return Ok(Taken::Not("was applied on every panel; there is nothing to retry"));
+                }
+                record.state = BatchState::Running;
+                record.cancelled = false;
+                record.duration_ms = None;
+                tables.set_batch(seq, &record)?;
+                tables.audit(&audit)?;
+                Ok(Taken::Again(seq, Box::new(record), outcomes))
+            },
+            move |result| {
+                let accepted =
+                    Accepted { retried: Some(seq), digest: None, result, operations, targets, origin, reply };
+                inbox.tell(FromStore::Accepted(Box::new(accepted)));
+            },
+        );
+        Ok(answer)
+    }
+}
+
+impl Coordinator {
+    /// Of a batch that only waits for devices: has them tried now, and sends it again to the panels that have come
+    /// to another outcome than applied.
+    fn retry_running(
+        &mut self,
+        seq: BatchSeq,
+        origin: &Origin,
+    ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
+        let only_waits = self.batches.get(seq).filter(|running| running.only_waits());
+        let running = only_waits.ok_or(SubmitError::WrongState(STILL_SENT))?;
+        if self.changing.contains_key(&seq) || running.record.cancelled {
+            return Err(SubmitError::WrongState(STILL_SENT));
+        }
+        let audit = origin.audit("batch.retry", running.record.id);
+        for panel in running.panels(Part::Waits) {
+            self.attend(panel, Attend::TryNow);
+        }
+        self.hold(seq);
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        self.store.submit_change(
+            move |tables| {
+                let Some(record) = tables.batch(seq)? else { return Ok(Retried::Not(HAS_ENDED)) };
+                if record.state != BatchState::Running || record.cancelled {
+                    return Ok(Retried::Not("is cancelled; retry it once it has ended"));
+                }
+                let mut again = tables.outcomes(seq)?;
+                again.retain(|(_, outcome)| {
+                    !matches!(outcome.state, PanelState::Applied | PanelState::Pending)
+                });
+                for (panel, outcome) in &again {
+                    tables.set_outcome(seq, *panel, &Outcome::pending(outcome.attempts))?;
+                }
+                tables.audit(&audit)?;
+                Ok(Retried::Again(again))
+            },
+            move |result| inbox.tell(FromStore::Again(seq, reply, result)),
+        );
+        Ok(answer)
+    }
+
+    pub(super) fn send_again(
+        &mut self,
+        seq: BatchSeq,
+        reply: AgainReply,
+        result: Result<Retried, StoreError>,
+    ) {
+        let answer = match result {
+            Ok(Retried::Again(outcomes)) => {
+                let id = self.batches.change(seq, |running| {
+                    for (panel, outcome) in &outcomes {
+                        running.again(*panel, outcome);
+                    }
+                    running.record.id
+                });
+                let again = |id| Submitted { seq, id, fresh: true, done: self.wait_for(seq) };
+                id.map(again).ok_or(SubmitError::WrongState(HAS_ENDED))
+            }
+            Ok(Retried::Not(why)) => Err(SubmitError::WrongState(why)),
+            Err(error) => Err(error.into()),
+        };
+        let _ = reply.send(answer); // whoever asked may have left
+        self.release(seq);
+    }
+}

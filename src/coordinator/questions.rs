@@ -1,0 +1,125 @@
+//! What the coordinator is asked about batches, events and devices.
+
+use actix::prelude::*;
+use tokio::sync::{oneshot, watch};
+
+use super::Coordinator;
+use super::events::Event;
+use super::running::Running;
+use crate::batch::BatchRecord;
+use crate::panel::Attend;
+use crate::panel::remote::Connection;
+use crate::store::BatchSeq;
+
+/// The current record of a batch that runs, or whose end is not recorded yet; `None` of any other.
+#[derive(Message)]
+#[rtype(result = "Option<BatchRecord>")]
+pub struct Progress(pub BatchSeq);
+
+impl Handler<Progress> for Coordinator {
+    type Result = Option<BatchRecord>;
+
+    fn handle(&mut self, Progress(seq): Progress, _: &mut Self::Context) -> Self::Result {
+        self.batches.get(seq).map(Running::record_now)
+    }
+}
+
+/// The events from a number on.
+#[derive(Message)]
+#[rtype(result = "(Vec<Event>, u64, u64)")]
+pub struct EventsSince {
+    /// From this number on.
+    pub from: u64,
+    /// Of one batch, or of all.
+    pub batch: Option<BatchSeq>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Handler<EventsSince> for Coordinator {
+    type Result = MessageResult<EventsSince>;
+
+    fn handle(
+        &mut self,
+        EventsSince { from, batch, limit }: EventsSince,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        MessageResult(self.events.since(from, batch, limit))
+    }
+}
+
+/// Something that changes with each event, and the number of the next one.
+#[derive(Message)]
+#[rtype(result = "(watch::Receiver<u64>, u64)")]
+pub struct Subscribe;
+
+impl Handler<Subscribe> for Coordinator {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
+        MessageResult((self.events.subscribe(), self.events.next()))
+    }
+}
+
+/// How many panels there are, by connection: online, offline, unknown.
+#[derive(Message)]
+#[rtype(result = "[u64; 3]")]
+pub struct Connections;
+
+impl Handler<Connections> for Coordinator {
+    type Result = MessageResult<Connections>;
+
+    fn handle(&mut self, _: Connections, _: &mut Self::Context) -> Self::Result {
+        let mut counts = [0; 3];
+        for entry in self.register.select(None, None) {
+            counts[match entry.connection() {
+                Connection::Online => 0,
+                Connection::Offline => 1,
+                Connection::Unknown => 2,
+            }] += 1;
+        }
+        MessageResult(counts)
+    }
+}
+
+/// End the sessions on all devices. Each gives a sign when its own is ended.
+#[derive(Message)]
+#[rtype(result = "Vec<oneshot::Receiver<()>>")]
+pub struct CloseDevices;
+
+impl Handler<CloseDevices> for Coordinator {
+    type Result = Vec<oneshot::Receiver<()>>;
+
+    fn handle(&mut self, _: CloseDevices, _: &mut Self::Context) -> Self::Result {
+        let remote: Vec<_> = self
+            .register
+            .select(None, None)
+            .filter(|entry| entry.settings.remote.is_some())
+            .map(|entry| entry.number)
+            .collect();
+        remote
+            .into_iter()
+            .map(|panel| {
+                let (done, closed) = oneshot::channel();
+                self.attend(panel, Attend::Close(done));
+                closed
+            })
+            .collect()
+    }
+}
+
+/// Resolves when nothing is under way but what devices have to confirm.
+#[derive(Message)]
+#[rtype(result = "oneshot::Receiver<()>")]
+pub struct Drain;
+
+impl Handler<Drain> for Coordinator {
+    type Result = MessageResult<Drain>;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        let (drained, wait) = oneshot::channel();
+        self.draining.push(drained);
+        self.tell_drained();
+        MessageResult(wait)
+    }
+}
