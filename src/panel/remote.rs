@@ -845,13 +845,14 @@ impl Panel {
 
     fn compare(&mut self, held: Held, device: DeviceRecord, ctx: &mut Context<Self>) {
         let repair = self.settings.remote.as_ref().is_some_and(|remote| remote.repair);
-        let repairs = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
+        let repaired = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
         let (done, committed) = oneshot::channel();
         self.store.submit_accepted(Box::new(Compare {
             panel: self.number,
             held,
             repair,
-            repairs,
+            repaired,
+            repairs: Repairs::new(),
             device,
             waiting: self.waiting(),
             findings: Findings::default(),

@@ -351,7 +351,9 @@ pub(in crate::panel) struct Compare {
     pub panel: PanelNo,
     pub held: Held,
     pub repair: bool,
-    /// What was put right before, and now.
+    /// What was put right before.
+    pub repaired: Repairs,
+    /// What is put right now, and what was and is not known to hold.
     pub repairs: Repairs,
     /// The panel's device as it is kept now.
     pub device: DeviceRecord,
@@ -405,7 +407,7 @@ impl PanelWork for Compare {
             {
                 let same_as_before = match before {
                     Some(Reported::KeptOtherwise(kept)) => kept.print == profile.print(),
-                    _ => self.repairs.get(&link) == Some(&(profile.print(), row.body)),
+                    _ => self.repaired.get(&link) == Some(&(profile.print(), row.body)),
                 };
                 if same_as_before && !asked {
                     verdict = Verdict::KeptOtherwise(kept(profile));
@@ -413,7 +415,7 @@ impl PanelWork for Compare {
                     repairs.insert(link, (profile.print(), row.body));
                 }
             } else if let (Verdict::Waits(Difference::Pending), Some(repaired)) =
-                (&verdict, self.repairs.get(&link))
+                (&verdict, self.repaired.get(&link))
             {
                 repairs.insert(link, *repaired);
             }
