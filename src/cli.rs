@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
 use crate::http::problem::ProblemBody;
+use crate::panel::settings::Trust;
 use crate::telemetry::{self, LogFormat};
 
 /// Prints a line of data. Whoever reads it may have left (`| head`); that is no failure of the command.
@@ -81,6 +82,13 @@ struct Global {
     /// Token; without one, that of the last `login` to this server
     #[arg(long, global = true, env = "PANELSYNC_TOKEN", hide_env_values = true, value_name = "T")]
     token: Option<String>,
+    /// The CA of the server's certificate, or that very certificate, PEM; stands before the command, and `login` keeps
+    /// it
+    #[arg(long, env = "PANELSYNC_CA_FILE", value_name = "FILE", conflicts_with = "pin")]
+    ca_file: Option<std::path::PathBuf>,
+    /// The SHA-256 of the server's one certificate, in hex; stands before the command, and `login` keeps it
+    #[arg(long, env = "PANELSYNC_PIN", value_name = "HEX")]
+    pin: Option<String>,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -112,7 +120,7 @@ enum Command {
     /// Run panels to test clients against: they speak only the panel API
     #[command(
         after_help = "Every panel has the account admin with the password 123456. Faults can be switched at run time:\n  \
-        curl -X POST http://127.0.0.1:9099/sim/faults -H 'content-type: application/json' \\\n    \
+        curl -X POST http://127.0.0.1:9101/sim/faults -H 'content-type: application/json' \\\n    \
         -d '{\"panels\":[\"sim-0001\"],\"faults\":{\"offline\":true}}'\n\n\
         Examples:\n  panelsync simulate --panels 50 --latency 50ms --fail 5%\n  \
         panelsync simulate --panels 3 --port-per-panel --listen 127.0.0.1:9200 --data-dir ./sim"
@@ -276,12 +284,13 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     let output = cli.global.output;
-    let client = || Client::new(&cli.global.server, cli.global.token.as_deref());
+    let trust = || trust(cli.global.ca_file.as_deref(), cli.global.pin.as_deref());
+    let client = || Client::new(&cli.global.server, cli.global.token.as_deref(), trust()?);
     match &cli.command {
         Command::Serve(args) => serve::serve(args),
         Command::Demo(args) => demo::demo(args, output),
         Command::Simulate(args) => simulate::simulate(args),
-        Command::Login(args) => access::login(args, &cli.global.server),
+        Command::Login(args) => access::login(args, &cli.global.server, trust()?),
         Command::Panel(command) => panel::run(command, &client()?, output),
         Command::Apply(args) => apply::apply(args, &client()?, output),
         Command::Delete(args) => apply::delete(args, &client()?, output),
@@ -302,6 +311,22 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
             say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(Exit::Done)
         }
+    }
+}
+
+/// The trust in the server's certificate that was asked for.
+fn trust(ca_file: Option<&std::path::Path>, pin: Option<&str>) -> Result<Option<Trust>, Failure> {
+    match (ca_file, pin) {
+        (Some(file), _) => client::read_certificates(file)
+            .map(Some)
+            .map_err(|why| Failure::usage(format!("--ca-file: {why}"))),
+        (None, Some(pin)) => {
+            let trust = Trust::from_pin(pin);
+            trust.map(Some).ok_or_else(|| {
+                Failure::usage("--pin takes the SHA-256 of the server's certificate, 64 hex digits")
+            })
+        }
+        (None, None) => Ok(None),
     }
 }
 

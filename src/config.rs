@@ -75,6 +75,12 @@ pub struct ServeArgs {
     /// Between two readings of all that a device holds [default: 6h]
     #[arg(long, env = "PANELSYNC_READ_BACK_EVERY", value_name = "TIME", value_parser = time)]
     pub read_back_every: Option<Duration>,
+    /// Bytes that are read of all that one device holds, at most [default: 16777216]
+    #[arg(long, env = "PANELSYNC_DEVICE_READ_LIMIT", value_name = "BYTES")]
+    pub device_read_limit: Option<usize>,
+    /// What a device refuses for so long waits for a person: a password, rights, a call [default: 60s]
+    #[arg(long, env = "PANELSYNC_DEVICE_PERSON_AFTER", value_name = "TIME", value_parser = time)]
+    pub device_person_after: Option<Duration>,
     /// Proxies whose word is taken for the client's address and for TLS in front, such as 10.0.0.5 or 10.0.0.0/8; may be repeated
     #[arg(long, env = "PANELSYNC_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',')]
     pub trust_proxy: Vec<Network>,
@@ -108,6 +114,8 @@ struct File {
     device_timeout: Option<FileTime>,
     check_every: Option<FileTime>,
     read_back_every: Option<FileTime>,
+    device_read_limit: Option<usize>,
+    device_person_after: Option<FileTime>,
     #[serde(default)]
     trust_proxy: Vec<Network>,
     keep_audit: Option<FileLongTime>,
@@ -336,9 +344,16 @@ impl Settings {
             (args.device_timeout.or(from_file(file.device_timeout)), &mut devices.timeouts.request),
             (args.check_every.or(from_file(file.check_every)), &mut devices.check_every),
             (args.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
+            (args.device_person_after.or(from_file(file.device_person_after)), &mut devices.person_after),
             (args.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
         ] {
             *time = given.unwrap_or(*time);
+        }
+        if let Some(bytes) = args.device_read_limit.or(file.device_read_limit) {
+            if bytes == 0 {
+                return Err(ConfigError::Range("device_read_limit", "at least one byte"));
+            }
+            devices.read_limits.bytes = bytes;
         }
         settings.panel_listen.clone_from(&args.panel_listen);
         settings.panel_listen.extend(file.panel_listen);

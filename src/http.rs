@@ -20,7 +20,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use actix::Addr;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
@@ -200,7 +200,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Around every request: its id, its span, its numbers, and headers that keep answers out of caches and frames.
 pub(crate) async fn around(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let id = request_id(&request);
@@ -218,13 +218,21 @@ pub(crate) async fn around(
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path.chars().take(LOGGED_PATH).collect::<String>());
     request.extensions_mut().insert(RequestSpan(span.clone(), id.as_str().into()));
     let answered = AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind().await;
-    let mut response = match answered {
+    let response = match answered {
         Ok(response) => response?,
         Err(_) => {
             // Reading a damaged page ends so; what it says is in the log already.
             let inside = std::io::Error::other("a handler gave up in the middle");
             return Err(Problem::Internal(Box::new(inside)).into());
         }
+    };
+    let of_controller = response.response().error().and_then(|error| {
+        let body = panel_api::controller::error_body(response.request(), error.as_error()?)?;
+        Some(body.to_string())
+    });
+    let mut response = match of_controller {
+        Some(body) => response.map_body(|_, _| EitherBody::right(body)),
+        None => response.map_into_left_body(),
     };
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {

@@ -10,9 +10,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
+use actix_web::rt::task::JoinHandle;
 use actix_web::{App, HttpServer, web};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
@@ -29,16 +31,23 @@ use crate::server::tls::{self, TlsError, TlsFiles};
 use crate::server::{Engine, StartError};
 use crate::telemetry::Metrics;
 
+mod content;
 pub mod control;
 pub mod faults;
+mod front;
+pub mod quirk;
 
 use faults::{Faults, Panels};
+use front::Front;
 
 /// The password of every simulated panel's account `admin`.
 pub const PASSWORD: &str = "123456";
 
 /// Connections at most, per thread.
 const MAX_CONNECTIONS: usize = 25_000;
+
+/// Connections that nobody has accepted yet at most, per port.
+const WAITING_CONNECTIONS: i32 = 1024;
 
 /// How the simulated panels are.
 #[derive(Debug, Clone)]
@@ -81,6 +90,9 @@ pub enum SimulateError {
     /// The ports do not reach.
     #[error("{0} panels do not fit on ports from {1} on; give a lower --listen or fewer panels")]
     Ports(usize, u16),
+    /// The folder.
+    #[error("the panels' serial numbers cannot be kept in their folder: {0}")]
+    Folder(#[source] std::io::Error),
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -90,7 +102,7 @@ pub enum SimulateError {
 pub struct Simulator {
     address: SocketAddr,
     control: SocketAddr,
-    http: Vec<actix_web::dev::Server>,
+    http: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     engine: Engine,
     stopping: watch::Sender<bool>,
 }
@@ -130,7 +142,8 @@ impl Simulator {
         });
         let first_port = settings.port_per_panel.then(|| settings.listen.port());
         let ids = (1..=settings.panels).map(panel_id).collect();
-        let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls);
+        let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls)
+            .with_serials(serials(&settings.data_dir).map_err(SimulateError::Folder)?);
         let panels = web::Data::new(panels);
         let tls = settings.tls.map(tls::server_config).transpose()?;
         let ports = if settings.port_per_panel { settings.panels } else { 1 };
@@ -150,22 +163,46 @@ impl Simulator {
                 .wrap(from_fn(faults::suffer))
                 .wrap(from_fn(http::around))
         };
-        let mut server = HttpServer::new(app)
+        let mut server = HttpServer::new(app.clone())
             .workers(std::thread::available_parallelism().map_or(2, usize::from))
             .max_connections(MAX_CONNECTIONS)
             .disable_signals()
             .shutdown_timeout(1);
+        let mut listeners = Vec::new();
         for n in 0..ports {
             let address = SocketAddr::new(settings.listen.ip(), settings.listen.port() + n as u16);
-            let bound = match &tls {
-                Some(tls) => server.bind_rustls_0_23(address, tls.clone()),
-                None => server.bind(address),
+            let wrong = |error| StartError::Listen(address, error);
+            let listener = listen(address).map_err(wrong)?;
+            listeners.push(listener.try_clone().map_err(wrong)?);
+            let listens = match &tls {
+                Some(tls) => server.listen_rustls_0_23(listener, tls.clone()),
+                None => server.listen(listener),
             };
-            server = bound.map_err(|error| StartError::Listen(address, error))?;
+            server = listens.map_err(wrong)?;
         }
         let address = server.addrs().first().copied().unwrap_or(settings.listen);
-        let switches =
-            move || App::new().app_data(shared.clone()).app_data(panels.clone()).configure(control::routes);
+        let own = SocketAddr::from(([127, 0, 0, 1], 0));
+        let behind = HttpServer::new(app)
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .bind(own)
+            .map_err(|error| StartError::Listen(own, error))?;
+        let port_behind = behind.addrs().first().copied().unwrap_or(own);
+        panels.set_behind(port_behind.port());
+        let mut http = vec![begin(server.run()), begin(behind.run())];
+        let direct = http[0].0.clone();
+        let front = Front::start(direct, listeners, port_behind, panels.clone(), tls, stopping.subscribe())
+            .map_err(|error| StartError::Listen(address, error))?;
+        front.switch().await;
+        let front = web::Data::new(front);
+        let switches = move || {
+            App::new()
+                .app_data(shared.clone())
+                .app_data(panels.clone())
+                .app_data(front.clone())
+                .configure(control::routes)
+        };
         let switches = HttpServer::new(switches)
             .workers(1)
             .disable_signals()
@@ -173,7 +210,8 @@ impl Simulator {
             .bind(settings.control)
             .map_err(|error| StartError::Listen(settings.control, error))?;
         let control = switches.addrs().first().copied().unwrap_or(settings.control);
-        Ok(Self { address, control, http: vec![server.run(), switches.run()], engine, stopping })
+        http.push(begin(switches.run()));
+        Ok(Self { address, control, http, engine, stopping })
     }
 
     /// Where the panels are.
@@ -188,14 +226,12 @@ impl Simulator {
 
     /// Serves until `stop` resolves.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let handles: Vec<ServerHandle> = self.http.iter().map(actix_web::dev::Server::handle).collect();
-        let serving: Vec<_> = self.http.into_iter().map(actix_web::rt::spawn).collect();
         stop.await;
         self.stopping.send_replace(true);
-        for handle in handles {
+        for (handle, _) in &self.http {
             handle.stop(true).await;
         }
-        for server in serving {
+        for (_, server) in self.http {
             if let Ok(Err(error)) = server.await {
                 return Err(error);
             }
@@ -203,6 +239,33 @@ impl Simulator {
         self.engine.stop().await;
         Ok(())
     }
+}
+
+/// With what the panels' serial numbers begin: no two simulators have the same, and each keeps its own.
+fn serials(folder: &std::path::Path) -> std::io::Result<String> {
+    let file = folder.join("serials");
+    match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let serials = format!("SIM-{:08X}-", fastrand::Rng::new().u32(..));
+            std::fs::write(&file, &serials)?;
+            Ok(serials)
+        }
+        read => read,
+    }
+}
+
+fn begin(server: Server) -> (ServerHandle, JoinHandle<std::io::Result<()>>) {
+    (server.handle(), actix_web::rt::spawn(server))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(WAITING_CONNECTIONS)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Adds the panels that the folder does not hold yet.

@@ -17,6 +17,7 @@ use crate::http::fleet_api::Page;
 use crate::http::fleet_api::access::{CreatedToken, Removed, TokenBody, UserBody};
 use crate::http::fleet_api::session::SessionBody;
 use crate::http::percent;
+use crate::panel::settings::Trust;
 use crate::store::tables::{AuditRecord, UserRecord};
 use crate::store::{FILE_NAME, StoreHandle};
 use crate::telemetry::Metrics;
@@ -30,11 +31,18 @@ pub struct LoginArgs {
     /// Read the password from standard input instead of asking for it
     #[arg(long, requires = "username")]
     password_stdin: bool,
+    /// The CA of the server's certificate, or that very certificate, PEM; kept with the token
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
+    ca_file: Option<std::path::PathBuf>,
+    /// The SHA-256 of the server's one certificate, in hex; kept with the token
+    #[arg(long, value_name = "HEX")]
+    pin: Option<String>,
 }
 
-/// Logs in and keeps the token.
-pub fn login(args: &LoginArgs, server: &str) -> Result<Exit, Failure> {
-    let client = Client::new(server, Some(""))?;
+/// Logs in and keeps the token. `trust` is what was given for every command.
+pub fn login(args: &LoginArgs, server: &str, trust: Option<Trust>) -> Result<Exit, Failure> {
+    let trust = super::trust(args.ca_file.as_deref(), args.pin.as_deref())?.or(trust);
+    let client = Client::new(server, Some(""), trust.clone())?;
     let username = match &args.username {
         Some(username) => username.clone(),
         None => ask("User: ")?,
@@ -43,7 +51,7 @@ pub fn login(args: &LoginArgs, server: &str) -> Result<Exit, Failure> {
     let credentials = json!({ "username": username, "password": password });
     let answer = client.post("/session", &[], &credentials)?;
     let session: SessionBody = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
-    let path = client::keep_token(server, &session.token)?;
+    let path = client::keep_token(server, &session.token, trust.as_ref())?;
     note!(
         "logged in to {server} as {username} ({}), until {}; the token is kept in {}",
         session.role.as_str(),

@@ -1,22 +1,35 @@
 //! The client of the fleet API that all thin commands share.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use etcetera::{BaseStrategy, choose_base_strategy};
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ureq::http::{Method, Request, StatusCode};
 
 use super::{Exit, Failure, words};
 use crate::http::fleet_api::Page;
 use crate::http::percent;
 use crate::http::problem::ProblemBody;
+use crate::panel::device::line::USER_AGENT;
+use crate::panel::device::line::connection::{Address, Afterwards, Connection, NoConnection};
+use crate::panel::device::line::trust::Configs;
+use crate::panel::settings::Trust;
 
 /// Bytes of one answer at most.
-const MAX_ANSWER: u64 = 1 << 30;
+const MAX_ANSWER: usize = 1 << 30;
+
+/// To a connection, and as long again to shake hands.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Beyond the time that the server was asked to wait.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -24,9 +37,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Long enough for a server that is there.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
 
-/// A server and how to talk to it.
+/// A server and how to talk to it: the same line as to devices, with a connection that is kept between two calls.
 pub struct Client {
-    agent: ureq::Agent,
+    runtime: tokio::runtime::Runtime,
+    address: Address,
+    trust: Trust,
+    configs: Configs,
+    kept: RefCell<Option<Connection>>,
     server: String,
     token: Option<String>,
 }
@@ -40,24 +57,28 @@ pub struct Answer {
 }
 
 impl Client {
-    /// For this server; without a token, with that of the last login.
-    pub fn new(server: &str, token: Option<&str>) -> Result<Self, Failure> {
+    /// For this server; without a token, with that of the last login, and without a trust, with the one that was
+    /// kept at that login, else with what the system trusts.
+    pub fn new(server: &str, token: Option<&str>, trust: Option<Trust>) -> Result<Self, Failure> {
         let server = server.trim_end_matches('/').to_owned();
-        if !server.starts_with("http://") && !server.starts_with("https://") {
+        let address = Address::parse(&server).map_err(|_| {
+            Failure::usage(format!("--server {server:?} is no URL such as http://127.0.0.1:8080"))
+        })?;
+        if trust.is_some() && !address.is_secure() {
             return Err(Failure::usage(format!(
-                "--server {server:?} is no URL such as http://127.0.0.1:8080"
+                "--ca-file and --pin are for servers at https://, and {server} is not"
             )));
         }
-        let token = match token {
-            Some(token) => Some(token.to_owned()),
-            None => kept_tokens().remove(&server),
+        let kept = Kept::of(&server);
+        let trust = match trust.or_else(|| kept.as_ref().and_then(Kept::trust)) {
+            Some(trust) => trust,
+            None if address.is_secure() => system_trust()?,
+            None => Trust::System,
         };
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .build()
-            .new_agent();
-        Ok(Self { agent, server, token })
+        let token = token.map(str::to_owned).or_else(|| kept.map(|kept| kept.token));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (configs, kept) = (Configs::default(), RefCell::default());
+        Ok(Self { runtime, address, trust, configs, kept, server, token })
     }
 
     /// The server's address.
@@ -73,9 +94,10 @@ impl Client {
 
     /// Whether the server is there and well.
     pub fn healthy(&self) -> bool {
-        let asked = self.agent.get(format!("{}/healthz", self.server));
-        let answer = asked.config().timeout_global(Some(HEALTHY_WITHIN)).build().call();
-        answer.is_ok_and(|answer| answer.status().is_success())
+        let asking =
+            async { Some(self.ask(self.request(Method::GET, "/healthz").ok()?).await.ok()?.1.status) };
+        let status = self.runtime.block_on(async { tokio::time::timeout(HEALTHY_WITHIN, asking).await });
+        status.is_ok_and(|status| status.is_some_and(|status| status.is_success()))
     }
 
     /// What stands at a path below `/fleet/v1`.
@@ -105,36 +127,104 @@ impl Client {
         }
     }
 
-    /// Writes what stands at a path to a file.
-    pub fn download(&self, path: &str, to: &mut std::fs::File) -> Result<(), Failure> {
-        let url = format!("{}/fleet/v1{path}", self.server);
-        let mut request = self.agent.get(&url);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let mut response = request.call().map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() {
-            let length = response.body().content_length();
-            let copied = std::io::copy(&mut response.body_mut().as_reader(), to)?;
-            if length.is_some_and(|length| length != copied) {
-                return Err(Failure::new(
-                    Exit::Unreachable,
-                    format!("the answer of {} broke off", self.server),
-                ));
+    /// The same where the server waits for something else, so many seconds for all pages together.
+    pub fn get_all_within<T: DeserializeOwned>(&self, path: &str, seconds: u64) -> Result<Vec<T>, Failure> {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut items = Vec::new();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut cursor = String::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            let wait = format!("wait={left}");
+            let path = format!("{path}{separator}limit=1000{cursor}");
+            let answer =
+                self.send(Method::GET, &path, &[("prefer", &wait)], "application/json", String::new())?;
+            let page: Page<T> = self.read(answer)?;
+            items.extend(page.items);
+            match page.next_cursor {
+                Some(next) => cursor = format!("&cursor={}", percent(&next)),
+                None => return Ok(items),
             }
-            return Ok(());
         }
-        let text = response.body_mut().read_to_string().unwrap_or_default();
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        self.good(Answer { status: response.status(), body }).map(|_| ())
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Failure {
+    /// Writes what stands at a path to a file.
+    pub fn download(&self, path: &str, to: &mut std::fs::File) -> Result<(), Failure> {
+        let request = self.request(Method::GET, &format!("/fleet/v1{path}"))?;
+        self.runtime.block_on(async {
+            let (mut connection, head) = self.ask(request).await?;
+            if !head.status.is_success() {
+                let text = connection.whole(MAX_ANSWER).await.unwrap_or_default();
+                let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
+                return self.good(Answer { status: head.status, body }).map(|_| ());
+            }
+            while let Some(piece) = connection.piece().await.map_err(|broken| self.broken_off(&broken.why))? {
+                to.write_all(&piece)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn broken_off(&self, why: &str) -> Failure {
+        Failure::new(Exit::Unreachable, format!("the answer of {} broke off: {why}", self.server))
+    }
+
+    fn unreachable(&self, error: &str) -> Failure {
         let hint = "is it running? start it with `panelsync serve`, or give another --server";
         Failure::new(
             Exit::Unreachable,
             format!("the server {} can't be reached: {error}; {hint}", self.server),
         )
+    }
+
+    fn not_connected(&self, error: NoConnection) -> Failure {
+        let server = &self.server;
+        let message = match error {
+            NoConnection::Unreachable(why) => return self.unreachable(&why),
+            NoConnection::Certificate(why) => {
+                format!(
+                    "the certificate of {server} cannot be trusted: {why}; `panelsync login` keeps either"
+                )
+            }
+            NoConnection::NoTls(why) => format!("no encrypted connection to {server} comes about: {why}"),
+        };
+        Failure::new(Exit::Unreachable, message)
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Failure> {
+        let (uri, host) = self.address.below(path).map_err(Failure::usage)?;
+        let mut request = Request::new(Full::default());
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, host);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                Failure::usage("the token cannot be one: it has characters that no token has")
+            })?;
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        Ok(request)
+    }
+
+    /// Sends a request, on the kept connection where there is one, and gives the head of its answer. Where the kept
+    /// one turns out to be closed, the request is sent on a new one, unless the server has perhaps got it and it is
+    /// one that changes something.
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(Connection, Parts), Failure> {
+        let kept = self.kept.borrow_mut().take();
+        if let Some(mut connection) = kept {
+            match connection.send(request.clone()).await {
+                Ok(head) => return Ok((connection, head)),
+                Err(broken) if broken.unsent || (broken.silent && request.method() == Method::GET) => {}
+                Err(broken) => return Err(self.unreachable(&broken.why)),
+            }
+        }
+        let opening = Connection::open(&self.address, &self.trust, &self.configs, CONNECT_WITHIN).await;
+        let mut connection = opening.map_err(|error| self.not_connected(error))?;
+        let head = connection.send(request).await.map_err(|broken| self.unreachable(&broken.why))?;
+        Ok((connection, head))
     }
 
     /// Sends JSON, with further headers.
@@ -180,37 +270,44 @@ impl Client {
         content_type: &str,
         body: String,
     ) -> Result<Answer, Failure> {
-        let url = format!("{}/fleet/v1{path}", self.server);
-        let mut request = Request::builder().method(method).uri(&url);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
+        let mut request = self.request(method, &format!("/fleet/v1{path}"))?;
         let mut wait = Duration::ZERO;
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            let name = HeaderName::try_from(*name).map_err(|error| Failure::usage(error.to_string()))?;
+            let worth = HeaderValue::from_str(value)
+                .map_err(|_| Failure::usage(format!("{value:?} cannot stand in the header {name}")))?;
+            request.headers_mut().insert(name, worth);
             if let Some(seconds) = value.strip_prefix("wait=").and_then(|seconds| seconds.parse().ok()) {
                 wait = Duration::from_secs(seconds);
             }
         }
         if !body.is_empty() {
-            request = request.header("content-type", content_type);
+            let content_type =
+                HeaderValue::from_str(content_type).map_err(|error| Failure::usage(error.to_string()))?;
+            request.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            *request.body_mut() = Full::from(body);
         }
-        let wrong = |error: ureq::http::Error| Failure::usage(format!("{url} cannot be asked for: {error}"));
-        let request = request.body(body).map_err(wrong)?;
-        let request = self.agent.configure_request(request).timeout_global(Some(wait + PATIENCE)).build();
-        let mut response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
-        let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
-        let text = text.map_err(|error| {
-            Failure::new(Exit::Unreachable, format!("the answer of {} broke off: {error}", self.server))
-        })?;
-        let body = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+        let asking = async {
+            let (mut connection, head) = self.ask(request).await?;
+            let whole = connection.whole(MAX_ANSWER).await;
+            let text = whole.map_err(|broken| self.broken_off(&broken.why))?;
+            if connection.afterwards().await == Afterwards::Kept {
+                *self.kept.borrow_mut() = Some(connection);
+            }
+            Ok::<_, Failure>((head.status, text))
+        };
+        let patience = wait + PATIENCE;
+        let asked = self.runtime.block_on(async { tokio::time::timeout(patience, asking).await });
+        let (status, text) =
+            asked.map_err(|_| self.unreachable(&format!("no answer within {} s", patience.as_secs())))??;
+        let body = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&text) };
         let body = body.map_err(|_| {
             Failure::new(
                 Exit::Failed,
                 format!("{} does not speak the fleet API; is --server right?", self.server),
             )
         })?;
-        Ok(Answer { status: response.status(), body })
+        Ok(Answer { status, body })
     }
 
     fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, Failure> {
@@ -247,17 +344,79 @@ impl Client {
     }
 }
 
-/// Keeps a server's token in the user's config folder, for the user's eyes only.
-pub fn keep_token(server: &str, token: &str) -> Result<PathBuf, Failure> {
+/// What the system trusts, or what `SSL_CERT_FILE` names in its place.
+fn system_trust() -> Result<Trust, Failure> {
+    let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) else {
+        return Ok(Trust::System);
+    };
+    read_certificates(&PathBuf::from(file)).map_err(|why| Failure::usage(format!("SSL_CERT_FILE: {why}")))
+}
+
+/// Trust in the certificates that a file holds.
+pub fn read_certificates(file: &std::path::Path) -> Result<Trust, String> {
+    let pem = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Trust::from_pem(&pem).ok_or_else(|| format!("{} holds no certificates in PEM", file.display()))
+}
+
+/// What is kept of a server between two commands. Earlier versions kept the bare token.
+#[derive(Serialize, Deserialize)]
+#[serde(from = "KeptForm")]
+struct Kept {
+    token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KeptForm {
+    Token(String),
+    Whole { token: String, ca: Option<String>, pin: Option<String> },
+}
+
+impl From<KeptForm> for Kept {
+    fn from(form: KeptForm) -> Self {
+        match form {
+            KeptForm::Token(token) => Self { token, ca: None, pin: None },
+            KeptForm::Whole { token, ca, pin } => Self { token, ca, pin },
+        }
+    }
+}
+
+impl Kept {
+    fn of(server: &str) -> Option<Self> {
+        kept().remove(server)
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        match (&self.ca, &self.pin) {
+            (Some(pem), _) => Trust::from_pem(pem),
+            (None, pin) => Trust::from_pin(pin.as_ref()?),
+        }
+    }
+}
+
+/// Keeps a server's token, and which certificate to trust there, in the user's config folder, for the user's eyes
+/// only. Without a trust, what was kept of it before stays.
+pub fn keep_token(server: &str, token: &str, trust: Option<&Trust>) -> Result<PathBuf, Failure> {
     let path = tokens_file().ok_or_else(|| {
         Failure::new(Exit::Failed, "there is no config folder to keep the token in; set HOME")
     })?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut tokens = kept_tokens();
-    tokens.insert(server.trim_end_matches('/').to_owned(), token.to_owned());
-    let text = serde_json::to_string_pretty(&tokens).map_err(std::io::Error::other)?;
+    let mut all = kept();
+    let server = server.trim_end_matches('/');
+    let (ca, pin) = match trust {
+        Some(Trust::Ca(pem)) => (Some(pem.to_string()), None),
+        Some(Trust::Pin(digest)) => (None, Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())),
+        Some(Trust::System) => (None, None),
+        None => all.remove(server).map_or((None, None), |kept| (kept.ca, kept.pin)),
+    };
+    all.insert(server.to_owned(), Kept { token: token.to_owned(), ca, pin });
+    let text = serde_json::to_string_pretty(&all).map_err(std::io::Error::other)?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -272,7 +431,7 @@ pub fn keep_token(server: &str, token: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-fn kept_tokens() -> BTreeMap<String, String> {
+fn kept() -> BTreeMap<String, Kept> {
     let text = tokens_file().and_then(|path| std::fs::read_to_string(path).ok());
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }

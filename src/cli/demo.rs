@@ -90,7 +90,7 @@ async fn start(
 }
 
 fn push(address: &str, password: &str, output: Output, once: bool) -> Result<(), Failure> {
-    let client = Client::new(address, Some(""))?;
+    let client = Client::new(address, Some(""), None)?;
     let session = client.post("/session", &[], &json!({ "username": FIRST_ADMIN, "password": password }))?;
     let token = session.body["token"].as_str().unwrap_or_default().to_owned();
     let client = client.with_token(token);

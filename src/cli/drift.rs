@@ -15,6 +15,9 @@ pub struct DiffArgs {
     /// Panels by their labels; all without
     #[arg(short = 'l', long, value_name = "SEL")]
     selector: Option<String>,
+    /// Wait so long for the devices
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::seconds)]
+    wait: u64,
 }
 
 /// Which panels to put right, and how long to wait.
@@ -27,7 +30,7 @@ pub struct ReconcileArgs {
     dry_run: bool,
     #[command(flatten)]
     sure: Sure,
-    /// Wait so long for the repairs
+    /// Wait so long for the devices and the repairs
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::seconds)]
     wait: u64,
 }
@@ -38,7 +41,7 @@ pub fn diff(args: &DiffArgs, client: &Client, output: Output) -> Result<Exit, Fa
         find::selector(client, selector)?;
     }
     let query = args.selector.as_deref().map_or(String::new(), |sel| format!("?selector={}", percent(sel)));
-    let panels: Vec<PanelDiff> = client.get_all(&format!("/diff{query}"))?;
+    let panels: Vec<PanelDiff> = client.get_all_within(&format!("/diff{query}"), args.wait.min(300))?;
     show(&panels, output)?;
     Ok(if panels.iter().all(|panel| panel.state == "same") { Exit::Done } else { Exit::Failed })
 }
@@ -116,15 +119,33 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
                 error.clone(),
             ]);
         }
+        if panel.state == "not read yet" {
+            let why = "not read in time; ask again, or with a longer --wait";
+            rows.push([
+                panel.panel.clone(),
+                panel.state.clone(),
+                String::new(),
+                String::new(),
+                why.to_owned(),
+            ]);
+        }
         for difference in &panel.differences {
             let link_id = difference.link_id.map_or("(none)".to_owned(), |link| link.to_string());
             let what = match (&difference.extended_info, difference.difference.as_str()) {
                 (Some(word), _) => format!("rejected: {word}"),
                 (None, "unlinked") => "made on the device; never touched".to_owned(),
+                (None, "kept_otherwise") => match &difference.device {
+                    Some(json) => format!("kept otherwise by the device: {}", json.get()),
+                    None => "kept otherwise by the device".to_owned(),
+                },
                 (None, "extra") => "extra: nobody asked for it here".to_owned(),
                 (None, other) => other.to_owned(),
             };
             rows.push([panel.panel.clone(), panel.state.clone(), link_id, difference.name.clone(), what]);
+        }
+        if panel.not_shown > 0 {
+            let more = format!("{} more differ", panel.not_shown);
+            rows.push([panel.panel.clone(), panel.state.clone(), String::new(), String::new(), more]);
         }
     }
     let counts = |state: &str| panels.iter().filter(|panel| panel.state == state).count();
@@ -132,7 +153,7 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
         output::table(["panel", "state", "link_id", "name", "difference"], rows);
         say!();
     }
-    let said: Vec<_> = ["same", "differs", "repaired", "pending", "unreadable"]
+    let said: Vec<_> = ["same", "differs", "repaired", "pending", "unreadable", "not read yet"]
         .into_iter()
         .map(|state| (counts(state), state))
         .filter(|(count, _)| *count > 0)

@@ -119,6 +119,9 @@ pub enum PanelCommand {
     Import {
         /// CSV or JSON; - reads standard input
         file: String,
+        /// Take panels whose device another panel has
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -143,7 +146,7 @@ pub struct DeviceArgs {
     /// With https: SHA-256 of the one certificate that the device may show
     #[arg(long, value_name = "HEX")]
     pin: Option<String>,
-    /// Do not ask the device, which may be offline
+    /// Do not ask the device, which may be offline, or that of another panel
     #[arg(long)]
     force: bool,
 }
@@ -205,7 +208,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
             }
             let path = format!("/panels?force={}&adopt={adopt}", device.force);
             let answer = client.post(&path, &[], &panel.into()).map_err(|failure| match &failure.problem {
-                Some(problem) if problem.status == 409 => Failure {
+                Some(problem) if problem.status == 409 && problem.detail.contains("there is a panel") => Failure {
                     message: format!(
                         "there is a panel {id} already; change it with `panelsync panel set {id}`, or choose another id"
                     ),
@@ -285,10 +288,10 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                 Output::Table => say!("removed panel {id}"),
             }
         }
-        PanelCommand::Import { file } => {
+        PanelCommand::Import { file, force } => {
             let mut panels = Panels::read(file)?;
             let lines = std::mem::take(&mut panels.lines);
-            let answer = client.post_lines("/panels:import", lines);
+            let answer = client.post_lines(&format!("/panels:import?force={force}"), lines);
             let answer = answer.map_err(|failure| panels.explain(failure))?;
             let imported: Imported = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
             match output {
@@ -343,9 +346,13 @@ fn show(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
                 output::table(
                     ["link_id", "state", "name", "opens"],
                     profiles.iter().map(|profile| {
-                        let state = match profile["extended_info"].as_str() {
-                            Some(word) => format!("{}: {word}", text(&profile["state"])),
-                            None => text(&profile["state"]),
+                        let state = match (profile["extended_info"].as_str(), &profile["device"]) {
+                            (Some(word), _) => format!("{}: {word}", text(&profile["state"])),
+                            (None, Value::Object(kept)) => {
+                                let name = kept.get("name").map(&text).unwrap_or_default();
+                                format!("kept otherwise by the device, as {name:?}")
+                            }
+                            (None, _) => text(&profile["state"]),
                         };
                         let link_id = profile["link_id"].as_str().unwrap_or("(made by uid)").to_owned();
                         let name = text(&profile["profile"]["name"]);

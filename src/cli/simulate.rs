@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Exit, Failure, serve};
 use crate::server::tls::TlsFiles;
 use crate::simulator::faults::{Faults, Latency};
+use crate::simulator::quirk::Quirk;
 use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};
 
 /// How the simulator is asked to run.
@@ -19,9 +20,9 @@ pub struct SimulateArgs {
     /// Where they are; with --port-per-panel, where the first one is
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9100")]
     listen: SocketAddr,
-    /// Where the switches are: POST /sim/…
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9099")]
-    control: SocketAddr,
+    /// Where the switches are: POST /sim/… [default: at the address of --listen, the port after the panels' last]
+    #[arg(long, value_name = "ADDR:PORT")]
+    control: Option<SocketAddr>,
     /// Before every answer: 50ms, 20ms..200ms (evenly spread) or ~50ms (exponentially around)
     #[arg(long, value_name = "TIME", default_value = "0ms")]
     latency: Latency,
@@ -34,6 +35,9 @@ pub struct SimulateArgs {
     /// Share of calls that are never answered
     #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent)]
     hang: f64,
+    /// What the panels do otherwise than the API says, such as small-pages or only-delete; may be repeated
+    #[arg(long = "quirk", value_name = "NAME", value_delimiter = ',')]
+    quirks: Vec<Quirk>,
     /// The last panel takes so long for every answer
     #[arg(long, value_name = "TIME")]
     slow: Option<Latency>,
@@ -96,7 +100,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     let settings = SimulatorSettings {
         panels: args.panels,
         listen: args.listen,
-        control: args.control,
+        control: args.control.unwrap_or_else(|| control(args)),
         data_dir,
         port_per_panel: args.port_per_panel,
         api: args.api.clone(),
@@ -127,9 +131,23 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     })
 }
 
+/// Where the switches are unless that is said: beside the panels, so that two simulators get on with each other.
+fn control(args: &SimulateArgs) -> SocketAddr {
+    let ports = if args.port_per_panel { args.panels } else { 1 };
+    let first = usize::from(args.listen.port());
+    let port = match (first, u16::try_from(first + ports)) {
+        (0, _) => 0,
+        (_, Ok(after)) => after,
+        (_, Err(_)) => args.listen.port() - 1,
+    };
+    SocketAddr::new(args.listen.ip(), port)
+}
+
 /// What each panel suffers from at first. The share of panels that are offline is spread evenly.
 fn faults(args: &SimulateArgs) -> Result<Vec<Faults>, Failure> {
-    let every = Faults { latency: args.latency, hang: args.hang, ..Faults::default() }.failing(args.fail);
+    let quirks = args.quirks.iter().copied().collect();
+    let every =
+        Faults { latency: args.latency, hang: args.hang, quirks, ..Faults::default() }.failing(args.fail);
     every.check().map_err(|why| Failure::usage(format!("--fail and --hang: {why}")))?;
     let share = args.offline / 100.0;
     let mut faults: Vec<_> = (0..args.panels)
@@ -150,5 +168,42 @@ impl From<SimulateError> for Failure {
             SimulateError::Start(error) => error.into(),
             error => Self::usage(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn quirks_are_given_by_name_one_by_one_or_in_a_list() {
+        let read = |line: &str| {
+            let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+            let words = line.split_whitespace();
+            let matches = command.try_get_matches_from(std::iter::once("simulate").chain(words)).ok()?;
+            Some(SimulateArgs::from_arg_matches(&matches).ok()?.quirks)
+        };
+        let some = [Quirk::SmallPages, Quirk::OnlyDelete, Quirk::Gzip];
+        assert_eq!(read("--quirk small-pages,only-delete --quirk gzip").as_deref(), Some(&some[..]));
+        assert_eq!(read("--quirk gremlins"), None);
+    }
+
+    #[test]
+    fn the_switches_are_beside_the_panels_unless_it_is_said_where() {
+        let at = |line: &str| {
+            let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+            let words = line.split_whitespace();
+            let matches = command.try_get_matches_from(std::iter::once("simulate").chain(words));
+            let args = SimulateArgs::from_arg_matches(&matches.expect("good arguments")).expect("all there");
+            args.control.unwrap_or_else(|| control(&args)).to_string()
+        };
+        assert_eq!(at(""), "127.0.0.1:9101");
+        assert_eq!(at("--listen 127.0.0.1:9200"), "127.0.0.1:9201");
+        assert_eq!(at("--listen 0.0.0.0:9200 --panels 5 --port-per-panel"), "0.0.0.0:9205");
+        assert_eq!(at("--listen 127.0.0.1:0"), "127.0.0.1:0");
+        assert_eq!(at("--listen [::1]:65535"), "[::1]:65534");
+        assert_eq!(at("--listen 127.0.0.1:9200 --control 127.0.0.1:7"), "127.0.0.1:7");
     }
 }

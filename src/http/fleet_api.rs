@@ -17,6 +17,7 @@ pub mod events;
 pub mod panels;
 pub mod profiles;
 pub mod session;
+mod twins;
 pub mod types;
 
 /// The routes, below `/fleet/v1`.

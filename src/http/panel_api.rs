@@ -140,6 +140,9 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let path = request.path();
     let controllers = path.contains("/v1/access/time-profiles");
     let panels = path.contains("/v1/access/timeprofile");
+    if panel.settings.family == Family::DoorController {
+        request.extensions_mut().insert(controller::ToController);
+    }
     match panel.settings.family {
         Family::DoorController if panels => Err(PanelError::NotFound),
         Family::Android | Family::Camdroid if controllers => Err(PanelError::NotFound),
@@ -155,6 +158,7 @@ async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, 
 }
 
 /// Any other path.
-pub async fn not_found() -> Result<HttpResponse, PanelError> {
+pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, PanelError> {
+    let _ = find_panel(&request).await; // so that it is known in whose form to say it
     Err(PanelError::NotFound)
 }

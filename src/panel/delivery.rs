@@ -9,12 +9,11 @@
 //! for them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use retry_policies::policies::ExponentialBackoff;
 use retry_policies::{Jitter, RetryDecision, RetryPolicy};
 
-use super::device::Trouble;
 use crate::clock;
 use crate::profile::LinkId;
 use crate::store::row::Row;
@@ -29,8 +28,30 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_IDLE_PAUSE: Duration = Duration::from_mins(5);
 
-/// Between attempts that only a person can make succeed.
-const PAUSE_FOR_A_PERSON: Duration = Duration::from_mins(10);
+/// What a device says so often in a row, for long enough, it means.
+const MEANT: u32 = 3;
+
+/// The same kind of answer, again and again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InARow {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl InARow {
+    /// Once more; says whether it is meant by now: not by a device that starts, but by one that has said it several
+    /// times from `long` ago on.
+    pub fn again(&mut self, now: Instant, long: Duration) -> bool {
+        self.count = self.count.saturating_add(1);
+        let since = *self.since.get_or_insert(now);
+        self.count >= MEANT && now.saturating_duration_since(since) >= long
+    }
+
+    /// Something else came.
+    pub fn over(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// The next call to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +121,9 @@ pub fn says_full(word: &str) -> bool {
     )
 }
 
-/// How long to wait after this trouble, the last of so many failures in a row: exponential with full jitter, so
-/// that devices that failed together do not come back together.
-pub fn pause(trouble: &Trouble, failures: u32, work_waits: bool) -> Duration {
-    if trouble.needs_a_person() {
-        return PAUSE_FOR_A_PERSON;
-    }
+/// How long to wait after the last of so many failures in a row: exponential with full jitter, so that devices that
+/// failed together do not come back together.
+pub fn pause(failures: u32, work_waits: bool) -> Duration {
     let longest = if work_waits { LONGEST_PAUSE } else { LONGEST_IDLE_PAUSE };
     let policy = ExponentialBackoff::builder()
         .retry_bounds(FIRST_PAUSE, longest)
@@ -152,14 +170,24 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_cap_and_spread_from_nothing_on() {
-        let away = Trouble::NoAnswer("gone".into());
         for failures in 1..100 {
             let cap = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(failures - 1));
-            assert!(pause(&away, failures, true) <= cap, "after {failures} failures");
+            assert!(pause(failures, true) <= cap, "after {failures} failures");
         }
-        let late: Vec<_> = (0..200).map(|_| pause(&away, 50, true)).collect();
+        let late: Vec<_> = (0..200).map(|_| pause(50, true)).collect();
         assert!(late.iter().any(|pause| *pause < LONGEST_PAUSE / 3));
         assert!(late.iter().any(|pause| *pause > LONGEST_PAUSE * 2 / 3));
-        assert_eq!(pause(&Trouble::WrongPassword("p".into()), 1, true), PAUSE_FOR_A_PERSON);
+    }
+
+    #[test]
+    fn what_is_said_only_for_a_moment_is_not_meant() {
+        let (begun, long) = (Instant::now(), Duration::from_mins(1));
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut row = InARow::default();
+        assert!((0..10).all(|second| !row.again(at(second), long)), "often, but not for long");
+        assert!(row.again(at(60), long));
+        row.over();
+        assert!(!row.again(at(61), long) && !row.again(at(200), long), "for long, but not often");
+        assert!(row.again(at(201), long));
     }
 }

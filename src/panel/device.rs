@@ -8,22 +8,36 @@
 //! device said no. *Perhaps done*: nothing readable came back after the request was sent. [`Trouble`] tells the
 //! last two apart.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::profile::LinkId;
 use crate::profile::rule::Family;
 
 pub mod ask;
+pub mod gate;
 pub mod line;
+pub mod words;
 
-use ask::{Answer, DevicePage, DeviceProfile, Info, PAGE, Request, Said};
+use ask::{Answer, DeviceProfile, Info, Page, Request, Said};
+use gate::{Gate, Pace, Room};
 use line::Lines;
 
 use super::settings::Remote;
 
-/// Pages read of a device at most: 100,000 profiles.
+/// Pages read of a device at most, and the profiles on them.
 const MAX_PAGES: u64 = 2000;
+const MAX_PROFILES: usize = 20_000;
+
+/// Of the profiles without link_id, which are only shown, so many are kept.
+const MAX_UNLINKED: usize = 1000;
+
+/// Of the JSON that a device sends, so many bytes are kept as they came: of all profiles, and of one.
+const KEPT_JSON: usize = 1024 * 1024;
+const KEPT_OF_ONE: usize = 8 * 1024;
 
 /// Why a call to a device came to nothing. Its text says what to do about it, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +46,7 @@ pub enum Trouble {
     #[error("it cannot be reached: {0}; check that it is switched on, and its url")]
     Unreachable(String),
     /// Its certificate is not one to trust: certainly not done.
-    #[error(
-        "its certificate cannot be trusted: {0}; give the CA that signed it with --ca-file, or its own SHA-256 with --pin"
-    )]
+    #[error("its certificate cannot be trusted: {0}")]
     Certificate(String),
     /// Nothing came back after the request was sent: perhaps done.
     #[error("it did not answer: {0}")]
@@ -64,16 +76,87 @@ pub enum Trouble {
         "the account may not change profiles; set an administrator's with `panelsync panel set {0} --username NAME --password-stdin`"
     )]
     NotAdministrator(String),
+    /// It takes the account, and then says to its every call that nobody is logged in.
+    #[error(
+        "it lets the account log in and then refuses its every call (HTTP 401); set an administrator's with `panelsync panel set {0} --username NAME --password-stdin`"
+    )]
+    AccountMayNot(String),
     /// It refuses the call as a whole, in these words: certainly not done.
     #[error("it refuses: {1} (HTTP {0})")]
     Refused(u16, String),
+    /// It answers well, and says in the answer that it could not, in these words: perhaps done.
+    #[error("it answers with an error: {0}")]
+    Said(String),
+    /// It holds more than is read of a device.
+    #[error("it cannot be read whole: {0}; see on the device what fills it")]
+    TooMuch(String),
+    /// An encrypted connection to it does not come about: certainly not done.
+    #[error("no encrypted connection to it comes about: {0}")]
+    NoTls(String),
 }
 
 impl Trouble {
-    /// Whether only a person can put it right, so that trying again soon is of no use.
+    /// Whether only a person can put it right, if it is said again and again: a device that starts says much.
     pub fn needs_a_person(&self) -> bool {
-        matches!(self, Self::WrongPassword(_) | Self::NotAdministrator(_) | Self::UnknownCall(..))
+        matches!(
+            self,
+            Self::WrongPassword(_)
+                | Self::NotAdministrator(_)
+                | Self::AccountMayNot(_)
+                | Self::UnknownCall(..)
+        )
     }
+
+    /// Whether the device said this itself, so that it can be reached.
+    pub fn is_an_answer(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::Certificate(_) | Self::NoTls(_) | Self::NoAnswer(_))
+    }
+
+    /// The same in words that can be shown anywhere: what the connection ended with may quote the device.
+    fn in_clean_words(self) -> Self {
+        let clean = |text: String| words::cut(&text, 2 * words::LONGEST);
+        match self {
+            Self::Unreachable(why) => Self::Unreachable(clean(why)),
+            Self::Certificate(why) => Self::Certificate(clean(why)),
+            Self::NoTls(why) => Self::NoTls(clean(why)),
+            Self::NoAnswer(why) => Self::NoAnswer(clean(why)),
+            Self::Garbled(why) => Self::Garbled(clean(why)),
+            other => other,
+        }
+    }
+}
+
+/// What is learnt of a device and outlives a session.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// How long its calls take.
+    pace: Pace,
+    /// Whether it deletes by `DELETE` and not by `POST`.
+    deletes_by_delete: bool,
+}
+
+/// How much of a device is read, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// Bytes of all pages.
+    pub bytes: usize,
+    /// From the first page to the last.
+    pub time: Duration,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { bytes: 16 * 1024 * 1024, time: Duration::from_mins(5) }
+    }
+}
+
+/// All that a device holds.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Its profiles; of those without link_id only the first ones.
+    pub profiles: Vec<DeviceProfile>,
+    /// How many have no link_id.
+    pub unlinked: u32,
 }
 
 /// A device, and the session on it.
@@ -83,6 +166,11 @@ pub struct Device {
     remote: Remote,
     password_md5: String,
     lines: Rc<Lines>,
+    gate: Option<Rc<Gate>>,
+    /// Whether it counts as offline.
+    away: bool,
+    habits: Habits,
+    limits: ReadLimits,
     token: Option<String>,
     request_id: Option<Arc<str>>,
 }
@@ -96,16 +184,46 @@ impl Device {
         password_md5: String,
         lines: Rc<Lines>,
     ) -> Self {
-        Self { panel: panel.into(), family, remote, password_md5, lines, token: None, request_id: None }
+        Self {
+            panel: panel.into(),
+            family,
+            remote,
+            password_md5,
+            lines,
+            gate: None,
+            away: false,
+            habits: Habits::default(),
+            limits: ReadLimits::default(),
+            token: None,
+            request_id: None,
+        }
     }
 
-    /// From now on the device is asked because of this request; its id goes with every call.
-    pub fn on_behalf_of(&mut self, request_id: Option<Arc<str>>) {
+    /// Its calls pass this gate, and what it holds is read within these limits.
+    #[must_use]
+    pub fn behind(self, gate: Rc<Gate>, limits: ReadLimits, habits: Habits) -> Self {
+        Self { gate: Some(gate), limits, habits, ..self }
+    }
+
+    /// From now on the device is asked because of this request, whose id goes with every call, and counts as
+    /// offline or not.
+    pub fn on_behalf_of(&mut self, request_id: Option<Arc<str>>, away: bool) {
         self.request_id = request_id;
+        self.away = away;
     }
 
-    async fn send(&self, request: &Request) -> Result<Answer, Trouble> {
-        let answer = self.lines.send(&self.remote, request, self.request_id.as_deref()).await;
+    /// What was learnt of it.
+    pub fn habits(&self) -> Habits {
+        self.habits
+    }
+
+    async fn send(&mut self, request: &Request) -> Result<Answer, Trouble> {
+        let call = self.lines.send(&self.remote, request, self.request_id.as_deref());
+        let answer = match &self.gate {
+            Some(gate) => gate.pass(self.away, &mut self.habits.pace, call).await,
+            None => call.await,
+        };
+        let answer = answer.map_err(Trouble::in_clean_words);
         tracing::debug!(
             panel.id = %self.panel,
             request.id = self.request_id.as_deref().unwrap_or_default(),
@@ -122,7 +240,7 @@ impl Device {
     }
 
     /// Asks the device what it is; needs no session.
-    pub async fn info(&self) -> Result<Info, Trouble> {
+    pub async fn info(&mut self) -> Result<Info, Trouble> {
         let answer = self.send(&ask::info()).await?;
         ask::read_info(&answer)
     }
@@ -130,9 +248,9 @@ impl Device {
     /// Begins a session.
     pub async fn log_in(&mut self) -> Result<(), Trouble> {
         self.token = None;
-        let request = ask::login(&self.remote.username, &self.password_md5);
+        let request = ask::login(self.family, &self.remote.username, &self.password_md5);
         let answer = self.send(&request).await?;
-        self.token = Some(ask::read_login(&answer, &self.panel)?);
+        self.token = Some(ask::read_login(&answer, &self.panel, self.family)?);
         Ok(())
     }
 
@@ -143,53 +261,121 @@ impl Device {
         }
     }
 
-    /// Creates or updates these profiles; one answer each, in their order.
-    pub async fn upsert(&mut self, items: &[(LinkId, Box<str>)]) -> Result<Vec<Said>, Trouble> {
+    /// Creates or updates these profiles; what it says of each, in their order, where it says anything.
+    pub async fn upsert(&mut self, items: &[(LinkId, Box<str>)]) -> Result<Vec<Option<Said>>, Trouble> {
         let answer = self.ask(ask::upsert(self.family, items)).await?;
         ask::read_said(&answer, items.iter().map(|(link, _)| *link))
     }
 
-    /// Deletes these profiles; one answer each, in their order.
-    pub async fn delete(&mut self, links: &[LinkId]) -> Result<Vec<Said>, Trouble> {
-        let answer = self.ask(ask::delete(self.family, links)).await?;
+    /// Deletes these profiles; what it says of each, in their order, where it says anything. A device that does not
+    /// know the one form of the call is asked in the other from then on.
+    pub async fn delete(&mut self, links: &[LinkId]) -> Result<Vec<Option<Said>>, Trouble> {
+        let by_delete = self.habits.deletes_by_delete;
+        let answer = match self.ask(ask::delete(self.family, links, by_delete)).await {
+            Err(Trouble::UnknownCall(..)) => {
+                let answer = self.ask(ask::delete(self.family, links, !by_delete)).await?;
+                self.habits.deletes_by_delete = !by_delete;
+                answer
+            }
+            answer => answer?,
+        };
         ask::read_said(&answer, links.iter().copied())
     }
 
-    /// How many profiles with a link_id it holds.
-    pub async fn count(&mut self) -> Result<u64, Trouble> {
-        let answer = self.ask(ask::linked_page(self.family)).await?;
-        ask::read_page(&answer, self.family).map(|page| page.total)
+    /// Whether it holds no profile with a link_id. A device that cannot be asked that is taken to hold some.
+    pub async fn is_empty(&mut self) -> Result<bool, Trouble> {
+        match self.ask(ask::linked_page(self.family)).await {
+            Ok(answer) => {
+                let page = ask::read_page(&answer)?;
+                Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
+            }
+            Err(Trouble::UnknownCall(..)) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
     }
 
-    /// All its profiles, page by page. Whoever edits the device meanwhile can shift them, so a list of another
-    /// length than the device had said is read again.
-    pub async fn profiles(&mut self) -> Result<Vec<DeviceProfile>, Trouble> {
-        for _ in 0..3 {
-            let first = self.page(1).await?;
-            let pages = first.total.div_ceil(PAGE);
-            if pages > MAX_PAGES {
-                return Err(Trouble::Garbled(format!("it says that it holds {} profiles", first.total)));
+    /// All that it holds, page by page. Whoever edits the device meanwhile can shift its pages, so a list of another
+    /// length than the device had said is read again, unless it comes out the same.
+    pub async fn profiles(&mut self) -> Result<Held, Trouble> {
+        let gate = self.gate.clone();
+        let _reading = match &gate {
+            Some(gate) => gate.reading().await,
+            None => None,
+        };
+        let mut room = gate.as_ref().map(|gate| gate.room());
+        let until = Instant::now() + self.limits.time;
+        let mut before = None;
+        let mut walks = 0;
+        while walks < 3 {
+            let mut walk = Walk::default();
+            let Some(said) = self.walk(&mut walk, room.as_mut(), until).await? else {
+                drop(walk);
+                if let Some(room) = &mut room {
+                    room.whole(self.limits.bytes).await;
+                }
+                continue; // with room for all of it, so not again
+            };
+            if said.is_none_or(|said| said == walk.seen.len() as u64) || before.as_ref() == Some(&walk.seen) {
+                return Ok(walk.held);
             }
-            let mut profiles = first.profiles;
-            for number in 2..=pages {
-                profiles.extend(self.page(number).await?.profiles);
-            }
-            if profiles.len() as u64 == first.total {
-                return Ok(profiles);
-            }
+            before = Some(walk.seen);
+            walks += 1;
         }
         Err(Trouble::Garbled("its list changes while it is read".into()))
     }
 
-    async fn page(&mut self, number: u64) -> Result<DevicePage, Trouble> {
-        let answer = self.ask(ask::page(self.family, number)).await?;
-        ask::read_page(&answer, self.family)
+    /// Reads pages until there is nothing more; gives how many profiles the device says that there are, if it says
+    /// so. Nothing where there is no room for them.
+    async fn walk(
+        &mut self,
+        walk: &mut Walk,
+        mut room: Option<&mut Room<'_>>,
+        until: Instant,
+    ) -> Result<Option<Option<u64>>, Trouble> {
+        let mut said = None;
+        for number in 1..=MAX_PAGES {
+            let answer = self.ask(ask::page(self.family, number)).await?;
+            walk.bytes += answer.body.len();
+            if walk.bytes > self.limits.bytes {
+                let limit = self.limits.bytes;
+                return Err(Trouble::TooMuch(format!("its profiles take more than {limit} bytes")));
+            }
+            if room.as_mut().is_some_and(|room| !room.grow(walk.bytes)) {
+                return Ok(None);
+            }
+            let page = ask::read_page(&answer)?;
+            if number == 1 {
+                said = page.total;
+            }
+            let new = walk.take(&page, self.family)?;
+            // Pages say how many there are, and how long they are; a device may be wrong in either, so it has to be
+            // right in both to be believed that there are no more.
+            let short = page.limit.is_some_and(|limit| (page.items.len() as u64) < limit);
+            let all = page.total == Some(walk.seen.len() as u64);
+            let last = page.pages.is_none_or(|pages| number >= pages);
+            if new == 0 || (all && short && last) {
+                return Ok(Some(said));
+            }
+            if Instant::now() >= until {
+                let time = self.limits.time;
+                return Err(Trouble::TooMuch(format!("its profiles take longer than {time:?}")));
+            }
+        }
+        Err(Trouble::TooMuch(format!("its profiles fill more than {MAX_PAGES} pages")))
     }
 
-    /// Its clock, in Unix seconds.
-    pub async fn time(&mut self) -> Result<i64, Trouble> {
-        let answer = self.ask(ask::time()).await?;
-        ask::read_time(&answer)
+    /// Its clock, in Unix seconds, where it has one that can be read: a courtesy, so nothing depends on it.
+    pub async fn time(&mut self) -> Result<Option<i64>, Trouble> {
+        match self.ask(ask::time()).await {
+            Ok(answer) => Ok(ask::read_time(&answer)),
+            Err(
+                trouble @ (Trouble::LoggedOut
+                | Trouble::Unreachable(_)
+                | Trouble::Certificate(_)
+                | Trouble::NoTls(_)),
+            ) => Err(trouble),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
@@ -201,5 +387,45 @@ impl Device {
                 self.token = None;
             }
         })
+    }
+}
+
+/// A device's list, as far as it has been read.
+#[derive(Default)]
+struct Walk {
+    held: Held,
+    /// What was there, by its text: a page that brings nothing else is one that was read already.
+    seen: HashSet<u64>,
+    bytes: usize,
+    kept_json: usize,
+}
+
+impl Walk {
+    /// Takes what a page brings, and says how much of it is new.
+    fn take(&mut self, page: &Page<'_>, family: Family) -> Result<usize, Trouble> {
+        let before = self.seen.len();
+        for item in &page.items {
+            let mut hasher = DefaultHasher::new();
+            item.get().hash(&mut hasher);
+            if !self.seen.insert(hasher.finish()) {
+                continue;
+            }
+            if self.seen.len() > MAX_PROFILES {
+                return Err(Trouble::TooMuch(format!("it holds more than {MAX_PROFILES} profiles")));
+            }
+            let keep = item.get().len() <= KEPT_OF_ONE && self.kept_json + item.get().len() <= KEPT_JSON;
+            let profile = ask::read_profile(item, family, keep);
+            if profile.link_id.is_none() {
+                self.held.unlinked += 1;
+                if self.held.unlinked as usize > MAX_UNLINKED {
+                    continue;
+                }
+            }
+            if keep {
+                self.kept_json += item.get().len();
+            }
+            self.held.profiles.push(profile);
+        }
+        Ok(self.seen.len() - before)
     }
 }

@@ -5,14 +5,15 @@
 //! timer, or by a person: it looks at the state, does one step, records what came of it, and looks again.
 //!
 //! 1. A **step** is one call to the device, with a new session before it where there is none. At most one is under
-//!    way per panel, and of all panels at most [`DeviceSettings::concurrency`]; panels that are offline have a share
-//!    of their own, so that they take nothing from the others.
+//!    way per panel; how many calls are under way of all panels is up to the [`Gate`].
 //! 2. A new session begins with `/api/info` and, where the device has confirmed something, with how many profiles
 //!    it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
-//!    again.
-//! 3. What fails is tried again after a pause ([`super::delivery::pause`]); what only a person can put right is
-//!    said at once to the batches that wait. An item that the device refuses waits until something else is desired.
+//!    again. So it is where all that it holds is read, and nothing of what it had confirmed is there.
+//! 3. What fails is tried again after a pause ([`super::delivery::pause`]). What only a person can put right, and is
+//!    said several times over a minute, is told to the batches that wait; the device is looked at all the same. An item
+//!    that the device refuses waits until something else is desired.
 //! 4. From time to time an idle device is looked at, and, much more rarely, all that it holds is read and compared.
+//!    What is put right and found as it was before is kept otherwise by the device, and not sent again.
 //!
 //! Nothing here waits: a step is a future of its own, and its end comes back to the actor.
 
@@ -22,12 +23,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-use super::delivery::{self, Call, OFFLINE_AFTER};
-use super::device::ask::{DeviceProfile, Info, Said};
+use super::delivery::{self, Call, InARow, OFFLINE_AFTER};
+use super::device::ask::{Info, Said};
+use super::device::gate::Gate;
 use super::device::line::{Lines, Timeouts};
-use super::device::{Device, Trouble};
+use super::device::{Device, Habits, Held, ReadLimits, Trouble};
 use super::settings::Settings;
 use super::{Landed, Panel};
 use crate::batch::Zoned;
@@ -40,14 +42,21 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
 pub mod record;
 
-use record::{Compare, Confirm, Findings, GiveUp, Settled, StartOver};
+use record::{Compare, Confirm, Findings, GiveUp, Repairs, Settled, StartOver};
 
 /// Batches that wait for one panel at most; the oldest beyond are told that they wait no longer. What they asked
 /// for stays desired.
 const MAX_WAITING: usize = 256;
 
-/// How long a device is given to end its session when the server stops.
+/// How long a device is given to end its session when the server stops, and before that the step under way.
 const LOGOUT: Duration = Duration::from_secs(2);
+const LAST_STEP: Duration = Duration::from_secs(1);
+
+/// Whoever waits for one device to be read, at most.
+const MAX_READERS: usize = 64;
+
+/// A device that refuses is not asked again for a reader who comes so soon after.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// Between looks at a store that cannot be read.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
@@ -65,6 +74,12 @@ pub struct DeviceSettings {
     pub check_every: Duration,
     /// Between two readings of all that a device holds.
     pub read_every: Duration,
+    /// How much of a device is read, and for how long.
+    pub read_limits: ReadLimits,
+    /// What only a person can put right counts as that once it has been said for so long.
+    pub person_after: Duration,
+    /// From then on, between two attempts.
+    pub person_pause: Duration,
 }
 
 impl Default for DeviceSettings {
@@ -75,6 +90,9 @@ impl Default for DeviceSettings {
             timeouts: Timeouts::default(),
             check_every: Duration::from_mins(1),
             read_every: Duration::from_hours(6),
+            read_limits: ReadLimits::default(),
+            person_after: Duration::from_mins(1),
+            person_pause: Duration::from_secs(30),
         }
     }
 }
@@ -83,9 +101,7 @@ impl Default for DeviceSettings {
 pub struct Devices {
     settings: DeviceSettings,
     lines: Rc<Lines>,
-    deliveries: Semaphore,
-    /// For panels that are offline.
-    probes: Semaphore,
+    gate: Rc<Gate>,
     tell: Box<dyn Fn(PanelNo, Condition)>,
 }
 
@@ -94,16 +110,10 @@ impl Devices {
     pub fn new(settings: DeviceSettings, tell: impl Fn(PanelNo, Condition) + 'static) -> Self {
         Self {
             lines: Rc::new(Lines::new(settings.timeouts)),
-            deliveries: Semaphore::new(settings.concurrency),
-            probes: Semaphore::new(settings.concurrency.div_ceil(2)),
+            gate: Rc::new(Gate::new(settings.concurrency, settings.read_limits.bytes)),
             settings,
             tell: Box::new(tell),
         }
-    }
-
-    async fn permit(&self, offline: bool) -> Option<SemaphorePermit<'_>> {
-        let semaphore = if offline { &self.probes } else { &self.deliveries };
-        semaphore.acquire().await.ok() // never closed
     }
 }
 
@@ -172,6 +182,9 @@ pub enum ReadError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Enough others wait for it.
+    #[error("too many wait for it to be read already; ask again in a moment")]
+    Crowded,
 }
 
 /// The delivery to one device.
@@ -179,9 +192,17 @@ pub(super) struct Remote {
     devices: Rc<Devices>,
     /// Absent while a step has it, and until the first one.
     device: Option<Device>,
+    /// What was learnt of the device.
+    habits: Habits,
     condition: Condition,
-    /// Whether the last failure needs a person.
-    blocked: bool,
+    /// What the device said that only a person can put right.
+    refusals: InARow,
+    /// Well answered calls that failed by the device's own words.
+    errors: InARow,
+    /// Whether it is being found out which items that is about, and whether any other was taken meanwhile.
+    sifting: Option<bool>,
+    /// The last failure, where it is meant and needs a person, and when it was.
+    blocked: Option<(Trouble, Instant)>,
     /// Whether the last step ended with a token that the device did not know.
     logged_out: bool,
     /// Whether a step or its record is under way.
@@ -198,8 +219,12 @@ pub(super) struct Remote {
     chunk: usize,
     /// Upserts that a full device refused while deletes wait.
     held_back: HashSet<LinkId>,
+    /// What was put right since it was last found to be as desired.
+    repairs: Repairs,
     readers: Vec<Reader>,
     closing: Option<oneshot::Sender<()>>,
+    /// Tells the step under way that it is the last one.
+    last: Rc<Notify>,
 }
 
 /// What a step is to do.
@@ -218,17 +243,21 @@ enum Step {
     StartOver(&'static str),
     /// There was nothing to send.
     Nothing,
-    /// It has answered to every item.
-    Sent(Call, Vec<Said>),
+    /// It has answered; perhaps not to every item.
+    Sent(Call, Vec<Option<Said>>),
     /// It refuses the call as a whole, in these words.
     Refused(Call, Box<str>),
-    /// All that it holds, and how far its clock is ahead, in seconds.
-    Read(Vec<DeviceProfile>, i64),
+    /// All that it holds, and how far its clock is ahead, in seconds, where that is known.
+    Read(Held, Option<i64>),
 }
 
 enum StepError {
     Device(Trouble),
+    /// It answers well to this call, and says that it failed.
+    Said(Call, Trouble, Box<str>),
     Store(StoreError),
+    /// The server stops.
+    Cut,
 }
 
 impl From<Trouble> for StepError {
@@ -262,8 +291,12 @@ impl Remote {
             chunk: settings.chunk,
             devices,
             device: None,
+            habits: Habits::default(),
             condition,
-            blocked: false,
+            refusals: InARow::default(),
+            errors: InARow::default(),
+            sifting: None,
+            blocked: None,
             logged_out: false,
             busy: false,
             outdated: false,
@@ -271,8 +304,10 @@ impl Remote {
             timer: None,
             waiting,
             held_back: HashSet::new(),
+            repairs: Repairs::new(),
             readers: Vec::new(),
             closing: None,
+            last: Rc::new(Notify::new()),
         }
     }
 
@@ -312,6 +347,7 @@ struct Stepper {
     settings: Arc<Settings>,
     task: Task,
     offline: bool,
+    habits: Habits,
     limit: usize,
     held_back: HashSet<LinkId>,
     /// Of the newest request that waits for the device.
@@ -326,15 +362,25 @@ struct Stepper {
 type Bodies = Vec<(LinkId, Box<str>)>;
 
 impl Stepper {
-    async fn run(&mut self, device: Option<Device>) -> (Option<Device>, Result<Step, StepError>) {
-        let devices = Rc::clone(&self.devices);
-        let _permit = devices.permit(self.offline).await;
+    /// Does the step; one that is under way when the server stops is cut off soon after.
+    async fn run(
+        &mut self,
+        device: Option<Device>,
+        last: &Notify,
+    ) -> (Option<Device>, Result<Step, StepError>) {
         let mut device = match device.map_or_else(|| self.device(), Ok) {
             Ok(device) => device,
             Err(error) => return (None, Err(error.into())),
         };
-        device.on_behalf_of(self.request_id.clone());
-        let result = self.step(&mut device).await;
+        device.on_behalf_of(self.request_id.clone(), self.offline);
+        let cut = async {
+            last.notified().await;
+            tokio::time::sleep(LAST_STEP).await;
+        };
+        let result = tokio::select! {
+            result = self.step(&mut device) => result,
+            () = cut => Err(StepError::Cut),
+        };
         (Some(device), result)
     }
 
@@ -342,23 +388,39 @@ impl Stepper {
         let remote = self.settings.remote.clone().ok_or(StoreError::Corrupt("remote panel"))?;
         let password = self.store.read()?.credential(self.panel)?.unwrap_or_default();
         let lines = Rc::clone(&self.devices.lines);
-        Ok(Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines))
+        let device = Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines);
+        Ok(device.behind(Rc::clone(&self.devices.gate), self.devices.settings.read_limits, self.habits))
     }
 
     async fn step(&mut self, device: &mut Device) -> Result<Step, StepError> {
-        if !device.logged_in() {
-            let info = device.info().await?;
-            let replaced = self.meet(&info);
-            device.log_in().await?;
+        if device.logged_in() {
+            if self.task == Task::Check && device.is_empty().await? && self.confirmed_any()? {
+                return Ok(Step::StartOver("the device has lost its profiles"));
+            }
+            return self.work(device).await;
+        }
+        let info = device.info().await?;
+        let replaced = self.meet(&info);
+        device.log_in().await?;
+        let worked = async {
             if replaced {
                 return Ok(Step::StartOver("another device answers"));
             }
-            if self.confirmed_any()? && device.count().await? == 0 {
+            if self.confirmed_any()? && device.is_empty().await? {
                 return Ok(Step::StartOver("the device has lost its profiles"));
             }
-        } else if self.task == Task::Check && device.count().await? == 0 && self.confirmed_any()? {
-            return Ok(Step::StartOver("the device has lost its profiles"));
+            self.work(device).await
+        };
+        match worked.await {
+            // A token that was not good for one call is none to ask for again at once.
+            Err(StepError::Device(Trouble::LoggedOut)) => {
+                Err(Trouble::AccountMayNot(self.settings.id.to_string()).into())
+            }
+            worked => worked,
         }
+    }
+
+    async fn work(&self, device: &mut Device) -> Result<Step, StepError> {
         match self.task {
             Task::Check => Ok(Step::Checked),
             Task::Read => self.read(device).await,
@@ -381,7 +443,7 @@ impl Stepper {
     fn confirmed_any(&self) -> Result<bool, StoreError> {
         let mut any = false;
         self.store.read()?.each_reported(self.panel, |_, known| {
-            any = matches!(known, Reported::Held(_));
+            any = matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_));
             Ok(!any)
         })?;
         Ok(any)
@@ -396,6 +458,9 @@ impl Stepper {
         match said {
             Ok(said) => Ok(Step::Sent(call, said)),
             Err(Trouble::Refused(_, words)) => Ok(Step::Refused(call, words.into())),
+            Err(Trouble::Said(words)) => {
+                Err(StepError::Said(call, Trouble::Said(words.clone()), words.into()))
+            }
             Err(trouble) => Err(trouble.into()),
         }
     }
@@ -423,8 +488,8 @@ impl Stepper {
         Ok(Some((call, bodies)))
     }
 
-    async fn read(&mut self, device: &mut Device) -> Result<Step, StepError> {
-        let clock_ahead = device.time().await? - clock::now_ms() / 1000;
+    async fn read(&self, device: &mut Device) -> Result<Step, StepError> {
+        let clock_ahead = device.time().await?.map(|time| time.saturating_sub(clock::now_ms() / 1000));
         Ok(Step::Read(device.profiles().await?, clock_ahead))
     }
 }
@@ -436,6 +501,7 @@ impl Panel {
         if remote.busy {
             return; // it looks again at the end of what it does
         }
+        remote.readers.retain(|reader| !reader.is_closed()); // whoever does not wait any more
         if remote.closing.is_some() {
             return self.close(ctx);
         }
@@ -455,6 +521,8 @@ impl Panel {
             Ok((Some(task), record)) => self.begin_step(task, record.unwrap_or_default(), ctx),
             Ok((None, _)) => {
                 remote.held_back.clear();
+                remote.sifting = None;
+                remote.errors.over();
                 let at = remote.next_check.min(remote.next_read);
                 self.set_timer(at, ctx);
             }
@@ -491,6 +559,7 @@ impl Panel {
             settings: Arc::clone(&self.settings),
             task,
             offline: remote.condition.connection == Connection::Offline,
+            habits: remote.habits,
             limit: remote.chunk,
             held_back: remote.held_back.clone(),
             request_id: remote.waiting.values().next_back().map(|waiting| Arc::clone(&waiting.request_id)),
@@ -498,8 +567,9 @@ impl Panel {
             met: false,
         };
         let device = remote.device.take();
+        let last = Rc::clone(&remote.last);
         let step = async move {
-            let (device, result) = stepper.run(device).await;
+            let (device, result) = stepper.run(device, &last).await;
             (stepper, device, result)
         };
         ctx.spawn(step.into_actor(self).map(|(stepper, device, result), this, ctx| {
@@ -515,9 +585,34 @@ impl Panel {
         ctx: &mut Context<Self>,
     ) {
         let Some(remote) = &mut self.remote else { return };
+        if let Some(device) = &device {
+            remote.habits = device.habits();
+        }
         remote.device = if std::mem::take(&mut remote.outdated) { None } else { device };
         let step = match result {
             Ok(step) => step,
+            Err(StepError::Cut) => return self.end(ctx),
+            Err(StepError::Said(call, trouble, words)) => {
+                let long = remote.devices.settings.person_after;
+                if remote.sifting.is_none() && remote.errors.again(Instant::now(), long) {
+                    remote.sifting = Some(false);
+                }
+                match (remote.sifting, &call) {
+                    (None, _) => return self.failed(&trouble, ctx),
+                    (Some(_), call_of) if call_of.items() > 1 => Step::Refused(call, words),
+                    // Perhaps it is this one alone; that shows when it takes others, which are sent first.
+                    (Some(_), Call::Upsert(items))
+                        if items.iter().any(|(link, _)| remote.held_back.insert(*link)) =>
+                    {
+                        Step::Nothing
+                    }
+                    (Some(true), _) => Step::Refused(call, words),
+                    (Some(false), _) => {
+                        remote.sifting = None; // it takes nothing just now
+                        return self.failed(&trouble, ctx);
+                    }
+                }
+            }
             Err(StepError::Store(error)) => {
                 remote.busy = false;
                 return self.store_failed(&error, ctx);
@@ -529,8 +624,23 @@ impl Panel {
             }
             Err(StepError::Device(trouble)) => return self.failed(&trouble, ctx),
         };
+        if let Step::Sent(call, said) = &step
+            && let Some((link, _)) = call.links().into_iter().zip(said).find(|(_, said)| said.is_none())
+        {
+            // What it says of the others holds; of this one nothing is known, so it is asked again after a pause.
+            let trouble = Trouble::Garbled(format!("it says nothing of {link}"));
+            let met = stepper.met.then_some(stepper.record);
+            let Step::Sent(call, said) = step else { return };
+            return self.confirm(call, said, met, ctx, move |this, ctx| this.failed(&trouble, ctx));
+        }
         self.answered();
         let Some(remote) = &mut self.remote else { return };
+        if matches!(step, Step::Sent(..)) {
+            match &mut remote.sifting {
+                Some(others) => *others = true,
+                None => remote.errors.over(),
+            }
+        }
         remote.next_check = Instant::now() + remote.devices.settings.check_every;
         let mut record = stepper.record;
         record.last_seen_ms = clock::now_ms();
@@ -546,7 +656,7 @@ impl Panel {
             }
             Step::Sent(call, said) => {
                 remote.chunk = (2 * remote.chunk).min(remote.devices.settings.chunk);
-                self.confirm(call, said, met, ctx);
+                self.confirm(call, said, met, ctx, Self::end);
             }
             Step::Refused(call, _) if call.items() > 1 => {
                 remote.chunk = call.items() / 2;
@@ -556,14 +666,14 @@ impl Panel {
                 }
             }
             Step::Refused(call, word) => {
-                self.confirm(call, vec![Said { success: false, word }], met, ctx);
+                self.confirm(call, vec![Some(Said { success: false, word })], met, ctx, Self::end);
             }
-            Step::Read(profiles, clock_ahead) => {
-                record.clock_ahead_s = Some(clock_ahead);
+            Step::Read(held, clock_ahead) => {
+                record.clock_ahead_s = clock_ahead;
                 record.last_read_ms = Some(record.last_seen_ms);
-                record.unlinked = profiles.iter().filter(|profile| profile.link_id.is_none()).count() as u32;
+                record.unlinked = held.unlinked;
                 remote.next_read = Instant::now() + remote.devices.settings.read_every;
-                self.compare(profiles, record, ctx);
+                self.compare(held, record, ctx);
             }
         }
     }
@@ -574,7 +684,8 @@ impl Panel {
         let before = std::mem::take(&mut remote.condition);
         remote.condition.connection = Connection::Online;
         remote.condition.last_seen_ms = Some(clock::now_ms());
-        remote.blocked = false;
+        remote.blocked = None;
+        remote.refusals.over();
         remote.logged_out = false;
         remote.not_before = None;
         if before.failures >= OFFLINE_AFTER {
@@ -590,10 +701,21 @@ impl Panel {
         }
         remote.busy = false;
         remote.logged_out = false;
-        remote.blocked = trouble.needs_a_person();
+        let now = Instant::now();
+        let was_blocked = remote.blocked.is_some();
+        let asks_for_a_person = trouble.needs_a_person();
+        if asks_for_a_person {
+            let meant = remote.refusals.again(now, remote.devices.settings.person_after);
+            remote.blocked = meant.then(|| (trouble.clone(), now));
+        } else {
+            remote.blocked = None;
+            if trouble.is_an_answer() {
+                remote.refusals.over();
+            }
+        }
         let condition = &mut remote.condition;
         condition.failures = condition.failures.saturating_add(1);
-        if remote.blocked {
+        if asks_for_a_person {
             condition.connection = Connection::Online; // it answers, if only to say no
             condition.last_seen_ms = Some(clock::now_ms());
         } else if condition.failures >= OFFLINE_AFTER {
@@ -602,15 +724,17 @@ impl Panel {
         }
         let work_waits = !remote.waiting.is_empty()
             || self.store.read().and_then(|snapshot| has_unknown(&snapshot, self.number)).unwrap_or(true);
-        let pause = delivery::pause(trouble, condition.failures, work_waits);
-        remote.not_before = Some(Instant::now() + pause);
+        let pause = match remote.blocked {
+            Some(_) => remote.devices.settings.person_pause,
+            None => delivery::pause(condition.failures, work_waits),
+        };
+        remote.not_before = Some(now + pause);
         condition.next_attempt_ms = Some(clock::now_ms() + pause.as_millis() as i64);
-        let news = condition.last_error.as_deref() != Some(&*trouble.to_string());
         condition.last_error = Some(trouble.to_string().into());
         let (failures, id) = (condition.failures, &self.settings.id);
-        if news && remote.blocked {
+        if !was_blocked && remote.blocked.is_some() {
             tracing::warn!(panel.id = %id, error = %trouble, "the panel needs somebody's attention");
-        } else if failures == OFFLINE_AFTER {
+        } else if failures == OFFLINE_AFTER && !asks_for_a_person {
             tracing::warn!(panel.id = %id, failures, error = %trouble, "the panel is offline");
         } else {
             let pause_ms = pause.as_millis() as u64;
@@ -660,12 +784,14 @@ impl Panel {
         }
     }
 
+    /// Records what the device said, and then goes on.
     fn confirm(
         &mut self,
         call: Call,
-        said: Vec<Said>,
+        said: Vec<Option<Said>>,
         device: Option<DeviceRecord>,
         ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
     ) {
         let ignored = self.hold_back(&call, &said);
         let (done, committed) = oneshot::channel();
@@ -681,18 +807,20 @@ impl Panel {
         }));
         self.after(committed, ctx, |this, settled, ctx| {
             this.settled(settled);
-            this.end(ctx);
+            then(this, ctx);
         });
     }
 
     /// The upserts that the device is too full for while deletes wait: they are sent again after those.
-    fn hold_back(&mut self, call: &Call, said: &[Said]) -> HashSet<LinkId> {
+    fn hold_back(&mut self, call: &Call, said: &[Option<Said>]) -> HashSet<LinkId> {
         let Some(remote) = &mut self.remote else { return HashSet::new() };
         let full: HashSet<_> = match call {
             Call::Upsert(items) => items
                 .iter()
                 .zip(said)
-                .filter(|(_, said)| !said.success && delivery::says_full(&said.word))
+                .filter(|(_, said)| {
+                    said.as_ref().is_some_and(|said| !said.success && delivery::says_full(&said.word))
+                })
                 .map(|((link, _), _)| *link)
                 .filter(|link| !remote.held_back.contains(link))
                 .collect(),
@@ -718,20 +846,26 @@ impl Panel {
         }
     }
 
-    fn compare(&mut self, profiles: Vec<DeviceProfile>, device: DeviceRecord, ctx: &mut Context<Self>) {
+    fn compare(&mut self, held: Held, device: DeviceRecord, ctx: &mut Context<Self>) {
         let repair = self.settings.remote.as_ref().is_some_and(|remote| remote.repair);
+        let repaired = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
         let (done, committed) = oneshot::channel();
         self.store.submit_accepted(Box::new(Compare {
             panel: self.number,
-            profiles,
+            held,
             repair,
+            repaired,
+            repairs: Repairs::new(),
             device,
             waiting: self.waiting(),
             findings: Findings::default(),
             settled: Vec::new(),
             done,
         }));
-        self.after(committed, ctx, |this, (findings, settled), ctx| {
+        self.after(committed, ctx, |this, (findings, repairs, settled), ctx| {
+            if let Some(remote) = &mut this.remote {
+                remote.repairs = repairs;
+            }
             this.settled(settled);
             this.read(&findings);
             this.end(ctx);
@@ -740,8 +874,10 @@ impl Panel {
 
     fn read(&mut self, findings: &Findings) {
         let Some(remote) = &mut self.remote else { return };
-        let drifted = findings.found.iter().filter(|found| found.difference.is_drift()).count();
-        if drifted > 0 {
+        let drifted = findings.drifted;
+        if findings.reset {
+            tracing::warn!(panel.id = %self.settings.id, "the device has lost its profiles: all that it should hold is sent again");
+        } else if drifted > 0 {
             let repairing = findings.repairing;
             tracing::warn!(panel.id = %self.settings.id, drifted, repairing, "the device holds something else than it had confirmed");
         }
@@ -790,7 +926,7 @@ impl Panel {
     /// Batches that wait for what only a person can put right are told so.
     fn give_up_if_blocked(&mut self, ctx: &mut Context<Self>) {
         let Some(remote) = &mut self.remote else { return };
-        if !remote.blocked || remote.waiting.is_empty() {
+        if remote.blocked.is_none() || remote.waiting.is_empty() {
             return;
         }
         let error = remote.condition.last_error.clone().unwrap_or_default();
@@ -863,20 +999,28 @@ impl Panel {
     pub(super) fn try_now(&mut self, ctx: &mut Context<Self>) {
         if let Some(remote) = &mut self.remote {
             remote.not_before = None;
-            remote.blocked = false;
+            remote.blocked = None;
         }
         self.go(ctx);
     }
 
-    /// Someone wants the device to be read now.
+    /// Someone wants the device to be read now. Whoever may read only can ask for this, so many can wait for one
+    /// reading, and a device that refuses is not made to refuse more often.
     pub(super) fn read_now(&mut self, reader: Reader, ctx: &mut Context<Self>) {
-        match &mut self.remote {
-            Some(remote) => remote.readers.push(reader),
-            None => {
-                let _ = reader.send(Ok(Findings::default())); // whoever asked may have left
-            }
+        let Some(remote) = &mut self.remote else {
+            let _ = reader.send(Ok(Findings::default())); // whoever asked may have left
+            return;
+        };
+        remote.readers.retain(|reader| !reader.is_closed());
+        let refused = remote.blocked.as_ref().filter(|(_, at)| at.elapsed() < READ_AGAIN);
+        if let Some((trouble, _)) = refused {
+            let _ = reader.send(Err(ReadError::Device(trouble.clone()))); // whoever asked may have left
+        } else if remote.readers.len() >= MAX_READERS {
+            let _ = reader.send(Err(ReadError::Crowded)); // whoever asked may have left
+        } else {
+            remote.readers.push(reader);
+            self.try_now(ctx);
         }
-        self.try_now(ctx);
     }
 
     /// The settings have changed: a session with the old ones is not used again, and whatever device they lead to
@@ -886,6 +1030,10 @@ impl Panel {
             remote.outdated = remote.busy && remote.device.is_none();
             remote.device = None;
             remote.next_check = Instant::now();
+            remote.habits = Habits::default();
+            remote.refusals.over();
+            remote.errors.over();
+            remote.sifting = None;
             remote.condition = Condition::default();
             remote.tell(self.number);
         }
@@ -897,6 +1045,7 @@ impl Panel {
         match &mut self.remote {
             Some(remote) => {
                 remote.closing = Some(done);
+                remote.last.notify_one();
                 self.go(ctx);
             }
             None => {

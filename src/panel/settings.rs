@@ -179,6 +179,19 @@ pub enum Trust {
     Pin([u8; 32]),
 }
 
+impl Trust {
+    /// In one or more certificates in PEM.
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let good = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        good.is_ok_and(|certificates| !certificates.is_empty()).then(|| Self::Ca(pem.into()))
+    }
+
+    /// In the certificate with this SHA-256, in hex.
+    pub fn from_pin(hex: &str) -> Option<Self> {
+        from_hex(hex).map(Self::Pin)
+    }
+}
+
 impl Settings {
     /// Reads a record and gathers everything that is wrong with it.
     pub fn parse(record: &PanelRecord) -> Result<Self, Vec<SettingProblem>> {
@@ -330,19 +343,18 @@ impl Remote {
         let trust = match (&record.tls_ca, &record.tls_pin) {
             (None, None) => Some(Trust::System),
             (Some(pem), None) => {
-                let good = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-                let good = good.is_ok_and(|certificates| !certificates.is_empty());
-                if !good {
+                let trust = Trust::from_pem(pem);
+                if trust.is_none() {
                     wrong("/tls_ca", "one or more certificates in PEM");
                 }
-                good.then(|| Trust::Ca(pem.as_str().into()))
+                trust
             }
             (None, Some(pin)) => {
-                let digest = from_hex(pin);
-                if digest.is_none() {
+                let trust = Trust::from_pin(pin);
+                if trust.is_none() {
                     wrong("/tls_pin", "the SHA-256 of the certificate, 64 hex digits");
                 }
-                digest.map(Trust::Pin)
+                trust
             }
             (Some(_), Some(_)) => {
                 wrong("/tls_pin", "either tls_ca or tls_pin");
@@ -476,6 +488,11 @@ impl ApiVersion {
         };
         let numbers = [number()?, number()?, number()?];
         parts.next().is_none().then_some(Self { numbers })
+    }
+
+    /// As a device says it, which may leave out the last number.
+    pub fn said(text: &str) -> Option<Self> {
+        Self::new(text).or_else(|| Self::new(&format!("{text}.0")))
     }
 }
 

@@ -377,6 +377,15 @@ pub fn body(profile: &TimeProfile) -> String {
     serde_json::to_string(&wire).unwrap_or_default()
 }
 
+/// A stored body as door controllers have it: their options of a year name their format beside the months.
+pub fn with_year_format(json: &str) -> Cow<'_, str> {
+    // Within a name these quotes would be escaped, so it is found nowhere else.
+    const YEAR: &str = r#""repeat_options":{"months":"#;
+    let Some((before, after)) = json.split_once(YEAR) else { return Cow::Borrowed(json) };
+    let format = if after.contains(r#""range":{"#) { "parameterizedDay" } else { "dayNumbers" };
+    Cow::Owned(format!(r#"{before}"repeat_options":{{"format":"{format}","months":{after}"#))
+}
+
 #[derive(Serialize)]
 struct Profile<'a> {
     name: &'a str,

@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::faults::{Faults, Panels, duration};
+use super::front::Front;
 use crate::access::sessions::Scope;
 use crate::coordinator::fleet::{ChangePanel, FindPanel};
 use crate::coordinator::register::Entry;
@@ -124,12 +125,17 @@ struct SetFaults {
 }
 
 #[post("/sim/faults")]
-async fn set_faults(panels: web::Data<Panels>, body: web::Json<SetFaults>) -> Result<HttpResponse, Wrong> {
+async fn set_faults(
+    panels: web::Data<Panels>,
+    front: web::Data<Front>,
+    body: web::Json<SetFaults>,
+) -> Result<HttpResponse, Wrong> {
     body.faults.check().map_err(wrong)?;
     let places = places(&panels, &body.panels)?;
     for place in &places {
         panels.set(*place, body.faults.clone());
     }
+    front.switch().await;
     Ok(done(&places))
 }
 

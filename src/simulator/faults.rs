@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::content;
+use super::quirk::Quirks;
 use crate::clock;
 use crate::http::panel_api::OnlyPanel;
 
@@ -120,6 +122,9 @@ pub struct Faults {
     pub clock_ahead_s: i64,
     /// Another serial number than its own, as after it was replaced.
     pub serial: Option<String>,
+    /// What it does otherwise than the panel API says.
+    #[serde(skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
 }
 
 impl Faults {
@@ -139,6 +144,10 @@ impl Faults {
             return Err("a share is 0 to 100 percent, and all together at most 100".to_owned());
         }
         Ok(())
+    }
+
+    fn has_quirks_of_the_line(&self) -> bool {
+        self.quirks.iter().any(|quirk| quirk.is_of_the_line())
     }
 
     fn shares(&self) -> [f64; 6] {
@@ -183,6 +192,10 @@ pub struct Panels {
     places: HashMap<String, usize>,
     first_port: Option<u16>,
     keep_calls: usize,
+    /// With this their serial numbers begin.
+    serials: String,
+    /// The port behind the raw server, where there is one in front of the panels.
+    behind: OnceLock<u16>,
     state: Mutex<State>,
 }
 
@@ -213,7 +226,21 @@ impl Panels {
             chance: fastrand::Rng::with_seed(seed),
         };
         let places = ids.iter().enumerate().map(|(place, id)| (id.clone(), place)).collect();
-        Self { ids, places, first_port, keep_calls, state: Mutex::new(state) }
+        Self {
+            ids,
+            places,
+            first_port,
+            keep_calls,
+            serials: "PS-".to_owned(),
+            behind: OnceLock::new(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// With serial numbers that begin so.
+    #[must_use]
+    pub fn with_serials(self, serials: String) -> Self {
+        Self { serials, ..self }
     }
 
     /// Their ids.
@@ -253,9 +280,33 @@ impl Panels {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Requests that come to this port have come through the raw server.
+    pub fn set_behind(&self, port: u16) {
+        let _ = self.behind.set(port); // once
+    }
+
+    fn is_behind(&self, request: &ServiceRequest) -> bool {
+        self.behind.get() == Some(&request.app_config().local_addr().port())
+    }
+
+    /// Whether any panel has a quirk that the raw server shows.
+    pub fn any_quirk_of_the_line(&self) -> bool {
+        self.lock().faults.iter().any(Faults::has_quirks_of_the_line)
+    }
+
+    /// The panel that a path at a port is for, and its path where all panels are at one port.
+    pub fn at(&self, port: u16, path: &str) -> Option<(usize, String)> {
+        let Some(first) = self.first_port else {
+            let id = path.strip_prefix("/panels/")?.split('/').next()?;
+            return Some((self.place(id)?, path.to_owned()));
+        };
+        let place = usize::from(port.checked_sub(first)?);
+        Some((place, format!("/panels/{}{path}", self.ids.get(place)?)))
+    }
+
     /// Which panel a request is for.
     fn of(&self, request: &ServiceRequest) -> Option<usize> {
-        match self.first_port {
+        match self.first_port.filter(|_| !self.is_behind(request)) {
             Some(first) => {
                 let place = usize::from(request.app_config().local_addr().port().checked_sub(first)?);
                 (place < self.ids.len()).then_some(place)
@@ -332,17 +383,25 @@ pub async fn suffer<B: MessageBody + 'static>(
     if panels.first_port.is_some() {
         request.extensions_mut().insert(OnlyPanel(panels.ids[place].clone()));
     }
-    let (fate, latency, faults) = panels.decide(place);
+    let (mut fate, latency, faults) = panels.decide(place);
+    if faults.has_quirks_of_the_line() && !panels.is_behind(&request) {
+        fate = Fate::Closed; // a connection from before it had them
+    }
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
     let at_ms = clock::now_ms();
     let (method, path) = (request.method().to_string(), shown_path(&request));
-    let looks = panels.keep_calls > 0 || faults.refuse.is_some();
+    let looks = panels.keep_calls > 0 || faults.refuse.is_some() || content::changes_bodies(&faults.quirks);
     let body = if looks { take_body(&mut request).await } else { Bytes::new() };
+    let instead = content::before(&mut request, &faults.quirks, &body, panels.show(place).1);
+    let call = content::Call::of(&request);
     let refused = faults.refuse.as_ref().is_some_and(|text| contains(&body, text.as_bytes()));
     let is_login = request.path().ends_with("/login") || request.path().ends_with("/info");
     let mut answered = match fate {
+        Fate::Answered | Fate::AnswerLost | Fate::Garbage if instead.is_some() => {
+            own(request, instead.unwrap_or_else(|| HttpResponse::Ok().finish()))
+        }
         Fate::Answered | Fate::AnswerLost | Fate::Garbage if refused => {
             let body = serde_json::json!({ "error": "Wrong JSON body" });
             own(request, HttpResponse::BadRequest().json(body))
@@ -381,8 +440,8 @@ pub async fn suffer<B: MessageBody + 'static>(
             answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops"))))
         );
     }
-    if status == StatusCode::OK && (faults.clock_ahead_s != 0 || faults.serial.is_some()) {
-        return Ok(pretend(answered, &faults).await);
+    if faults.clock_ahead_s != 0 || call == content::Call::Info || !faults.quirks.is_empty() {
+        return Ok(pretend(answered, &faults, &panels.serials, call).await);
     }
     Ok(answered)
 }
@@ -395,10 +454,12 @@ fn own<B>(request: ServiceRequest, response: HttpResponse) -> ServiceResponse<Ei
     request.into_response(whole)
 }
 
-/// Another clock, another serial number.
+/// Another clock, another serial number, and other words.
 async fn pretend<B: MessageBody + 'static>(
     answered: ServiceResponse<EitherBody<B, AnyBody>>,
     faults: &Faults,
+    serials: &str,
+    call: content::Call,
 ) -> ServiceResponse<EitherBody<B, AnyBody>> {
     let (request, response) = answered.into_parts();
     let (head, body) = response.into_parts();
@@ -408,10 +469,13 @@ async fn pretend<B: MessageBody + 'static>(
             if let Some(time) = object.get_mut("time_unix") {
                 *time = (time.as_i64().unwrap_or_default() + faults.clock_ahead_s).into();
             }
-            if let (Some(own), Some(serial)) = (object.get_mut("device_serial_number"), &faults.serial) {
-                *own = serial.clone().into();
+            if let Some(own) = object.get_mut("device_serial_number") {
+                *own = match &faults.serial {
+                    Some(serial) => serial.clone().into(),
+                    None => own.as_str().unwrap_or_default().replacen("PS-", serials, 1).into(),
+                };
             }
-            Bytes::from(serde_json::Value::from(object).to_string())
+            Bytes::from(content::after(object, call, &faults.quirks))
         }
         Err(_) => bytes,
     };

@@ -243,6 +243,18 @@ pub enum Reported {
     Refused(Box<str>),
     /// When it was last read, the device held something else than it had confirmed.
     Drifted(Drift),
+    /// The device confirms what is desired, and keeps this instead: it was sent again, and held the same as before. It
+    /// is not sent again until something else is desired, or somebody asks for it.
+    KeptOtherwise(Box<Kept>),
+}
+
+/// What a device keeps instead of what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// By this it is known again.
+    pub print: u64,
+    /// Its JSON, where that is short enough to be kept.
+    pub json: Box<str>,
 }
 
 /// How a device differs from what it had confirmed.
@@ -257,7 +269,7 @@ pub enum Drift {
 }
 
 impl Reported {
-    /// As stored: kind (1), then the body (8) or the words.
+    /// As stored: kind (1), then the body (8), the words, or what is kept: its print (8) and its JSON.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Unknown => vec![0],
@@ -266,6 +278,7 @@ impl Reported {
             Self::Drifted(Drift::Missing) => vec![3],
             Self::Drifted(Drift::Changed) => vec![4],
             Self::Drifted(Drift::Extra) => vec![5],
+            Self::KeptOtherwise(kept) => [&[6][..], &kept.print.to_be_bytes(), kept.json.as_bytes()].concat(),
         }
     }
 
@@ -280,6 +293,11 @@ impl Reported {
             (3, 0) => Self::Drifted(Drift::Missing),
             (4, 0) => Self::Drifted(Drift::Changed),
             (5, 0) => Self::Drifted(Drift::Extra),
+            (6, 8..) => {
+                let (print, json) = rest.split_at(8);
+                let json = std::str::from_utf8(json).map_err(|_| corrupt)?.into();
+                Self::KeptOtherwise(Box::new(Kept { print: be_u64(print), json }))
+            }
             _ => return Err(corrupt),
         })
     }
@@ -428,6 +446,8 @@ mod tests {
             Reported::Drifted(Drift::Missing),
             Reported::Drifted(Drift::Changed),
             Reported::Drifted(Drift::Extra),
+            Reported::KeptOtherwise(Box::new(Kept { print: u64::MAX - 7, json: "{}".into() })),
+            Reported::KeptOtherwise(Box::new(Kept { print: 0, json: "".into() })),
         ] {
             assert_eq!(Reported::decode(&reported.encode()).expect("a state"), reported);
         }

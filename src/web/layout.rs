@@ -156,7 +156,7 @@ fn in_zone(ms: i64, zone: &TimeZone, name: Option<&str>) -> Markup {
 
 /// A state with its mark, which tells it apart without colour.
 pub fn state(word: &str) -> Markup {
-    html! { span class={ "state " (word) } { (word) } }
+    html! { span class={ "state " (word) } { (word.replace('_', " ")) } }
 }
 
 /// A panel's word for a refusal, with what it means.

@@ -1,6 +1,6 @@
 //! One panel: what it should hold and what came of it, its week, its device, and what can be done about it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
@@ -153,7 +153,9 @@ fn unsure(known: Reported) -> Option<&'static str> {
         Reported::Unknown => Some("pending"),
         Reported::Refused(_) => Some("rejected"),
         Reported::Drifted(Drift::Missing) => Some("missing on the device"),
-        Reported::Drifted(Drift::Changed | Drift::Extra) => Some("another on the device"),
+        Reported::Drifted(Drift::Changed | Drift::Extra) | Reported::KeptOtherwise(_) => {
+            Some("another on the device")
+        }
     }
 }
 
@@ -315,7 +317,7 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                             tr {
                                 td { (layout::name(&name_of(profile))) }
                                 td { (profile.sentence) }
-                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } }
+                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
                                 td class="number" { (profile.revision) }
                                 td {
                                     @if let Some(link) = profile.link_id {
@@ -425,7 +427,7 @@ pub async fn compare(
     if panel.settings.remote.is_none() {
         return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
     }
-    let diff = drift::diff(&panel).await;
+    let diff = drift::diff(&panel, drift::Until::usual(&shared)).await;
     Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, &diff)))
 }
 
@@ -437,9 +439,9 @@ pub async fn reconcile(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let until = Instant::now() + REPAIR;
+    let until = drift::Until::after(REPAIR, &shared);
     let target = Target::Panels(vec![id.clone()]);
-    let found = drift::repair(&shared, &request, &visitor.who, target, until).await?;
+    let found = drift::repair(&shared, &request, &visitor.who, target, &until).await?;
     let diff = found.first().ok_or_else(|| Problem::Conflict(format!("panel {id} has no device")))?;
     Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, diff)))
 }
@@ -450,6 +452,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
         "same" => ("The device holds what it should", "Nothing differs."),
         "repaired" => ("The device is put right", "This is what differed."),
         "pending" => ("The device is being put right", "This is what differed; it goes on by itself."),
+        "not read yet" => ("The device has not answered yet", "It is slow, or others are read before it."),
         "unreadable" => {
             ("The device could not be read", "It is put right as soon as it is back, if that was asked for.")
         }

@@ -497,7 +497,8 @@ fn a_door_is_said_to_be_open_by_what_its_device_has_confirmed_and_the_rest_is_dr
         json!({ "is_all_day": true, "date_from": 1_735_804_800, "date_to": 1_735_804_800 });
     always["repeat_options"] = json!({ "repeat_enable": true, "repeat_format": {
         "repeat_type": "day", "repeat_end": { "format": "never" } } });
-    shell.file("always.json", &list(&[always]).to_string());
+    // With another one, so that the device is not empty when somebody deletes this one, which would be a reset.
+    shell.file("always.json", &list(&[always, once(2, "Other")]).to_string());
     for (id, url, password) in
         [("away", "http://127.0.0.1:9".to_owned(), "x"), ("there", devices.url(1), "123456")]
     {

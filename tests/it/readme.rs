@@ -1,7 +1,5 @@
 //! The README's tour gives what it shows: every command of it is run, in order, against a real server.
 
-use serde_json::json;
-
 use crate::support::binary::Shell;
 use crate::support::redact::redact;
 use crate::support::server::TestServer;
@@ -63,8 +61,9 @@ fn every_command_with_devices_prints_what_the_readme_shows() {
     for (n, block) in commands.iter().enumerate() {
         if n == by_hand {
             // What the block in sh does with curl and sed, which are not everywhere.
-            let body = json!({ "link_ids": ["91c615e3-1040-4815-8ecb-039a18b70001"] });
-            devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&body));
+            let sent = after.split("-d '").nth(1).and_then(|rest| rest.split('\'').next());
+            let body = serde_json::from_str(sent.expect("a body")).expect("JSON");
+            devices.by_hand(1, "POST", "/access/timeprofile/items/link", Some(&body));
         }
         let (line, shown) = block.split_once('\n').expect("a command");
         let args = line.replace("127.0.0.1:9100", &devices.address.to_string());
@@ -79,7 +78,7 @@ fn every_command_with_devices_prints_what_the_readme_shows() {
                 (ran.stdout, ran.stderr)
             }
             ["$", "curl", "-s", url, "-H", "content-type: application/json", "-d", body] => {
-                let path = url.strip_prefix("http://127.0.0.1:9099/sim").expect("a switch");
+                let path = url.strip_prefix("http://127.0.0.1:9101/sim").expect("a switch");
                 let body = serde_json::from_str(body).expect("JSON");
                 (devices.control("POST", path, Some(&body)).1.to_string(), String::new())
             }

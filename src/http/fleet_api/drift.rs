@@ -2,7 +2,7 @@
 //!
 //! Both calls read the devices now, many at once, and record what they find; only `POST /reconcile` changes
 //! anything on a device. A device that cannot be read is named with why; after a reconcile it is put right as soon
-//! as it is back.
+//! as it is back. Both wait no longer than they are asked to: a device that is not read by then is named too.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
-use utoipa::ToSchema;
+use tokio::sync::{oneshot, watch};
+use utoipa::{IntoParams, ToSchema};
 
 use super::panels::Selection;
 use super::session::read_json;
@@ -36,12 +36,17 @@ const AT_ONCE: usize = 256;
 /// Between looks at whether what was found has been put right.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
+/// How long devices are waited for where the request does not say, and at most.
+const WAIT: Duration = Duration::from_mins(1);
+const MAX_WAIT: u64 = 300;
+
 /// What one panel's device holds beside what is desired.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PanelDiff {
     /// Which panel.
     pub panel: String,
-    /// `same`, `differs` or `unreadable`; after a reconcile also `repaired`, or `pending` while it is under way.
+    /// `same`, `differs`, `unreadable`, or `not read yet` where the time was too short; after a reconcile also
+    /// `repaired`, or `pending` while it is under way.
     #[schema(example = "differs")]
     pub state: String,
     /// Why it could not be read.
@@ -50,6 +55,14 @@ pub struct PanelDiff {
     pub clock_ahead_s: Option<i64>,
     /// What differs, by link_id; then what was made on the device.
     pub differences: Vec<ProfileDiff>,
+    /// How many more differ than are listed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub not_shown: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A profile in which a device differs.
@@ -60,8 +73,8 @@ pub struct ProfileDiff {
     pub link_id: Option<LinkId>,
     /// Its name.
     pub name: String,
-    /// `missing`, `changed` or `extra` on the device; `pending` or `rejected`; or `unlinked`: made on the device,
-    /// shown and never touched.
+    /// `missing`, `changed` or `extra` on the device; `pending` or `rejected`; `kept_otherwise` where the device
+    /// confirms what is desired and keeps something else; or `unlinked`: made on the device, shown and never touched.
     #[schema(example = "changed")]
     pub difference: String,
     /// Why the device refuses it, in its own words.
@@ -83,6 +96,7 @@ impl Difference {
             Self::Unlinked => "unlinked",
             Self::Pending => "pending",
             Self::Rejected => "rejected",
+            Self::KeptOtherwise => "kept_otherwise",
         }
     }
 }
@@ -101,59 +115,135 @@ impl From<Found> for ProfileDiff {
     }
 }
 
-/// Has the panel's device read now; the error is why it could not be.
-async fn read(panel: &Entry) -> Result<Findings, String> {
+/// Why a device was not read.
+enum NotRead {
+    /// It could not be.
+    Because(String),
+    /// It was not its turn before the time was over.
+    Yet,
+}
+
+/// Has the panel's device read now, until a moment.
+async fn read(panel: &Entry, until: Until) -> Result<Findings, NotRead> {
+    if until.over() {
+        return Err(NotRead::Yet);
+    }
     let (reader, findings) = oneshot::channel();
-    let asked = panel.address.send(Attend::Read(reader)).await;
-    match asked.map(|()| findings) {
-        Ok(findings) => match findings.await {
-            Ok(result) => result.map_err(|error| error.to_string()),
-            Err(_) => Err("the panel was removed".to_owned()),
-        },
-        Err(_) => Err("the panel was removed".to_owned()),
+    let removed = || NotRead::Because("the panel was removed".to_owned());
+    let reading = async {
+        panel.address.send(Attend::Read(reader)).await.map_err(|_| removed())?;
+        let result = findings.await.map_err(|_| removed())?;
+        result.map_err(|error| NotRead::Because(error.to_string()))
+    };
+    tokio::select! {
+        read = reading => read,
+        () = until.reached() => Err(NotRead::Yet),
+    }
+}
+
+/// Until when devices are waited for: a moment, or the server's stop.
+#[derive(Clone)]
+pub struct Until {
+    moment: Instant,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Until {
+    /// So long from now on.
+    pub fn after(wait: Duration, shared: &Shared) -> Self {
+        Self { moment: Instant::now() + wait, stopping: shared.stopping.clone() }
+    }
+
+    /// As long as a person who looks at a page waits.
+    pub fn usual(shared: &Shared) -> Self {
+        Self::after(WAIT, shared)
+    }
+
+    fn over(&self) -> bool {
+        Instant::now() >= self.moment || *self.stopping.borrow()
+    }
+
+    async fn reached(mut self) {
+        let stops = async {
+            if self.stopping.wait_for(|stops| *stops).await.is_err() {
+                std::future::pending::<()>().await; // nobody can stop it any more
+            }
+        };
+        let _ = tokio::time::timeout_at(self.moment.into(), stops).await; // either is the end
     }
 }
 
 /// Has the panel's device read now and compares.
-pub async fn diff(panel: &Entry) -> PanelDiff {
+pub async fn diff(panel: &Entry, until: Until) -> PanelDiff {
     let id = panel.settings.id.to_string();
-    match read(panel).await {
-        Ok(Findings { found, clock_ahead_s, .. }) => {
+    let nothing = |state: &str, error| PanelDiff {
+        panel: id.clone(),
+        state: state.to_owned(),
+        error,
+        clock_ahead_s: None,
+        differences: Vec::new(),
+        not_shown: 0,
+    };
+    match read(panel, until).await {
+        Ok(Findings { found, clock_ahead_s, not_shown, .. }) => {
             let differs = found.iter().any(|found| found.difference != Difference::Unlinked);
             PanelDiff {
-                panel: id,
-                state: if differs { "differs" } else { "same" }.to_owned(),
-                error: None,
                 clock_ahead_s,
                 differences: found.into_iter().map(ProfileDiff::from).collect(),
+                not_shown,
+                ..nothing(if differs { "differs" } else { "same" }, None)
             }
         }
-        Err(error) => PanelDiff {
-            panel: id,
-            state: "unreadable".to_owned(),
-            error: Some(error),
-            clock_ahead_s: None,
-            differences: Vec::new(),
-        },
+        Err(NotRead::Because(error)) => nothing("unreadable", Some(error)),
+        Err(NotRead::Yet) => nothing("not read yet", None),
     }
 }
 
-async fn diff_all(panels: &[Entry]) -> Vec<PanelDiff> {
-    stream::iter(panels).map(diff).buffered(AT_ONCE).collect().await
+async fn diff_all(panels: &[Entry], until: &Until) -> Vec<PanelDiff> {
+    stream::iter(panels).map(|panel| diff(panel, until.clone())).buffered(AT_ONCE).collect().await
 }
 
-/// What is desired against what each device really holds, by panel. The devices are read now.
-#[utoipa::path(tag = "drift", params(Selection, Paging),
+/// How long to wait for devices.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Patience {
+    /// Seconds, at most 300; 60 without. `Prefer: wait=N` says the same.
+    wait: Option<String>,
+}
+
+impl Patience {
+    fn wait(&self, request: &HttpRequest) -> Result<Duration, Problem> {
+        match &self.wait {
+            Some(text) => match text.parse::<u64>() {
+                Ok(seconds) => Ok(Duration::from_secs(seconds.min(MAX_WAIT))),
+                Err(_) => Err(Problem::BadRequest("wait takes a number of seconds".into())),
+            },
+            None => wait(request),
+        }
+    }
+}
+
+fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
+    if request.headers().contains_key("prefer") { batches::wait(request) } else { Ok(WAIT) }
+}
+
+/// What is desired against what each device really holds, by panel. The devices are read now; those that are not read
+/// in time are named.
+#[utoipa::path(tag = "drift",
+    params(Selection, Paging, Patience, ("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 60 without")),
     responses((status = 200, body = Page<PanelDiff>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[get("/diff")]
 pub async fn show_diff(
     _who: Viewer,
     selection: web::Query<Selection>,
     paging: web::Query<Paging>,
+    patience: web::Query<Patience>,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
+    let until = Until::after(patience.wait(&request)?, &shared);
     let Page { items, next_cursor } = selection.page(&paging, &shared).await?;
-    let items = diff_all(&items).await;
+    let items = diff_all(&items, &until).await;
     Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
 }
 
@@ -179,9 +269,9 @@ pub struct Reconciled {
 }
 
 /// Reads every selected device back and puts right what has drifted. Waits as long as `Prefer: wait` says for the
-/// repairs; those that are not done by then go on.
+/// devices and the repairs; what is not read or not done by then goes on.
 #[utoipa::path(tag = "drift", request_body = ReconcileRequest,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 10 without")),
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 60 without")),
     responses((status = 200, body = Reconciled), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/reconcile")]
@@ -191,25 +281,26 @@ pub async fn reconcile(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let until = Instant::now() + batches::wait(&request)?;
+    let until = Until::after(wait(&request)?, &shared);
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
     let panels = if wanted.dry_run == Some(true) {
         let mut panels = shared.coordinator.send(Resolve(wanted.target()?)).await??;
         panels.retain(|panel| panel.settings.remote.is_some());
-        diff_all(&panels).await
+        diff_all(&panels, &until).await
     } else {
-        repair(&shared, &request, &who, wanted.target()?, until).await?
+        repair(&shared, &request, &who, wanted.target()?, &until).await?
     };
     Ok(HttpResponse::Ok().json(Reconciled { panels }))
 }
 
-/// Reads the devices of these panels and has what differs put right; waits for that until a moment.
+/// Reads the devices of these panels and has what differs put right; waits for that until a moment. A device that held
+/// something else is read once more then: it may keep that whatever it is sent.
 pub async fn repair(
     shared: &Shared,
     request: &HttpRequest,
     who: &Principal,
     target: Target,
-    until: Instant,
+    until: &Until,
 ) -> Result<Vec<PanelDiff>, Problem> {
     let audit = auth::origin(request, &who.actor()).audit("reconcile", target.to_string());
     let mut panels = shared.coordinator.send(Resolve(target)).await??;
@@ -226,14 +317,31 @@ pub async fn repair(
             tables.audit(&audit)
         })
         .await?;
-    let mut found = diff_all(&panels).await;
+    let mut found = diff_all(&panels, until).await;
     for (panel, diff) in panels.iter().zip(&mut found).filter(|(_, diff)| diff.state == "differs") {
         loop {
             state_now(shared, panel, diff)?.clone_into(&mut diff.state);
-            if diff.state != "pending" || Instant::now() >= until {
+            if diff.state != "pending" || until.over() {
                 break;
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    let changed = |diff: &PanelDiff| {
+        let changed = |found: &ProfileDiff| matches!(&*found.difference, "changed" | "kept_otherwise");
+        diff.state == "repaired" && diff.differences.iter().any(changed)
+    };
+    let again = panels.iter().zip(&mut found).filter(|(_, diff)| changed(diff));
+    let again: Vec<_> = stream::iter(again)
+        .map(|(panel, before)| async move { (self::diff(panel, until.clone()).await, before) })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    for (now, before) in again {
+        match &*now.state {
+            "differs" => *before = now,
+            "same" => {}
+            _ => "pending".clone_into(&mut before.state),
         }
     }
     Ok(found)
@@ -242,11 +350,14 @@ pub async fn repair(
 /// How far the repair of what was found is.
 fn state_now(shared: &Shared, panel: &Entry, diff: &PanelDiff) -> Result<&'static str, Problem> {
     let snapshot = shared.store.read()?;
+    if diff.not_shown > 0 && snapshot.reported_counts(panel.number)?.pending > 0 {
+        return Ok("pending");
+    }
     let mut state = "repaired";
     for link in diff.differences.iter().filter_map(|difference| difference.link_id) {
         match snapshot.reported(panel.number, link)? {
             Some(Reported::Unknown) => return Ok("pending"),
-            Some(Reported::Refused(_)) => state = "differs",
+            Some(Reported::Refused(_) | Reported::KeptOtherwise(_)) => state = "differs",
             Some(Reported::Held(_) | Reported::Drifted(_)) | None => {}
         }
     }

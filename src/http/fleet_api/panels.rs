@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
-use super::{Page, Paging, not_a_cursor};
+use super::{Page, Paging, not_a_cursor, twins};
 use crate::access::{PasswordMd5, Principal};
 use crate::batch::Body;
 use crate::batch::selector::Selector;
@@ -171,7 +171,8 @@ pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Probl
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Introduction {
-    /// `true` registers a remote panel without asking its device, which may be offline.
+    /// `true` registers a remote panel without asking its device, which may be offline, or that of another panel. The
+    /// body may say the same.
     #[serde(default)]
     pub force: bool,
     /// `true` takes what the device holds by link_id as desired, so that nothing is pushed.
@@ -232,17 +233,17 @@ async fn meet(
         };
         Problem::invalid(path, format!("{detail}; {hint}"))
     })?;
-    if let Some(version) = ApiVersion::new(&info.api_version).filter(|_| !version_given) {
+    if let Some(version) = ApiVersion::said(&info.api_version).filter(|_| !version_given) {
         panel.settings.api_version = version;
     }
     let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
     info.put_into(&mut record);
     if introduction.adopt {
         let read = device.profiles().await;
-        let profiles = read.map_err(|trouble| Problem::invalid("/url", trouble.to_string()))?;
+        let held = read.map_err(|trouble| Problem::invalid("/url", trouble.to_string()))?;
         record.last_read_ms = Some(record.last_seen_ms);
-        record.unlinked = profiles.iter().filter(|profile| profile.link_id.is_none()).count() as u32;
-        panel.adopted = adopted(profiles)?;
+        record.unlinked = held.unlinked;
+        panel.adopted = adopted(held.profiles)?;
     }
     device.log_out().await;
     panel.device = Some(record);
@@ -329,9 +330,11 @@ pub async fn add_panel(
     shared: &Shared,
     request: &HttpRequest,
     who: &Principal,
-    body: Map<String, Value>,
+    mut body: Map<String, Value>,
     introduction: &Introduction,
 ) -> Result<Entry, Problem> {
+    let force = twins::take_force(&mut body)? || introduction.force;
+    let introduction = &Introduction { force, adopt: introduction.adopt };
     let version_given = body.contains_key("api_version");
     let mut panel = new_panel(body)?;
     let id = panel.settings.id.clone();
@@ -340,7 +343,11 @@ pub async fn add_panel(
     if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
         return Err(exists());
     }
+    if !force {
+        twins::refuse_address(shared, &panel.settings).await?;
+    }
     meet(shared, &mut panel, introduction, version_given).await?;
+    twins::refuse_device(shared, &panel).await?;
     let origin = auth::origin(request, &who.actor());
     add_all(shared, vec![panel], origin).await?.map_err(|_| exists())?;
     find(shared, id.as_str()).await
@@ -396,20 +403,33 @@ pub struct Imported {
     pub added: usize,
 }
 
+/// What an import does not look at.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Haste {
+    /// `true` takes panels whose device another panel has. A line may say the same for its panel.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Adds many panels in one transaction, one JSON object a line: all or none. Devices are not asked.
-#[utoipa::path(tag = "panels", request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
+#[utoipa::path(tag = "panels", params(Haste), request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
     responses((status = 201, body = Imported), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels:import")]
 pub async fn import(
     Admin(who): Admin,
+    haste: web::Query<Haste>,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, body::NDJSON, shared.body_limit).await?;
-    let most = shared.max_items;
-    let (panels, lines) = shared.turns.parse(body, move |body| parse_import(body, most)).await??;
+    let (most, force) = (shared.max_items, haste.force);
+    let read = shared.turns.parse(body, move |body| parse_import(body, most, force)).await??;
+    let places: Vec<_> = read.iter().map(|line| (line.at, &line.panel, line.forced)).collect();
+    twins::refuse_lines(&shared, &places).await?;
+    let (lines, panels): (Vec<_>, Vec<_>) = read.into_iter().map(|line| (line.at, line.panel)).unzip();
     let added = panels.len();
     let ids: Vec<_> = panels.iter().map(|panel| panel.settings.id.clone()).collect();
     let origin = auth::origin(&request, &who.actor());
@@ -423,9 +443,17 @@ pub async fn import(
     Ok(HttpResponse::Created().json(Imported { added }))
 }
 
+/// A panel of an import.
+struct ImportedLine {
+    /// Which line.
+    at: usize,
+    panel: NewPanel,
+    /// Whether it does not matter that another panel has its device.
+    forced: bool,
+}
+
 /// The panels of a body of JSON lines, and the line of each.
-fn parse_import(body: &[u8], most: usize) -> Result<(Vec<NewPanel>, Vec<usize>), Problem> {
-    let mut panels = Vec::new();
+fn parse_import(body: &[u8], most: usize, force: bool) -> Result<Vec<ImportedLine>, Problem> {
     let mut lines = Vec::new();
     let mut errors = Gathered::default();
     let mut all = 0;
@@ -437,11 +465,10 @@ fn parse_import(body: &[u8], most: usize) -> Result<(Vec<NewPanel>, Vec<usize>),
         if all > most {
             return Err(Problem::TooManyItems(most));
         }
-        match parse_json(line).and_then(new_panel) {
-            Ok(panel) => {
-                panels.push(panel);
-                lines.push(i);
-            }
+        let read =
+            parse_json(line).and_then(|mut body| Ok((twins::take_force(&mut body)?, new_panel(body)?)));
+        match read {
+            Ok((forced, panel)) => lines.push(ImportedLine { at: i, panel, forced: forced || force }),
             Err(Problem::Invalid(problems)) => {
                 for FieldError { path, message } in problems {
                     errors.add(|| FieldError::at(format!("/{i}{path}"), message));
@@ -453,10 +480,10 @@ fn parse_import(body: &[u8], most: usize) -> Result<(Vec<NewPanel>, Vec<usize>),
     if !errors.is_empty() {
         return Err(errors.into_problem());
     }
-    if panels.is_empty() {
+    if lines.is_empty() {
         return Err(Problem::invalid("", "there is no panel in the body; send one JSON object a line"));
     }
-    Ok((panels, lines))
+    Ok(lines)
 }
 
 /// One panel.
@@ -540,6 +567,8 @@ pub async fn change_panel(
     mut changes: Map<String, Value>,
     introduction: &Introduction,
 ) -> Result<Entry, Problem> {
+    let force = twins::take_force(&mut changes)? || introduction.force;
+    let introduction = &Introduction { force, adopt: introduction.adopt };
     let password_md5 = split_password(&mut changes)?;
     // The settings of the device that was asked.
     let mut met: Option<Remote> = None;
@@ -558,7 +587,15 @@ pub async fn change_panel(
             if met.is_none() || met != settings.remote {
                 let password_md5 = password_md5.clone().or(kept);
                 let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
+                let url = |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url.clone());
+                let moves = url(&settings) != url(&panel.settings);
+                if moves && !force {
+                    twins::refuse_address(shared, &settings).await?;
+                }
                 meet(shared, &mut changed, introduction, true).await?;
+                if moves {
+                    twins::refuse_device(shared, &changed).await?;
+                }
                 met.clone_from(&settings.remote);
             }
         }

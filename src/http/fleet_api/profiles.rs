@@ -33,8 +33,9 @@ pub struct PanelProfile {
     pub link_id: Option<LinkId>,
     /// The panel's own number for it.
     pub uid: u32,
-    /// `applied`, `pending`, `rejected` or `drifted`. On an embedded panel `applied`, or `rejected` where the last change to
-    /// it was refused: it stands as it stood before.
+    /// `applied`, `pending`, `rejected` or `drifted`; `kept_otherwise` where the device confirms it and keeps something
+    /// else. On an embedded panel `applied`, or `rejected` where the last change to it was refused: it stands as it stood
+    /// before.
     pub state: &'static str,
     /// Why it is rejected, in the panel's words.
     pub extended_info: Option<String>,
@@ -46,6 +47,10 @@ pub struct PanelProfile {
     /// What it says.
     #[schema(value_type = TimeProfileBody)]
     pub profile: Box<RawValue>,
+    /// What the device keeps instead, as it says it.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Box<RawValue>>,
 }
 
 /// The profiles that a panel should hold: those with a link_id in its order, then those made by uid.
@@ -104,13 +109,18 @@ pub fn on_panel(
                 Some(link) => snapshot.reported(panel.number, link)?,
                 None => None,
             };
+            let mut device = None;
             let (state, extended_info) = match known {
                 None | Some(Reported::Held(_)) => ("applied", None),
                 Some(Reported::Unknown) => ("pending", None),
                 Some(Reported::Refused(words)) => ("rejected", Some(words.into())),
                 Some(Reported::Drifted(_)) => ("drifted", None),
+                Some(Reported::KeptOtherwise(kept)) => {
+                    device = RawValue::from_string(kept.json.into()).ok(); // it was too long to keep otherwise
+                    ("kept_otherwise", None)
+                }
             };
-            Ok(PanelProfile { link_id, uid, state, extended_info, revision, sentence, profile })
+            Ok(PanelProfile { link_id, uid, state, extended_info, revision, sentence, profile, device })
         })
         .collect()
 }
@@ -317,7 +327,7 @@ impl StateCounts {
             Reported::Held(_) => return,
             Reported::Unknown => &mut self.pending,
             Reported::Refused(_) => &mut self.rejected,
-            Reported::Drifted(_) => &mut self.drifted,
+            Reported::Drifted(_) | Reported::KeptOtherwise(_) => &mut self.drifted,
         };
         *count += 1;
         self.applied = self.applied.saturating_sub(1);

@@ -88,11 +88,11 @@ pub struct ErrorBody {
     pub error: String,
 }
 
-/// Android panels tell the two apart; camdroid panels know no 403.
+/// Android panels tell the two apart; camdroid panels and door controllers know no 403.
 fn not_administrator(family: Family) -> (StatusCode, &'static str) {
     match family {
-        Family::Android | Family::DoorController => (StatusCode::FORBIDDEN, "Administrator rights required"),
-        Family::Camdroid => (StatusCode::UNAUTHORIZED, "Log In"),
+        Family::Android => (StatusCode::FORBIDDEN, "Administrator rights required"),
+        Family::Camdroid | Family::DoorController => (StatusCode::UNAUTHORIZED, "Log In"),
     }
 }
 

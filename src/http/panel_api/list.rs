@@ -5,6 +5,7 @@
 //! ([`super::filter`]) and `order_by=name desc`. Parameters of the other dialect are unknown and so ignored.
 //! Without a word on it lists are sorted by name; equal ones by uid.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use actix_web::HttpResponse;
@@ -16,6 +17,7 @@ use super::error::PanelError;
 use super::filter::{Field, Fields, Filter};
 use crate::http::fleet_api::types::{RepeatOptionsBody, TimeOptionsBody};
 use crate::profile::rule::Family;
+use crate::profile::wire;
 use crate::store::StoreError;
 use crate::store::read::StoredProfile;
 
@@ -59,7 +61,13 @@ pub struct ListBody {
     #[schema(ignore)]
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<Vec<Box<RawValue>>>,
-    list_option: ListOption,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = ListOption, required = true)]
+    list_option: Option<ListOption>,
+    /// As door controllers call it.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Options>,
 }
 
 /// A profile in a list.
@@ -80,6 +88,11 @@ pub struct ListItem {
 pub struct Identifiers {
     count: u32,
     uid_items: Vec<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Options {
+    pagination: Pagination,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -141,22 +154,28 @@ pub fn answer(
         .take(wanted.limit)
         .filter_map(|(_, profile)| RawValue::from_string(item(profile, family, true)).ok()) // item() is JSON
         .collect();
-    let (list_items, items) = match family {
-        Family::Android | Family::Camdroid => (Some(list_items), None),
-        Family::DoorController => (None, Some(list_items)),
+    let pagination = Pagination {
+        total_items,
+        items_limit: wanted.limit,
+        total_pages: total_items.div_ceil(wanted.limit),
+        current_page: wanted.page,
     };
-    Ok(HttpResponse::Ok().json(ListBody {
-        list_items,
-        items,
-        list_option: ListOption {
-            pagination: Pagination {
-                total_items,
-                items_limit: wanted.limit,
-                total_pages: total_items.div_ceil(wanted.limit),
-                current_page: wanted.page,
-            },
-            filter: wanted.filter_shown,
-            sort: Sort { field: field.as_str(), asc, available_fields: Field::NAMES },
+    Ok(HttpResponse::Ok().json(match family {
+        Family::Android | Family::Camdroid => ListBody {
+            list_items: Some(list_items),
+            items: None,
+            list_option: Some(ListOption {
+                pagination,
+                filter: wanted.filter_shown,
+                sort: Sort { field: field.as_str(), asc, available_fields: Field::NAMES },
+            }),
+            options: None,
+        },
+        Family::DoorController => ListBody {
+            list_items: None,
+            items: Some(list_items),
+            list_option: None,
+            options: Some(Options { pagination }),
         },
     }))
 }
@@ -169,7 +188,11 @@ pub fn item(profile: &StoredProfile, family: Family, with_uid: bool) -> String {
     };
     let uid = if with_uid { format!(r#""{key}":{},"#, profile.row.uid) } else { String::new() };
     let link_id = profile.link_id().map_or("null".to_owned(), |link| format!(r#""{link}""#));
-    let inner = profile.json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
+    let json = match family {
+        Family::Android | Family::Camdroid => Cow::Borrowed(&*profile.json),
+        Family::DoorController => wire::with_year_format(&profile.json),
+    };
+    let inner = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
     format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{{"count":0,"uid_items":[]}}}}"#)
 }
 
@@ -192,6 +215,10 @@ impl Wanted {
     fn parse(query: &HashMap<String, String>, family: Family) -> Result<Self, PanelError> {
         let get = |name: &str| query.get(name).map(String::as_str);
         let limit = match get("limit") {
+            Some(limit) if family == Family::DoorController => {
+                let limit = limit.parse().ok().filter(|limit| (1..=1000).contains(limit));
+                limit.ok_or(PanelError::Parameter("limit"))?
+            }
             None | Some("10") => 10,
             Some("20") => 20,
             Some("30") => 30,

@@ -1,28 +1,40 @@
 //! What is asked of a device, and what its answers mean. Nothing here travels.
 //!
-//! The calls and their forms are those of the panel API; families differ in the profiles' path and in the key of
-//! their lists. Answers are read with tolerance: what is not needed is not looked at.
+//! The calls and their forms are those of the panel API; families differ in the profiles' path, in the key of
+//! their lists and in how they log in. Answers are read with tolerance: what is not needed is not looked at, and
+//! what is not as it should be counts as absent. Every word of a device comes in through [`super::words`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use actix_web::web::Bytes;
-use serde::Deserialize;
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Trouble;
+use super::words::{self, words};
 use crate::batch::Body;
 use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
-use crate::profile::wire::Json;
+use crate::profile::wire::{self, Json};
 use crate::store::tables::DeviceRecord;
 
-/// Of a device's own words, so many characters are kept.
-const WORDS: usize = 200;
+/// Profiles on one page; the most that panels give.
+const PAGE: u64 = 50;
 
-/// Profiles on one page; the most that the API gives.
-pub const PAGE: u64 = 50;
+/// The longest token: a real one has 64 characters.
+const LONGEST_TOKEN: usize = 4096;
+
+/// A field other than a list or a text is not read when it is longer, in bytes.
+const LONGEST_FIELD: usize = 64 * 1024;
+
+/// The longest name of a profile.
+const LONGEST_NAME: usize = 100;
 
 /// The HTTP method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +102,17 @@ pub fn info() -> Request {
 }
 
 /// A new session.
-pub fn login(username: &str, password_md5: &str) -> Request {
+pub fn login(family: Family, username: &str, password_md5: &str) -> Request {
     let password = password_md5.to_ascii_uppercase();
-    Request::get(format!("/api/v1/login?username={}&password={password}", percent(username)))
+    match family {
+        Family::Android | Family::Camdroid => {
+            Request::get(format!("/api/v1/login?username={}&password={password}", percent(username)))
+        }
+        Family::DoorController => {
+            let body = serde_json::json!({ "username": username, "password": password });
+            Request { method: Method::Post, body: Some(body.to_string()), ..Request::get("/api/v1/login") }
+        }
+    }
 }
 
 /// The session's end.
@@ -111,7 +131,11 @@ pub fn upsert(family: Family, items: &[(LinkId, Box<str>)]) -> Request {
     let mut body = format!(r#"{{"{key}":["#);
     for (i, (link, json)) in items.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        let inner = json.strip_prefix('{').unwrap_or(json);
+        let json = match family {
+            Family::Android | Family::Camdroid => Cow::Borrowed(&**json),
+            Family::DoorController => wire::with_year_format(json),
+        };
+        let inner = json.strip_prefix('{').unwrap_or(&json);
         let _ = write!(body, r#"{comma}{{"link_id":"{link}",{inner}"#); // a String takes everything
     }
     body.push_str("]}");
@@ -119,16 +143,15 @@ pub fn upsert(family: Family, items: &[(LinkId, Box<str>)]) -> Request {
     Request { method: Method::Post, body: Some(body), ..Request::get(path) }
 }
 
-/// Delete profiles by link_id.
-pub fn delete(family: Family, links: &[LinkId]) -> Request {
+/// Delete profiles by link_id, in the one form or the other. A body in a `DELETE` is lost on some ways, so that is
+/// not the first.
+pub fn delete(family: Family, links: &[LinkId], by_delete: bool) -> Request {
     let links: Vec<_> = links.iter().map(|link| format!(r#""{link}""#)).collect();
     let body = format!(r#"{{"link_ids":[{}]}}"#, links.join(","));
-    // A body in a DELETE is lost on some ways; the call by POST does the same.
-    let path = match family {
-        Family::Android | Family::Camdroid => "/api/v1/access/timeprofile/link/delete",
-        Family::DoorController => "/api/v1/access/time-profiles/link/delete",
-    };
-    Request { method: Method::Post, body: Some(body), ..Request::get(path) }
+    let (method, end) =
+        if by_delete { (Method::Delete, "items/link") } else { (Method::Post, "link/delete") };
+    let path = format!("/api/v1/access/{}/{end}", profiles(family));
+    Request { method, body: Some(body), ..Request::get(path) }
 }
 
 /// A page of all profiles, those without link_id too.
@@ -152,19 +175,73 @@ fn percent(text: &str) -> String {
         .collect()
 }
 
-/// What a device says that it is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The fields of an object, as they came.
+struct Fields<'b>(Vec<(Cow<'b, str>, &'b RawValue)>);
+
+impl<'b> Fields<'b> {
+    /// Reads an object; the error names what came instead.
+    fn read(body: &'b [u8]) -> Result<Self, Trouble> {
+        serde_json::from_slice(body).map_err(|_| Trouble::Garbled(format!("{} came back", looks_like(body))))
+    }
+
+    /// The last field of this name.
+    fn get(&self, name: &str) -> Option<&'b RawValue> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// A field's value; none where it is absent, null, or very long and not even a text.
+    fn value(&self, name: &str) -> Option<Value> {
+        let short = |value: &RawValue| value.get().len() <= LONGEST_FIELD || value.get().starts_with('"');
+        let value = self.get(name).filter(|value| short(value))?;
+        serde_json::from_str(value.get()).ok().filter(|value: &Value| !value.is_null())
+    }
+
+    /// The words of a text that is there once, or always the same.
+    fn words(&self, name: &str) -> String {
+        let mut all = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.get());
+        let Some(first) = all.next() else { return String::new() };
+        let same = all.all(|other| other == first);
+        // Of a long text the beginning is enough.
+        let text = first.strip_prefix('"').filter(|_| same).map(|_| match serde_json::from_str(first) {
+            Ok(text) => words(Cow::<str>::as_ref(&text)),
+            Err(_) => String::new(),
+        });
+        text.unwrap_or_default()
+    }
+}
+
+impl<'de: 'b, 'b> Deserialize<'de> for Fields<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry::<String, &'de RawValue>()? {
+                    fields.push((Cow::Owned(field.0), field.1));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+/// What a device says that it is. What it does not say is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
     /// The API that it speaks.
     pub api_version: String,
     /// Its serial number.
-    #[serde(default)]
     pub device_serial_number: String,
     /// Its model.
-    #[serde(default)]
     pub device_model: String,
     /// Its firmware.
-    #[serde(default)]
     pub firmware_version: String,
 }
 
@@ -178,16 +255,52 @@ impl Info {
     }
 }
 
+/// By these `/api/info` is known as a panel's.
+const INFO: [&str; 11] = [
+    "api_version",
+    "device_serial_number",
+    "device_model",
+    "firmware_version",
+    "device_name",
+    "device_type",
+    "framework_version",
+    "frontend_version",
+    "hybrid_enable",
+    "hybrid_version",
+    "commit",
+];
+
 /// Reads `/api/info`; anything that is not a panel's is named as what it is.
 pub fn read_info(answer: &Answer) -> Result<Info, Trouble> {
     match answer.status {
-        200 => serde_json::from_slice(&answer.body)
-            .map_err(|_| Trouble::NotAPanel(format!("/api/info gives {}", looks_like(&answer.body)))),
+        200 => {
+            let fields = Fields::read(&answer.body)
+                .map_err(|_| Trouble::NotAPanel(format!("/api/info gives {}", looks_like(&answer.body))))?;
+            if !INFO.iter().any(|name| fields.get(name).is_some()) {
+                return Err(said_error(&answer.body).map_or_else(
+                    || {
+                        let why = "/api/info gives JSON without api_version and every other field of a panel";
+                        Trouble::NotAPanel(why.into())
+                    },
+                    Trouble::Said,
+                ));
+            }
+            let version = match fields.value("api_version") {
+                Some(Value::Number(number)) => words(&number.to_string()),
+                _ => fields.words("api_version"),
+            };
+            Ok(Info {
+                api_version: version,
+                device_serial_number: fields.words("device_serial_number"),
+                device_model: fields.words("device_model"),
+                firmware_version: fields.words("firmware_version"),
+            })
+        }
         300..=399 => {
-            let to = answer.location.as_deref().map_or("elsewhere", |to| short(to));
+            let to = answer.location.as_deref().map_or("elsewhere".to_owned(), words);
             Err(Trouble::NotAPanel(format!("/api/info redirects to {to}")))
         }
-        500.. | 429 => Err(Trouble::Failing(answer.status, words(&answer.body))),
+        500.. | 429 => Err(Trouble::Failing(answer.status, in_brackets(&answer.body))),
         status => Err(Trouble::NotAPanel(format!("/api/info gives HTTP {status}"))),
     }
 }
@@ -196,36 +309,42 @@ fn looks_like(body: &[u8]) -> &'static str {
     match body.trim_ascii_start() {
         [] => "nothing",
         [b'<', ..] => "a web page",
-        [b'{', ..] => "JSON without api_version",
+        [b'{', ..] => "something that begins as JSON and is none",
         _ => "something else than JSON",
     }
 }
 
-fn short(text: &str) -> &str {
-    text.char_indices().nth(WORDS).map_or(text, |(end, _)| &text[..end])
+/// What an answer means in which a field is not as it has to be: a device's own words, or the field's name.
+fn without(field: &str, body: &[u8]) -> Trouble {
+    said_error(body).map_or_else(
+        || Trouble::Garbled(format!("`{field}` is not in it, or not as it should be")),
+        Trouble::Said,
+    )
 }
 
 /// The token of a login.
-pub fn read_login(answer: &Answer, panel: &str) -> Result<String, Trouble> {
-    #[derive(Deserialize)]
-    struct LoggedIn {
-        token: String,
-        account_type: Option<String>,
-    }
+pub fn read_login(answer: &Answer, panel: &str, family: Family) -> Result<String, Trouble> {
     match answer.status {
-        200 => {
-            let LoggedIn { token, account_type } = read(&answer.body)?;
+        200..=299 => {
+            let fields = Fields::read(&answer.body)?;
+            let Some(Value::String(token)) = fields.value("token") else {
+                return Err(without("token", &answer.body));
+            };
             // It goes into a header.
-            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(Trouble::Garbled("a token that is none".into()));
+            let good = !token.is_empty() && token.len() <= LONGEST_TOKEN;
+            if !good || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Trouble::Garbled("`token` is none that can be sent back".into()));
             }
-            match account_type.as_deref() {
-                None | Some("admin") => Ok(token),
-                Some(_) => Err(Trouble::NotAdministrator(panel.to_owned())),
+            match fields.value("account_type") {
+                Some(Value::String(kind)) if kind != "admin" => {
+                    Err(Trouble::NotAdministrator(panel.to_owned()))
+                }
+                _ => Ok(token),
             }
         }
         400 | 401 | 403 => Err(Trouble::WrongPassword(panel.to_owned())),
         404 => Err(Trouble::NotAPanel("it has no /api/v1/login".into())),
+        405 => Err(Trouble::UnknownCall("/api/v1/login".into(), family.as_str())),
         status => Err(failing(status, &answer.body)),
     }
 }
@@ -243,7 +362,7 @@ pub fn good(answer: Answer, request: &Request, family: Family, panel: &str) -> R
 
 fn failing(status: u16, body: &[u8]) -> Trouble {
     match status {
-        408 | 425 | 429 | 500.. => Trouble::Failing(status, words(body)),
+        408 | 425 | 429 | 500.. => Trouble::Failing(status, in_brackets(body)),
         300..=399 => Trouble::NotAPanel(format!("it redirects (HTTP {status})")),
         status => {
             let said = said_error(body).unwrap_or_else(|| "no reason given".to_owned());
@@ -252,21 +371,35 @@ fn failing(status: u16, body: &[u8]) -> Trouble {
     }
 }
 
+/// A device's own words on what is wrong: a text, or an object with a code and a message.
 fn said_error(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ErrorBody {
-        error: String,
-    }
-    let ErrorBody { error } = serde_json::from_slice(body).ok()?;
-    Some(short(&error).to_owned())
+    let error = Fields::read(body).ok()?.value("error")?;
+    let said = match &error {
+        Value::String(text) => words(text),
+        Value::Object(object) => {
+            let part = |name| object.get(name).filter(|part| !part.is_null()).map(plain);
+            let parts: Vec<_> = [part("code"), part("message")].into_iter().flatten().collect();
+            if parts.is_empty() { words(&error.to_string()) } else { words(&parts.join(": ")) }
+        }
+        other => words(&other.to_string()),
+    };
+    (!said.is_empty()).then_some(said)
 }
 
-fn words(body: &[u8]) -> String {
+fn in_brackets(body: &[u8]) -> String {
     said_error(body).map_or(String::new(), |error| format!(" ({error})"))
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Trouble> {
-    serde_json::from_slice(body).map_err(|_| Trouble::Garbled(format!("{} came back", looks_like(body))))
+/// A value in words: a text as it is, a list joined.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => words(text),
+        Value::Array(list) => words(
+            &list.iter().take(20).map(plain).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", "),
+        ),
+        other => words(&other.to_string()),
+    }
 }
 
 /// What a device said of one item.
@@ -278,37 +411,68 @@ pub struct Said {
     pub word: Box<str>,
 }
 
-/// Reads the results of a call by link_id; one for each of `links`, in their order. An answer that leaves one out
-/// is garbled: whether that one was done is not known.
-pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result<Vec<Said>, Trouble> {
-    #[derive(Deserialize)]
-    struct Results {
-        result: Vec<OneResult>,
+/// Reads the results of a call by link_id: what is said of each of `links`, in their order. Of one that is left out,
+/// or of which it is not said whether it was done, nothing is known. `success` decides; `extended_info` explains.
+pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result<Vec<Option<Said>>, Trouble> {
+    let fields = Fields::read(&answer.body)?;
+    let results =
+        fields.get("result").and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+    let results = results.ok_or_else(|| without("result", &answer.body))?;
+    let mut said = HashMap::new();
+    for result in results {
+        let Ok(result) = Fields::read(result.get().as_bytes()) else { continue };
+        let Some(Value::String(link)) = result.value("link_id") else { continue };
+        let success = match result.value("success") {
+            Some(Value::Bool(success)) => success,
+            Some(Value::Number(number)) => number.as_i64() != Some(0),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => true,
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
+            _ => continue,
+        };
+        let word = result.value("extended_info").map(|info| plain(&info)).unwrap_or_default();
+        if let Ok(link) = link.trim().parse::<LinkId>() {
+            said.insert(link, Said { success, word: word.into() });
+        }
     }
-    #[derive(Deserialize)]
-    struct OneResult {
-        link_id: LinkId,
-        success: bool,
-        #[serde(default)]
-        extended_info: String,
-    }
-    let Results { result } = read(&answer.body)?;
-    let mut said: HashMap<_, _> = result
-        .into_iter()
-        .map(|one| (one.link_id, Said { success: one.success, word: short(&one.extended_info).into() }))
-        .collect();
-    links
-        .map(|link| said.remove(&link).ok_or_else(|| Trouble::Garbled(format!("it says nothing of {link}"))))
-        .collect()
+    Ok(links.map(|link| said.get(&link).cloned()).collect())
 }
 
-/// A page of a device's profiles.
+/// A page of a device's profiles, as it came. What it says of the whole may be absent, and wrong.
 #[derive(Debug)]
-pub struct DevicePage {
+pub struct Page<'b> {
+    /// Those on it.
+    pub items: Vec<&'b RawValue>,
     /// How many there are on all pages.
-    pub total: u64,
-    /// Those on this one.
-    pub profiles: Vec<DeviceProfile>,
+    pub total: Option<u64>,
+    /// How many there are on a page.
+    pub limit: Option<u64>,
+    /// How many pages there are.
+    pub pages: Option<u64>,
+}
+
+/// Reads a page of a list.
+pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
+    let fields = Fields::read(&answer.body)?;
+    let list = fields.get("list_items").or_else(|| fields.get("items"));
+    let items = match list {
+        Some(list) if list.get() == "null" => Some(Vec::new()),
+        Some(list) => serde_json::from_str(list.get()).ok(),
+        None => None,
+    };
+    let items = items.ok_or_else(|| without("list_items", &answer.body))?;
+    let options = ["list_option", "list_options", "options"].into_iter().find_map(|name| fields.value(name));
+    let pagination = options.as_ref().and_then(|options| options.get("pagination"));
+    let number = |name: &str| match pagination?.get(name)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    Ok(Page {
+        items,
+        total: number("total_items"),
+        limit: number("items_limit").filter(|limit| *limit > 0),
+        pages: number("total_pages"),
+    })
 }
 
 /// A profile as a device holds it.
@@ -320,51 +484,49 @@ pub struct DeviceProfile {
     pub name: String,
     /// What it says, where that can be read.
     pub body: Option<Body>,
-    /// Its JSON as it came.
-    pub json: Box<RawValue>,
+    /// Its JSON as it came, where that is kept.
+    json: Option<Box<RawValue>>,
+    /// By this it is known again.
+    print: u64,
 }
 
-/// Reads a page of a list.
-pub fn read_page(answer: &Answer, family: Family) -> Result<DevicePage, Trouble> {
-    #[derive(Deserialize)]
-    struct List {
-        #[serde(alias = "items")]
-        list_items: Vec<Box<RawValue>>,
-        list_option: ListOption,
+impl DeviceProfile {
+    /// Its JSON as it came; where that was too long to keep, what could be read of it.
+    pub fn json(&self) -> Option<Box<RawValue>> {
+        let read = || RawValue::from_string(self.body.as_ref()?.json().to_owned()).ok();
+        self.json.clone().or_else(read)
     }
-    #[derive(Deserialize)]
-    struct ListOption {
-        pagination: Pagination,
+
+    /// The same for profiles that say the same.
+    pub fn print(&self) -> u64 {
+        self.print
     }
-    #[derive(Deserialize)]
-    struct Pagination {
-        total_items: u64,
-    }
-    let List { list_items, list_option } = read(&answer.body)?;
-    let profiles = list_items.into_iter().map(|item| read_profile(item, family)).collect();
-    Ok(DevicePage { total: list_option.pagination.total_items, profiles })
 }
 
-fn read_profile(item: Box<RawValue>, family: Family) -> DeviceProfile {
+/// Reads a profile of a list; its JSON is kept on demand.
+pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfile {
     let json = Json::read(item.get().as_bytes()).unwrap_or(Json::Null);
     let text = |key| match json.get(key) {
-        Some(Json::Text(text)) => Some(text.to_string()),
+        Some(Json::Text(text)) => Some(&**text),
         _ => None,
     };
-    let link_id = text("link_id").and_then(|link| link.parse().ok());
+    let link_id = text("link_id").and_then(|link| link.trim().parse().ok());
     let mut problems = Vec::new();
     let profile = parse::profile_at(&json, "", family, &mut problems);
     let body = profile.filter(|_| problems.is_empty()).map(|profile| Body::of(&profile));
-    DeviceProfile { link_id, name: text("name").unwrap_or_default(), body, json: item.clone() }
+    let mut hasher = DefaultHasher::new();
+    match &body {
+        Some(body) => body.digest().hash(&mut hasher),
+        None => item.get().hash(&mut hasher),
+    }
+    let name = text("name").map(|name| words::cut(name, LONGEST_NAME)).unwrap_or_default();
+    let json = keep.then(|| RawValue::from_string(words::json(item.get())).ok()).flatten();
+    DeviceProfile { link_id, name, body, json, print: hasher.finish() }
 }
 
-/// The device's clock, in Unix seconds.
-pub fn read_time(answer: &Answer) -> Result<i64, Trouble> {
-    #[derive(Deserialize)]
-    struct Time {
-        time_unix: i64,
-    }
-    read(&answer.body).map(|Time { time_unix }| time_unix)
+/// The device's clock, in Unix seconds, where it is a whole number.
+pub fn read_time(answer: &Answer) -> Option<i64> {
+    Fields::read(&answer.body).ok()?.value("time_unix")?.as_i64()
 }
 
 #[cfg(test)]
@@ -376,12 +538,73 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_leaves_an_item_out_is_no_answer() {
-        let (a, b) = (LinkId::from_bytes([1; 16]), LinkId::from_bytes([2; 16]));
-        let one = format!(r#"{{"result":[{{"link_id":"{a}","success":false,"extended_info":"new_word"}}]}}"#);
-        let said = read_said(&answer(200, &one), [a].into_iter()).expect("all answered");
-        assert_eq!(said, [Said { success: false, word: "new_word".into() }]);
-        assert!(matches!(read_said(&answer(200, &one), [a, b].into_iter()), Err(Trouble::Garbled(_))));
+    fn results_are_read_in_whatever_order_and_whatever_explains_them() {
+        let (a, b, c) =
+            (LinkId::from_bytes([0xab; 16]), LinkId::from_bytes([2; 16]), LinkId::from_bytes([3; 16]));
+        let upper = a.to_string().to_uppercase();
+        for (info, word) in [
+            (r#""new_word""#, "new_word"),
+            ("null", ""),
+            (r#"["a","b"]"#, "a, b"),
+            (r#""a,b""#, "a,b"),
+            ("17", "17"),
+            (r#"{"code":5}"#, r#"{"code":5}"#),
+        ] {
+            let body = format!(
+                r#"{{"result":[{{"link_id":"{c}","success":true}},{{"link_id":"{upper}","success":false,"extended_info":{info}}},7,{{"link_id":"{b}"}}]}}"#
+            );
+            let said = read_said(&answer(200, &body), [a, b].into_iter()).expect("readable");
+            assert_eq!(said, [Some(Said { success: false, word: word.into() }), None], "{info}");
+        }
+    }
+
+    #[test]
+    fn a_devices_own_words_are_shown_whatever_call_they_answer() {
+        let links = [LinkId::from_bytes([1; 16])];
+        for (body, words) in [
+            (r#"{"error":"Database is locked"}"#, "Database is locked"),
+            (
+                r#"{"error":{"code":"system_error","message":"Database is locked","data":null}}"#,
+                "system_error: Database is locked",
+            ),
+            (r#"{"error":5}"#, "5"),
+        ] {
+            let answer = answer(200, body);
+            let said = Trouble::Said(words.to_owned());
+            assert_eq!(read_info(&answer), Err(said.clone()));
+            assert_eq!(read_login(&answer, "p", Family::Android), Err(said.clone()));
+            assert_eq!(read_said(&answer, links.into_iter()), Err(said.clone()));
+            assert_eq!(read_page(&answer).map(|_| ()), Err(said));
+        }
+        assert_eq!(
+            read_page(&answer(200, "{}")).map(|_| ()).expect_err("no list").to_string(),
+            "its answer cannot be read: `list_items` is not in it, or not as it should be"
+        );
+    }
+
+    #[test]
+    fn of_an_info_only_what_is_needed_is_looked_at() {
+        let version = |body| read_info(&answer(200, body)).expect("a panel's").api_version;
+        assert_eq!(version(r#"{"api_version":2.9}"#), "2.9");
+        assert_eq!(
+            version(r#"{"api_version":"2.9.0","device_model":null,"commit":7,"hybrid_enable":"x"}"#),
+            "2.9.0"
+        );
+        assert_eq!(version(r#"{"device_model":"AV","device_model":"AV-2"}"#), "");
+        let info = read_info(&answer(
+            200,
+            r#"{"device_model":"A\u001bV\u202e","device_serial_number":["x"],"device_model":"A\u001bV\u202e"}"#,
+        ));
+        let info = info.expect("a panel's");
+        assert_eq!((&*info.device_model, &*info.device_serial_number), ("A V", ""));
+    }
+
+    #[test]
+    fn a_clock_that_is_no_whole_number_is_not_known() {
+        for body in [r#"{"time_unix":"1764000000"}"#, r#"{"time_unix":1764000000.5}"#, "{}", "<html>", ""] {
+            assert_eq!(read_time(&answer(200, body)), None, "{body}");
+        }
+        assert_eq!(read_time(&answer(200, r#"{"time_unix":1764000000}"#)), Some(1_764_000_000));
     }
 
     #[test]
@@ -395,10 +618,13 @@ mod tests {
             );
         }
         for body in ["", "[]", "{\"token\":5}", "{\"token\":\"\"}", "{\"token\":\"a\\nb\"}"] {
-            assert!(matches!(read_login(&answer(200, body), "p"), Err(Trouble::Garbled(_))), "{body}");
+            assert!(
+                matches!(read_login(&answer(200, body), "p", Family::Android), Err(Trouble::Garbled(_))),
+                "{body}"
+            );
         }
         let profile = RawValue::from_string("[7]".into()).expect("JSON");
-        assert!(read_profile(profile, Family::Android).body.is_none());
+        assert!(read_profile(&profile, Family::Android, true).body.is_none());
     }
 
     #[test]
@@ -413,6 +639,10 @@ mod tests {
         let controller = upsert(Family::DoorController, &items);
         assert_eq!(controller.path, "/api/v1/access/time-profiles/items/link");
         assert!(controller.body.is_some_and(|body| body.starts_with(r#"{"items":["#)));
-        assert_eq!(login("a b&c", "e1").path, "/api/v1/login?username=a%20b%26c&password=E1");
+        let path = login(Family::Android, "a b&c", "e1").path;
+        assert_eq!(path, "/api/v1/login?username=a%20b%26c&password=E1");
+        let login = login(Family::DoorController, "a b&c", "e1");
+        assert_eq!((login.method, &*login.path), (Method::Post, "/api/v1/login"));
+        assert_eq!(login.body.as_deref(), Some(r#"{"password":"E1","username":"a b&c"}"#));
     }
 }

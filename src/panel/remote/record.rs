@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::Waiting;
 use crate::batch::{Body, ItemOutcome, Outcome, PanelState, Zoned};
 use crate::panel::delivery::Call;
+use crate::panel::device::Held;
 use crate::panel::device::ask::{DeviceProfile, Said};
 use crate::panel::{Landed, Origin, Reply};
 use crate::profile::LinkId;
-use crate::store::row::{Drift, Reported, Row, RowName};
+use crate::store::row::{Drift, Kept, Reported, Row, RowName};
 use crate::store::tables::{AuditRecord, DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -107,7 +108,8 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
     let known = rows.reported(link)?;
     match standing {
         Some(row) if rows.holds(&row, body)? => match known {
-            Some(Reported::Held(_)) => return Ok(ItemOutcome::Unchanged),
+            // What a device keeps otherwise comes out the same when it is sent again.
+            Some(Reported::Held(_) | Reported::KeptOtherwise(_)) => return Ok(ItemOutcome::Unchanged),
             Some(Reported::Unknown) => {}
             // Asked for once more: so it is tried once more.
             Some(Reported::Refused(_) | Reported::Drifted(_)) | None => {
@@ -148,7 +150,8 @@ fn prune(rows: &mut PanelRows<'_, '_>, named: HashSet<LinkId>) -> Result<Vec<Lin
 pub(in crate::panel) struct Confirm {
     pub panel: PanelNo,
     pub call: Call,
-    pub said: Vec<Said>,
+    /// Of an item that the device says nothing of, nothing is known.
+    pub said: Vec<Option<Said>>,
     /// Answers that are not taken as final.
     pub ignored: HashSet<LinkId>,
     pub device: Option<DeviceRecord>,
@@ -171,6 +174,7 @@ impl PanelWork for Confirm {
         match &self.call {
             Call::Upsert(items) => {
                 for ((link, body), said) in items.iter().zip(&self.said) {
+                    let Some(said) = said else { continue };
                     if self.ignored.contains(link) {
                         continue;
                     }
@@ -188,6 +192,7 @@ impl PanelWork for Confirm {
             }
             Call::Delete(links) => {
                 for (link, said) in links.iter().zip(&self.said) {
+                    let Some(said) = said else { continue };
                     let gone = said.success || &*said.word == "entity_not_found";
                     if rows.get(RowName::Link(*link))?.is_none() {
                         let refused = Reported::Refused(said.word.clone());
@@ -314,6 +319,8 @@ pub enum Difference {
     Pending,
     /// The device refuses it.
     Rejected,
+    /// The device confirms what is desired, and keeps something else.
+    KeptOtherwise,
 }
 
 /// A profile in which a device differs from what is desired.
@@ -333,22 +340,41 @@ pub struct Found {
     pub refused: Option<Box<str>>,
 }
 
+/// Of the differences of one device, so many are shown; all of them are put right.
+pub const SHOWN: usize = 10_000;
+
 /// What was found when a device was read.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// All differences, by link_id; those without one last.
+    /// The differences, by link_id; those without one last.
     pub found: Vec<Found>,
+    /// How many more there are.
+    pub not_shown: u64,
+    /// How many of all have drifted.
+    pub drifted: usize,
+    /// Whether the device holds nothing of what it had confirmed, so that everything is sent again.
+    pub reset: bool,
     /// How many of them are being put right.
     pub repairing: usize,
     /// How far the device's clock is ahead of ours, in seconds.
     pub clock_ahead_s: Option<i64>,
 }
 
+/// What a device held instead of which body before it was sent that again: the print of its profile, by link_id.
+pub(in crate::panel) type Repairs = HashMap<LinkId, (u64, u64)>;
+
+/// The longest JSON that is kept of what a device keeps otherwise, in bytes.
+const KEPT: usize = 4096;
+
 /// Compares all that a device holds with what is desired, and marks what has drifted, or has it put right.
 pub(in crate::panel) struct Compare {
     pub panel: PanelNo,
-    pub profiles: Vec<DeviceProfile>,
+    pub held: Held,
     pub repair: bool,
+    /// What was put right before.
+    pub repaired: Repairs,
+    /// What is put right now, and what was and is not known to hold.
+    pub repairs: Repairs,
     /// The panel's device as it is kept now.
     pub device: DeviceRecord,
     pub waiting: Vec<(BatchSeq, Waiting)>,
@@ -357,8 +383,8 @@ pub(in crate::panel) struct Compare {
     pub done: oneshot::Sender<Result<Compared, StoreError>>,
 }
 
-/// What a read-back found, and the batches that it settled.
-pub(in crate::panel) type Compared = (Findings, Vec<Settled>);
+/// What a read-back found, what it puts right, and the batches that it settled.
+pub(in crate::panel) type Compared = (Findings, Repairs, Vec<Settled>);
 
 impl PanelWork for Compare {
     fn panel(&self) -> PanelNo {
@@ -366,59 +392,93 @@ impl PanelWork for Compare {
     }
 
     fn items(&self) -> usize {
-        self.profiles.len().max(2)
+        self.held.profiles.len().max(2)
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let panel = rows.number();
         let asked = rows.tables().device(panel)?.is_some_and(|device| device.reconcile);
         let repair = self.repair || asked;
+        // A batch that prunes has the device read; that is no wish to write in vain once more.
+        let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune);
         let mut on_device: BTreeMap<LinkId, &DeviceProfile> = BTreeMap::new();
-        for profile in &self.profiles {
+        for profile in &self.held.profiles {
             if let Some(link) = profile.link_id {
                 on_device.insert(link, profile);
             }
         }
         let known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
+        let mut confirmed = known
+            .iter()
+            .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
+            .peekable();
+        let reset = confirmed.peek().is_some() && !confirmed.any(|(link, _)| on_device.contains_key(link));
         let links: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
-        let mut findings = Findings { clock_ahead_s: self.device.clock_ahead_s, ..Findings::default() };
+        let mut findings =
+            Findings { clock_ahead_s: self.device.clock_ahead_s, reset, ..Findings::default() };
+        let mut repairs = Repairs::new();
         let mut extra = Vec::new();
         for link in links {
             let profile = on_device.get(&link).copied();
             let desired = rows.get(RowName::Link(link))?;
             let before = known.get(&link);
-            let verdict = Verdict::of(rows, before, desired, profile)?;
+            let mut verdict = Verdict::of(rows, before, desired, profile)?;
+            if let (Verdict::Drifted(Drift::Changed), Some(row), Some(profile)) = (&verdict, desired, profile)
+            {
+                let same_as_before = match before {
+                    Some(Reported::KeptOtherwise(kept)) => kept.print == profile.print(),
+                    _ => self.repaired.get(&link) == Some(&(profile.print(), row.body)),
+                };
+                if same_as_before && !asked {
+                    verdict = Verdict::KeptOtherwise(kept(profile));
+                } else if repair || same_as_before {
+                    repairs.insert(link, (profile.print(), row.body));
+                }
+            } else if let (Verdict::Waits(Difference::Pending), Some(repaired)) =
+                (&verdict, self.repaired.get(&link))
+            {
+                repairs.insert(link, *repaired);
+            }
+            let send_again = match &verdict {
+                Verdict::Drifted(Drift::Extra) => repair,
+                Verdict::Drifted(_) => repair || reset,
+                Verdict::Waits(Difference::Rejected) => reset && profile.is_none(),
+                _ => false,
+            };
             let now = match &verdict {
+                _ if send_again => Some(Reported::Unknown),
                 Verdict::AsDesired(body) => body.map(Reported::Held),
                 Verdict::Waits(_) => before.cloned(),
-                Verdict::Drifted(_) if repair => Some(Reported::Unknown),
                 Verdict::Drifted(drift) => Some(Reported::Drifted(*drift)),
+                Verdict::KeptOtherwise(kept) => Some(Reported::KeptOtherwise(Box::new(kept.clone()))),
             };
             if now.as_ref() != before {
                 rows.set_reported(link, now.as_ref())?;
             }
+            findings.repairing += usize::from(send_again);
             let difference = match verdict {
                 Verdict::AsDesired(_) => continue,
                 Verdict::Waits(difference) => difference,
-                Verdict::Drifted(drift) => {
-                    findings.repairing += usize::from(repair);
-                    match drift {
-                        Drift::Missing => Difference::Missing,
-                        Drift::Changed => Difference::Changed,
-                        Drift::Extra => {
-                            extra.push(link);
-                            Difference::Extra
-                        }
-                    }
+                Verdict::KeptOtherwise(_) => Difference::KeptOtherwise,
+                Verdict::Drifted(Drift::Missing) => Difference::Missing,
+                Verdict::Drifted(Drift::Changed) => Difference::Changed,
+                Verdict::Drifted(Drift::Extra) => {
+                    extra.push(link);
+                    Difference::Extra
                 }
             };
+            findings.drifted += usize::from(difference.is_drift());
+            if findings.found.len() >= SHOWN {
+                findings.not_shown += 1;
+                continue;
+            }
             let refused = match before {
                 Some(Reported::Refused(words)) => Some(words.clone()),
                 _ => None,
             };
             findings.found.push(found(rows, difference, Some(link), desired, profile, refused)?);
         }
-        for profile in self.profiles.iter().filter(|profile| profile.link_id.is_none()) {
+        for profile in self.held.profiles.iter().filter(|profile| profile.link_id.is_none()) {
             findings.found.push(found(rows, Difference::Unlinked, None, None, Some(profile), None)?);
         }
         self.device.reconcile = false;
@@ -427,14 +487,21 @@ impl PanelWork for Compare {
             self.prune_too(rows, &extra)?;
         }
         self.findings = findings;
+        self.repairs = repairs;
         self.settled = settle(rows, &self.waiting, None)?;
         Ok(())
     }
 
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let Self { done, findings, settled, .. } = *self;
-        let _ = done.send(result.map(|()| (findings, settled))); // gone only at the end
+        let Self { done, findings, repairs, settled, .. } = *self;
+        let _ = done.send(result.map(|()| (findings, repairs, settled))); // gone only at the end
     }
+}
+
+/// What a device keeps instead of what was sent, as far as it is kept here.
+fn kept(profile: &DeviceProfile) -> Kept {
+    let json = profile.json().filter(|json| json.get().len() <= KEPT);
+    Kept { print: profile.print(), json: json.map_or("".into(), |json| json.get().into()) }
 }
 
 impl Compare {
@@ -466,6 +533,8 @@ enum Verdict {
     Waits(Difference),
     /// It differs from what the device had confirmed.
     Drifted(Drift),
+    /// The device confirms what is desired, and keeps something else.
+    KeptOtherwise(Kept),
 }
 
 impl Verdict {
@@ -488,7 +557,7 @@ impl Verdict {
             Some(Reported::Unknown) => Self::Waits(Difference::Pending),
             _ if same => Self::AsDesired(desired.map(|row| row.body)),
             Some(Reported::Refused(_)) => Self::Waits(Difference::Rejected),
-            Some(Reported::Held(_) | Reported::Drifted(_)) | None => {
+            Some(Reported::Held(_) | Reported::Drifted(_) | Reported::KeptOtherwise(_)) | None => {
                 Self::Drifted(match (desired, on_device) {
                     (Some(_), None) => Drift::Missing,
                     (Some(_), Some(_)) => Drift::Changed,
@@ -519,7 +588,7 @@ fn found(
         (None, Some(profile)) => profile.name.clone(),
         (None, None) => String::new(),
     };
-    let on_device = on_device.map(|profile| profile.json.clone());
+    let on_device = on_device.and_then(DeviceProfile::json);
     Ok(Found { difference, link_id, name, desired, on_device, refused })
 }
 
@@ -545,7 +614,10 @@ impl PanelWork for StartOver {
             match known {
                 Reported::Unknown => {}
                 Reported::Drifted(Drift::Extra) => rows.set_reported(link, None)?,
-                Reported::Held(_) | Reported::Refused(_) | Reported::Drifted(_) => {
+                Reported::Held(_)
+                | Reported::Refused(_)
+                | Reported::Drifted(_)
+                | Reported::KeptOtherwise(_) => {
                     rows.set_reported(link, Some(&Reported::Unknown))?;
                 }
             }

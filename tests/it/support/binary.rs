@@ -29,6 +29,11 @@ impl Shell {
         Self { home, server: format!("http://{server}"), token: token.map(str::to_owned) }
     }
 
+    /// Against a server that speaks HTTPS.
+    pub fn secure(server: SocketAddr) -> Self {
+        Self { server: format!("https://{server}"), ..Self::new(server, None) }
+    }
+
     pub fn run(&self, args: &[&str]) -> Ran {
         self.run_with(args, "")
     }
@@ -95,6 +100,11 @@ impl Served {
     /// [`Served::start`] with a certificate in the arguments.
     pub fn start_tls(folder: &Path, args: &[&str]) -> Self {
         Self::start_at("https://", folder, None, args)
+    }
+
+    /// The same with the first administrator's password.
+    pub fn start_tls_with(folder: &Path, password: &str, args: &[&str]) -> Self {
+        Self::start_at("https://", folder, Some(password), args)
     }
 
     /// Starts it on a free port and waits until it listens.

@@ -30,6 +30,7 @@ static SINCE: LazyLock<Regex> = LazyLock::new(|| regex(r"since=1[0-9]{15}\b"));
 static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"));
 static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));
 static PAGE_TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r" in \d+(\.\d)? m?s<"));
+static SHA256: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>--pin |SHA-256 is )[0-9a-f]{64}\b"));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -55,6 +56,7 @@ pub fn redact(text: &str) -> String {
     let text = ASSETS.replace_all(&text, "/assets/[version]/");
     let text = PAGE_TIME.replace_all(&text, ">[moment]</time>");
     let text = PAGE_TOOK.replace_all(&text, " in [time]<");
+    let text = SHA256.replace_all(&text, "${name}[sha256]");
     let text = MOMENT.replace_all(&text, "[moment]");
     let text = SHORT_MOMENT.replace_all(&text, "[moment]");
     let text = MILLIS.replace_all(&text, "${name}[ms]");

@@ -26,11 +26,16 @@ pub struct Simulated {
 impl Simulated {
     /// So many panels with these further arguments, on free ports.
     pub fn start(panels: usize, args: &[&str]) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), panels, args)
+    }
+
+    /// [`Simulated::start`] at this address.
+    pub fn start_at(address: SocketAddr, panels: usize, args: &[&str]) -> Self {
         let mut all = vec!["--panels".to_owned(), panels.to_string(), "--keep-calls".into(), "5000".into()];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("a folder");
-        let mut simulated = Self { child: None, folder, args: all, address: any, switches: any };
+        let mut simulated = Self { child: None, folder, args: all, address, switches: any };
         simulated.run();
         simulated
     }
