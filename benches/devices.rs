@@ -150,7 +150,7 @@ fn fan_out(size: &Size) {
     line("… the others, when one of them hangs", median(hanging));
     line("… the next batch, one request to each", next);
     let bare = median(bare);
-    line("the same requests in a bare loop of the same client", bare);
+    line("the same requests in a bare loop", bare);
     if python.is_empty() {
         println!("{:<42} (no aiohttp here)", "asyncio and aiohttp");
     } else {

@@ -17,13 +17,13 @@
 //! on which that happens three times in a row gets a new connection for each call too.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
+use rustc_hash::FxHashMap;
 
 use super::Trouble;
 use super::ask::{Answer, Method, Request};
@@ -80,7 +80,7 @@ pub struct Lines {
 
 #[derive(Default)]
 struct Devices {
-    by_url: HashMap<Box<str>, Known>,
+    by_url: FxHashMap<Box<str>, Known>,
     idle: usize,
     /// Somebody is awake to give idle connections up.
     watched: bool,
