@@ -361,22 +361,18 @@ impl Coordinator {
                 return None;
             }
             running.ending = true;
-            if running.record.state == BatchState::Running {
+            let news = running.record.state == BatchState::Running;
+            if news {
                 let took = (clock::now_ms() - running.record.created_at_ms).max(0);
                 running.record.state =
                     if running.record.cancelled { BatchState::Cancelled } else { BatchState::Done };
                 running.record.duration_ms = Some(took.unsigned_abs());
-                return Some((running.record.clone(), true, std::mem::take(&mut running.waiters)));
             }
-            Some((running.record.clone(), false, Vec::new()))
+            Some((running.record.clone(), news))
         });
-        let Some(Some((record, news, waiters))) = ended else { return };
+        let Some(Some((record, news))) = ended else { return };
         if news {
-            self.events.push(Some(seq), What::Progress(record.report));
-            self.events.push(Some(seq), What::Done(record.state, record.report));
-            for waiter in waiters {
-                let _ = waiter.send(()); // whoever waited may have left
-            }
+            self.tell_end(seq);
         }
         let inbox = self.inbox.clone();
         self.store.submit_accepted_change(
@@ -400,25 +396,30 @@ impl Coordinator {
                 return self.end_if_complete(seq);
             }
         }
-        if let Some(running) = self.batches.end(seq) {
-            self.metrics.running.set(self.batches.count() as i64);
-            self.tell_end(running);
-        }
+        self.batches.end(seq);
+        self.metrics.running.set(self.batches.count() as i64);
     }
 
-    /// A batch is here no more.
-    fn tell_end(&mut self, running: Running) {
-        self.metrics.batch_done(running.started.elapsed());
-        let report = running.record.report;
-        running.origin.span.in_scope(|| {
-            tracing::info!(
-                panels.total = report.panels.total,
-                panels.applied = report.panels.applied,
-                duration_ms = running.started.elapsed().as_millis() as u64,
-                "every panel of the batch has an outcome"
-            );
+    /// Every panel of a batch has a durable outcome: tells everybody.
+    fn tell_end(&mut self, seq: BatchSeq) {
+        let ended = self.batches.change(seq, |running| {
+            let record = &running.record;
+            running.origin.span.in_scope(|| {
+                tracing::info!(
+                    panels.total = record.report.panels.total,
+                    panels.applied = record.report.panels.applied,
+                    duration_ms = running.started.elapsed().as_millis() as u64,
+                    "every panel of the batch has an outcome"
+                );
+            });
+            let waiters = std::mem::take(&mut running.waiters);
+            (record.state, record.report, running.started.elapsed(), waiters)
         });
-        for waiter in running.waiters {
+        let Some((state, report, took, waiters)) = ended else { return };
+        self.metrics.batch_done(took);
+        self.events.push(Some(seq), What::Progress(report));
+        self.events.push(Some(seq), What::Done(state, report));
+        for waiter in waiters {
             let _ = waiter.send(()); // whoever waited may have left
         }
     }

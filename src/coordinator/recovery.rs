@@ -171,10 +171,16 @@ impl Coordinator {
 
     /// The store has the end of a batch that runs here.
     fn ended(&mut self, seq: BatchSeq, record: BatchRecord) {
-        let Some(mut running) = self.batches.end(seq) else { return };
+        let told = self.batches.change(seq, |running| {
+            let told = running.record.state != BatchState::Running;
+            running.record = record;
+            told
+        });
+        if told == Some(false) {
+            self.tell_end(seq);
+        }
+        self.batches.end(seq);
         self.metrics.running.set(self.batches.count() as i64);
-        running.record = record;
-        self.tell_end(running);
     }
 }
 

@@ -462,7 +462,7 @@ impl Writer<'_> {
     /// Does the work in one transaction. Gives the places of those whose panel is gone.
     fn commit(&mut self, jobs: &mut [Job]) -> Result<Vec<usize>, StoreError> {
         if jobs.iter().all(|job| matches!(job, Job::Ask(_))) {
-            return Ok(Vec::new());
+            return if self.file.stands() { Ok(Vec::new()) } else { Err(StoreError::Gone) };
         }
         let started = Instant::now();
         let syncs = self.file.sync_time();
