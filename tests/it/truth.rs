@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use panelsync::parts;
-use panelsync::store::{FILE_NAME, Store, damage};
+use panelsync::store::row::RowKey;
+use panelsync::store::{FILE_NAME, Store, StoreError, damage};
 use panelsync::telemetry::Metrics;
 use serde_json::{Value, json};
 
@@ -362,4 +363,66 @@ fn a_retry_of_a_cancelled_batch_and_its_cancellation_leave_it_ended_one_way_or_t
     for n in 1..=DEVICES {
         assert_eq!(devices.holds(n).get(&link(1)).map(String::as_str), Some("x"), "device {n}");
     }
+}
+
+#[test]
+fn work_that_meets_an_unreadable_value_fails_alone_and_the_rest_of_its_commit_is_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+    let handle = store.handle();
+    let (told, answers) = std::sync::mpsc::channel();
+    let submit = |name: &'static str, result: Result<(), StoreError>, wait: Duration| {
+        let told = told.clone();
+        handle.submit_change(
+            move |_| {
+                std::thread::sleep(wait);
+                result.clone()
+            },
+            move |result| told.send((name, result.is_ok())).expect("the test listens"),
+        );
+    };
+    // While the first is under way, the others gather for one commit.
+    submit("first", Ok(()), Duration::from_millis(100));
+    for (name, result) in [
+        ("a", Ok(())),
+        ("b", Err(StoreError::Corrupt("value"))),
+        ("c", Ok(())),
+        ("d", Err(StoreError::Corrupt("value"))),
+        ("e", Ok(())),
+    ] {
+        submit(name, result, Duration::ZERO);
+    }
+    let answers: Vec<_> = (0..6).map(|_| answers.recv_timeout(LONG).expect("an answer")).collect();
+    let expected = [("first", true), ("a", true), ("b", false), ("c", true), ("d", false), ("e", true)];
+    assert_eq!(answers, expected, "each for itself, in its order");
+    store.close();
+}
+
+#[test]
+fn a_panel_whose_rows_cannot_be_read_fails_its_part_and_delays_no_other() {
+    const PACKS: redb::TableDefinition<'_, &RowKey, &[u8]> = redb::TableDefinition::new("packs");
+    let server = TestServer::start();
+    server.add_panels(3);
+    server.fleet("POST", "/batches").json(&json!({ "all": true, "upsert": [once(1, "a")] })).send();
+    let folder = server.stop_and_keep();
+    let db = redb::Database::open(folder.path().join(FILE_NAME)).expect("it opens");
+    let write = db.begin_write().expect("a transaction");
+    let mut key = RowKey::default();
+    key[3] = 2; // the second panel's first
+    let unreadable: &[u8] = &[7; 5];
+    write.open_table(PACKS).expect("a table").insert(&key, unreadable).expect("written");
+    write.commit().expect("committed");
+    drop(db);
+    let server = TestServer::start_on(folder, |_| {});
+    let answer =
+        server.fleet("POST", "/batches").json(&json!({ "all": true, "upsert": [once(1, "b")] })).send();
+    assert_eq!(answer.status, 200, "{answer}");
+    assert_eq!(counts(&answer.value()), (3, 0), "{answer}");
+    assert_eq!(
+        (&answer.value()["panels"]["applied"], &answer.value()["panels"]["failed"]),
+        (&json!(2), &json!(1))
+    );
+    let id = answer.value()["id"].as_str().expect("an id").to_owned();
+    let failed = server.fleet("GET", &format!("/batches/{id}/panels?outcome=failed")).send();
+    assert!(failed.body.contains("unreadable") && failed.body.contains("p002"), "{failed}");
 }
