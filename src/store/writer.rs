@@ -3,7 +3,7 @@
 //!
 //! While one commit runs, work gathers for the next; nobody waits for more, unless syncs take long. Small work takes a lane of its
 //! own past a flood, but never past work of the same panel. A commit costs its syncs, whatever is in it, and then
-//! something for each row ([`Pace`]). A flood by itself is committed in groups as large as can be written in a few
+//! something for each row. A flood by itself is committed in groups as large as can be written in a few
 //! milliseconds, or in the time of the syncs where the disk takes longer for those; while small work keeps coming, in
 //! groups so small that it does not wait long for the one under way.
 //!
