@@ -568,21 +568,27 @@ async fn schedule(seed: u64) {
     }
 }
 
-/// What the coordinator knows of the panels is what the store says of them.
+/// What the coordinator knows of the panels is what the store says of them, at the latest when it has recovered.
 async fn check_register(engine: &Engine) {
-    let every = ListPanels { selector: None, after: None, limit: usize::MAX };
-    let entries = engine.coordinator().send(every).await.expect("it runs");
-    let known: BTreeMap<_, _> =
-        entries.into_iter().map(|entry| (entry.number, entry.settings.record())).collect();
-    let mut stored = BTreeMap::new();
-    let snapshot = engine.store().read().expect("a snapshot");
-    snapshot
-        .each_panel(|number, record| {
-            stored.insert(number, serde_json::from_slice::<PanelRecord>(record).expect("a record"));
-            Ok::<_, StoreError>(())
-        })
-        .expect("readable");
-    assert_eq!(known, stored);
+    let until = Instant::now() + LONG;
+    loop {
+        let every = ListPanels { selector: None, after: None, limit: usize::MAX };
+        let entries = engine.coordinator().send(every).await.expect("it runs");
+        let known: BTreeMap<_, _> =
+            entries.into_iter().map(|entry| (entry.number, entry.settings.record())).collect();
+        let mut stored = BTreeMap::new();
+        let read = engine.store().read().and_then(|snapshot| {
+            snapshot.each_panel(|number, record| {
+                stored.insert(number, serde_json::from_slice::<PanelRecord>(record).expect("a record"));
+                Ok::<_, StoreError>(())
+            })
+        });
+        if read.is_ok() && known == stored {
+            return;
+        }
+        assert!(Instant::now() < until, "{known:?} is known, and {stored:?} is so");
+        actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[test]
