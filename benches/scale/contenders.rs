@@ -20,7 +20,7 @@ use panelsync::profile::parse;
 use panelsync::profile::rule::Family;
 use panelsync::server::Engine;
 use panelsync::store::tables::Tables;
-use panelsync::store::{BatchSeq, PanelNo, Store, StoreError};
+use panelsync::store::{BatchSeq, PanelNo, Store, StoreError, StoreHandle};
 use panelsync::telemetry::Metrics;
 use redb::{Database, ReadableTable, TableDefinition};
 use tempfile::TempDir;
@@ -90,13 +90,18 @@ impl Actors {
     pub fn new(panels: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut actors = Self::on(folder.path(), panels);
-        actors.folder = Some(folder);
+        actors.keep(folder);
         actors
     }
 
     pub fn on(folder: &Path, panels: usize) -> Self {
         let system = actix_web::rt::System::new();
         let engine = system.block_on(start(folder));
+        Self::of(system, engine, panels)
+    }
+
+    /// So many panels more in an engine that has started.
+    pub fn of(system: SystemRunner, engine: Engine, panels: usize) -> Self {
         let coordinator = engine.coordinator();
         let records = (0..panels).map(|n| PanelRecord::new(format!("panel-{n:06}")));
         let settings =
@@ -107,10 +112,19 @@ impl Actors {
         });
         Self { system, engine: Some(engine), coordinator, folder: None }
     }
+
+    /// This folder goes when the actors have gone.
+    pub fn keep(&mut self, folder: TempDir) {
+        self.folder = Some(folder);
+    }
+
+    pub fn store(&self) -> StoreHandle {
+        self.engine.as_ref().expect("it runs").store()
+    }
 }
 
-/// Submits a batch and waits for its end.
-pub async fn submit(coordinator: &Addr<Coordinator>, target: Target, operations: Operations) {
+/// Submits a batch and waits until it is told that it has ended. Gives its number.
+pub async fn submit(coordinator: &Addr<Coordinator>, target: Target, operations: Operations) -> BatchSeq {
     let submit = Submit {
         id: Uuid::new_v4(),
         target,
@@ -119,7 +133,9 @@ pub async fn submit(coordinator: &Addr<Coordinator>, target: Target, operations:
         origin: origin(),
     };
     let submitted = coordinator.send(submit).await.expect("it runs").expect("panels");
-    submitted.await.expect("it runs").expect("stored").done.await.expect("it ends");
+    let submitted = submitted.await.expect("it runs").expect("stored");
+    submitted.done.await.expect("it ends");
+    submitted.seq
 }
 
 impl Contender for Actors {

@@ -2,7 +2,8 @@
 //! handler; and how cost grows from 100 to 100,000 panels.
 //!
 //! `cargo run --release -p panelsync-scale` prints one table and writes it to `target/scale.json`.
-//! `-- growth limits` runs these parts of start, growth, limits, many, latency, http, link and listeners; `-- --test` runs
+//! `-- growth limits` runs these parts of start, growth, limits, many, latency, slow, told, http, link and listeners;
+//! `-- --test` runs
 //! everything once and small. Every round sends other bodies than the one before, so every item is
 //! an update that is written and synced before it counts.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
@@ -12,9 +13,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod contenders;
 mod service;
+mod slow;
 mod start;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use panelsync::coordinator::{Subscribe, Target};
 use serde_json::{Value, json};
@@ -99,12 +101,14 @@ fn main() {
         }
     };
     let mut table = Table::default();
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 10] = [
         ("start", start_up),
         ("growth", growth),
         ("limits", limits),
         ("many", one_of_many),
         ("latency", latency),
+        ("slow", slow_disk),
+        ("told", told),
         ("http", http),
         ("link", link_call),
         ("listeners", listeners),
@@ -304,6 +308,37 @@ fn latency(size: &Size, table: &mut Table) {
             .collect(),
     );
     table.add(format!("first outcome of 10 × {most}"), first, "ms", Some(('<', 10.0)));
+}
+
+/// Batches one after the other, some of them under way at once, while every sync takes long.
+fn slow_disk(size: &Size, table: &mut Table) {
+    let panels = size.middle * 2;
+    heading(&format!("10 × {panels}, three batches under way, on a disk whose syncs take 25 ms longer"));
+    let batches = if size.rounds > 1 { 8 } else { 3 };
+    let (mut quiet, mut slow) = (Vec::new(), Vec::new());
+    for _ in 0..size.rounds.min(3) {
+        quiet.push(slow::sustained(panels, batches, Duration::ZERO));
+        slow.push(slow::sustained(panels, batches, slow::SYNC));
+    }
+    let rates = |of: &[slow::Sustained]| median(of.iter().map(|run| run.rate).collect());
+    let commits = |of: &[slow::Sustained]| median(of.iter().map(|run| run.commit).collect());
+    table.add("quiet disk", rates(&quiet), "/s", None);
+    table.add("quiet disk, items a commit", commits(&quiet), "", None);
+    table.add("slow disk", rates(&slow), "/s", None);
+    table.add("slow disk, items a commit", commits(&slow), "", None);
+    table.add("slow disk ÷ quiet disk", rates(&slow) / rates(&quiet), "", Some(('>', 0.5)));
+}
+
+/// What whoever sent a batch to one panel waits for, beside the time until the batch's end is recorded.
+fn told(size: &Size, table: &mut Table) {
+    heading("a batch of one item to one panel: told ÷ recorded as ended");
+    let batches = if size.rounds > 1 { 400 } else { 10 };
+    let (told, recorded) = slow::told(batches, Duration::ZERO);
+    table.add("told, p50", told, "ms", None);
+    table.add("recorded, p50", recorded, "ms", None);
+    table.add("told ÷ recorded, p50", told / recorded, "", Some(('<', 0.75)));
+    let (told, recorded) = slow::told(batches.min(20), slow::SYNC);
+    table.add("told ÷ recorded, p50, on a disk whose syncs take 25 ms longer", told / recorded, "", None);
 }
 
 fn http(size: &Size, table: &mut Table) {

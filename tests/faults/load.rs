@@ -72,17 +72,52 @@ impl Client {
         self.send(path, "application/json", body.to_string())
     }
 
+    /// The same of a batch that is not waited for.
+    pub fn post_at_once(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send_waiting(path, "application/json", body.to_string(), 0)
+    }
+
     pub fn post_lines(&self, path: &str, lines: &str) {
         let (status, answer) = self.send(path, "application/x-ndjson", lines.to_owned());
         assert_eq!(status, 201, "{answer}");
     }
 
-    fn send(&self, path: &str, kind: &str, body: String) -> (u16, Value) {
+    /// Status; 0 where there is no answer.
+    pub fn delete(&self, path: &str) -> u16 {
+        let request = self.agent.delete(format!("{}{path}", self.base));
+        let answer = request.header("authorization", format!("Bearer {}", self.token)).call();
+        answer.map_or(0, |answer| answer.status().as_u16())
+    }
+
+    /// Status of a reading; 0 where there is no answer.
+    pub fn status(&self, path: &str) -> u16 {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let answer = request.header("authorization", format!("Bearer {}", self.token)).call();
+        answer.map_or(0, |answer| answer.status().as_u16())
+    }
+
+    /// Another user's client, who has this role.
+    pub fn user(&self, server: &Server, name: &str, role: &str) -> Self {
+        let user = json!({ "name": name, "role": role, "password": PASSWORD });
+        assert_eq!(self.post("/fleet/v1/users", &user).0, 201, "{name}");
+        let mut client = Self::new(server);
+        let (_, session) =
+            client.post("/fleet/v1/session", &json!({ "username": name, "password": PASSWORD }));
+        session["token"].as_str().expect("a token").clone_into(&mut client.token);
+        client
+    }
+
+    /// Status and body; 0 where there is no answer.
+    pub fn send(&self, path: &str, kind: &str, body: String) -> (u16, Value) {
+        self.send_waiting(path, kind, body, 1) // what takes longer is accepted all the same
+    }
+
+    fn send_waiting(&self, path: &str, kind: &str, body: String, seconds: u32) -> (u16, Value) {
         let request = self
             .agent
             .post(format!("{}{path}", self.base))
             .header("content-type", kind)
-            .header("prefer", "wait=1"); // of a batch; what takes longer is accepted all the same
+            .header("prefer", format!("wait={seconds}")); // of a batch
         let answer = request.header("authorization", format!("Bearer {}", self.token)).send(body);
         let Ok(mut answer) = answer else { return (0, Value::Null) };
         let body = answer.body_mut().read_to_string();

@@ -6,6 +6,9 @@
 //! only processes that were started here are ended. It ends with 1 where something was lost or panicked.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a test")]
 
+mod full;
+mod gone;
+mod hostile;
 mod load;
 mod server;
 
@@ -42,7 +45,7 @@ type Fault = fn(u32) -> Outcome;
 fn main() {
     let asked: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let few = std::env::args().any(|arg| arg == "--few");
-    let faults: [(&str, u32, Fault); 13] = [
+    let faults: [(&str, u32, Fault); 20] = [
         ("kill under load of four writers", 50, kill),
         ("kill while the file grows", 200, kill_while_growing),
         ("disk full, and room again", 200, disk_full),
@@ -56,6 +59,13 @@ fn main() {
         ("clients that vanish", 300, vanishing),
         ("stop under load", 10, stop),
         ("batch reports that nobody reads", 20, slow_reports),
+        ("log that cannot be written", 3, gone::log),
+        ("cancel and remove on a full disk", 20, full::cancel_and_remove),
+        ("folder removed, database replaced", 4, gone::folder_gone),
+        ("lost key", 1, gone::key),
+        ("hostile devices, compared", 3, hostile::devices),
+        ("a storm of logins", 2, hostile::logins),
+        ("bodies of 5 million items", 8, hostile::bodies),
     ];
     println!(
         "{:<34} {:>5} {:>12} {:>5} {:>7} {:>12}",
@@ -154,7 +164,7 @@ fn disk_full(times: u32) -> Outcome {
         }
         let data = folder();
         let limits = Limits { survives_full_disk: true, ..Limits::default() };
-        let server = Server::start_with(data.path(), &limits);
+        let server = Server::start_with(data.path(), limits);
         let mut load = Load::new(3, true);
         load.items = 40;
         load.prepare(&server);
@@ -308,7 +318,7 @@ fn clock_jumps(times: u32) -> Outcome {
         "skipped: it needs libfaketime (Debian: faketime)".clone_into(&mut outcome.note);
         return outcome;
     }
-    let server = Server::start_with(data.path(), &limits);
+    let server = Server::start_with(data.path(), limits);
     let mut load = Load::new(3, true);
     load.prepare(&server);
     for n in 0..times {
@@ -328,7 +338,7 @@ fn clock_jumps(times: u32) -> Outcome {
 fn no_descriptors(times: u32) -> Outcome {
     let mut outcome = Outcome { times, ..Outcome::default() };
     let data = folder();
-    let server = Server::start_with(data.path(), &Limits { open_files: Some(64), ..Limits::default() });
+    let server = Server::start_with(data.path(), Limits { open_files: Some(64), ..Limits::default() });
     let mut load = Load::new(2, false);
     load.prepare(&server);
     let connected = Client::admin(&server);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Limits {
     pub open_files: Option<u32>,
     /// A file that says how far the clock is off.
     pub clock: Option<PathBuf>,
+    /// Where its log goes instead of a file, with all that can be logged.
+    pub log: Option<Stdio>,
 }
 
 impl Limits {
@@ -66,46 +68,56 @@ pub struct Server {
     exit: RefCell<Option<i32>>,
     pub address: SocketAddr,
     stderr: PathBuf,
-    _said: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
     pub fn start(data: &Path) -> Self {
-        Self::start_with(data, &Limits::default())
+        Self::start_with(data, Limits::default())
     }
 
-    pub fn start_with(data: &Path, limits: &Limits) -> Self {
+    pub fn start_with(data: &Path, limits: Limits) -> Self {
         Self::begin(data, limits).unwrap_or_else(|(exit, said)| panic!("it ended with {exit:?}: {said}"))
     }
 
     /// The exit code and what it said, where it does not start.
     pub fn try_start(data: &Path) -> Result<Self, (Option<i32>, String)> {
-        Self::begin(data, &Limits::default())
+        Self::begin(data, Limits::default())
     }
 
-    fn begin(data: &Path, limits: &Limits) -> Result<Self, (Option<i32>, String)> {
-        let said = tempfile::tempdir().expect("a folder");
-        let stderr = said.path().join("stderr");
-        let file = std::fs::File::create(&stderr).expect("a file");
-        let mut child = limits
-            .command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+    fn begin(data: &Path, limits: Limits) -> Result<Self, (Option<i32>, String)> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stderr = folder.path().join("stderr");
+        let mut command = limits.command();
+        // Where nobody can read which port it took, it is told one that is free now.
+        let mut known = None;
+        let (log, level) = if let Some(log) = limits.log {
+            let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
+            known = Some(free.expect("a free port"));
+            (log, "debug")
+        } else {
+            (std::fs::File::create(&stderr).expect("a file").into(), "warn")
+        };
+        let listen = known.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut child = command
+            .args(["serve", "--listen", &listen, "--data-dir"])
             .arg(data)
             .env("PANELSYNC_ADMIN_PASSWORD", PASSWORD)
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", level)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
+        drop(command); // and with it this side of the log
         let until = Instant::now() + START;
         loop {
             let text = std::fs::read_to_string(&stderr).unwrap_or_default();
-            let address =
-                text.split("on http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+            let said = text.split("on http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+            let address = said.or(known.filter(|address| TcpStream::connect(address).is_ok()));
             if let Some(address) = address {
                 let (child, exit) = (RefCell::new(child), RefCell::default());
-                return Ok(Self { child, exit, address, stderr, _said: said });
+                return Ok(Self { child, exit, address, stderr, _folder: folder });
             }
             if let Some(status) = child.try_wait().expect("it can be waited for") {
                 let text = std::fs::read_to_string(&stderr).unwrap_or_default();
@@ -132,6 +144,19 @@ impl Server {
         *self.exit.borrow_mut() = self.child.borrow_mut().wait().expect("gone").code();
     }
 
+    /// Asks it to end; says whether it did, with exit code 0, within this time.
+    pub fn ends_within(&self, most: Duration) -> bool {
+        let sent = Command::new("kill").args(["-TERM", &self.pid()]).status().expect("kill runs");
+        let until = Instant::now() + most;
+        while sent.success() && Instant::now() < until {
+            if let Some(status) = self.child.borrow_mut().try_wait().expect("it can be waited for") {
+                return status.success();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
     /// How it ended.
     pub fn exit(&self) -> Option<i32> {
         *self.exit.borrow()
@@ -149,6 +174,26 @@ impl Server {
     pub fn memory(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap_or_default();
         statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * 4096)
+    }
+
+    /// The most memory from now on is counted anew. Gives what is resident now, in bytes.
+    pub fn forget_peak(&self) -> u64 {
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5"); // else it is the most since the start
+        self.memory()
+    }
+
+    /// The most resident memory since then, in bytes.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map_or(u64::MAX, |kib| kib << 10) // a process that is gone has used too much
+    }
+
+    /// How many lines of its log are errors.
+    pub fn errors(&self) -> u64 {
+        let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        said.lines().filter(|line| line.contains("ERROR")).count() as u64
     }
 
     /// The end of what it said.
