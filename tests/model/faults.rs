@@ -20,7 +20,7 @@ use panelsync::config::Settings;
 use panelsync::coordinator::fleet::{
     AddError, AddPanels, Change, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel,
 };
-use panelsync::coordinator::{Cancel, Retry, Submit, SubmitError, Submitted, Target, work};
+use panelsync::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::panel::{Attend, Origin};
 use panelsync::profile::rule::Family;
@@ -62,6 +62,8 @@ struct State {
     fails_sync: Option<bool>,
     /// Syncs take a moment.
     slow_syncs: bool,
+    /// After so many syncs more, the next waits until it is let through.
+    syncs_left: Option<u32>,
     /// How often it has crashed: whoever had opened the file before has lost it.
     crashes: u32,
 }
@@ -182,6 +184,12 @@ impl StorageBackend for Opened {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        while self.state()?.syncs_left == Some(0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(left) = &mut self.state()?.syncs_left {
+            *left -= 1;
+        }
         if self.state()?.slow_syncs {
             std::thread::sleep(Duration::from_micros(fastrand::u64(0..2000)));
         }
@@ -589,6 +597,31 @@ async fn check_register(engine: &Engine) {
         assert!(Instant::now() < until, "{known:?} is known, and {stored:?} is so");
         actix_web::rt::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// A commit has two syncs: one commit makes the batch durable, one its outcome. That it has ended follows, and is written
+/// down behind.
+#[test]
+fn whoever_sent_a_batch_is_told_when_its_outcomes_are_durable_and_waits_for_no_third_commit() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let engine = start(&disk).await;
+        let added = AddPanels(vec![new_panel(&PanelRecord::new("p0"))], origin());
+        let added = engine.coordinator().send(added).await.expect("it runs");
+        added.expect("a new id").await.expect("it runs").expect("stored");
+        disk.state().syncs_left = Some(4);
+        let operations = Arc::new(operations(&mut fastrand::Rng::with_seed(1), 1));
+        let (id, target) = (Uuid::new_v4(), Target::All);
+        let submit = Submit { id, target, operations, idempotency: None, origin: origin() };
+        let accepted = engine.coordinator().send(submit).await.expect("it runs").expect("panels");
+        let submitted = accepted.await.expect("it answers").expect("accepted");
+        let told = actix_web::rt::time::timeout(LONG, submitted.done).await;
+        assert!(told.is_ok(), "it waits for a sync more");
+        let now = engine.coordinator().send(Progress(submitted.seq)).await.expect("it runs");
+        assert_eq!(now.expect("its end is not recorded").state, BatchState::Done);
+        disk.state().syncs_left = None;
+        engine.stop().await;
+    });
 }
 
 #[test]
