@@ -55,6 +55,12 @@ fn during(
         outcome.lost += harming.join().expect("no panic");
     });
     let peak = server.peak();
+    if peak == u64::MAX {
+        println!("it is gone: {}", server.said());
+        outcome.lost += 1;
+        "the server is gone".clone_into(&mut outcome.note);
+        return outcome;
+    }
     if wrong > 0 || longest > SERVED {
         println!("others were refused {wrong} times, and waited for {} ms", longest.as_millis());
         outcome.lost += 1;

@@ -60,7 +60,7 @@ fn main() {
         ("stop under load", 10, stop),
         ("batch reports that nobody reads", 20, slow_reports),
         ("log that cannot be written", 3, gone::log),
-        ("cancel and remove on a full disk", 20, full::cancel_and_remove),
+        ("cancel and remove on a full disk", 12, full::cancel_and_remove),
         ("folder removed, database replaced", 4, gone::folder_gone),
         ("lost key", 1, gone::key),
         ("hostile devices, compared", 3, hostile::devices),
