@@ -215,7 +215,10 @@ fn read_only(times: u32) -> Outcome {
         outcome.panics += u64::from(said.contains("panicked"));
         assert_eq!(exit, Some(2), "{said}");
         assert!(said.contains("cannot be used") || said.contains("cannot be opened"), "{said}");
-        outcome.note = format!("\"{}\"", said.trim().replace(&data.path().display().to_string(), "DIR"));
+        outcome.note = format!(
+            "\"{}\"",
+            said.lines().last().unwrap_or_default().replace(&data.path().display().to_string(), "DIR")
+        );
     }
     outcome
 }
