@@ -99,6 +99,8 @@ pub struct Coordinator {
     recovering: bool,
     /// What it holds could not be read; it is looked at again in a moment.
     looking_again: bool,
+    /// That was said in the log.
+    said_unreadable: bool,
     sending: bool,
     /// When what the store told last was taken: one look at the clock for all of it.
     now: Instant,
@@ -173,6 +175,7 @@ impl Coordinator {
             retrying: HashSet::new(),
             recovering: false,
             looking_again: false,
+            said_unreadable: false,
             sending: false,
             now: Instant::now(),
             events: Events::new(first),
@@ -246,7 +249,7 @@ impl Coordinator {
             Err(StoreError::NoSuchPanel) => {
                 self.settle_failed(seq, panel, sending::WAS_REMOVED, 1);
             }
-            Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
+            Err(error) if error.is_of_one_place() => {
                 self.settle_failed(seq, panel, error.to_string(), 1);
             }
             // It is sent again when the store has recovered, or at the next start.
@@ -326,7 +329,7 @@ impl Coordinator {
         let outcomes = match result {
             Ok(outcomes) => outcomes,
             Err(error) if self.refused_in_passing(&error) => return self.settle((**settling).clone(), reply),
-            Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
+            Err(error) if error.is_of_one_place() => {
                 // The batch ends all the same; the next start tries to write this down again.
                 tracing::error!(batch.number = seq, %error, "outcomes could not be recorded");
                 let failed = settling
@@ -386,7 +389,7 @@ impl Coordinator {
     fn end_recorded(&mut self, seq: BatchSeq, result: Result<(), StoreError>) {
         match result {
             Ok(()) => {}
-            Err(error @ (StoreError::Corrupt(_) | StoreError::Damaged)) => {
+            Err(error) if error.is_of_one_place() => {
                 tracing::error!(batch.number = seq, %error, "a batch's end could not be recorded");
             }
             // The outcomes are durable; its end is recorded when the store has recovered, or at the next start.

@@ -127,7 +127,7 @@ pub enum StoreError {
     /// The disk is full; certainly not done.
     #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
     NoRoom,
-    /// The database's file is not where it was opened; certainly not done.
+    /// The database's file is not where it was opened. Not done, unless it went at that very moment.
     #[error(
         "the database's file was removed or replaced under the running server, which acknowledges nothing any more; save what it still reads with `panelsync backup FILE`, stop it, and put the file back or restore that copy"
     )]
@@ -143,6 +143,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about something in the database that cannot be read, rather than about the disk: work that needs
+    /// something else is not concerned.
+    pub fn is_of_one_place(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Damaged => true,
+            Self::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            _ => false,
+        }
+    }
+
     /// Whether the disk has no room for what was to be written.
     pub fn no_room(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -186,6 +196,8 @@ pub(crate) struct OpenFile {
     seal: Arc<Seal>,
     /// Which file it is, once it is open; nothing where it is no file.
     identity: OnceLock<Identity>,
+    /// Whether it was last closed since the disk was full.
+    no_room: AtomicBool,
     sync_time: SyncTime,
     open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
 }
@@ -195,8 +207,13 @@ impl OpenFile {
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         // Nothing is left half done by a panic: what is behind the lock is replaced as a whole.
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let db = db.as_ref().ok_or(StoreError::Failed)?;
+        let db = db.as_ref().ok_or_else(|| self.why_closed())?;
         damage::guarded(|| work(db))?
+    }
+
+    /// What whoever needs the database is told while it is being opened again.
+    fn why_closed(&self) -> StoreError {
+        if self.no_room.load(Ordering::Relaxed) { StoreError::NoRoom } else { StoreError::Failed }
     }
 
     fn is_open(&self) -> bool {
@@ -211,6 +228,12 @@ impl OpenFile {
         if damage::guarded(|| drop(old)).is_err() {
             tracing::error!("the damaged database was given up rather than closed");
         }
+    }
+
+    /// Closes the database after a failure, which was for want of room or not.
+    fn close_failed(&self, no_room: bool) {
+        self.no_room.store(no_room, Ordering::Relaxed);
+        self.close();
     }
 
     /// Closes the database. It is closed in truth when the last reader has gone.
@@ -321,7 +344,8 @@ impl Store {
         let counted = sync_time.clone();
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
-        let file = OpenFile { db, seal: Arc::new(seal), identity, sync_time, open };
+        let no_room = AtomicBool::new(false);
+        let file = OpenFile { db, seal: Arc::new(seal), identity, no_room, sync_time, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;

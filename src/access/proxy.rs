@@ -43,11 +43,18 @@ impl FromStr for Network {
         let (address, bits) = text.trim().split_once('/').map_or((text.trim(), None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(width), |bits| bits.parse().map_err(|_| wrong()))?;
+        let bits: u8 = bits.map_or(Ok(width), |bits| bits.parse().map_err(|_| wrong()))?;
         if bits > width {
             return Err(wrong());
         }
-        Ok(Self { address, bits })
+        // An IPv4 address in the clothes of IPv6 is compared as what it is.
+        match address.to_canonical() {
+            canonical @ IpAddr::V4(_) if address.is_ipv6() => {
+                let bits = bits.checked_sub(96).ok_or_else(wrong)?;
+                Ok(Self { address: canonical, bits })
+            }
+            _ => Ok(Self { address, bits }),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::throttle::line_of;
+
 /// Who may wait, or be verified, at once.
 const ALL: usize = 64;
 
@@ -37,7 +39,9 @@ pub struct Place<'q> {
 impl Queue {
     /// A place, where there is one.
     pub fn enter(&self, account: &str, address: &str, known: bool) -> Option<Place<'_>> {
-        let keys: [Box<str>; 2] = [address.into(), format!("{address}\n{account}").into()];
+        let line = line_of(address);
+        let both = format!("{line}\n{account}").into();
+        let keys: [Box<str>; 2] = [line, both];
         let mut waiting = self.lock();
         let count = |key| waiting.by.get(key).copied().unwrap_or(0);
         let full =

@@ -178,7 +178,7 @@ fn pair(account: &str, address: &str) -> (Box<str>, Box<str>) {
 }
 
 /// Whoever has one address of IPv6 has the 2⁶⁴ beside it.
-fn line_of(address: &str) -> Box<str> {
+pub(super) fn line_of(address: &str) -> Box<str> {
     match address.parse() {
         Ok(IpAddr::V6(address)) => format!("{:x}/64", address.to_bits() >> 64).into(),
         Ok(IpAddr::V4(_)) | Err(_) => address.into(),

@@ -16,7 +16,7 @@ pub struct DiffArgs {
     #[arg(short = 'l', long, value_name = "SEL")]
     selector: Option<String>,
     /// Wait so long for the devices
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::seconds)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = wait)]
     wait: u64,
 }
 
@@ -31,8 +31,16 @@ pub struct ReconcileArgs {
     #[command(flatten)]
     sure: Sure,
     /// Wait so long for the devices and the repairs
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::seconds)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = wait)]
     wait: u64,
+}
+
+/// As long as the server waits at most.
+fn wait(text: &str) -> Result<u64, String> {
+    match super::seconds(text)? {
+        seconds @ 0..=300 => Ok(seconds),
+        _ => Err("it takes at most 5m here; ask again after that".to_owned()),
+    }
 }
 
 /// Shows item by item what devices hold otherwise than desired.
@@ -41,7 +49,7 @@ pub fn diff(args: &DiffArgs, client: &Client, output: Output) -> Result<Exit, Fa
         find::selector(client, selector)?;
     }
     let query = args.selector.as_deref().map_or(String::new(), |sel| format!("?selector={}", percent(sel)));
-    let panels: Vec<PanelDiff> = client.get_all_within(&format!("/diff{query}"), args.wait.min(300))?;
+    let panels: Vec<PanelDiff> = client.get_all_within(&format!("/diff{query}"), args.wait)?;
     show(&panels, output)?;
     Ok(if panels.iter().all(|panel| panel.state == "same") { Exit::Done } else { Exit::Failed })
 }
@@ -96,7 +104,7 @@ fn send(
 ) -> Result<Vec<PanelDiff>, Failure> {
     let mut body = target.clone();
     body.insert("dry_run".into(), dry_run.into());
-    let wait = format!("wait={}", wait.min(300));
+    let wait = format!("wait={wait}");
     let waiting = output::waiting(if dry_run { "reading devices" } else { "putting devices right" });
     let answer = client.post("/reconcile", &[("prefer", &wait)], &body.into());
     waiting.finish_and_clear();
@@ -120,7 +128,7 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
             ]);
         }
         if panel.state == "not read yet" {
-            let why = "not read in time; ask again, or with a longer --wait";
+            let why = "not read in time; ask again, or with a longer --wait (at most 5m)";
             rows.push([
                 panel.panel.clone(),
                 panel.state.clone(),

@@ -174,6 +174,14 @@ impl Coordinator {
         Ok(Submitted { seq, id, fresh: false, done: self.wait_for(seq) })
     }
 
+    /// Whether what came of the key's acceptance was told here already: else it is asked again behind it.
+    fn has_told(&self, key: &IdempotencyKey) -> Result<bool, StoreError> {
+        let snapshot = self.store.read()?;
+        let Some(seq) = snapshot.batch_seq(key.batch)? else { return Ok(true) };
+        let ended = snapshot.batch(seq)?.is_none_or(|record| record.state != BatchState::Running);
+        Ok(ended || self.batches.contains(seq))
+    }
+
     /// Resolves when every panel of the batch has an outcome.
     fn wait_for(&mut self, seq: BatchSeq) -> oneshot::Receiver<()> {
         let (done, waiter) = oneshot::channel();
@@ -228,6 +236,7 @@ impl Handler<Submit> for Coordinator {
         // What was done before under this key is answered as it was, whatever the fleet is by now.
         if let Some((name, digest)) = &idempotency
             && let Some(key) = self.store.read()?.key(name)?.filter(|key| key.at_ms >= since_ms)
+            && self.has_told(&key)?
         {
             let _ = reply.send(self.known(key, digest)); // the receiver is right here
             return Ok(answer);

@@ -93,6 +93,8 @@ pub struct Feed {
 struct Kept {
     chunks: VecDeque<Arc<Chunk>>,
     events: usize,
+    /// The first number of this start.
+    first: u64,
     next: u64,
 }
 
@@ -103,7 +105,8 @@ pub struct Found {
     pub chunks: Vec<Arc<Chunk>>,
     /// From which number on there is something.
     pub from: u64,
-    /// How many events were published and are kept no more; none where the place is one that was never given.
+    /// How many events were published and are kept no more; none where the place is of an earlier start, or one
+    /// that was never given.
     pub missed: Option<u64>,
 }
 
@@ -126,11 +129,12 @@ impl Feed {
             return Found { chunks: Vec::new(), from: kept.next, missed: None };
         }
         let oldest = kept.chunks.front().map_or(kept.next, |chunk| chunk.first());
-        let missed = oldest.saturating_sub(from);
+        // Between a number of an earlier start and those of this one lie numbers that were never given.
+        let missed = (from >= kept.first).then(|| oldest.saturating_sub(from));
         let from = from.max(oldest);
         let first = kept.chunks.partition_point(|chunk| chunk.next() <= from);
         let chunks = kept.chunks.iter().skip(first).take(most).cloned().collect();
-        Found { chunks, from, missed: Some(missed) }
+        Found { chunks, from, missed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -149,7 +153,7 @@ pub struct Events {
 impl Events {
     /// Without events; the first one will have this number.
     pub fn new(first: u64) -> Self {
-        let kept = Mutex::new(Kept { chunks: VecDeque::new(), events: 0, next: first });
+        let kept = Mutex::new(Kept { chunks: VecDeque::new(), events: 0, first, next: first });
         let feed = Arc::new(Feed { kept, newest: watch::Sender::new(first) });
         Self { waiting: Vec::new(), next: first, feed }
     }

@@ -11,7 +11,7 @@ use actix::prelude::*;
 use super::register::Entry;
 use super::running::{Part, Running};
 use super::{Coordinator, work};
-use crate::batch::{BatchRecord, BatchState};
+use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::panel::remote::{Condition, Waiting};
 use crate::panel::settings::{PanelRecord, Settings};
 use crate::panel::{Configure, Origin, Panel, Stop};
@@ -47,37 +47,57 @@ impl Coordinator {
             if self.batches.contains(seq) || self.retrying.contains(&seq) {
                 continue;
             }
-            let work = snapshot.batch_work(seq)?.ok_or(StoreError::Corrupt("batch without work"))?;
-            let operations = Arc::new(work::decode(&work)?);
-            let origin = Arc::new(Origin {
-                actor: record.created_by.clone(),
-                address: String::new(),
-                request_id: record.id.to_string().into(),
-                span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
-            });
-            let cancelled = record.cancelled;
-            let mut running =
-                Running::new(seq, record, operations, snapshot.batch_targets(seq)?, Arc::clone(&origin));
-            let outcomes = snapshot.outcomes(seq, 0)?.collect::<Result<Vec<_>, _>>()?;
-            running.take_stored(outcomes, |panel, _| panels.contains_key(&panel));
-            tracing::info!(
-                batch.id = %running.record.id,
-                panels = running.targets() - running.count(Part::Done),
-                "taking up a batch that was interrupted"
-            );
-            for panel in running.panels(Part::Waits) {
-                let Some((settings, batches)) = panels.get_mut(&panel) else { continue };
-                let (tell, sent) = (Arc::clone(&self.tell_landed), Instant::now());
-                let zoned = running.zoned(&settings.zone);
-                let (attempts, request_id) = (running.attempts(panel), Arc::clone(&origin.request_id));
-                batches.insert(seq, Waiting { zoned, attempts, tell, sent, request_id });
+            match self.take_up_batch(snapshot, seq, record, panels) {
+                Err(error) if error.is_of_one_place() => {
+                    tracing::error!(
+                        batch.number = seq,
+                        %error,
+                        "a batch that was interrupted cannot be read and does not go on; look at the database with `panelsync doctor --deep`"
+                    );
+                }
+                result => result?,
             }
-            self.begin(running);
-            if cancelled {
-                self.settle_cancelled(seq, None);
-            }
-            self.end_if_complete(seq);
         }
+        Ok(())
+    }
+
+    fn take_up_batch(
+        &mut self,
+        snapshot: &Snapshot,
+        seq: BatchSeq,
+        record: BatchRecord,
+        panels: &mut NewPanels,
+    ) -> Result<(), StoreError> {
+        let work = snapshot.batch_work(seq)?.ok_or(StoreError::Corrupt("batch without work"))?;
+        let operations = Arc::new(work::decode(&work)?);
+        let origin = Arc::new(Origin {
+            actor: record.created_by.clone(),
+            address: String::new(),
+            request_id: record.id.to_string().into(),
+            span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
+        });
+        let cancelled = record.cancelled;
+        let mut running =
+            Running::new(seq, record, operations, snapshot.batch_targets(seq)?, Arc::clone(&origin));
+        let outcomes = snapshot.outcomes(seq, 0)?.collect::<Result<Vec<_>, _>>()?;
+        running.take_stored(outcomes, |panel, _| panels.contains_key(&panel));
+        tracing::info!(
+            batch.id = %running.record.id,
+            panels = running.targets() - running.count(Part::Done),
+            "taking up a batch that was interrupted"
+        );
+        for panel in running.panels(Part::Waits) {
+            let Some((settings, batches)) = panels.get_mut(&panel) else { continue };
+            let (tell, sent) = (Arc::clone(&self.tell_landed), Instant::now());
+            let zoned = running.zoned(&settings.zone);
+            let (attempts, request_id) = (running.attempts(panel), Arc::clone(&origin.request_id));
+            batches.insert(seq, Waiting { zoned, attempts, tell, sent, request_id });
+        }
+        self.begin(running);
+        if cancelled {
+            self.settle_cancelled(seq, None);
+        }
+        self.end_if_complete(seq);
         Ok(())
     }
 
@@ -99,7 +119,10 @@ impl Coordinator {
     /// as ever.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         if let Err(error) = self.look_again() {
-            tracing::error!(%error, "what the database holds cannot be read yet; nothing goes on until then");
+            if !self.said_unreadable {
+                tracing::error!(%error, "what the database holds cannot be read yet; nothing goes on until then");
+            }
+            self.said_unreadable = true;
             self.looking_again = true;
             ctx.run_later(LOOK_AGAIN, |this, ctx| {
                 this.looking_again = false;
@@ -108,6 +131,7 @@ impl Coordinator {
             return;
         }
         self.recovering = false;
+        self.said_unreadable = false;
         self.store.resume();
         for seq in self.batches.numbers() {
             if self.batches.get(seq).is_some_and(|running| running.record.cancelled) {
@@ -124,26 +148,48 @@ impl Coordinator {
         self.look_at_register(&snapshot)?;
         let mut lost = 0;
         for seq in self.batches.numbers() {
-            let Some(record) = snapshot.batch(seq)? else { continue };
-            if record.state != BatchState::Running {
-                self.ended(seq, record);
-                continue;
-            }
-            let outcomes = snapshot.outcomes(seq, 0)?.collect::<Result<Vec<_>, _>>()?;
-            let register = &self.register;
-            self.batches.change(seq, |running| {
-                running.record.cancelled = record.cancelled;
-                running.ending = false;
-                // A panel that is there waits for its device where it knows of that itself.
-                let waits = |panel, before| before == Part::Waits && register.by_number(panel).is_some();
-                running.take_stored(outcomes, waits);
-                lost += running.count(Part::Queued);
+            let looked = snapshot.batch(seq).and_then(|record| {
+                let outcomes = snapshot.outcomes(seq, 0)?.collect::<Result<Vec<_>, _>>()?;
+                Ok(record.map(|record| (record, outcomes)))
             });
+            match looked {
+                Ok(None) => {}
+                Ok(Some((record, _))) if record.state != BatchState::Running => self.ended(seq, record),
+                Ok(Some((record, outcomes))) => lost += self.take_stored(seq, &record, outcomes),
+                Err(error) if error.is_of_one_place() => {
+                    // What is sent again meets that, too, and comes to a failure that says so.
+                    tracing::error!(batch.number = seq, %error, "what came of a batch cannot be read");
+                    self.batches.change(seq, |running| {
+                        running.ending = false;
+                        running.send_lost_again();
+                    });
+                }
+                Err(error) => return Err(error),
+            }
         }
         if lost > 0 {
             tracing::warn!(parts = lost, "parts that were not stored, or not sent yet, are sent now");
         }
         self.take_up_batches(&snapshot, &mut NewPanels::new())
+    }
+
+    /// Brings a running batch in line with the store; says how many parts are to be sent.
+    fn take_stored(
+        &mut self,
+        seq: BatchSeq,
+        record: &BatchRecord,
+        outcomes: Vec<(PanelNo, Outcome)>,
+    ) -> usize {
+        let register = &self.register;
+        let queued = self.batches.change(seq, |running| {
+            running.record.cancelled = record.cancelled;
+            running.ending = false;
+            // A panel that is there waits for its device where it knows of that itself.
+            let waits = |panel, before| before == Part::Waits && register.by_number(panel).is_some();
+            running.take_stored(outcomes, waits);
+            running.count(Part::Queued)
+        });
+        queued.unwrap_or(0)
     }
 
     fn look_at_register(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {

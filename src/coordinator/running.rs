@@ -188,6 +188,15 @@ impl Running {
         }
     }
 
+    /// What the store could not take, or was being settled, is to be sent again.
+    pub fn send_lost_again(&mut self) {
+        for at in 0..self.parts.len() {
+            if matches!(self.parts[at], Part::Lost | Part::Settling) {
+                self.set(at, Part::Queued);
+            }
+        }
+    }
+
     /// A panel's outcome is durable. Says whether that is news: each counts once.
     pub fn done(&mut self, panel: PanelNo, outcome: &Outcome) -> bool {
         let Some(at) = self.place(panel).filter(|at| self.parts[*at] != Part::Done) else { return false };
@@ -196,11 +205,16 @@ impl Running {
         true
     }
 
-    /// A panel that had come to this outcome is to be sent its part again.
+    /// A panel that had come to this outcome is to be sent its part again. Of one that still waits here, the outcome was
+    /// not told yet; when it is, it counts no more.
     pub fn again(&mut self, panel: PanelNo, outcome: &Outcome) {
-        let Some(at) = self.place(panel).filter(|at| self.parts[*at] == Part::Done) else { return };
+        let Some(at) = self.place(panel) else { return };
+        match self.parts[at] {
+            Part::Done => self.record.report.take_back(outcome, self.operations.len()),
+            Part::Waits => {}
+            Part::Queued | Part::Sent | Part::Lost | Part::Settling => return,
+        }
         self.set(at, Part::Queued);
-        self.record.report.take_back(outcome, self.operations.len());
         self.attempts.insert(panel, outcome.attempts);
     }
 

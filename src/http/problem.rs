@@ -105,6 +105,9 @@ pub enum Problem {
     /// The disk is full.
     #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
     NoRoom,
+    /// The database has failed a moment ago.
+    #[error("the server's database has failed and is being opened again; try again in a moment")]
+    StoreFailed,
     /// The database's file is not where it was.
     #[error("{0}")]
     FileGone(String),
@@ -246,6 +249,9 @@ impl Problem {
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
             Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
+            Self::StoreFailed => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The database is being opened again")
+            }
             Self::FileGone(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "file-gone", "The database's file is not where it was")
             }
@@ -277,6 +283,7 @@ impl Problem {
             | Self::TooSlow
             | Self::Busy
             | Self::NoRoom
+            | Self::StoreFailed
             | Self::FileGone(_)
             | Self::Internal(_) => &[],
         }
@@ -324,7 +331,8 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::Busy | StoreError::Closed => Self::Busy,
+            StoreError::Failed => Self::StoreFailed,
             StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Gone => Self::FileGone(error.to_string()),

@@ -222,10 +222,15 @@ pub(super) struct Remote {
     /// What was put right since it was last found to be as desired.
     repairs: Repairs,
     readers: Vec<Reader>,
+    /// Everything was sent again since the device had lost its profiles, and it was not seen to hold any since.
+    emptied: bool,
     closing: Option<oneshot::Sender<()>>,
     /// Tells the step under way that it is the last one.
     last: Rc<Notify>,
 }
+
+/// Why everything is sent again to a device that holds nothing.
+const LOST: &str = "the device has lost its profiles";
 
 /// What a step is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,6 +311,7 @@ impl Remote {
             held_back: HashSet::new(),
             repairs: Repairs::new(),
             readers: Vec::new(),
+            emptied: false,
             closing: None,
             last: Rc::new(Notify::new()),
         }
@@ -356,6 +362,10 @@ struct Stepper {
     record: DeviceRecord,
     /// Whether it changed.
     met: bool,
+    /// Whether all was sent to it again before, since it had lost that.
+    emptied: bool,
+    /// Whether it was seen to hold something.
+    holds: bool,
 }
 
 /// Profiles to send, each with its body.
@@ -370,7 +380,7 @@ impl Stepper {
     ) -> (Option<Device>, Result<Step, StepError>) {
         let mut device = match device.map_or_else(|| self.device(), Ok) {
             Ok(device) => device,
-            Err(error) => return (None, Err(error.into())),
+            Err(error) => return (None, Err(error)),
         };
         device.on_behalf_of(self.request_id.clone(), self.offline);
         let cut = async {
@@ -384,18 +394,37 @@ impl Stepper {
         (Some(device), result)
     }
 
-    fn device(&self) -> Result<Device, StoreError> {
+    fn device(&self) -> Result<Device, StepError> {
         let remote = self.settings.remote.clone().ok_or(StoreError::Corrupt("remote panel"))?;
-        let password = self.store.read()?.credential(self.panel)?.unwrap_or_default();
+        let password = self.store.read()?.credential(self.panel)?;
+        // Without one there is nothing to log in with, and a wrong try may lock the account.
+        let password = password.ok_or_else(|| Trouble::WrongPassword(self.settings.id.to_string()))?;
         let lines = Rc::clone(&self.devices.lines);
         let device = Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines);
         Ok(device.behind(Rc::clone(&self.devices.gate), self.devices.settings.read_limits, self.habits))
     }
 
+    /// Whether the device holds nothing, though it has confirmed something.
+    async fn has_lost_all(&mut self, device: &mut Device) -> Result<bool, StepError> {
+        let empty = device.is_empty().await?;
+        self.holds |= !empty;
+        Ok(empty && self.confirmed_any()?)
+    }
+
+    /// A device that has lost its profiles gets everything again, once: one that then holds nothing again confirms what
+    /// it does not keep, and is read, so that this is said.
+    async fn start_over(&mut self, device: &mut Device) -> Result<Step, StepError> {
+        if self.emptied {
+            self.task = Task::Read;
+            return self.work(device).await;
+        }
+        Ok(Step::StartOver(LOST))
+    }
+
     async fn step(&mut self, device: &mut Device) -> Result<Step, StepError> {
         if device.logged_in() {
-            if self.task == Task::Check && device.is_empty().await? && self.confirmed_any()? {
-                return Ok(Step::StartOver("the device has lost its profiles"));
+            if self.task == Task::Check && self.has_lost_all(device).await? {
+                return self.start_over(device).await;
             }
             return self.work(device).await;
         }
@@ -406,8 +435,8 @@ impl Stepper {
             if replaced {
                 return Ok(Step::StartOver("another device answers"));
             }
-            if self.confirmed_any()? && device.is_empty().await? {
-                return Ok(Step::StartOver("the device has lost its profiles"));
+            if self.confirmed_any()? && self.has_lost_all(device).await? {
+                return self.start_over(device).await;
             }
             self.work(device).await
         };
@@ -545,7 +574,8 @@ impl Panel {
     }
 
     fn store_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        tracing::error!(panel.id = %self.settings.id, error = %error, "a delivery cannot use the store");
+        // The store has said so once, for all panels.
+        tracing::debug!(panel.id = %self.settings.id, error = %error, "a delivery cannot use the store");
         self.set_timer(Instant::now() + STORE_PAUSE, ctx);
     }
 
@@ -565,6 +595,8 @@ impl Panel {
             request_id: remote.waiting.values().next_back().map(|waiting| Arc::clone(&waiting.request_id)),
             record,
             met: false,
+            emptied: remote.emptied,
+            holds: false,
         };
         let device = remote.device.take();
         let last = Rc::clone(&remote.last);
@@ -642,6 +674,7 @@ impl Panel {
             }
         }
         remote.next_check = Instant::now() + remote.devices.settings.check_every;
+        remote.emptied &= !stepper.holds;
         let mut record = stepper.record;
         record.last_seen_ms = clock::now_ms();
         let met = stepper.met.then(|| record.clone());
@@ -651,6 +684,7 @@ impl Panel {
                 None => self.end(ctx),
             },
             Step::StartOver(why) => {
+                remote.emptied = why == LOST;
                 tracing::warn!(panel.id = %self.settings.id, "{why}: all that it should hold is sent again");
                 self.start_over(met, ctx);
             }
@@ -669,6 +703,9 @@ impl Panel {
                 self.confirm(call, vec![Some(Said { success: false, word })], met, ctx, Self::end);
             }
             Step::Read(held, clock_ahead) => {
+                if held.profiles.iter().any(|profile| profile.link_id.is_some()) {
+                    remote.emptied = false;
+                }
                 record.clock_ahead_s = clock_ahead;
                 record.last_read_ms = Some(record.last_seen_ms);
                 record.unlinked = held.unlinked;
@@ -757,7 +794,9 @@ impl Panel {
         if let Some(remote) = &mut self.remote {
             remote.busy = false;
         }
-        self.go(ctx);
+        if !self.give_up_surplus(ctx) {
+            self.go(ctx);
+        }
     }
 
     /// The batches that wait, with the attempt that has just succeeded.
@@ -849,10 +888,12 @@ impl Panel {
     fn compare(&mut self, held: Held, device: DeviceRecord, ctx: &mut Context<Self>) {
         let repair = self.settings.remote.as_ref().is_some_and(|remote| remote.repair);
         let repaired = self.remote.as_ref().map(|remote| remote.repairs.clone()).unwrap_or_default();
+        let emptied = self.remote.as_ref().is_some_and(|remote| remote.emptied);
         let (done, committed) = oneshot::channel();
         self.store.submit_accepted(Box::new(Compare {
             panel: self.number,
             held,
+            emptied,
             repair,
             repaired,
             repairs: Repairs::new(),
@@ -865,6 +906,7 @@ impl Panel {
         self.after(committed, ctx, |this, (findings, repairs, settled), ctx| {
             if let Some(remote) = &mut this.remote {
                 remote.repairs = repairs;
+                remote.emptied |= findings.reset;
             }
             this.settled(settled);
             this.read(&findings);
@@ -964,6 +1006,9 @@ impl Panel {
                 if let Some(remote) = &mut this.remote {
                     remote.busy = false;
                     remote.not_before = Some(Instant::now() + STORE_PAUSE);
+                    for reader in remote.readers.drain(..) {
+                        let _ = reader.send(Err(error.clone().into())); // whoever asked may have left
+                    }
                 }
                 this.store_failed(&error, ctx);
             }
@@ -974,16 +1019,24 @@ impl Panel {
     pub(super) fn wait(&mut self, seq: BatchSeq, batch: Waiting, ctx: &mut Context<Self>) {
         let Some(remote) = &mut self.remote else { return };
         remote.waiting.insert(seq, batch);
-        if remote.waiting.len() > MAX_WAITING
-            && !remote.busy
-            && let Some((oldest, batch)) = remote.waiting.first_key_value()
-        {
-            let why = format!(
-                "more than {MAX_WAITING} later batches wait for the panel; what was asked for stays desired and is delivered when it is back"
-            );
-            let oldest = vec![(*oldest, batch.clone())];
-            self.give_up(why.into(), oldest, ctx);
+        if !remote.busy {
+            self.give_up_surplus(ctx);
         }
+    }
+
+    /// Of more than [`MAX_WAITING`] batches the oldest are told that they wait no longer; says whether there were so many.
+    fn give_up_surplus(&mut self, ctx: &mut Context<Self>) -> bool {
+        let Some(remote) = &mut self.remote else { return false };
+        let surplus = remote.waiting.len().saturating_sub(MAX_WAITING);
+        if surplus == 0 {
+            return false;
+        }
+        let why = format!(
+            "more than {MAX_WAITING} later batches wait for the panel; what was asked for stays desired and is delivered when it is back"
+        );
+        let oldest = remote.waiting.iter().take(surplus).map(|(seq, batch)| (*seq, batch.clone())).collect();
+        self.give_up(why.into(), oldest, ctx);
+        true
     }
 
     /// A batch that was sent before this moment waits no longer: it had its outcome then.

@@ -366,6 +366,14 @@ impl Remote {
 }
 
 /// A device's address up to what comes before `/api`, without a slash at its end; the error is what it takes.
+/// Whether something stands where a port does.
+fn text_has_port(url: &Uri) -> bool {
+    url.authority().is_some_and(|authority| {
+        let text = authority.as_str();
+        text.rfind(':').is_some_and(|colon| text.rfind(']').is_none_or(|bracket| bracket < colon))
+    })
+}
+
 fn base_url(text: &str) -> Result<String, &'static str> {
     let url: Uri = text.parse().map_err(|_| "a URL such as http://10.0.3.17 or https://door.example:8443")?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
@@ -373,6 +381,9 @@ fn base_url(text: &str) -> Result<String, &'static str> {
     }
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("a URL without a user name or password; give them as username and password");
+    }
+    if url.port_u16().is_none() && text_has_port(&url) {
+        return Err("a port from 1 to 65535");
     }
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     if ServerName::try_from(host).is_err() {

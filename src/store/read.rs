@@ -294,16 +294,20 @@ impl Snapshot {
         })
     }
 
-    /// The batches that are not finished, in the order of their acceptance.
+    /// The batches that are not finished, in the order of their acceptance. One whose record cannot be read is not among
+    /// them, and the log says so.
     pub fn running_batches(&self) -> Result<Vec<(BatchSeq, BatchRecord)>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::BATCHES)?;
             let mut running = Vec::new();
             for entry in table.iter()? {
                 let (seq, record) = entry?;
-                let record: BatchRecord = decode(record.value(), "batch")?;
-                if record.state == BatchState::Running {
-                    running.push((seq.value(), record));
+                match decode::<BatchRecord>(record.value(), "batch") {
+                    Ok(record) if record.state == BatchState::Running => running.push((seq.value(), record)),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::error!(batch.number = seq.value(), %error, "a batch is left out");
+                    }
                 }
             }
             Ok(running)

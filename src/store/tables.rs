@@ -757,15 +757,19 @@ impl<'t> Tables<'t> {
                 break;
             }
             let (seq, record) = entry?;
-            let record = decode::<BatchRecord>(record.value(), "batch")?;
-            if record.state != BatchState::Running {
-                old.push((seq.value(), record.id));
+            // One that cannot be read goes, too; its id stays and leads nowhere.
+            match decode::<BatchRecord>(record.value(), "batch") {
+                Ok(record) if record.state == BatchState::Running => {}
+                Ok(record) => old.push((seq.value(), Some(record.id))),
+                Err(_) => old.push((seq.value(), None)),
             }
             surplus -= 1;
         }
         for (seq, id) in old {
             self.batches.remove(seq)?;
-            self.batch_ids.remove(id.as_bytes())?;
+            if let Some(id) = id {
+                self.batch_ids.remove(id.as_bytes())?;
+            }
             self.batch_work.remove(seq)?;
             self.batch_targets.remove(seq)?;
             let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
@@ -1187,9 +1191,11 @@ pub(super) fn row_of_outcome(
         return Ok(None);
     };
     let first = row::outcome_panel(key.value());
-    let same_batch = key.value()[..8] == upper[..8];
+    if key.value()[..8] != upper[..8] {
+        return Ok(None);
+    }
     let (count, _) = row::split_outcome(value.value())?;
-    Ok((same_batch && panel - first < count).then_some((first, value)))
+    Ok((panel - first < count).then_some((first, value)))
 }
 
 /// One panel's rows within a transaction. What is changed here is seen by every later question.

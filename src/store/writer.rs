@@ -269,7 +269,7 @@ impl Queue {
                 waiting.line.push_back(job);
             }
             Job::Panel(_) | Job::Change(_) | Job::Ask(_) => {
-                if !waiting.line.is_empty() {
+                if !waiting.line.is_empty() && !matches!(job, Job::Ask(_)) {
                     waiting.small_at = Some(Instant::now());
                 }
                 waiting.lane.push_back(job);
@@ -430,6 +430,7 @@ impl Writer<'_> {
     /// Commits this work and tells everybody what came of it. What fails for a reason of its own fails alone.
     fn commit_or_tell(&mut self, jobs: Vec<Job>) {
         let mut groups = VecDeque::from([jobs]);
+        let mut unreadable = 0_u64;
         while let Some(mut jobs) = groups.pop_front() {
             let error = match self.commit(&mut jobs) {
                 Ok(gone) => {
@@ -440,8 +441,8 @@ impl Writer<'_> {
             };
             self.metrics.failed();
             self.memory.forget_transaction();
-            let of_one = matches!(error, StoreError::Corrupt(_) | StoreError::Damaged);
-            if matches!(error, StoreError::Damaged) && self.file.reopen().is_err() {
+            let of_one = error.is_of_one_place();
+            if of_one && !matches!(error, StoreError::Corrupt(_)) && self.file.reopen().is_err() {
                 // Not even that goes: as when the disk fails.
             } else if of_one && jobs.len() > 1 {
                 let rest = jobs.split_off(jobs.len() / 2);
@@ -449,13 +450,22 @@ impl Writer<'_> {
                 groups.push_front(jobs);
                 continue;
             } else if of_one {
-                tracing::error!(%error, "a piece of work met something in the database that cannot be read");
+                unreadable += 1;
+                if unreadable == 1 {
+                    tracing::error!(%error, "a piece of work met something in the database that cannot be read");
+                }
                 self.tell(jobs, &Err(error), &[]);
                 continue;
             }
             // What waits comes after what has failed, and must not be done before it.
             jobs.extend(groups.drain(..).flatten());
             return self.fail(jobs, error);
+        }
+        if unreadable > 1 {
+            tracing::error!(
+                jobs = unreadable,
+                "so many pieces of work of one commit met something unreadable"
+            );
         }
     }
 
@@ -467,10 +477,10 @@ impl Writer<'_> {
         let started = Instant::now();
         let syncs = self.file.sync_time();
         let items: usize = jobs.iter().map(Job::items).sum();
-        let memory = &mut self.memory;
-        let gone = self.file.with(|db| work_through(db, memory, jobs))?;
-        if !self.file.stands() {
-            return Err(StoreError::Gone); // what was written is in a file that nobody will find again
+        let (memory, file) = (&mut self.memory, self.file);
+        let gone = file.with(|db| work_through(db, memory, jobs, || file.stands()))?;
+        if !file.stands() {
+            return Err(StoreError::Gone); // it went at this very moment: done, in a file that perhaps comes back
         }
         self.memory.keep_transaction();
         let (took, syncs) = (started.elapsed(), self.file.sync_time().saturating_sub(syncs));
@@ -500,7 +510,7 @@ impl Writer<'_> {
         jobs.extend(self.queue.fail(reason));
         tracing::error!(%error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
         if !matches!(error, StoreError::Gone) {
-            self.file.close();
+            self.file.close_failed(error.no_room());
         }
         self.tell(jobs, &Err(error), &[]);
         self.recover();
@@ -534,7 +544,12 @@ impl Writer<'_> {
     }
 }
 
-fn work_through(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<Vec<usize>, StoreError> {
+fn work_through(
+    db: &Database,
+    memory: &mut Memory,
+    jobs: &mut [Job],
+    file_stands: impl Fn() -> bool,
+) -> Result<Vec<usize>, StoreError> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     let mut gone = Vec::new();
@@ -553,6 +568,10 @@ fn work_through(db: &Database, memory: &mut Memory, jobs: &mut [Job]) -> Result<
             }
         }
         tables.finish()?;
+    }
+    if !file_stands() {
+        transaction.abort()?; // in a file that nobody finds, nothing is to be done that was refused
+        return Err(StoreError::Gone);
     }
     transaction.commit()?;
     Ok(gone)

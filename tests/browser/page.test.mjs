@@ -277,6 +277,9 @@ test("an open page goes on by itself when the server was killed and is there aga
 
 test("a device that was edited by hand is compared and put right", async () => {
   const { items } = await server.fleet("GET", "/panels/south-02/profiles");
+  // One that is left says that the device was edited; one that has lost all would get everything again by itself.
+  const left = { link_id: "91c615e3-1040-4815-8ecb-000000000209", name: "Left", time_options: { is_all_day: true, date_from: 1767225600, date_to: 1767225600 }, repeat_options: { repeat_enable: false } };
+  await server.fleet("POST", "/batches", { panels: ["south-02"], upsert: [left] });
   await devices.remove(2, items.map((profile) => profile.link_id));
   await page.goto("/panel/south-02");
   await page.getByRole("link", { name: "Compare with the device" }).click();
@@ -288,6 +291,7 @@ test("a device that was edited by hand is compared and put right", async () => {
   await page.getByRole("link", { name: "Back to south-02" }).click();
   await page.getByRole("link", { name: "Compare with the device" }).click();
   await page.locator('#differences[data-state="same"]').waitFor();
+  await server.fleet("POST", "/batches", { panels: ["south-02"], delete: [left.link_id] });
 });
 
 test("a file is imported, what a panel refuses is told with why, and those are tried again", async () => {

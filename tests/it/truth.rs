@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use panelsync::parts;
-use panelsync::store::row::RowKey;
+use panelsync::store::row::{OutcomeKey, RowKey};
 use panelsync::store::{FILE_NAME, Store, StoreError, damage};
 use panelsync::telemetry::Metrics;
+use redb::ReadableTable;
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, Call};
@@ -261,9 +262,12 @@ fn a_database_that_is_removed_under_the_server_is_noticed_and_nothing_acknowledg
     };
     assert_eq!(fleet("POST", "/panels").json(&json!({ "id": "p1" })).send().status, 201);
     let ready = || Call::new(server.address, "GET", "/readyz").send().status;
+    let acknowledged = std::cell::Cell::new(0);
     let batch = |name: &str| {
         let body = json!({ "all": true, "upsert": [once(1, name)] });
-        fleet("POST", "/batches").json(&body).send()
+        let answer = fleet("POST", "/batches").json(&body).send();
+        acknowledged.set(acknowledged.get() + usize::from(answer.status == 200));
+        answer
     };
     assert_eq!((ready(), batch("before").status), (200, 200));
 
@@ -284,6 +288,9 @@ fn a_database_that_is_removed_under_the_server_is_noticed_and_nothing_acknowledg
         let _ = std::fs::remove_file(&saved);
         std::fs::rename(&aside, moved).expect("moved back");
         until("it goes on when the file is back", || ready() == 200 && batch("back").status == 200);
+        let listed = fleet("GET", "/batches").send().value();
+        let listed = listed["items"].as_array().expect("a list").len();
+        assert_eq!(listed, acknowledged.get(), "what was refused has not happened");
     }
     // Another file in its place is not its own.
     std::fs::rename(data.join(FILE_NAME), &aside).expect("moved away");
@@ -425,4 +432,34 @@ fn a_panel_whose_rows_cannot_be_read_fails_its_part_and_delays_no_other() {
     let id = answer.value()["id"].as_str().expect("an id").to_owned();
     let failed = server.fleet("GET", &format!("/batches/{id}/panels?outcome=failed")).send();
     assert!(failed.body.contains("unreadable") && failed.body.contains("p002"), "{failed}");
+}
+
+#[test]
+fn a_running_batch_that_cannot_be_read_keeps_no_server_from_starting_and_working() {
+    const OUTCOMES: redb::TableDefinition<'_, &OutcomeKey, &[u8]> = redb::TableDefinition::new("outcomes");
+    let server = TestServer::start();
+    server.add_panels(1);
+    let away = json!({ "id": "away", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin",
+        "password": "x" });
+    assert_eq!(server.fleet("POST", "/panels?force=true").json(&away).send().status, 201);
+    let body = json!({ "all": true, "upsert": [once(1, "a")] });
+    let answer = server.fleet("POST", "/batches").header("prefer", "wait=1").json(&body).send();
+    assert_eq!(answer.value()["state"], "running", "{answer}");
+    let folder = server.stop_and_keep();
+    let db = redb::Database::open(folder.path().join(FILE_NAME)).expect("it opens");
+    let write = db.begin_write().expect("a transaction");
+    {
+        let mut outcomes = write.open_table(OUTCOMES).expect("a table");
+        let keys: Vec<OutcomeKey> =
+            outcomes.iter().expect("readable").map(|entry| *entry.expect("an entry").0.value()).collect();
+        for key in keys {
+            outcomes.insert(&key, [7_u8; 3].as_slice()).expect("written");
+        }
+    }
+    write.commit().expect("committed");
+    drop(db);
+    let server = TestServer::start_on(folder, |_| {});
+    let body = json!({ "panels": ["p001"], "upsert": [once(1, "b")] });
+    let answer = server.fleet("POST", "/batches").json(&body).send();
+    assert_eq!((answer.status, &answer.value()["panels"]["applied"]), (200, &json!(1)), "{answer}");
 }

@@ -294,7 +294,7 @@ pub async fn reconcile(
 }
 
 /// Reads the devices of these panels and has what differs put right; waits for that until a moment. A device that held
-/// something else is read once more then: it may keep that whatever it is sent.
+/// something else, or lacked something, is read once more then: it may do so whatever it is sent.
 pub async fn repair(
     shared: &Shared,
     request: &HttpRequest,
@@ -328,7 +328,8 @@ pub async fn repair(
         }
     }
     let changed = |diff: &PanelDiff| {
-        let changed = |found: &ProfileDiff| matches!(&*found.difference, "changed" | "kept_otherwise");
+        let changed =
+            |found: &ProfileDiff| matches!(&*found.difference, "missing" | "changed" | "kept_otherwise");
         diff.state == "repaired" && diff.differences.iter().any(changed)
     };
     let again = panels.iter().zip(&mut found).filter(|(_, diff)| changed(diff));

@@ -167,10 +167,10 @@ impl From<BodyError> for PanelError {
 impl From<StoreError> for PanelError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed | StoreError::Failed => Self::Busy,
+            StoreError::Busy | StoreError::Closed => Self::Busy,
             StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
-            StoreError::Gone => Self::Unavailable,
+            StoreError::Gone | StoreError::Failed => Self::Unavailable,
             StoreError::NoSuchPanel => Self::NoSuchPanel,
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
                 Self::Internal(Box::new(error))

@@ -300,7 +300,7 @@ pub fn read_info(answer: &Answer) -> Result<Info, Trouble> {
             let to = answer.location.as_deref().map_or("elsewhere".to_owned(), words);
             Err(Trouble::NotAPanel(format!("/api/info redirects to {to}")))
         }
-        500.. | 429 => Err(Trouble::Failing(answer.status, in_brackets(&answer.body))),
+        408 | 425 | 429 | 500.. => Err(Trouble::Failing(answer.status, in_brackets(&answer.body))),
         status => Err(Trouble::NotAPanel(format!("/api/info gives HTTP {status}"))),
     }
 }
@@ -324,11 +324,13 @@ fn without(field: &str, body: &[u8]) -> Trouble {
 
 /// The token of a login.
 pub fn read_login(answer: &Answer, panel: &str, family: Family) -> Result<String, Trouble> {
+    // Some say what they were asked, and that is as good as the password there.
+    let body = without_digests(&answer.body);
     match answer.status {
         200..=299 => {
-            let fields = Fields::read(&answer.body)?;
+            let fields = Fields::read(&answer.body).map_err(|_| without("token", &body))?;
             let Some(Value::String(token)) = fields.value("token") else {
-                return Err(without("token", &answer.body));
+                return Err(without("token", &body));
             };
             // It goes into a header.
             let good = !token.is_empty() && token.len() <= LONGEST_TOKEN;
@@ -345,8 +347,26 @@ pub fn read_login(answer: &Answer, panel: &str, family: Family) -> Result<String
         400 | 401 | 403 => Err(Trouble::WrongPassword(panel.to_owned())),
         404 => Err(Trouble::NotAPanel("it has no /api/v1/login".into())),
         405 => Err(Trouble::UnknownCall("/api/v1/login".into(), family.as_str())),
-        status => Err(failing(status, &answer.body)),
+        status => Err(failing(status, &body)),
     }
+}
+
+/// The text with everything blotted out that may be an MD5 in hex.
+fn without_digests(body: &[u8]) -> Vec<u8> {
+    const DIGEST: usize = 32;
+    let mut out = body.to_vec();
+    let mut run = 0;
+    for at in 0..=out.len() {
+        if out.get(at).is_some_and(u8::is_ascii_hexdigit) {
+            run += 1;
+            continue;
+        }
+        if run >= DIGEST {
+            out[at - run..at].fill(b'*');
+        }
+        run = 0;
+    }
+    out
 }
 
 /// Passes a 200 on, and says what any other status of a call within a session means.
@@ -424,7 +444,8 @@ pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result
         let Some(Value::String(link)) = result.value("link_id") else { continue };
         let success = match result.value("success") {
             Some(Value::Bool(success)) => success,
-            Some(Value::Number(number)) => number.as_i64() != Some(0),
+            Some(Value::Number(number)) if number.as_f64() == Some(1.0) => true,
+            Some(Value::Number(number)) if number.as_f64() == Some(0.0) => false,
             Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => true,
             Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
             _ => continue,
@@ -535,6 +556,34 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, location: None, body: Bytes::copy_from_slice(body.as_bytes()) }
+    }
+
+    #[test]
+    fn what_a_device_says_of_a_login_shows_no_password() {
+        let answer = |status, body: &'static str| Answer { status, location: None, body: body.into() };
+        for (status, body) in [
+            (500, r#"{"error":"Cannot GET /login?password=E10ADC3949BA59ABBE56E057F20F883E"}"#),
+            (200, r#"{"error":"e10adc3949ba59abbe56e057f20f883e is not it"}"#),
+            (418, r#"{"error":"E10ADC3949BA59ABBE56E057F20F883E"}"#),
+        ] {
+            let said = read_login(&answer(status, body), "p", Family::Android).expect_err("none").to_string();
+            assert!(!said.to_ascii_lowercase().contains("e10adc"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_success_that_is_a_number_is_one_or_nought() {
+        let link = LinkId::from_bytes([1; 16]);
+        for (number, success) in
+            [("1", Some(true)), ("0", Some(false)), ("0.0", Some(false)), ("0e0", Some(false)), ("7", None)]
+        {
+            let body =
+                format!(r#"{{"result":[{{"link_id":"{link}","success":{number},"extended_info":"x"}}]}}"#);
+            let answer = Answer { status: 200, location: None, body: body.into() };
+            let said = read_said(&answer, std::iter::once(link));
+            let known = said.ok().and_then(|said| said.into_iter().next().flatten().map(|said| said.success));
+            assert_eq!(known, success, "{number}");
+        }
     }
 
     #[test]

@@ -141,7 +141,9 @@ impl Lines {
         match tokio::time::timeout(self.timeouts.request, self.call(remote, request, request_id, limit)).await
         {
             Ok(result) => result,
-            Err(_) => Err(Trouble::NoAnswer(format!("nothing came within {:?}", self.timeouts.request))),
+            Err(_) => {
+                Err(Trouble::NoAnswer(format!("no whole answer came within {:?}", self.timeouts.request)))
+            }
         }
     }
 

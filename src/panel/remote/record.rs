@@ -370,6 +370,8 @@ const KEPT: usize = 4096;
 pub(in crate::panel) struct Compare {
     pub panel: PanelNo,
     pub held: Held,
+    /// Whether everything was sent to it again before, since it held nothing.
+    pub emptied: bool,
     pub repair: bool,
     /// What was put right before.
     pub repaired: Repairs,
@@ -398,7 +400,8 @@ impl PanelWork for Compare {
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let panel = rows.number();
         let asked = rows.tables().device(panel)?.is_some_and(|device| device.reconcile);
-        let repair = self.repair || asked;
+        // What such a device confirms it does not keep; it is sent again when a person wants that.
+        let repair = (self.repair && !self.emptied) || asked;
         // A batch that prunes has the device read; that is no wish to write in vain once more.
         let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune);
         let mut on_device: BTreeMap<LinkId, &DeviceProfile> = BTreeMap::new();
@@ -412,7 +415,9 @@ impl PanelWork for Compare {
             .iter()
             .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
             .peekable();
-        let reset = confirmed.peek().is_some() && !confirmed.any(|(link, _)| on_device.contains_key(link));
+        let reset = !self.emptied
+            && confirmed.peek().is_some()
+            && !confirmed.any(|(link, _)| on_device.contains_key(link));
         let links: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
         let mut findings =
             Findings { clock_ahead_s: self.device.clock_ahead_s, reset, ..Findings::default() };

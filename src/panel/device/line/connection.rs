@@ -75,7 +75,9 @@ impl Address {
     /// What a request line and the header `Host` say of a path below this address.
     pub fn below(&self, path: &str) -> Result<(Uri, HeaderValue), String> {
         let whole = format!("{}{path}", self.base);
-        let uri = whole.parse().map_err(|error| format!("{whole:?} cannot be asked for: {error}"))?;
+        // What stands behind the path may be secret.
+        let shown = whole.split('?').next().unwrap_or_default();
+        let uri = whole.parse().map_err(|error| format!("{shown:?} cannot be asked for: {error}"))?;
         Ok((uri, self.authority.clone()))
     }
 }
