@@ -20,7 +20,9 @@ const STEP: usize = 64 * 1024;
 
 /// The permits of all devices of one thread.
 pub struct Gate {
-    quick: Semaphore,
+    /// For every call to a device that is not offline.
+    all: Semaphore,
+    /// Besides, for those to slow ones.
     slow: Semaphore,
     away: Semaphore,
     readings: Semaphore,
@@ -75,38 +77,26 @@ impl Gate {
     /// So many calls at once; half of them at most to slow devices, and half as many more to those that are offline. Of
     /// one device up to so many bytes are read.
     pub fn new(concurrency: usize, read_bytes: usize) -> Self {
-        let slow = concurrency / 2;
         Self {
-            quick: Semaphore::new((concurrency - slow).max(1)),
-            slow: Semaphore::new(slow.max(1)),
+            all: Semaphore::new(concurrency.max(1)),
+            slow: Semaphore::new((concurrency / 2).max(1)),
             away: Semaphore::new(concurrency.div_ceil(2).max(1)),
             readings: Semaphore::new(READINGS),
             room: Semaphore::new(ROOM.max(read_bytes) / STEP + 1),
         }
     }
 
-    /// Makes a call once it is its turn. A call that turns out to be slow goes on among the slow ones, if there is
-    /// room.
+    /// Makes a call once it is its turn. One that turns out to be slow counts among the slow ones from then on, if there
+    /// is room.
     pub async fn pass<T>(&self, away: bool, pace: &mut Pace, call: impl Future<Output = T>) -> T {
-        let share = match (away, pace.slow()) {
-            (true, _) => &self.away,
-            (false, true) => &self.slow,
-            (false, false) => &self.quick,
-        };
-        let permit = share.acquire().await; // never closed
+        let _among_slow = if !away && pace.slow() { self.slow.acquire().await.ok() } else { None }; // never closed
+        let _permit = if away { &self.away } else { &self.all }.acquire().await; // never closed
         let begun = Instant::now();
         let mut call = pin!(call);
         let answer = match tokio::time::timeout(SLOW, &mut call).await {
             Ok(answer) => answer,
             Err(_) => {
-                let among_slow = if away || pace.slow() { None } else { self.slow.try_acquire().ok() };
-                let _held = match among_slow {
-                    Some(other) => {
-                        drop(permit);
-                        Ok(other)
-                    }
-                    None => permit,
-                };
+                let _now_slow = if away || pace.slow() { None } else { self.slow.try_acquire().ok() };
                 call.await
             }
         };
