@@ -820,3 +820,33 @@ fn an_embedded_door_controller_answers_as_one() {
     server.add_panel("panel", &json!({}));
     assert_eq!(server.call("POST", "/panels/panel/api/v1/login").json(&login).send().status, 404);
 }
+
+#[test]
+fn a_device_that_confirms_and_keeps_nothing_is_said_to_and_is_not_written_to_for_ever() {
+    const WRITE: &str = "POST /api/v1/access/timeprofile/items/link";
+    let good = Good::default();
+    let device = Hand::new(move |asked| {
+        let answered = good.answer(asked);
+        good.held.lock().expect("whole").clear();
+        answered
+    });
+    let server = TestServer::start_with(impatient);
+    add(&server, "d1", &device.url());
+    apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
+    // Once more, since it may have been reset; then it is read, and that is what is said.
+    until("both are said to have drifted", || state(&server, "d1")["drifted"] == 2);
+    let writes = device.calls(WRITE);
+    assert_eq!(writes, 2, "{:?}", device.calls.lock().expect("whole"));
+    let looks = device.calls("GET /api/v1/access/timeprofile/items/link");
+    until("it was looked at again", || {
+        device.calls("GET /api/v1/access/timeprofile/items/link") >= looks + 3
+            || device.calls("GET /api/info") >= looks + 3
+    });
+    assert_eq!(device.calls(WRITE), writes, "nothing more is written by itself");
+    // Whoever wants it put right is told that it was not.
+    let wanted = json!({ "selector": "id=d1" });
+    let put_right = server.fleet("POST", "/reconcile").header("prefer", "wait=20").json(&wanted).send();
+    assert_eq!(put_right.value()["panels"][0]["state"], "differs", "{put_right}");
+    assert!(device.calls(WRITE) > writes, "it was tried once more");
+    until("it is said again", || state(&server, "d1")["drifted"] == 2);
+}
