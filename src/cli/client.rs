@@ -177,6 +177,19 @@ impl Client {
         )
     }
 
+    /// No answer came to a request. One that changes something is perhaps done all the same, unless it was not sent.
+    fn unanswered(&self, method: &Method, unsent: bool, why: &str) -> Failure {
+        if unsent || method == Method::GET {
+            return self.unreachable(why);
+        }
+        let server = &self.server;
+        let hint = "look there before you ask again (`panelsync batch ls`, `panelsync panel ls`)";
+        Failure::new(
+            Exit::Unreachable,
+            format!("the server {server} gave no answer: {why}; perhaps it has done what was asked: {hint}"),
+        )
+    }
+
     fn not_connected(&self, error: NoConnection) -> Failure {
         let server = &self.server;
         let message = match error {
@@ -218,12 +231,14 @@ impl Client {
             match connection.send(request.clone()).await {
                 Ok(head) => return Ok((connection, head)),
                 Err(broken) if broken.unsent || (broken.silent && request.method() == Method::GET) => {}
-                Err(broken) => return Err(self.unreachable(&broken.why)),
+                Err(broken) => return Err(self.unanswered(request.method(), broken.unsent, &broken.why)),
             }
         }
         let opening = Connection::open(&self.address, &self.trust, &self.configs, CONNECT_WITHIN).await;
         let mut connection = opening.map_err(|error| self.not_connected(error))?;
-        let head = connection.send(request).await.map_err(|broken| self.unreachable(&broken.why))?;
+        let method = request.method().clone();
+        let sent = connection.send(request).await;
+        let head = sent.map_err(|broken| self.unanswered(&method, broken.unsent, &broken.why))?;
         Ok((connection, head))
     }
 
@@ -270,7 +285,7 @@ impl Client {
         content_type: &str,
         body: String,
     ) -> Result<Answer, Failure> {
-        let mut request = self.request(method, &format!("/fleet/v1{path}"))?;
+        let mut request = self.request(method.clone(), &format!("/fleet/v1{path}"))?;
         let mut wait = Duration::ZERO;
         for (name, value) in headers {
             let name = HeaderName::try_from(*name).map_err(|error| Failure::usage(error.to_string()))?;
@@ -290,7 +305,10 @@ impl Client {
         let asking = async {
             let (mut connection, head) = self.ask(request).await?;
             let whole = connection.whole(MAX_ANSWER).await;
-            let text = whole.map_err(|broken| self.broken_off(&broken.why))?;
+            let text = whole.map_err(|broken| match method {
+                Method::GET => self.broken_off(&broken.why),
+                _ => self.unanswered(&method, false, &broken.why),
+            })?;
             if connection.afterwards().await == Afterwards::Kept {
                 *self.kept.borrow_mut() = Some(connection);
             }
@@ -298,8 +316,8 @@ impl Client {
         };
         let patience = wait + PATIENCE;
         let asked = self.runtime.block_on(async { tokio::time::timeout(patience, asking).await });
-        let (status, text) =
-            asked.map_err(|_| self.unreachable(&format!("no answer within {} s", patience.as_secs())))??;
+        let late = |_| self.unanswered(&method, false, &format!("no answer within {} s", patience.as_secs()));
+        let (status, text) = asked.map_err(late)??;
         let body = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&text) };
         let body = body.map_err(|_| {
             Failure::new(

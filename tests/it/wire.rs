@@ -745,6 +745,22 @@ fn a_pinned_certificate_whose_key_another_has_is_not_enough() {
 }
 
 #[test]
+fn whoever_gets_no_answer_is_told_whether_what_was_asked_is_perhaps_done() {
+    let silent = Raw::start(|line| {
+        line.hear();
+    });
+    let shell = Shell::new(silent.address, Some("a token"));
+    let ran = shell.run(&["delete", "--all", "--yes", &link(1)]);
+    assert_eq!(ran.exit, Some(3), "{ran}");
+    assert!(ran.stderr.contains("perhaps it has done what was asked: look there"), "{ran}");
+    let looked = shell.run(&["status"]);
+    assert!(looked.stderr.contains("can't be reached") && !looked.stderr.contains("perhaps"), "{looked}");
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let unsent = Shell::new(nobody, Some("a token")).run(&["delete", "--all", "--yes", &link(1)]);
+    assert!(unsent.stderr.contains("can't be reached") && !unsent.stderr.contains("perhaps"), "{unsent}");
+}
+
+#[test]
 fn the_command_line_trusts_a_private_ca_and_keeps_it_with_the_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let (pem, der) = certificate(folder.path(), &["127.0.0.1"], |params| {
