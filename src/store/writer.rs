@@ -26,7 +26,9 @@ use redb::Database;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use super::tables::{Memory, PanelRows, Tables};
+use super::memory::Memory;
+use super::rows::PanelRows;
+use super::tables::Tables;
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
