@@ -168,6 +168,7 @@ pub(super) fn batch_ids(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
 }
 
 /// What is shown with the batch that it is kept of.
+#[expect(clippy::unnecessary_wraps, reason = "one of the functions that show a table")]
 pub(super) fn with_its_batch(_: &Snapshot, _: &mut String) -> Result<(), Failed> {
     Ok(())
 }
