@@ -145,7 +145,7 @@ pub struct Proven {
     pub name: String,
     /// The role.
     pub role: Role,
-    verifier: String,
+    user: UserRecord,
 }
 
 impl std::fmt::Debug for Proven {
@@ -157,7 +157,7 @@ impl std::fmt::Debug for Proven {
 impl Proven {
     /// Whether the user is still there with the same password and role.
     pub fn is(&self, stored: Option<&UserRecord>) -> bool {
-        stored.is_some_and(|user| user.verifier == self.verifier && user.role == self.role.as_str())
+        stored.is_some_and(|user| user.logs_in_as(&self.user))
     }
 }
 
@@ -310,9 +310,8 @@ impl Access {
         let user = self.store.read()?.user(name)?;
         let stored = user.as_ref().map_or(NOBODY, |user| user.verifier.as_str()).to_owned();
         let seen = self.seen_before(name, &password, &stored);
-        let role = user.and_then(|user| Role::parse(&user.role));
-        let verifier = stored.clone();
-        let proven = role.map(|role| Proven { name: name.to_owned(), role, verifier });
+        let proven = user
+            .and_then(|user| Some(Proven { name: name.to_owned(), role: Role::parse(&user.role)?, user }));
         let _others_wait = match proven.is_some().then(|| self.begin_or_join(seen)) {
             Some(Ok(begun)) => Some(begun),
             Some(Err(mut ended)) => {
@@ -380,14 +379,7 @@ impl Access {
         let token = NewToken { name: proven.name.clone(), role: proven.role, expires_at_ms: Some(ends) };
         let NewTokenRecord { text, mut record } = token.record()?;
         record.session = true;
-        let opened = self.store.change(move |tables| {
-            if !proven.is(tables.user(&proven.name)?.as_ref()) {
-                return Ok(false);
-            }
-            tables.add_token(&record, now)?;
-            tables.audit(&audit)?;
-            Ok(true)
-        });
+        let opened = self.store.change(move |tables| tables.open_session(&proven.user, &record, &audit));
         Ok(opened.await?.then_some((text, ends)))
     }
 
@@ -401,14 +393,9 @@ impl Access {
         audit: AuditRecord,
     ) -> Result<Option<String>, AccessError> {
         let users = self.users.load(Ordering::Acquire);
-        let opened = self.store.change(move |tables| {
-            if !proven.is(tables.user(&proven.name)?.as_ref()) {
-                return Ok(None);
-            }
-            tables.audit(&audit)?;
-            Ok(Some(proven.clone()))
-        });
-        Ok(opened.await?.map(|proven| sessions.open(scope, proven, users)))
+        let Proven { name, user, .. } = proven.clone();
+        let opened = self.store.change(move |tables| tables.open_panel_session(&name, &user, &audit)).await?;
+        Ok(opened.then(|| sessions.open(scope, proven, users)))
     }
 
     /// The session of the panel API with this token, while its user is what the user was at its login. The store is asked
@@ -459,14 +446,7 @@ impl Access {
         record.owner.clone_from(&maker.owner);
         let audit = audit(&Actor::Token(record.id, record.name.clone()));
         let (kept, maker) = (record.clone(), maker.token);
-        let made = self.store.change(move |tables| {
-            if !tables.has_token(maker)? {
-                return Ok(false);
-            }
-            tables.add_token(&kept, kept.created_at_ms)?;
-            tables.audit(&audit)?;
-            Ok(true)
-        });
+        let made = self.store.change(move |tables| tables.make_token(maker, &kept, &audit));
         Ok(made.await?.then_some((text, record)))
     }
 

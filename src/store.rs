@@ -2,7 +2,8 @@
 //!
 //! It is responsible for
 //!
-//! 1. the tables and their encodings ([`tables`], [`row`]) and the format's version ([`migrate`]);
+//! 1. the tables ([`tables`]), what stands in them ([`records`], [`rows`], [`row`]), the changes that are made to them
+//!    ([`changes`]), and the format's version ([`migrate`]);
 //! 2. one writer thread ([`writer`]) that commits the work of many panels in one transaction and then tells
 //!    every waiter: whoever is told, is told after the fsync;
 //! 3. reads over a snapshot ([`read`]) that never wait for the writer;
@@ -26,14 +27,21 @@ use crate::parts;
 use crate::telemetry::Metrics;
 
 pub mod backup;
+mod bodies;
+pub mod changes;
 pub mod damage;
 pub mod disk;
+pub mod json;
+mod memory;
 pub mod migrate;
+mod outcomes;
 pub mod pack;
 pub mod private;
 pub mod read;
+pub mod records;
 pub mod render;
 pub mod row;
+pub mod rows;
 pub mod seal;
 pub mod tables;
 pub mod writer;

@@ -175,9 +175,11 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tables::UserRecord;
 
     fn proven(name: &str) -> Proven {
-        Proven { name: name.into(), role: Role::Viewer, verifier: String::new() }
+        let user = UserRecord { role: "viewer".into(), verifier: String::new(), created_at_ms: 0 };
+        Proven { name: name.into(), role: Role::Viewer, user }
     }
 
     #[test]

@@ -259,9 +259,7 @@ fn set_password(store: &StoreHandle, name: &str, from_stdin: bool) -> Result<(),
         };
         let change = store.change(move |tables| {
             let user = UserRecord { verifier: record.verifier.clone(), ..user.clone() };
-            tables.set_user(&changed, &user)?;
-            tables.end_sessions(&changed, None)?;
-            tables.audit(&audit)
+            tables.change_password(&changed, &user, None, &audit)
         });
         Ok(change.await?)
     };

@@ -4,10 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Database, DatabaseError, Key, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, Value, WriteTransaction,
-};
+use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata};
 
 use super::migrate::FORMAT;
 use super::read::Snapshot;
@@ -70,54 +67,8 @@ pub fn copy(snapshot: &Snapshot, to: &Path) -> Result<(), BackupError> {
     let from = snapshot.transaction();
     let mut into = db.begin_write().map_err(StoreError::from)?;
     into.set_quick_repair(true);
-    let mut copied = 0;
-    macro_rules! copy_tables {
-        ($($table:ident),+ $(,)?) => { $(copy_table(from, &into, tables::$table)?; copied += 1;)+ };
-    }
-    copy_tables!(
-        META,
-        PANELS,
-        PANEL_IDS,
-        PANEL_NAMES,
-        PACKS,
-        BODIES,
-        BATCHES,
-        BATCH_IDS,
-        BATCH_WORK,
-        BATCH_TARGETS,
-        OUTCOMES,
-        KEYS,
-        KEY_TIMES,
-        REPORTED,
-        COUNTS,
-        DEVICES,
-        CONNECTIONS,
-        SECRETS,
-        USERS,
-        TOKENS,
-        TOKEN_ENDS,
-        USER_SESSIONS,
-        AUDIT,
-        AUDIT_SESSIONS,
-    );
-    if from.list_tables().map_err(StoreError::from)?.count() != copied {
-        return Err(StoreError::Corrupt("list of tables").into());
-    }
+    tables::copy_all(from, &into)?;
     into.commit().map_err(StoreError::from)?;
-    Ok(())
-}
-
-fn copy_table<K: Key + 'static, V: Value + 'static>(
-    from: &ReadTransaction,
-    into: &WriteTransaction,
-    table: TableDefinition<'_, K, V>,
-) -> Result<(), StoreError> {
-    let from = from.open_table(table)?;
-    let mut into = into.open_table(table)?;
-    for entry in from.iter()? {
-        let (key, value) = entry?;
-        into.insert(key.value(), value.value())?;
-    }
     Ok(())
 }
 

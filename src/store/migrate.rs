@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::memory::Memory;
+use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{IdempotencyKey, KEY_CHECK, META, Memory, OUTCOMES, PACKS, PANEL_NAMES, SECRETS, Tables};
+use super::tables::{KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
 

@@ -9,12 +9,14 @@ use redb::{
 };
 use uuid::Uuid;
 
+use super::bodies::split_body;
+use super::json::decode;
+use super::outcomes::row_of_outcome;
 use super::pack;
+use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
 use super::row::{self, Head, Reported, ReportedCounts, ReportedKey, Row, RowName};
 use super::seal::Seal;
-use super::tables::{
-    self, AuditRecord, ConnectionRecord, DeviceRecord, TokenRecord, UserRecord, decode, split_body,
-};
+use super::tables;
 use super::{BatchSeq, PanelNo, StoreError, damage};
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
@@ -338,7 +340,7 @@ impl Snapshot {
     ) -> Result<impl Iterator<Item = Result<(PanelNo, Outcome), StoreError>>, StoreError> {
         let mut range = damage::read(|| {
             let table = self.transaction.open_table(tables::OUTCOMES)?;
-            let first = tables::row_of_outcome(&table, seq, from)?.map_or(from, |(first, _)| first);
+            let first = row_of_outcome(&table, seq, from)?.map_or(from, |(first, _)| first);
             let (first, last) = (row::outcome_key(seq, first), row::outcome_key(seq, PanelNo::MAX));
             Ok::<_, StoreError>(table.range::<&row::OutcomeKey>(&first..=&last)?)
         })?;
@@ -373,10 +375,10 @@ impl Snapshot {
     }
 
     /// The batch that was sent under this idempotency key.
-    pub fn key(&self, name: &str) -> Result<Option<tables::IdempotencyKey>, StoreError> {
+    pub fn key(&self, name: &str) -> Result<Option<IdempotencyKey>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::KEYS)?;
-            Ok(table.get(name)?.map(|value| tables::IdempotencyKey::decode(value.value())))
+            Ok(table.get(name)?.map(|value| IdempotencyKey::decode(value.value())))
         })
     }
 

@@ -7,25 +7,29 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle};
 
 use super::StoreError;
+use super::bodies::split_body;
+use super::changes::access::{end_key, token_of};
+use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Reported, ReportedCounts, Row, RowName};
-use super::tables::{self, decode, split_body};
+use super::tables::{self};
 use crate::batch::BatchRecord;
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
 pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
     let mut out = String::new();
     // Writing to a String cannot fail; a database error is kept aside.
-    match write_all(snapshot, &mut out) {
+    match tables::write_all(snapshot, &mut out) {
         Err(Failed::Store(error)) => Err(error),
         Ok(()) | Err(Failed::Format(_)) => Ok(out),
     }
 }
 
-enum Failed {
+/// Why it cannot be written.
+pub(super) enum Failed {
     Store(StoreError),
     Format(fmt::Error),
 }
@@ -40,7 +44,7 @@ fn line(out: &mut String, text: fmt::Arguments<'_>) -> Result<(), Failed> {
     out.write_fmt(format_args!("{text}\n")).map_err(Failed::Format)
 }
 
-fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+pub(super) fn meta(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     let read = snapshot.transaction();
     line(out, format_args!("meta"))?;
     for entry in read.open_table(tables::META)?.iter()? {
@@ -50,20 +54,38 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         }
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn panels(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("panels"))?;
     snapshot.each_panel(|panel, record| {
         line(out, format_args!("  {panel} {}", String::from_utf8_lossy(record)))
     })?;
+    Ok(())
+}
+
+pub(super) fn panel_ids(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("panel_ids"))?;
     for entry in read.open_table(tables::PANEL_IDS)?.iter()? {
         let (id, panel) = entry?;
         line(out, format_args!("  {} {}", id.value(), panel.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn panel_names(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("panel_names"))?;
     for entry in read.open_table(tables::PANEL_NAMES)?.iter()? {
         let (panel, name) = entry?;
         line(out, format_args!("  {} {}", panel.value(), name.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("heads"))?;
     for panel in snapshot.panels_with_rows()? {
         let Head { next_uid, count } = snapshot.head(panel)?;
@@ -81,12 +103,22 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
         }
     })?;
     written?;
+    Ok(())
+}
+
+pub(super) fn bodies(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("bodies"))?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
         let (users, json) = split_body(value.value())?;
         line(out, format_args!("  {} users={users} {}", number.value(), String::from_utf8_lossy(json)))?;
     }
+    Ok(())
+}
+
+pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("batches"))?;
     for entry in read.open_table(tables::BATCHES)?.iter()? {
         let (seq, record) = entry?;
@@ -117,6 +149,11 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
             line(out, format_args!("    outcome {panel} {outcome:?}"))?;
         }
     }
+    Ok(())
+}
+
+pub(super) fn batch_ids(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("batch_ids"))?;
     let mut ids = Vec::new();
     for entry in read.open_table(tables::BATCH_IDS)?.iter()? {
@@ -127,6 +164,17 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     for (seq, id) in ids {
         line(out, format_args!("  {id} {seq}"))?;
     }
+    Ok(())
+}
+
+/// What is shown with the batch that it is kept of.
+#[expect(clippy::unnecessary_wraps, reason = "one of the functions that show a table")]
+pub(super) fn with_its_batch(_: &Snapshot, _: &mut String) -> Result<(), Failed> {
+    Ok(())
+}
+
+pub(super) fn keys(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("keys"))?;
     for entry in read.open_table(tables::KEYS)?.iter()? {
         let (name, value) = entry?;
@@ -134,29 +182,54 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
             tables::IdempotencyKey::decode(value.value());
         line(out, format_args!("  {:?} batch={batch} at_ms={at_ms}", name.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn key_times(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("key_times"))?;
     for entry in read.open_table(tables::KEY_TIMES)?.iter()? {
         let entry = entry?.0;
         let (at_ms, name) = entry.value();
         line(out, format_args!("  at_ms={at_ms} {name:?}"))?;
     }
+    Ok(())
+}
+
+pub(super) fn reported(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("reported"))?;
     for entry in read.open_table(tables::REPORTED)?.iter()? {
         let (key, value) = entry?;
         let (panel, link) = row::reported_name(key.value());
         line(out, format_args!("  {panel} {link} {:?}", Reported::decode(value.value())?))?;
     }
+    Ok(())
+}
+
+pub(super) fn counts(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("counts"))?;
     for entry in read.open_table(tables::COUNTS)?.iter()? {
         let (panel, counts) = entry?;
         line(out, format_args!("  {} {:?}", panel.value(), ReportedCounts::decode(counts.value())))?;
     }
+    Ok(())
+}
+
+pub(super) fn devices(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("devices"))?;
     for entry in read.open_table(tables::DEVICES)?.iter()? {
         let (panel, record) = entry?;
         let record: tables::DeviceRecord = decode(record.value(), "device")?;
         line(out, format_args!("  {} {record:?}", panel.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn connections(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("connections"))?;
     for entry in read.open_table(tables::CONNECTIONS)?.iter()? {
         let panel = entry?.0.value();
@@ -165,14 +238,27 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
             line(out, format_args!("  {panel} at_ms={at_ms} {connection} {error}"))?;
         }
     }
+    Ok(())
+}
+
+pub(super) fn secrets(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("secrets"))?;
     for entry in read.open_table(tables::SECRETS)?.iter()? {
         line(out, format_args!("  {} (secret)", entry?.0.value()))?;
     }
+    Ok(())
+}
+
+pub(super) fn users(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("users"))?;
     for (name, tables::UserRecord { role, verifier: _, created_at_ms }) in snapshot.users()? {
         line(out, format_args!("  {name} role={role} created_at_ms={created_at_ms}"))?;
     }
+    Ok(())
+}
+
+pub(super) fn tokens(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("tokens"))?;
     let mut tokens = snapshot.tokens()?;
     tokens.sort_unstable_by_key(|token| (token.created_at_ms, token.id));
@@ -198,24 +284,46 @@ fn write_all(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
             ),
         )?;
     }
+    Ok(())
+}
+
+pub(super) fn token_ends(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     let ends = read.open_table(tables::TOKEN_ENDS)?.len()?;
     line(out, format_args!("token_ends {ends}"))?;
+    Ok(())
+}
+
+pub(super) fn user_sessions(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
     line(out, format_args!("user_sessions"))?;
     for entry in read.open_table(tables::USER_SESSIONS)?.iter()? {
         let key = entry?.0;
-        line(out, format_args!("  {} id={}", key.value().0, tables::token_of(key.value().1)))?;
+        line(out, format_args!("  {} id={}", key.value().0, token_of(key.value().1)))?;
     }
-    for (name, table) in [("audit", tables::AUDIT), ("audit_sessions", tables::AUDIT_SESSIONS)] {
-        line(out, format_args!("{name}"))?;
-        for entry in read.open_table(table)?.iter()? {
-            let (number, record) = entry?;
-            let tables::AuditRecord { at_ms, actor, address, action, target } =
-                decode(record.value(), "audit entry")?;
-            line(
-                out,
-                format_args!("  {} at_ms={at_ms} {actor} {address} {action} {target}", number.value()),
-            )?;
-        }
+    Ok(())
+}
+
+pub(super) fn audit(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    entries("audit", tables::AUDIT, snapshot, out)
+}
+
+pub(super) fn audit_sessions(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    entries("audit_sessions", tables::AUDIT_SESSIONS, snapshot, out)
+}
+
+fn entries(
+    name: &str,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+    snapshot: &Snapshot,
+    out: &mut String,
+) -> Result<(), Failed> {
+    line(out, format_args!("{name}"))?;
+    for entry in snapshot.transaction().open_table(table)?.iter()? {
+        let (number, record) = entry?;
+        let tables::AuditRecord { at_ms, actor, address, action, target } =
+            decode(record.value(), "audit entry")?;
+        line(out, format_args!("  {} at_ms={at_ms} {actor} {address} {action} {target}", number.value()))?;
     }
     Ok(())
 }
@@ -360,7 +468,7 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     }
     let tokens = snapshot.tokens()?;
     let ends = |token: &&tables::TokenRecord| token.expires_at_ms.is_some();
-    let ends_of = |token: &tables::TokenRecord| tables::end_key(token.expires_at_ms.unwrap_or(0), token.id);
+    let ends_of = |token: &tables::TokenRecord| end_key(token.expires_at_ms.unwrap_or(0), token.id);
     let by_end = read.open_table(tables::TOKEN_ENDS)?;
     let by_user = read.open_table(tables::USER_SESSIONS)?;
     for token in tokens.iter().filter(ends) {

@@ -19,29 +19,23 @@
 //! some four hundred schedules; with two it left none in thousands.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::Database;
-use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
 
-use super::tables::{Memory, PanelRows, Tables};
+use super::memory::Memory;
+use super::rows::PanelRows;
+use super::tables::Tables;
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
-/// Items in one commit at most, unless a single piece of work has more.
-const MAX_ITEMS: usize = 262_144;
+mod pace;
+mod queue;
 
-/// Items of a flood's first commit, and at least as many as any may have.
-const MIN_ITEMS: usize = 1024;
-
-/// How long writing the rows of a flood's commit should take, on top of its syncs: what comes first after its begin
-/// waits so long.
-const COMMIT_TIME: Duration = Duration::from_millis(6);
-
-/// How long after small work the next is expected.
-const SHARED_FOR: Duration = Duration::from_millis(100);
+use queue::Next;
+pub(super) use queue::{Job, Queue};
+pub use queue::{MAX_QUEUED, Telling};
 
 /// How long a database that has failed and was opened again is only read: at first hardly at all, and longer each
 /// time that nothing was committed in between.
@@ -50,18 +44,6 @@ const PAUSE_MOST: Duration = Duration::from_secs(1);
 
 /// With nothing to do, the file is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Syncs that take so long are slow.
-const SLOW_SYNCS: Duration = Duration::from_millis(4);
-
-/// Fewer jobs than this are little for a commit on a disk with slow syncs.
-const FEW_JOBS: usize = 64;
-
-/// Jobs waiting at most; beyond, [`StoreError::Busy`].
-pub const MAX_QUEUED: usize = 65_536;
-
-/// Work of at most so many items may take the lane past a flood.
-const SMALL: usize = 1;
 
 /// Work on one panel's rows, done within the transaction that commits it.
 pub trait PanelWork: Send {
@@ -112,294 +94,6 @@ where
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {
         let value = self.value;
         (self.done)(result.and_then(|()| value.ok_or(StoreError::Closed)));
-    }
-}
-
-pub(super) enum Job {
-    Panel(Box<dyn PanelWork>),
-    Change(Box<dyn ChangeWork>),
-    /// Somebody wants to know whether work is done.
-    Ask(oneshot::Sender<()>),
-}
-
-impl Job {
-    fn items(&self) -> usize {
-        match self {
-            Self::Panel(work) => work.items(),
-            Self::Change(_) | Self::Ask(_) => 1,
-        }
-    }
-
-    fn committed(self, result: Result<(), StoreError>) {
-        match self {
-            Self::Panel(work) => work.committed(result),
-            Self::Change(work) => work.committed(result),
-            Self::Ask(asker) => {
-                if result.is_ok() {
-                    let _ = asker.send(()); // whoever asked may have left
-                }
-            }
-        }
-    }
-}
-
-/// What a commit costs: something for its syncs, whatever is in it, and something for each item.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// The syncs of the last commit.
-    syncs: Duration,
-    /// Of an item, on average over the last commits of many.
-    item: Duration,
-    /// Items of the last commit.
-    last: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { syncs: Duration::ZERO, item: Duration::from_micros(5), last: 0 }
-    }
-}
-
-impl Pace {
-    /// A commit of so many items took so long, its syncs included.
-    fn took(&mut self, items: usize, time: Duration, syncs: Duration) {
-        self.last = items;
-        self.syncs = syncs;
-        if items >= MIN_ITEMS / 4 {
-            let item = time.saturating_sub(syncs) / u32::try_from(items).unwrap_or(u32::MAX);
-            self.item = (self.item + item) / 2;
-        }
-    }
-
-    /// How many items the next commit of a flood may have. One that has just begun gets small groups, so that its
-    /// first panels do not wait for a large one; each may be four times the one before.
-    fn of_flood(&self) -> usize {
-        let most = self.within(COMMIT_TIME.max(self.syncs * 3 / 2));
-        most.min((4 * self.last).max(self.shared())).clamp(MIN_ITEMS, MAX_ITEMS)
-    }
-
-    /// The same while small work keeps coming, which waits for the commit under way and then for its own syncs.
-    fn shared(&self) -> usize {
-        self.within(self.syncs / 2).clamp(MIN_ITEMS, MAX_ITEMS)
-    }
-
-    /// How long a commit that would have little in it waits for more to come: hardly at all, beside syncs that take
-    /// long, and not at all otherwise.
-    fn linger(&self) -> Duration {
-        if self.syncs < SLOW_SYNCS { Duration::ZERO } else { self.syncs / 16 }
-    }
-
-    fn within(&self, time: Duration) -> usize {
-        (time.as_nanos() / self.item.as_nanos().max(1)) as usize
-    }
-
-    /// There is nothing to do: the next flood begins anew.
-    fn rest(&mut self) {
-        self.last = 0;
-    }
-}
-
-/// The queue in front of the writer: a lane for small work and a line for the rest.
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<Waiting>,
-    wake: Condvar,
-    listener: OnceLock<Listener>,
-}
-
-/// Who wants to know when the writer begins to tell what was committed, and when it has told all.
-pub(super) type Listener = Box<dyn Fn(Telling) + Send + Sync>;
-
-/// Where the writer is in telling what a commit came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telling {
-    /// The first is told next.
-    Begins,
-    /// All were told.
-    Ends,
-    /// After a failed commit all work was told that it was not done, and the database is open again. No work is
-    /// taken before [`super::StoreHandle::resume`].
-    Recovered,
-}
-
-#[derive(Default)]
-struct Waiting {
-    lane: VecDeque<Job>,
-    line: VecDeque<Job>,
-    /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
-    in_line: FxHashMap<PanelNo, u32>,
-    pace: Pace,
-    /// When small work last came while a flood was under way.
-    small_at: Option<Instant>,
-    closed: bool,
-    /// A commit has failed, and no work is taken: what those who bring some are told.
-    failed: Option<StoreError>,
-    /// The writer waits for work, so it is to be woken; waking one that works is a system call for nothing.
-    idle: bool,
-}
-
-/// What the writer does next.
-enum Next {
-    /// A commit's worth of work.
-    Jobs(Vec<Job>),
-    /// Nothing came for a while.
-    Nothing,
-    /// The queue is closed and empty.
-    End,
-}
-
-impl Queue {
-    /// Takes the job, or tells it why not. Only what may be refused is refused for want of room.
-    pub(super) fn push_or_tell(&self, job: Job, may_be_refused: bool) {
-        let mut waiting = self.lock();
-        let refusal = if waiting.closed {
-            Some(StoreError::Closed)
-        } else if may_be_refused && waiting.lane.len() + waiting.line.len() >= MAX_QUEUED {
-            Some(StoreError::Busy)
-        } else {
-            waiting.failed.clone()
-        };
-        if let Some(refusal) = refusal {
-            drop(waiting);
-            return job.committed(Err(refusal));
-        }
-        match &job {
-            Job::Panel(work) if work.items() > SMALL || waiting.in_line.contains_key(&work.panel()) => {
-                *waiting.in_line.entry(work.panel()).or_default() += 1;
-                waiting.line.push_back(job);
-            }
-            Job::Panel(_) | Job::Change(_) | Job::Ask(_) => {
-                if !waiting.line.is_empty() && !matches!(job, Job::Ask(_)) {
-                    waiting.small_at = Some(Instant::now());
-                }
-                waiting.lane.push_back(job);
-            }
-        }
-        let idle = std::mem::take(&mut waiting.idle);
-        drop(waiting);
-        if idle {
-            self.wake.notify_one();
-        }
-    }
-
-    /// No work is taken from now on; whoever brings some is told this. Gives all that waited.
-    fn fail(&self, why: StoreError) -> Vec<Job> {
-        let mut waiting = self.lock();
-        waiting.failed = Some(why);
-        waiting.in_line.clear();
-        let Waiting { lane, line, .. } = &mut *waiting;
-        lane.drain(..).chain(line.drain(..)).collect()
-    }
-
-    /// Work is taken again.
-    pub(super) fn resume(&self) {
-        self.lock().failed = None;
-    }
-
-    pub(super) fn takes_work(&self) -> bool {
-        let waiting = self.lock();
-        waiting.failed.is_none() && !waiting.closed
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Whether there is somebody who will resume.
-    fn has_listener(&self) -> bool {
-        self.listener.get().is_some()
-    }
-
-    /// Takes the one listener.
-    pub(super) fn listen(&self, listener: Listener) {
-        let _ = self.listener.set(listener); // a store has one coordinator
-    }
-
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.wake.notify_one();
-    }
-
-    pub(super) fn len(&self) -> usize {
-        let waiting = self.lock();
-        waiting.lane.len() + waiting.line.len()
-    }
-
-    /// Waits for work, but no longer than this, and takes a commit's worth of it.
-    fn take(&self, patience: Duration) -> Next {
-        let until = Instant::now() + patience;
-        let mut waiting = self.lock();
-        if waiting.lane.is_empty() && waiting.line.is_empty() {
-            waiting.pace.rest();
-        }
-        while waiting.lane.is_empty() && waiting.line.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if waiting.closed {
-                return Next::End;
-            }
-            if left.is_zero() {
-                waiting.idle = false;
-                return Next::Nothing;
-            }
-            waiting.idle = true;
-            (waiting, _) = self.wake.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
-        }
-        waiting.idle = false;
-        let linger = waiting.pace.linger();
-        if !linger.is_zero() && waiting.lane.len() + waiting.line.len() < FEW_JOBS && !waiting.closed {
-            drop(waiting);
-            std::thread::sleep(linger);
-            waiting = self.lock();
-        }
-        let mut jobs = Vec::new();
-        let mut items = 0;
-        let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
-        let most = if shared { waiting.pace.shared() } else { waiting.pace.of_flood() };
-        while items < most {
-            let job = match waiting.lane.pop_front() {
-                Some(job) => job,
-                None => match waiting.line.pop_front() {
-                    Some(job) => {
-                        if let Job::Panel(work) = &job {
-                            waiting.left_line(work.panel());
-                        }
-                        job
-                    }
-                    None => break,
-                },
-            };
-            items += job.items().max(1);
-            jobs.push(job);
-        }
-        Next::Jobs(jobs)
-    }
-
-    /// A commit of so many items took so long, its syncs included.
-    fn took(&self, items: usize, time: Duration, syncs: Duration) {
-        self.lock().pace.took(items, time, syncs);
-    }
-
-    /// Tells those who listen that the writer begins to tell what was committed, or has done so.
-    fn telling(&self, telling: Telling) {
-        if let Some(listener) = self.listener.get() {
-            listener(telling);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing panics while it holds the lock; if it did, the queue would still be whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
-    fn left_line(&mut self, panel: PanelNo) {
-        if let Some(count) = self.in_line.get_mut(&panel) {
-            *count -= 1;
-            if *count == 0 {
-                self.in_line.remove(&panel);
-            }
-        }
     }
 }
 
@@ -575,38 +269,4 @@ fn work_through(
     }
     transaction.commit()?;
     Ok(gone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    #[test]
-    fn a_flood_grows_to_what_can_be_written_in_the_time_of_a_slow_disks_syncs() {
-        // A quarter of a microsecond an item.
-        let commit = |pace: &mut Pace, syncs: Duration| {
-            let items = pace.of_flood();
-            pace.took(items, syncs + Duration::from_nanos(250) * items as u32, syncs);
-            items
-        };
-        let mut quick = Pace::default();
-        assert_eq!(commit(&mut quick, ms(0)), MIN_ITEMS, "a flood begins small");
-        let sizes: Vec<_> = (0..30).map(|_| commit(&mut quick, ms(0))).collect();
-        assert!(sizes[29] > 20_000 && sizes[29] <= 24_000, "{sizes:?}");
-        let mut slow = Pace::default();
-        let sizes: Vec<_> = (0..30).map(|_| commit(&mut slow, ms(25))).collect();
-        assert!(sizes[29] > 140_000 && sizes[29] <= 150_000, "{sizes:?}");
-        assert!(slow.shared() > 40_000, "small work waits for the syncs anyway");
-        assert_eq!(quick.shared(), MIN_ITEMS);
-        slow.rest();
-        assert_eq!(
-            slow.of_flood(),
-            slow.shared(),
-            "the next flood begins with what hardly adds to the syncs"
-        );
-    }
 }

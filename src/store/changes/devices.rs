@@ -1,0 +1,130 @@
+//! Changes to what is kept of remote panels' devices: what they said of themselves, their connections, the passwords of
+//! their accounts, and how much of them is in which state.
+
+use std::sync::Arc;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use crate::store::json::{decode, encode};
+use crate::store::records::{ConnectionRecord, DeviceRecord};
+use crate::store::row::{self, CountsChange, ReportedCounts};
+use crate::store::seal::Seal;
+use crate::store::tables::{ALL_PANELS, KEY_CHECK, Tables};
+use crate::store::{PanelNo, StoreError};
+
+/// How many changes of a panel's connection are kept.
+pub const KEPT_CONNECTIONS: usize = 100;
+
+impl Tables<'_> {
+    /// What a panel's device said of itself.
+    pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
+        self.devices.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
+    }
+
+    /// Keeps what a panel's device said of itself.
+    /// Nothing where the panel is gone.
+    pub fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
+        if self.panels.get(panel)?.is_none() {
+            return Ok(());
+        }
+        self.devices.insert(panel, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// Keeps that a panel's connection is another one than the last that was kept.
+    pub fn connection_changed(&mut self, panel: PanelNo, now: ConnectionRecord) -> Result<(), StoreError> {
+        if self.panels.get(panel)?.is_none() {
+            return Ok(());
+        }
+        let kept = self.connections.get(panel)?;
+        let mut changes: Vec<ConnectionRecord> = match &kept {
+            Some(kept) => decode(kept.value(), "connections")?,
+            None => Vec::new(),
+        };
+        drop(kept);
+        if changes.last().is_some_and(|last| last.connection == now.connection) {
+            return Ok(());
+        }
+        changes.drain(..changes.len().saturating_sub(KEPT_CONNECTIONS - 1));
+        changes.push(now);
+        self.connections.insert(panel, encode(&changes).as_slice())?;
+        Ok(())
+    }
+
+    /// Sets or changes the password of a remote panel's account.
+    pub fn set_credential(&mut self, panel: PanelNo, password_md5: &str) -> Result<(), StoreError> {
+        let sealed = self.memory.seal.seal(panel, password_md5)?;
+        self.secrets.insert(panel, sealed.as_slice())?;
+        Ok(())
+    }
+
+    /// Whether the key is the one that the passwords were sealed with. The first one that is asked becomes it, and so does
+    /// another one where nothing is sealed.
+    pub(in crate::store) fn key_fits(&mut self) -> Result<bool, StoreError> {
+        let checked = match self.secrets.get(KEY_CHECK)? {
+            Some(sealed) => Some(self.memory.seal.open(KEY_CHECK, sealed.value()).is_ok()),
+            None => None,
+        };
+        if checked == Some(true) {
+            return Ok(true);
+        }
+        if checked == Some(false) {
+            if self.secrets.len()? > 1 {
+                return Ok(false);
+            }
+            tracing::warn!(
+                "the key is another one than before; nothing is sealed, so this one takes its place"
+            );
+        }
+        self.set_credential(KEY_CHECK, "panelsync")?;
+        Ok(true)
+    }
+
+    /// Seals all passwords anew with this key; says how many there are.
+    pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
+        let mut texts = Vec::new();
+        for entry in self.secrets.iter()? {
+            let (panel, sealed) = entry?;
+            texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
+        }
+        self.memory.seal = Arc::clone(seal);
+        for (panel, text) in &texts {
+            self.set_credential(*panel, text)?;
+        }
+        Ok(texts.len() - 1) // the first one is for the check of the key
+    }
+
+    /// Writes by how much the counts of states have changed.
+    pub(in crate::store) fn write_counts(&mut self) -> Result<(), StoreError> {
+        let mut changed: Vec<_> = self.counted.drain().collect();
+        changed.sort_unstable_by_key(|(panel, _)| *panel);
+        let mut all = CountsChange::default();
+        for (_, change) in &changed {
+            all.add(change);
+        }
+        for (panel, change) in std::iter::once((ALL_PANELS, all)).chain(changed) {
+            if change == CountsChange::default() {
+                continue;
+            }
+            let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+            let counts =
+                change.of(counts.unwrap_or_default()).ok_or(StoreError::Corrupt("count of states"))?;
+            if counts == ReportedCounts::default() {
+                self.counts.remove(panel)?;
+            } else {
+                self.counts.insert(panel, &counts.encode())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts all reported states anew, as none were counted before.
+    pub(in crate::store) fn count_reported(&mut self) -> Result<(), StoreError> {
+        for entry in self.reported.iter()? {
+            let (key, value) = entry?;
+            let change = self.counted.entry(row::reported_name(key.value()).0).or_default();
+            change.count(value.value(), 1);
+        }
+        Ok(())
+    }
+}

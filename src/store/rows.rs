@@ -1,0 +1,316 @@
+//! The rows of one panel within a transaction, and what is known of its device.
+
+use std::ops::Bound;
+use std::rc::Rc;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::bodies::Users;
+use super::pack::{self, MAX_ROWS, Pack};
+use super::row::{self, Head, Reported, ReportedKey, Row, RowKey, RowName};
+use super::tables::Tables;
+use super::{PanelNo, StoreError};
+use crate::batch::Body;
+use crate::profile::LinkId;
+
+/// One panel's rows within a transaction. What is changed here is seen by every later question.
+pub struct PanelRows<'a, 't> {
+    tables: &'a mut Tables<'t>,
+    panel: PanelNo,
+    /// The packs that were looked at, by their keys; the panel's first one among them wherever there is any.
+    packs: Vec<Loaded>,
+    /// Bodies that rows here begin and cease to name.
+    users: Vec<(u64, i64)>,
+}
+
+/// All that a panel's rows are, where they fit into one pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole(Pack);
+
+/// What work made of a panel's rows, for doing the same to another panel with the same rows in the same
+/// transaction.
+#[derive(Debug, Clone)]
+pub struct Made {
+    whole: Whole,
+    users: Rc<Users>,
+}
+
+/// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
+struct Loaded {
+    key: RowKey,
+    until: Option<RowKey>,
+    pack: Pack,
+    changed: bool,
+}
+
+impl<'a, 't> PanelRows<'a, 't> {
+    pub(super) fn of(tables: &'a mut Tables<'t>, panel: PanelNo) -> Self {
+        Self { tables, panel, packs: Vec::new(), users: Vec::new() }
+    }
+
+    /// The tables, for what goes into the same transaction beside the rows.
+    pub fn tables(&mut self) -> &mut Tables<'t> {
+        self.tables
+    }
+
+    /// Which panel.
+    pub fn number(&self) -> PanelNo {
+        self.panel
+    }
+
+    /// How many profiles the panel holds.
+    pub fn count(&mut self) -> Result<u32, StoreError> {
+        Ok(self.first()?.pack.head().count)
+    }
+
+    /// The panel's first pack, which stands first in `packs`.
+    fn first(&mut self) -> Result<&mut Loaded, StoreError> {
+        if self.packs.is_empty() {
+            let key = row::panel_range(self.panel).0;
+            let pack = match self.tables.packs.get(&key)? {
+                Some(value) => Pack::read(value.value())?,
+                None => Pack::empty(),
+            };
+            // Where there are others, up to which name it goes is looked up with the name that asks for it.
+            let until = pack.has_others().then_some(key);
+            self.packs.push(Loaded { key, until, pack, changed: false });
+        }
+        Ok(&mut self.packs[0])
+    }
+
+    /// Sets next uid and number of rows.
+    pub(super) fn set_head(&mut self, head: Head) -> Result<(), StoreError> {
+        let first = self.first()?;
+        first.pack.set_head(head);
+        first.changed = true;
+        Ok(())
+    }
+
+    /// Where in `packs` the pack with this name is, which is read where it was not looked at before.
+    fn pack(&mut self, key: &RowKey) -> Result<usize, StoreError> {
+        self.first()?;
+        let place = self.packs.partition_point(|loaded| loaded.key <= *key);
+        let at = place - 1; // the first one's key is below every name's
+        if self.packs[at].until.is_none_or(|until| *key < until) {
+            return Ok(at);
+        }
+        let mut gap = self.tables.packs.upper_bound(Bound::Included(key))?;
+        let (from, value) = gap.peek_prev()?.ok_or(StoreError::Corrupt("first pack"))?;
+        let next = gap.peek_next()?.map(|(next, _)| *next.value());
+        let (from, until) = (*from.value(), next.filter(|next| next[..4] == key[..4]));
+        if from == self.packs[at].key {
+            self.packs[at].until = until;
+            return Ok(at);
+        }
+        let pack = Pack::read(value.value())?;
+        self.packs.insert(place, Loaded { key: from, until, pack, changed: false });
+        Ok(place)
+    }
+
+    /// The row of this name.
+    pub fn get(&mut self, name: RowName) -> Result<Option<Row>, StoreError> {
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        Ok(self.packs[at].pack.get(&key))
+    }
+
+    /// Writes a row, and leaves the head as it is.
+    pub(super) fn set(&mut self, name: RowName, row: Row) -> Result<(), StoreError> {
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        let loaded = &mut self.packs[at];
+        loaded.pack.put(&key, row);
+        loaded.changed = true;
+        if loaded.pack.count() > MAX_ROWS {
+            if at == 0 {
+                loaded.pack.set_others(); // a pack beyond the first one has seen to that before
+            }
+            let (from, upper) = loaded.pack.split(self.panel);
+            let until = loaded.until.replace(from);
+            self.packs.insert(at + 1, Loaded { key: from, until, pack: upper, changed: true });
+        }
+        Ok(())
+    }
+
+    /// All rows, those with a link_id first.
+    pub fn all(&self) -> Result<Vec<(RowName, Row)>, StoreError> {
+        let (first, last) = row::panel_range(self.panel);
+        let mut rows = Vec::new();
+        for loaded in &self.packs {
+            rows.extend(loaded.pack.rows().collect::<Result<Vec<_>, _>>()?);
+        }
+        for entry in self.tables.packs.range::<&RowKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            if !self.packs.iter().any(|loaded| loaded.key == *key.value()) {
+                rows.extend(pack::rows(value.value()).collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+        rows.sort_unstable_by_key(|(name, _)| *name);
+        Ok(rows)
+    }
+
+    /// Whether the row's body is this one.
+    pub fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        self.tables.body_is(row.body, body)
+    }
+
+    /// The JSON of a row's body.
+    pub fn json(&self, row: &Row) -> Result<Box<[u8]>, StoreError> {
+        self.tables.body_json(row.body)
+    }
+
+    /// Writes a profile under a name; a new one gets the next uid. `standing` is the row that stands there.
+    pub fn put(&mut self, name: RowName, standing: Option<Row>, body: &Body) -> Result<Row, StoreError> {
+        let number = self.tables.body_number(body)?;
+        let row = match standing {
+            Some(old) => {
+                self.users.push((old.body, -1));
+                Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
+            }
+            None => {
+                let Head { next_uid: uid, count } = self.first()?.pack.head();
+                let next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
+                self.set_head(Head { next_uid, count: count + 1 })?;
+                Row { body: number, uid, revision: 1 }
+            }
+        };
+        self.users.push((number, 1));
+        self.set(name, row)?;
+        Ok(row)
+    }
+
+    /// As [`PanelRows::put`], and where no other row names the body that stands there, the new text takes its place
+    /// under its number. Not for a remote panel: what its device holds is known by numbers of bodies.
+    pub fn put_in_place(
+        &mut self,
+        name: RowName,
+        standing: Option<Row>,
+        body: &Body,
+    ) -> Result<Row, StoreError> {
+        let Some(old) = standing.filter(|old| self.tables.replace_body(old.body, body)) else {
+            return self.put(name, standing, body);
+        };
+        let row = Row { revision: old.revision.saturating_add(1), ..old };
+        self.set(name, row)?;
+        Ok(row)
+    }
+
+    /// Writes a new profile that has no link_id, and returns its uid.
+    pub fn put_by_uid(&mut self, body: &Body) -> Result<u32, StoreError> {
+        let uid = self.first()?.pack.head().next_uid;
+        self.put(RowName::Uid(uid), None, body)?;
+        Ok(uid)
+    }
+
+    /// Deletes the row that stands under this name.
+    pub fn remove(&mut self, name: RowName, standing: Row) -> Result<(), StoreError> {
+        let key = row::row_key(self.panel, name);
+        let at = self.pack(&key)?;
+        self.packs[at].pack.remove(&key);
+        self.packs[at].changed = true;
+        self.users.push((standing.body, -1));
+        let Head { next_uid, count } = self.first()?.pack.head();
+        self.set_head(Head { next_uid, count: count.saturating_sub(1) })
+    }
+
+    /// All that the rows are now; nothing where they do not fit into one pack.
+    pub fn whole(&mut self) -> Result<Option<Whole>, StoreError> {
+        let pack = &self.first()?.pack;
+        Ok((!pack.has_others()).then(|| Whole(pack.clone())))
+    }
+
+    /// What was made of the rows since they were looked at first.
+    pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
+        let users = self.users.as_slice().into();
+        Ok(self.whole()?.map(|whole| Made { whole, users }))
+    }
+
+    /// Of rows that nobody has looked at in this work: where they are just these, makes the same of them where they
+    /// stand, and says so.
+    pub fn make_where(&mut self, before: &Whole, made: &Made) -> Result<bool, StoreError> {
+        let key = row::panel_range(self.panel).0;
+        let packs = &mut self.tables.packs;
+        let (before, after) = (before.0.bytes(), made.whole.0.bytes());
+        let same = if before == after {
+            packs.get(&key)?.map(|standing| standing.value() == before)
+        } else {
+            match packs.get_mut(&key)? {
+                Some(mut standing) if standing.value() == before => {
+                    standing.insert(after)?;
+                    Some(true)
+                }
+                Some(_) => Some(false),
+                None => None,
+            }
+        };
+        if !same.unwrap_or_else(|| before == Pack::empty().bytes()) {
+            return Ok(false);
+        }
+        if same.is_none() && before != after {
+            packs.insert(&key, after)?;
+        }
+        self.tables.body_changes.repeat(&made.users);
+        Ok(true)
+    }
+
+    /// What is known of a link_id on the panel's device.
+    pub fn reported(&self, link: LinkId) -> Result<Option<Reported>, StoreError> {
+        let stored = self.tables.reported.get(&row::reported_key(self.panel, link))?;
+        stored.map(|value| Reported::decode(value.value())).transpose()
+    }
+
+    /// Whether anything is known of the panel's device, or of what an embedded panel refused.
+    pub fn has_reported(&self) -> Result<bool, StoreError> {
+        let reported = &self.tables.reported;
+        if reported.is_empty()? {
+            return Ok(false); // as on most fleets of embedded panels, and then nothing is looked up
+        }
+        let (first, last) = row::reported_range(self.panel);
+        Ok(reported.range::<&ReportedKey>(&first..=&last)?.next().is_some())
+    }
+
+    /// All that is known of the panel's device, in link_id order.
+    pub fn all_reported(&self) -> Result<Vec<(LinkId, Reported)>, StoreError> {
+        let (first, last) = row::reported_range(self.panel);
+        let mut all = Vec::new();
+        for entry in self.tables.reported.range::<&ReportedKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            all.push((row::reported_name(key.value()).1, Reported::decode(value.value())?));
+        }
+        Ok(all)
+    }
+
+    /// Writes what is known of a link_id on the device; nothing where it is known to be gone.
+    pub fn set_reported(&mut self, link: LinkId, reported: Option<&Reported>) -> Result<(), StoreError> {
+        let key = row::reported_key(self.panel, link);
+        let change = self.tables.counted.entry(self.panel).or_default();
+        let now = reported.map(Reported::encode);
+        let before = match &now {
+            Some(now) => self.tables.reported.insert(&key, now.as_slice())?,
+            None => self.tables.reported.remove(&key)?,
+        };
+        if let Some(before) = before {
+            change.count(before.value(), -1);
+        }
+        if let Some(now) = &now {
+            change.count(now, 1);
+        }
+        Ok(())
+    }
+
+    /// Writes what changed of the panel's rows and head. The writer calls it after the work.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        for (body, delta) in self.users {
+            *self.tables.body_changes.users.entry(body).or_default() += delta;
+        }
+        let first = row::panel_range(self.panel).0;
+        for Loaded { key, pack, .. } in self.packs.iter().filter(|loaded| loaded.changed) {
+            if pack.count() > 0 || *key == first {
+                self.tables.packs.insert(key, pack.bytes())?;
+            } else {
+                self.tables.packs.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+}
