@@ -30,7 +30,7 @@ pub mod remote;
 pub mod settings;
 
 use decide::{Decision, Limits};
-use remote::record::Accept;
+use remote::record::accepted::Accept;
 use remote::{Condition, Devices, Remote, Waiting};
 use settings::Settings;
 
