@@ -59,8 +59,7 @@ impl Panel {
         condition: Condition,
     ) -> Self {
         let remote = settings
-            .remote
-            .is_some()
+            .is_device()
             .then(|| Box::new(Remote::new(Rc::clone(devices), number, waiting, condition)));
         Self { number, settings, store, remote }
     }
