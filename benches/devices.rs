@@ -17,7 +17,7 @@ use futures_util::{StreamExt, stream};
 use panelsync::panel::device::Device;
 use panelsync::panel::device::ask;
 use panelsync::panel::device::line::{Lines, Timeouts};
-use panelsync::panel::settings::{Remote, Trust};
+use panelsync::panel::settings::{DeviceAddress, HttpAddress, Remote, Trust};
 use panelsync::profile::rule::Family;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -117,13 +117,8 @@ fn profiles(round: usize) -> Vec<Value> {
     (0..ITEMS).map(profile).collect()
 }
 
-fn remote(address: SocketAddr, n: usize, scheme: &str, trust: Trust) -> Remote {
-    Remote {
-        url: format!("{scheme}://{address}/panels/sim-{n:04}").into(),
-        username: "admin".into(),
-        repair: false,
-        trust,
-    }
+fn address_of(address: SocketAddr, n: usize, scheme: &str, trust: Trust) -> HttpAddress {
+    HttpAddress { url: format!("{scheme}://{address}/panels/sim-{n:04}").into(), trust }
 }
 
 fn fan_out(size: &Size) {
@@ -241,7 +236,8 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
             .map(|n| {
                 let (lines, items) = (Rc::clone(&lines), &items);
                 async move {
-                    let remote = remote(address, n, "http", Trust::System);
+                    let address = DeviceAddress::Http(address_of(address, n, "http", Trust::System));
+                    let remote = Remote { address, username: "admin".into(), repair: false };
                     let mut device = Device::new("d", Family::Android, remote, PASSWORD_MD5.into(), lines);
                     device.info().await.expect("a panel");
                     device.log_in().await.expect("a session");
@@ -334,11 +330,11 @@ fn client_rate(devices: &Running, scheme: &'static str, trust: &Trust, seconds: 
         let started = Instant::now();
         let end = started + Duration::from_secs(seconds);
         let counts = (1..=256).map(|n| {
-            let (lines, remote) = (Rc::clone(&lines), remote(address, n, scheme, trust.clone()));
+            let (lines, device) = (Rc::clone(&lines), address_of(address, n, scheme, trust.clone()));
             async move {
                 let mut count = 0_u64;
                 while Instant::now() < end {
-                    let answer = lines.send(&remote, &ask::info(), None).await.expect("an answer");
+                    let answer = lines.send(&device, &ask::info(), None).await.expect("an answer");
                     assert_eq!(answer.status, 200);
                     count += 1;
                 }

@@ -343,9 +343,7 @@ impl Coordinator {
         };
         for (panel, outcome) in &outcomes {
             self.count(seq, *panel, outcome);
-            if let Some(entry) =
-                self.register.by_number(*panel).filter(|entry| entry.settings.remote.is_some())
-            {
+            if let Some(entry) = self.register.by_number(*panel).filter(|entry| entry.settings.is_device()) {
                 send(entry, Attend::Forget(seq, self.now));
             }
         }

@@ -30,7 +30,7 @@ pub mod remote;
 pub mod settings;
 
 use decide::{Decision, Limits};
-use remote::record::Accept;
+use remote::record::accepted::Accept;
 use remote::{Condition, Devices, Remote, Waiting};
 use settings::Settings;
 
@@ -59,8 +59,7 @@ impl Panel {
         condition: Condition,
     ) -> Self {
         let remote = settings
-            .remote
-            .is_some()
+            .is_device()
             .then(|| Box::new(Remote::new(Rc::clone(devices), number, waiting, condition)));
         Self { number, settings, store, remote }
     }

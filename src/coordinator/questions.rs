@@ -72,7 +72,7 @@ impl Handler<CloseDevices> for Coordinator {
         let remote: Vec<_> = self
             .register
             .select(None, None)
-            .filter(|entry| entry.settings.remote.is_some())
+            .filter(|entry| entry.settings.is_device())
             .map(|entry| entry.number)
             .collect();
         remote

@@ -30,7 +30,7 @@ pub struct Entry {
 impl Entry {
     /// Whether the panel can be reached; an embedded one always can.
     pub fn connection(&self) -> Connection {
-        if self.settings.remote.is_some() { self.condition.connection } else { Connection::Online }
+        if self.settings.is_device() { self.condition.connection } else { Connection::Online }
     }
 }
 

@@ -133,7 +133,7 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let coordinator = &Shared::of(request).coordinator;
     let panel = coordinator.send(FindPanel(id)).await?.ok_or(PanelError::NoSuchPanel)?;
     // A remote panel speaks for itself.
-    if panel.settings.remote.is_some() {
+    if panel.settings.is_device() {
         return Err(PanelError::NoSuchPanel);
     }
     // A family has the other's paths no more than any other unknown ones.

@@ -26,7 +26,7 @@ use ask::{Answer, DeviceProfile, Info, Page, Request, Said};
 use gate::{Gate, Pace, Room};
 use line::Lines;
 
-use super::settings::Remote;
+use super::settings::{DeviceAddress, Remote};
 
 /// Pages read of a device at most, and the profiles on them.
 const MAX_PAGES: u64 = 2000;
@@ -218,7 +218,9 @@ impl Device {
     }
 
     async fn send(&mut self, request: &Request) -> Result<Answer, Trouble> {
-        let call = self.lines.send(&self.remote, request, self.request_id.as_deref());
+        let call = match &self.remote.address {
+            DeviceAddress::Http(address) => self.lines.send(address, request, self.request_id.as_deref()),
+        };
         let answer = match &self.gate {
             Some(gate) => gate.pass(self.away, &mut self.habits.pace, call).await,
             None => call.await,

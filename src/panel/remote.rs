@@ -42,7 +42,11 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
 pub mod record;
 
-use record::{Compare, Confirm, Findings, GiveUp, Repairs, Settled, StartOver};
+use record::Settled;
+use record::compared::{Compare, Findings, Repairs};
+use record::confirmed::Confirm;
+use record::given_up::GiveUp;
+use record::started_over::StartOver;
 
 /// Batches that wait for one panel at most; the oldest beyond are told that they wait no longer. What they asked
 /// for stays desired.
@@ -1121,12 +1125,5 @@ impl Panel {
             }
             .into_actor(self),
         );
-    }
-}
-
-impl record::Difference {
-    /// Whether the device was changed by someone else.
-    pub fn is_drift(self) -> bool {
-        matches!(self, Self::Missing | Self::Changed | Self::Extra)
     }
 }

@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use std::collections::BTreeMap;
 
-use actix_web::http::Uri;
-use jiff::tz::TimeZone;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
+
+mod address;
+mod zone;
+
+pub use address::{DeviceAddress, HttpAddress, Trust};
+pub use zone::Zone;
+
+use address::{base_url, hex};
 
 /// A panel's id: 1 to 63 letters, digits and `-_.`; unique in the fleet, chosen by people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,38 +162,12 @@ pub struct Settings {
 /// How the device of a remote panel is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Its address up to what comes before `/api`, without a slash at the end.
-    pub url: Box<str>,
+    /// Where it is, and by which transport.
+    pub address: DeviceAddress,
     /// The account.
     pub username: Box<str>,
     /// Whether drift is put right as soon as it is found.
     pub repair: bool,
-    /// Which certificates are good.
-    pub trust: Trust,
-}
-
-/// Which certificates of a device are good.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Trust {
-    /// Those that the system's roots vouch for.
-    System,
-    /// Those that these certificates vouch for, PEM.
-    Ca(Box<str>),
-    /// This one, by its SHA-256.
-    Pin([u8; 32]),
-}
-
-impl Trust {
-    /// In one or more certificates in PEM.
-    pub fn from_pem(pem: &str) -> Option<Self> {
-        let good = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-        good.is_ok_and(|certificates| !certificates.is_empty()).then(|| Self::Ca(pem.into()))
-    }
-
-    /// In the certificate with this SHA-256, in hex.
-    pub fn from_pin(hex: &str) -> Option<Self> {
-        from_hex(hex).map(Self::Pin)
-    }
 }
 
 impl Settings {
@@ -261,10 +239,10 @@ impl Settings {
 
     /// The record of these settings.
     pub fn record(&self) -> PanelRecord {
-        let trust = self.remote.as_ref().map(|remote| &remote.trust);
+        let trust = self.remote.as_ref().map(Remote::trust);
         PanelRecord {
             driver: self.driver().to_owned(),
-            url: self.remote.as_ref().map(|remote| remote.url.to_string()),
+            url: self.remote.as_ref().map(|remote| remote.url().to_owned()),
             username: self.remote.as_ref().map(|remote| remote.username.to_string()),
             repair: self.remote.as_ref().map(|remote| if remote.repair { "on" } else { "off" }.to_owned()),
             tls_ca: trust.and_then(|trust| match trust {
@@ -293,9 +271,17 @@ impl Settings {
         })
     }
 
+    /// Whether the panel is a device somewhere else, and not this server.
+    pub fn is_device(&self) -> bool {
+        self.remote.is_some()
+    }
+
     /// The name of its driver.
     pub fn driver(&self) -> &'static str {
-        if self.remote.is_some() { "http" } else { "embedded" }
+        match self.remote.as_ref().map(|remote| &remote.address) {
+            Some(DeviceAddress::Http(_)) => "http",
+            None => "embedded",
+        }
     }
 
     /// Whether results carry `has_dublicates`: panels from 2.10.0 on do.
@@ -305,12 +291,25 @@ impl Settings {
 }
 
 impl Remote {
+    /// What a record says of its address: up to what comes before `/api`, without a slash at the end.
+    pub fn url(&self) -> &str {
+        match &self.address {
+            DeviceAddress::Http(address) => &address.url,
+        }
+    }
+
+    /// Which certificates are good.
+    pub fn trust(&self) -> &Trust {
+        match &self.address {
+            DeviceAddress::Http(address) => &address.trust,
+        }
+    }
+
     /// The scheme, host and port of its address: who is spoken to.
     pub fn origin(&self) -> Option<(String, String, u16)> {
-        let url: Uri = self.url.parse().ok()?;
-        let scheme = url.scheme_str()?.to_ascii_lowercase();
-        let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-        Some((scheme, url.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
+        match &self.address {
+            DeviceAddress::Http(address) => address.origin(),
+        }
     }
 
     fn parse(record: &PanelRecord, wrong: &mut impl FnMut(&str, &str)) -> Option<Self> {
@@ -361,124 +360,8 @@ impl Remote {
                 None
             }
         };
-        Some(Self { url: url?.into(), username: username?.into(), repair: repair?, trust: trust? })
-    }
-}
-
-/// A device's address up to what comes before `/api`, without a slash at its end; the error is what it takes.
-/// Whether something stands where a port does.
-fn text_has_port(url: &Uri) -> bool {
-    url.authority().is_some_and(|authority| {
-        let text = authority.as_str();
-        text.rfind(':').is_some_and(|colon| text.rfind(']').is_none_or(|bracket| bracket < colon))
-    })
-}
-
-fn base_url(text: &str) -> Result<String, &'static str> {
-    let url: Uri = text.parse().map_err(|_| "a URL such as http://10.0.3.17 or https://door.example:8443")?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) {
-        return Err("a URL that begins with http:// or https://");
-    }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("a URL without a user name or password; give them as username and password");
-    }
-    if url.port_u16().is_none() && text_has_port(&url) {
-        return Err("a port from 1 to 65535");
-    }
-    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    if ServerName::try_from(host).is_err() {
-        return Err("a URL with the name or address of a host");
-    }
-    if url.query().is_some() || text.contains('#') {
-        return Err("a URL without ? and #");
-    }
-    let base = text.trim_end_matches('/');
-    if base.ends_with("/api") || base.contains("/api/") {
-        return Err("the address up to what comes before /api");
-    }
-    Ok(base.to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 32 bytes from hex digits in either case; colons between them are passed over, as openssl prints them.
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<Vec<_>>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
-    (digits.len() == 64).then(|| bytes.try_into().ok())?
-}
-
-/// The longest name of a zone that is compared with others.
-const MAX_ZONE_NAME: usize = 64;
-
-/// Zones whose names were changed: the new one is offered.
-const RENAMED: [(&str, &str); 8] = [
-    ("Europe/Kiev", "Europe/Kyiv"),
-    ("Europe/Uzhgorod", "Europe/Kyiv"),
-    ("Europe/Zaporozhye", "Europe/Kyiv"),
-    ("Asia/Calcutta", "Asia/Kolkata"),
-    ("Asia/Saigon", "Asia/Ho_Chi_Minh"),
-    ("Asia/Rangoon", "Asia/Yangon"),
-    ("Asia/Katmandu", "Asia/Kathmandu"),
-    ("America/Godthab", "America/Nuuk"),
-];
-
-/// An IANA time zone from the compiled-in database.
-#[derive(Debug, Clone)]
-pub struct Zone(TimeZone);
-
-impl Zone {
-    /// `None` when there is no such zone.
-    pub fn new(name: &str) -> Option<Self> {
-        let zone = TimeZone::get(name).ok()?;
-        zone.iana_name().is_some().then_some(Self(zone))
-    }
-
-    /// Says that there is no such zone, and which one was surely meant.
-    pub fn unknown(name: &str) -> String {
-        match Self::meant(name) {
-            Some(meant) => format!("there is no time zone {name:?}; did you mean {meant}?"),
-            None => format!("there is no time zone {name:?}; it takes an IANA name such as Europe/Kyiv"),
-        }
-    }
-
-    /// The zone whose name, or whose city's, is nearest to this text.
-    fn meant(name: &str) -> Option<String> {
-        let plain = |text: &str| text.trim().to_lowercase().replace([' ', '-'], "_");
-        let city = |zone: &str| zone.rsplit('/').next().unwrap_or_default().to_owned();
-        let name = plain(&name.chars().take(MAX_ZONE_NAME).collect::<String>());
-        let own_city = city(&name);
-        let allowed = if own_city.chars().count() > 5 { 2 } else { 1 };
-        let slips = |zone: &str| {
-            let zone = plain(zone);
-            let whole = strsim::osa_distance(&name, &zone);
-            let of_city = strsim::osa_distance(&own_city, &city(&zone));
-            let whole = Some(whole).filter(|slips| *slips <= if name.len() > 5 { 2 } else { 1 });
-            let of_city = Some(of_city).filter(|slips| *slips <= allowed && zone.contains('/'));
-            whole.into_iter().chain(of_city).min()
-        };
-        let names: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
-        let near = names.iter().filter_map(|zone| Some((slips(zone)?, zone.len(), zone)));
-        let (_, _, nearest) = near.min()?;
-        let renamed = RENAMED.iter().find(|(old, _)| old == nearest);
-        Some(renamed.map_or_else(|| nearest.clone(), |(_, new)| (*new).to_owned()))
-    }
-
-    /// UTC, which is a panel's zone where none is given.
-    pub fn utc() -> Self {
-        Self(TimeZone::UTC)
-    }
-
-    /// The IANA name, in its own spelling.
-    pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC") // new() lets only named zones in
-    }
-
-    /// For computing with it.
-    pub fn rules(&self) -> &TimeZone {
-        &self.0
+        let address = DeviceAddress::Http(HttpAddress { url: url?.into(), trust: trust? });
+        Some(Self { address, username: username?.into(), repair: repair? })
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn show(
     let (store, entry) = (shared.store.clone(), panel.clone());
     let shown = web::block(move || look(&store.read()?, &entry, &week)).await??;
     let path = panel_path(&id);
-    let remote = panel.settings.remote.is_some();
+    let remote = panel.settings.is_device();
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } }
         div id="panel" data-live={ (path) "/live" } data-refresh {
@@ -110,7 +110,7 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
     let (mut open, mut soon, mut later, mut unsure_open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for profile in &stored {
         let unsure = match profile.link_id() {
-            Some(link) if panel.settings.remote.is_some() => {
+            Some(link) if panel.settings.is_device() => {
                 snapshot.reported(panel.number, link)?.and_then(unsure)
             }
             _ => None,
@@ -172,7 +172,7 @@ fn notes(
         notes.push(format!("It would be open now by {named}, which the device has not confirmed."));
     }
     let mut leaving = 0_u64;
-    if panel.settings.remote.is_some() {
+    if panel.settings.is_device() {
         snapshot.each_reported(panel.number, |link, known| {
             let held = matches!(known, Reported::Held(_));
             leaving += u64::from(!held && snapshot.row(panel.number, RowName::Link(link))?.is_none());
@@ -424,7 +424,7 @@ pub async fn compare(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let panel = panels::find(&shared, &id).await?;
-    if panel.settings.remote.is_none() {
+    if !panel.settings.is_device() {
         return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
     }
     let diff = drift::diff(&panel, drift::Until::usual(&shared)).await;

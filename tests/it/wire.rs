@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use panelsync::panel::device::Trouble;
 use panelsync::panel::device::ask::{Answer, Method, Request};
 use panelsync::panel::device::line::{IDLE_FOR, Lines, Timeouts};
-use panelsync::panel::settings::{Remote, Trust};
+use panelsync::panel::settings::{HttpAddress, Trust};
 use panelsync::simulator::quirk::Quirk;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ impl Raw {
         Self { address, connections, requests }
     }
 
-    fn remote(&self) -> Remote {
+    fn remote(&self) -> HttpAddress {
         remote(&format!("http://{}", self.address), Trust::System)
     }
 
@@ -110,8 +110,8 @@ impl Raw {
     }
 }
 
-fn remote(url: &str, trust: Trust) -> Remote {
-    Remote { url: url.into(), username: "admin".into(), repair: false, trust }
+fn remote(url: &str, trust: Trust) -> HttpAddress {
+    HttpAddress { url: url.into(), trust }
 }
 
 /// An answer as usual.
@@ -123,7 +123,7 @@ fn get(path: &str) -> Request {
     Request { method: Method::Get, path: path.into(), token: None, body: None }
 }
 
-async fn ask(lines: &Lines, remote: &Remote, path: &str) -> Result<Answer, Trouble> {
+async fn ask(lines: &Lines, remote: &HttpAddress, path: &str) -> Result<Answer, Trouble> {
     lines.send(remote, &get(path), None).await
 }
 
@@ -243,7 +243,7 @@ fn panels_behind_one_host_and_port_have_connections_of_their_own() {
             assert_eq!(text(ask(&lines, &b, "/api/info").await), "2");
         }
         // The same device under another trust is another device.
-        let again = Remote { trust: Trust::Pin([0; 32]), ..a.clone() };
+        let again = HttpAddress { trust: Trust::Pin([0; 32]), ..a.clone() };
         assert_eq!(text(ask(&lines, &again, "/api/info").await), "3");
     });
     let requests = device.requests();

@@ -387,7 +387,7 @@ async fn quiet(engine: &Engine) {
         }
         let every = ListPanels { selector: None, after: None, limit: usize::MAX };
         for entry in engine.coordinator().send(every).await.expect("it runs") {
-            if entry.settings.remote.is_some() {
+            if entry.settings.is_device() {
                 let _ = entry.address.send(Attend::TryNow).await; // it may be removed by now
             }
         }

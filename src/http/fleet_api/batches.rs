@@ -471,7 +471,7 @@ fn plan_panels(
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(&snapshot, panel.number);
         // A device judges by itself.
-        let embedded = panel.settings.remote.is_none();
+        let embedded = !panel.settings.is_device();
         let capacity = panel.settings.capacity.filter(|_| embedded);
         let limits = Limits { capacity, look_for_names: false };
         let decision = decide(&mut rows, zoned, limits)?;

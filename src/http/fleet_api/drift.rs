@@ -285,7 +285,7 @@ pub async fn reconcile(
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
     let panels = if wanted.dry_run == Some(true) {
         let mut panels = shared.coordinator.send(Resolve(wanted.target()?)).await??;
-        panels.retain(|panel| panel.settings.remote.is_some());
+        panels.retain(|panel| panel.settings.is_device());
         diff_all(&panels, &until).await
     } else {
         repair(&shared, &request, &who, wanted.target()?, &until).await?
@@ -304,7 +304,7 @@ pub async fn repair(
 ) -> Result<Vec<PanelDiff>, Problem> {
     let audit = auth::origin(request, &who.actor()).audit("reconcile", target.to_string());
     let mut panels = shared.coordinator.send(Resolve(target)).await??;
-    panels.retain(|panel| panel.settings.remote.is_some());
+    panels.retain(|panel| panel.settings.is_device());
     let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();
     shared
         .store

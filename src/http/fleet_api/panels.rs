@@ -135,7 +135,7 @@ pub struct DeviceBody {
 pub fn panel_body(snapshot: &Snapshot, panel: &Entry) -> Result<PanelBody, Problem> {
     let (mut pending, mut drifted, mut last_seen, mut device) = (0, 0, None, None);
     let counts = snapshot.reported_counts(panel.number)?;
-    if panel.settings.remote.is_some() {
+    if panel.settings.is_device() {
         pending = counts.pending as u32;
         drifted = counts.drifted as u32;
         let record = snapshot.device(panel.number)?.unwrap_or_default();
@@ -384,7 +384,7 @@ fn new_panel(mut body: Map<String, Value>) -> Result<NewPanel, Problem> {
         ));
     }
     plain_username(&settings)?;
-    if password_md5.is_some() && settings.remote.is_none() {
+    if password_md5.is_some() && !settings.is_device() {
         return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
     }
     Ok(NewPanel { password_md5, ..NewPanel::new(settings) })
@@ -587,7 +587,8 @@ pub async fn change_panel(
             if met.is_none() || met != settings.remote {
                 let password_md5 = password_md5.clone().or(kept);
                 let mut changed = NewPanel { password_md5, ..NewPanel::new(settings.clone()) };
-                let url = |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url.clone());
+                let url =
+                    |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url().to_owned());
                 let moves = url(&settings) != url(&panel.settings);
                 if moves && !force {
                     twins::refuse_address(shared, &settings).await?;
@@ -654,7 +655,7 @@ fn changed_settings(
             "a panel's driver cannot be changed; add a new panel and remove this one",
         ));
     }
-    if with_password && settings.remote.is_none() {
+    if with_password && !settings.is_device() {
         return Err(Problem::invalid("/password", "only a panel with the driver http has one"));
     }
     Ok(settings)
@@ -668,7 +669,7 @@ fn keeps_its_password(now: Option<&Remote>, then: Option<&Remote>) -> Result<(),
         "the address"
     } else if now.username != then.username {
         "the user name"
-    } else if now.trust != then.trust {
+    } else if now.trust() != then.trust() {
         "what vouches for the device"
     } else {
         return Ok(());
@@ -729,7 +730,7 @@ pub async fn resync(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let panel = find(&shared, &id).await?;
-    if panel.settings.remote.is_none() {
+    if !panel.settings.is_device() {
         return Err(Problem::Conflict(format!(
             "panel {id} is embedded: this server is the panel, and nothing is sent"
         )));

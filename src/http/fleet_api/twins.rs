@@ -26,7 +26,7 @@ fn place(url: &str) -> String {
 }
 
 fn place_of(settings: &Settings) -> Option<String> {
-    settings.remote.as_ref().map(|remote| place(&remote.url))
+    settings.remote.as_ref().map(|remote| place(remote.url()))
 }
 
 /// Takes the wish to be asked nothing out of a body.
@@ -41,7 +41,7 @@ pub fn take_force(body: &mut Map<String, Value>) -> Result<bool, Problem> {
 async fn all(shared: &Shared) -> Result<Vec<Entry>, Problem> {
     let all = ListPanels { selector: None, after: None, limit: usize::MAX };
     let mut panels = shared.coordinator.send(all).await?;
-    panels.retain(|panel| panel.settings.remote.is_some());
+    panels.retain(|panel| panel.settings.is_device());
     Ok(panels)
 }
 
@@ -61,7 +61,7 @@ pub async fn refuse_address(shared: &Shared, settings: &Settings) -> Result<(), 
         .find(|panel| place_of(&panel.settings).as_ref() == Some(&wanted));
     match other {
         Some(other) => {
-            let url = settings.remote.as_ref().map_or("", |remote| &*remote.url);
+            let url = settings.remote.as_ref().map_or("", |remote| remote.url());
             Err(Problem::Conflict(taken(other.settings.id.as_str(), &format!("at {url}"))))
         }
         None => Ok(()),
@@ -97,7 +97,7 @@ pub async fn refuse_lines(shared: &Shared, panels: &[(usize, &NewPanel, bool)]) 
     let mut errors = Vec::new();
     for (line, panel, force) in panels {
         let Some(place) = place_of(&panel.settings) else { continue };
-        let url = panel.settings.remote.as_ref().map_or("", |remote| &*remote.url);
+        let url = panel.settings.remote.as_ref().map_or("", |remote| remote.url());
         match places.insert(place, panel.settings.id.to_string()) {
             Some(other) if !force && other != panel.settings.id.as_str() => {
                 let why = taken(&other, &format!("at {url}"));

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -16,13 +15,16 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Trouble;
-use super::words::{self, words};
-use crate::batch::Body;
+use super::words::words;
 use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
-use crate::profile::wire::{self, Json};
+use crate::profile::wire;
 use crate::store::tables::DeviceRecord;
+
+mod list;
+
+pub use list::{DeviceProfile, Page, read_page, read_profile};
 
 /// Profiles on one page; the most that panels give.
 const PAGE: u64 = 50;
@@ -32,9 +34,6 @@ const LONGEST_TOKEN: usize = 4096;
 
 /// A field other than a list or a text is not read when it is longer, in bytes.
 const LONGEST_FIELD: usize = 64 * 1024;
-
-/// The longest name of a profile.
-const LONGEST_NAME: usize = 100;
 
 /// The HTTP method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -458,240 +457,10 @@ pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result
     Ok(links.map(|link| said.get(&link).cloned()).collect())
 }
 
-/// A page of a device's profiles, as it came. What it says of the whole may be absent, and wrong.
-#[derive(Debug)]
-pub struct Page<'b> {
-    /// Those on it.
-    pub items: Vec<&'b RawValue>,
-    /// How many there are on all pages.
-    pub total: Option<u64>,
-    /// How many there are on a page.
-    pub limit: Option<u64>,
-    /// How many pages there are.
-    pub pages: Option<u64>,
-}
-
-/// Reads a page of a list.
-pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
-    let fields = Fields::read(&answer.body)?;
-    let list = fields.get("list_items").or_else(|| fields.get("items"));
-    let items = match list {
-        Some(list) if list.get() == "null" => Some(Vec::new()),
-        Some(list) => serde_json::from_str(list.get()).ok(),
-        None => None,
-    };
-    let items = items.ok_or_else(|| without("list_items", &answer.body))?;
-    let options = ["list_option", "list_options", "options"].into_iter().find_map(|name| fields.value(name));
-    let pagination = options.as_ref().and_then(|options| options.get("pagination"));
-    let number = |name: &str| match pagination?.get(name)? {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    };
-    Ok(Page {
-        items,
-        total: number("total_items"),
-        limit: number("items_limit").filter(|limit| *limit > 0),
-        pages: number("total_pages"),
-    })
-}
-
-/// A profile as a device holds it.
-#[derive(Debug, Clone)]
-pub struct DeviceProfile {
-    /// Absent where it was made on the device itself.
-    pub link_id: Option<LinkId>,
-    /// Its name.
-    pub name: String,
-    /// What it says, where that can be read.
-    pub body: Option<Body>,
-    /// Its JSON as it came, where that is kept.
-    json: Option<Box<RawValue>>,
-    /// By this it is known again.
-    print: u64,
-}
-
-impl DeviceProfile {
-    /// Its JSON as it came; where that was too long to keep, what could be read of it.
-    pub fn json(&self) -> Option<Box<RawValue>> {
-        let read = || RawValue::from_string(self.body.as_ref()?.json().to_owned()).ok();
-        self.json.clone().or_else(read)
-    }
-
-    /// The same for profiles that say the same.
-    pub fn print(&self) -> u64 {
-        self.print
-    }
-}
-
-/// Reads a profile of a list; its JSON is kept on demand.
-pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfile {
-    let json = Json::read(item.get().as_bytes()).unwrap_or(Json::Null);
-    let text = |key| match json.get(key) {
-        Some(Json::Text(text)) => Some(&**text),
-        _ => None,
-    };
-    let link_id = text("link_id").and_then(|link| link.trim().parse().ok());
-    let mut problems = Vec::new();
-    let profile = parse::profile_at(&json, "", family, &mut problems);
-    let body = profile.filter(|_| problems.is_empty()).map(|profile| Body::of(&profile));
-    let mut hasher = DefaultHasher::new();
-    match &body {
-        Some(body) => body.digest().hash(&mut hasher),
-        None => item.get().hash(&mut hasher),
-    }
-    let name = text("name").map(|name| words::cut(name, LONGEST_NAME)).unwrap_or_default();
-    let json = keep.then(|| RawValue::from_string(words::json(item.get())).ok()).flatten();
-    DeviceProfile { link_id, name, body, json, print: hasher.finish() }
-}
-
 /// The device's clock, in Unix seconds, where it is a whole number.
 pub fn read_time(answer: &Answer) -> Option<i64> {
     Fields::read(&answer.body).ok()?.value("time_unix")?.as_i64()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, location: None, body: Bytes::copy_from_slice(body.as_bytes()) }
-    }
-
-    #[test]
-    fn what_a_device_says_of_a_login_shows_no_password() {
-        let answer = |status, body: &'static str| Answer { status, location: None, body: body.into() };
-        for (status, body) in [
-            (500, r#"{"error":"Cannot GET /login?password=E10ADC3949BA59ABBE56E057F20F883E"}"#),
-            (200, r#"{"error":"e10adc3949ba59abbe56e057f20f883e is not it"}"#),
-            (418, r#"{"error":"E10ADC3949BA59ABBE56E057F20F883E"}"#),
-        ] {
-            let said = read_login(&answer(status, body), "p", Family::Android).expect_err("none").to_string();
-            assert!(!said.to_ascii_lowercase().contains("e10adc"), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_success_that_is_a_number_is_one_or_nought() {
-        let link = LinkId::from_bytes([1; 16]);
-        for (number, success) in
-            [("1", Some(true)), ("0", Some(false)), ("0.0", Some(false)), ("0e0", Some(false)), ("7", None)]
-        {
-            let body =
-                format!(r#"{{"result":[{{"link_id":"{link}","success":{number},"extended_info":"x"}}]}}"#);
-            let answer = Answer { status: 200, location: None, body: body.into() };
-            let said = read_said(&answer, std::iter::once(link));
-            let known = said.ok().and_then(|said| said.into_iter().next().flatten().map(|said| said.success));
-            assert_eq!(known, success, "{number}");
-        }
-    }
-
-    #[test]
-    fn results_are_read_in_whatever_order_and_whatever_explains_them() {
-        let (a, b, c) =
-            (LinkId::from_bytes([0xab; 16]), LinkId::from_bytes([2; 16]), LinkId::from_bytes([3; 16]));
-        let upper = a.to_string().to_uppercase();
-        for (info, word) in [
-            (r#""new_word""#, "new_word"),
-            ("null", ""),
-            (r#"["a","b"]"#, "a, b"),
-            (r#""a,b""#, "a,b"),
-            ("17", "17"),
-            (r#"{"code":5}"#, r#"{"code":5}"#),
-        ] {
-            let body = format!(
-                r#"{{"result":[{{"link_id":"{c}","success":true}},{{"link_id":"{upper}","success":false,"extended_info":{info}}},7,{{"link_id":"{b}"}}]}}"#
-            );
-            let said = read_said(&answer(200, &body), [a, b].into_iter()).expect("readable");
-            assert_eq!(said, [Some(Said { success: false, word: word.into() }), None], "{info}");
-        }
-    }
-
-    #[test]
-    fn a_devices_own_words_are_shown_whatever_call_they_answer() {
-        let links = [LinkId::from_bytes([1; 16])];
-        for (body, words) in [
-            (r#"{"error":"Database is locked"}"#, "Database is locked"),
-            (
-                r#"{"error":{"code":"system_error","message":"Database is locked","data":null}}"#,
-                "system_error: Database is locked",
-            ),
-            (r#"{"error":5}"#, "5"),
-        ] {
-            let answer = answer(200, body);
-            let said = Trouble::Said(words.to_owned());
-            assert_eq!(read_info(&answer), Err(said.clone()));
-            assert_eq!(read_login(&answer, "p", Family::Android), Err(said.clone()));
-            assert_eq!(read_said(&answer, links.into_iter()), Err(said.clone()));
-            assert_eq!(read_page(&answer).map(|_| ()), Err(said));
-        }
-        assert_eq!(
-            read_page(&answer(200, "{}")).map(|_| ()).expect_err("no list").to_string(),
-            "its answer cannot be read: `list_items` is not in it, or not as it should be"
-        );
-    }
-
-    #[test]
-    fn of_an_info_only_what_is_needed_is_looked_at() {
-        let version = |body| read_info(&answer(200, body)).expect("a panel's").api_version;
-        assert_eq!(version(r#"{"api_version":2.9}"#), "2.9");
-        assert_eq!(
-            version(r#"{"api_version":"2.9.0","device_model":null,"commit":7,"hybrid_enable":"x"}"#),
-            "2.9.0"
-        );
-        assert_eq!(version(r#"{"device_model":"AV","device_model":"AV-2"}"#), "");
-        let info = read_info(&answer(
-            200,
-            r#"{"device_model":"A\u001bV\u202e","device_serial_number":["x"],"device_model":"A\u001bV\u202e"}"#,
-        ));
-        let info = info.expect("a panel's");
-        assert_eq!((&*info.device_model, &*info.device_serial_number), ("A V", ""));
-    }
-
-    #[test]
-    fn a_clock_that_is_no_whole_number_is_not_known() {
-        for body in [r#"{"time_unix":"1764000000"}"#, r#"{"time_unix":1764000000.5}"#, "{}", "<html>", ""] {
-            assert_eq!(read_time(&answer(200, body)), None, "{body}");
-        }
-        assert_eq!(read_time(&answer(200, r#"{"time_unix":1764000000}"#)), Some(1_764_000_000));
-    }
-
-    #[test]
-    fn whatever_answers_is_named_and_nothing_panics() {
-        for (status, body) in
-            [(200, "<html>"), (200, ""), (200, "{}"), (200, "\u{fffd}"), (404, ""), (302, "")]
-        {
-            assert!(
-                matches!(read_info(&answer(status, body)), Err(Trouble::NotAPanel(_))),
-                "{status} {body}"
-            );
-        }
-        for body in ["", "[]", "{\"token\":5}", "{\"token\":\"\"}", "{\"token\":\"a\\nb\"}"] {
-            assert!(
-                matches!(read_login(&answer(200, body), "p", Family::Android), Err(Trouble::Garbled(_))),
-                "{body}"
-            );
-        }
-        let profile = RawValue::from_string("[7]".into()).expect("JSON");
-        assert!(read_profile(&profile, Family::Android, true).body.is_none());
-    }
-
-    #[test]
-    fn families_ask_at_their_own_paths_and_names_are_escaped() {
-        let items = [(LinkId::from_bytes([1; 16]), r#"{"name":"x"}"#.into())];
-        let android = upsert(Family::Android, &items);
-        assert_eq!(android.path, "/api/v1/access/timeprofile/items/link");
-        assert_eq!(
-            android.body.as_deref(),
-            Some(r#"{"list_items":[{"link_id":"01010101-0101-0101-0101-010101010101","name":"x"}]}"#)
-        );
-        let controller = upsert(Family::DoorController, &items);
-        assert_eq!(controller.path, "/api/v1/access/time-profiles/items/link");
-        assert!(controller.body.is_some_and(|body| body.starts_with(r#"{"items":["#)));
-        let path = login(Family::Android, "a b&c", "e1").path;
-        assert_eq!(path, "/api/v1/login?username=a%20b%26c&password=E1");
-        let login = login(Family::DoorController, "a b&c", "e1");
-        assert_eq!((login.method, &*login.path), (Method::Post, "/api/v1/login"));
-        assert_eq!(login.body.as_deref(), Some(r#"{"password":"E1","username":"a b&c"}"#));
-    }
-}
+mod tests;

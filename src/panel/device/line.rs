@@ -27,7 +27,7 @@ use rustc_hash::FxHashMap;
 
 use super::Trouble;
 use super::ask::{Answer, Method, Request};
-use crate::panel::settings::{Remote, Trust};
+use crate::panel::settings::{HttpAddress, Trust};
 
 mod certificate;
 pub mod connection;
@@ -106,7 +106,7 @@ impl Known {
 /// A call to a device, from its beginning to its end or until it is dropped.
 struct UnderWay<'a> {
     lines: &'a Lines,
-    remote: &'a Remote,
+    device: &'a HttpAddress,
 }
 
 impl Lines {
@@ -122,23 +122,23 @@ impl Lines {
     /// Dropping the future closes the connection; the device has perhaps done what was asked.
     pub async fn send(
         &self,
-        remote: &Remote,
+        device: &HttpAddress,
         request: &Request,
         request_id: Option<&str>,
     ) -> Result<Answer, Trouble> {
-        self.send_within(remote, request, request_id, MAX_ANSWER).await
+        self.send_within(device, request, request_id, MAX_ANSWER).await
     }
 
     /// [`Lines::send`] with an answer of so many bytes at most.
     pub async fn send_within(
         &self,
-        remote: &Remote,
+        device: &HttpAddress,
         request: &Request,
         request_id: Option<&str>,
         limit: usize,
     ) -> Result<Answer, Trouble> {
         let limit = limit.min(MAX_ANSWER);
-        match tokio::time::timeout(self.timeouts.request, self.call(remote, request, request_id, limit)).await
+        match tokio::time::timeout(self.timeouts.request, self.call(device, request, request_id, limit)).await
         {
             Ok(result) => result,
             Err(_) => {
@@ -149,13 +149,13 @@ impl Lines {
 
     async fn call(
         &self,
-        remote: &Remote,
+        device: &HttpAddress,
         request: &Request,
         request_id: Option<&str>,
         limit: usize,
     ) -> Result<Answer, Trouble> {
-        let address = self.begin(remote)?;
-        let under_way = UnderWay { lines: self, remote };
+        let address = self.begin(device)?;
+        let under_way = UnderWay { lines: self, device };
         let mut perhaps_done = false;
         if let Some(mut kept) = under_way.take_idle() {
             let outgoing = outgoing(&address, request, request_id, false)?;
@@ -171,7 +171,7 @@ impl Lines {
                 Err(failed) => return Err(failed.trouble()),
             }
         }
-        let opening = Connection::open(&address, &remote.trust, &self.configs, self.timeouts.connect);
+        let opening = Connection::open(&address, &device.trust, &self.configs, self.timeouts.connect);
         let mut connection = opening.await.map_err(|error| no_connection(error, perhaps_done))?;
         let outgoing = outgoing(&address, request, request_id, under_way.is_for_one_call())?;
         match answer(&mut connection, outgoing, limit).await {
@@ -188,18 +188,18 @@ impl Lines {
     }
 
     /// Where the device is. A call to it is under way from now on.
-    fn begin(&self, remote: &Remote) -> Result<Rc<Address>, Trouble> {
+    fn begin(&self, device: &HttpAddress) -> Result<Rc<Address>, Trouble> {
         let mut devices = self.devices.borrow_mut();
-        if let Some(known) = devices.by_url.get_mut(&remote.url)
-            && known.trust == remote.trust
+        if let Some(known) = devices.by_url.get_mut(&device.url)
+            && known.trust == device.trust
         {
             known.busy += 1;
             return Ok(Rc::clone(&known.address));
         }
-        let address = Rc::new(Address::parse(&remote.url).map_err(Trouble::Unreachable)?);
-        let busy = devices.forget(&remote.url) + 1;
+        let address = Rc::new(Address::parse(&device.url).map_err(Trouble::Unreachable)?);
+        let busy = devices.forget(&device.url) + 1;
         let known = Known {
-            trust: remote.trust.clone(),
+            trust: device.trust.clone(),
             address: Rc::clone(&address),
             idle: None,
             busy,
@@ -207,7 +207,7 @@ impl Lines {
             one_connection_a_call: false,
         };
         devices.make_room();
-        devices.by_url.insert(remote.url.clone(), known);
+        devices.by_url.insert(device.url.clone(), known);
         Ok(address)
     }
 }
@@ -267,7 +267,7 @@ impl UnderWay<'_> {
     /// What is known of the device, unless its trust was changed meanwhile.
     fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> Option<T> {
         let mut devices = self.lines.devices.borrow_mut();
-        devices.by_url.get_mut(&self.remote.url).filter(|known| known.trust == self.remote.trust).map(look)
+        devices.by_url.get_mut(&self.device.url).filter(|known| known.trust == self.device.trust).map(look)
     }
 
     fn is_for_one_call(&self) -> bool {
@@ -277,7 +277,7 @@ impl UnderWay<'_> {
     /// The kept connection, unless it is too old.
     fn take_idle(&self) -> Option<Connection> {
         let mut devices = self.lines.devices.borrow_mut();
-        let (connection, since) = devices.by_url.get_mut(&self.remote.url)?.idle.take()?;
+        let (connection, since) = devices.by_url.get_mut(&self.device.url)?.idle.take()?;
         devices.idle -= 1;
         (since.elapsed() < IDLE_FOR).then_some(connection)
     }
@@ -315,7 +315,7 @@ impl UnderWay<'_> {
         if devices.idle >= MAX_IDLE {
             return;
         }
-        let Some(known) = devices.by_url.get_mut(&self.remote.url).filter(|known| known.idle.is_none())
+        let Some(known) = devices.by_url.get_mut(&self.device.url).filter(|known| known.idle.is_none())
         else {
             return;
         };
@@ -329,7 +329,7 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if let Some(known) = self.lines.devices.borrow_mut().by_url.get_mut(&self.remote.url) {
+        if let Some(known) = self.lines.devices.borrow_mut().by_url.get_mut(&self.device.url) {
             known.busy = known.busy.saturating_sub(1); // under whatever trust
         }
     }

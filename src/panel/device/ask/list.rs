@@ -1,0 +1,105 @@
+//! A list of profiles as a device gives it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Answer, Fields, without};
+use crate::batch::Body;
+use crate::panel::device::Trouble;
+use crate::panel::device::words;
+use crate::profile::LinkId;
+use crate::profile::parse;
+use crate::profile::rule::Family;
+use crate::profile::wire::Json;
+
+/// The longest name of a profile.
+const LONGEST_NAME: usize = 100;
+
+/// A page of a device's profiles, as it came. What it says of the whole may be absent, and wrong.
+#[derive(Debug)]
+pub struct Page<'b> {
+    /// Those on it.
+    pub items: Vec<&'b RawValue>,
+    /// How many there are on all pages.
+    pub total: Option<u64>,
+    /// How many there are on a page.
+    pub limit: Option<u64>,
+    /// How many pages there are.
+    pub pages: Option<u64>,
+}
+
+/// Reads a page of a list.
+pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
+    let fields = Fields::read(&answer.body)?;
+    let list = fields.get("list_items").or_else(|| fields.get("items"));
+    let items = match list {
+        Some(list) if list.get() == "null" => Some(Vec::new()),
+        Some(list) => serde_json::from_str(list.get()).ok(),
+        None => None,
+    };
+    let items = items.ok_or_else(|| without("list_items", &answer.body))?;
+    let options = ["list_option", "list_options", "options"].into_iter().find_map(|name| fields.value(name));
+    let pagination = options.as_ref().and_then(|options| options.get("pagination"));
+    let number = |name: &str| match pagination?.get(name)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    Ok(Page {
+        items,
+        total: number("total_items"),
+        limit: number("items_limit").filter(|limit| *limit > 0),
+        pages: number("total_pages"),
+    })
+}
+
+/// A profile as a device holds it.
+#[derive(Debug, Clone)]
+pub struct DeviceProfile {
+    /// Absent where it was made on the device itself.
+    pub link_id: Option<LinkId>,
+    /// Its name.
+    pub name: String,
+    /// What it says, where that can be read.
+    pub body: Option<Body>,
+    /// Its JSON as it came, where that is kept.
+    json: Option<Box<RawValue>>,
+    /// By this it is known again.
+    print: u64,
+}
+
+impl DeviceProfile {
+    /// Its JSON as it came; where that was too long to keep, what could be read of it.
+    pub fn json(&self) -> Option<Box<RawValue>> {
+        let read = || RawValue::from_string(self.body.as_ref()?.json().to_owned()).ok();
+        self.json.clone().or_else(read)
+    }
+
+    /// The same for profiles that say the same.
+    pub fn print(&self) -> u64 {
+        self.print
+    }
+}
+
+/// Reads a profile of a list; its JSON is kept on demand.
+pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfile {
+    let json = Json::read(item.get().as_bytes()).unwrap_or(Json::Null);
+    let text = |key| match json.get(key) {
+        Some(Json::Text(text)) => Some(&**text),
+        _ => None,
+    };
+    let link_id = text("link_id").and_then(|link| link.trim().parse().ok());
+    let mut problems = Vec::new();
+    let profile = parse::profile_at(&json, "", family, &mut problems);
+    let body = profile.filter(|_| problems.is_empty()).map(|profile| Body::of(&profile));
+    let mut hasher = DefaultHasher::new();
+    match &body {
+        Some(body) => body.digest().hash(&mut hasher),
+        None => item.get().hash(&mut hasher),
+    }
+    let name = text("name").map(|name| words::cut(name, LONGEST_NAME)).unwrap_or_default();
+    let json = keep.then(|| RawValue::from_string(words::json(item.get())).ok()).flatten();
+    DeviceProfile { link_id, name, body, json, print: hasher.finish() }
+}

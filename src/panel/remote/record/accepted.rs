@@ -1,0 +1,138 @@
+//! A batch's part is taken: what it asks for is the desired state from now on. Every link_id that differs from what the
+//! device has confirmed is marked as unknown in the same transaction, so it is unknown from before the first call.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::batch::{Body, ItemOutcome, Outcome, PanelState, Zoned};
+use crate::panel::{Landed, Origin, Reply};
+use crate::profile::LinkId;
+use crate::store::row::{Drift, Reported, RowName};
+use crate::store::tables::PanelRows;
+use crate::store::writer::PanelWork;
+use crate::store::{BatchSeq, PanelNo, StoreError};
+
+/// Makes a batch's part the desired state of a panel.
+pub(in crate::panel) struct Accept {
+    pub panel: PanelNo,
+    pub zoned: Arc<Zoned>,
+    pub batch: BatchSeq,
+    pub attempts: u16,
+    pub origin: Arc<Origin>,
+    pub reply: Reply,
+    pub sent: Instant,
+    pub outcome: Outcome,
+    /// Told whether the panel has to wait for its device now.
+    pub done: oneshot::Sender<bool>,
+}
+
+impl PanelWork for Accept {
+    fn panel(&self) -> PanelNo {
+        self.panel
+    }
+
+    fn items(&self) -> usize {
+        2 * self.zoned.operations().len()
+    }
+
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let operations = self.zoned.operations();
+        let mut items = Vec::with_capacity(operations.len());
+        for upsert in &operations.upserts {
+            items.push(if upsert.repeated {
+                ItemOutcome::Repeated
+            } else {
+                desire(rows, upsert.link_id, &upsert.body)?
+            });
+        }
+        for link in &operations.deletes {
+            items.push(undesire(rows, *link)?);
+        }
+        let pruned =
+            if operations.prune { prune(rows, operations.link_ids().collect())? } else { Vec::new() };
+        self.outcome = Outcome::decided(items, pruned, self.attempts);
+        self.outcome.taken = true;
+        if operations.prune {
+            // What else the device holds is known only when it has been read.
+            self.outcome.state = PanelState::Pending;
+            let panel = rows.number();
+            let mut device = rows.tables().device(panel)?.unwrap_or_default();
+            device.reconcile = true;
+            rows.tables().set_device(panel, &device)?;
+        }
+        let panel = rows.number();
+        rows.tables().set_outcome(self.batch, panel, &self.outcome)
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let Self { panel, batch, origin, reply, sent, outcome, done, .. } = *self;
+        origin.span.in_scope(|| {
+            tracing::debug!(
+                panel.number = panel,
+                outcome = outcome.state.as_str(),
+                committed = result.is_ok(),
+                "a panel's part is desired of its device"
+            );
+        });
+        let _ = done.send(result.is_ok() && outcome.state == PanelState::Pending); // gone only at the end
+        if let Reply::Batch(tell) = reply {
+            tell(Landed {
+                batch,
+                panel,
+                outcome: Arc::new(outcome),
+                result,
+                sent,
+                first: true,
+                noted: false,
+            });
+        }
+    }
+}
+
+/// From now on this is what the device should hold under the link_id.
+fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<ItemOutcome, StoreError> {
+    let name = RowName::Link(link);
+    let standing = rows.get(name)?;
+    let known = rows.reported(link)?;
+    match standing {
+        Some(row) if rows.holds(&row, body)? => match known {
+            // What a device keeps otherwise comes out the same when it is sent again.
+            Some(Reported::Held(_) | Reported::KeptOtherwise(_)) => return Ok(ItemOutcome::Unchanged),
+            Some(Reported::Unknown) => {}
+            // Asked for once more: so it is tried once more.
+            Some(Reported::Refused(_) | Reported::Drifted(_)) | None => {
+                rows.set_reported(link, Some(&Reported::Unknown))?;
+            }
+        },
+        standing => {
+            rows.put(name, standing, body)?;
+            rows.set_reported(link, Some(&Reported::Unknown))?;
+        }
+    }
+    Ok(if standing.is_some() || known.is_some() { ItemOutcome::ToUpdate } else { ItemOutcome::ToCreate })
+}
+
+/// From now on the device should hold nothing under the link_id. What is not known to stand there is asked of the
+/// device too: it may hold more than was ever sent from here.
+fn undesire(rows: &mut PanelRows<'_, '_>, link: LinkId) -> Result<ItemOutcome, StoreError> {
+    if let Some(row) = rows.get(RowName::Link(link))? {
+        rows.remove(RowName::Link(link), row)?;
+    }
+    rows.set_reported(link, Some(&Reported::Unknown))?;
+    Ok(ItemOutcome::ToDelete)
+}
+
+fn prune(rows: &mut PanelRows<'_, '_>, named: HashSet<LinkId>) -> Result<Vec<LinkId>, StoreError> {
+    let mut pruned = Vec::new();
+    for (link, known) in rows.all_reported()? {
+        let desired = rows.get(RowName::Link(link))?;
+        if !named.contains(&link) && (desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra))) {
+            undesire(rows, link)?;
+            pruned.push(link);
+        }
+    }
+    Ok(pruned)
+}
