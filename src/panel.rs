@@ -31,7 +31,7 @@ pub mod settings;
 
 use decide::{Decision, Limits};
 use remote::record::accepted::Accept;
-use remote::{Condition, Devices, Remote, Waiting};
+use remote::{Condition, DeviceDriver, Devices, Waiting};
 use settings::Settings;
 
 /// Messages that wait for one panel at most. Handlers do not wait, so more only pile up when the whole thread
@@ -43,8 +43,8 @@ pub struct Panel {
     number: PanelNo,
     settings: Arc<Settings>,
     store: StoreHandle,
-    /// The delivery to its device; none for an embedded panel.
-    remote: Option<Box<Remote>>,
+    /// What it has for its device; none for an embedded panel.
+    driver: Option<Box<DeviceDriver>>,
 }
 
 impl Panel {
@@ -58,10 +58,10 @@ impl Panel {
         waiting: BTreeMap<BatchSeq, Waiting>,
         condition: Condition,
     ) -> Self {
-        let remote = settings
+        let driver = settings
             .is_device()
-            .then(|| Box::new(Remote::new(Rc::clone(devices), number, waiting, condition)));
-        Self { number, settings, store, remote }
+            .then(|| Box::new(DeviceDriver::new(Rc::clone(devices), number, waiting, condition)));
+        Self { number, settings, store, driver }
     }
 
     fn limits(&self, for_caller: bool) -> Limits {
@@ -78,7 +78,7 @@ impl Actor for Panel {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.go(ctx);
+        self.attend_to_device(ctx);
     }
 }
 
@@ -171,7 +171,7 @@ impl Handler<Apply> for Panel {
                 tracing::debug!(panel.id = %self.settings.id, "a panel takes its part");
             });
         }
-        if self.remote.is_some() {
+        if self.settings.is_device() {
             return self.accept(work, origin, reply, ctx);
         }
         let for_caller = matches!(reply, Reply::Caller(_));
@@ -231,12 +231,12 @@ impl Panel {
             outcome,
             done,
         }));
-        self.wait(batch, waiting, ctx);
+        self.add_waiting(batch, waiting, ctx);
         ctx.spawn(waits.into_actor(self).map(move |waits, this, ctx| {
             if waits.unwrap_or(false) {
-                this.go(ctx);
+                this.attend_to_device(ctx);
             } else {
-                this.forget(batch, sent);
+                this.forget_waiting(batch, sent);
             }
         }));
     }
@@ -266,7 +266,7 @@ impl Handler<Attend> for Panel {
             Attend::TryNow => self.try_now(ctx),
             Attend::Read(reader) => self.read_now(reader, ctx),
             Attend::Resync(audit, reply) => self.resync(audit, reply, ctx),
-            Attend::Forget(batch, had) => self.forget(batch, had),
+            Attend::Forget(batch, had) => self.forget_waiting(batch, had),
             Attend::Close(done) => self.close_when_idle(done, ctx),
         }
     }
@@ -360,7 +360,7 @@ impl Handler<Retire> for Panel {
     }
 }
 
-/// The panel is out of the store: its actor ends.
+/// The panel is out of the store: its actor ends, after the call to its device that is under way.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -369,6 +369,6 @@ impl Handler<Stop> for Panel {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
+        self.leave(ctx);
     }
 }

@@ -1,193 +1,477 @@
-//! What to ask of a device next, and when: pure, so that its laws are short tests.
+//! The delivery to one device as a state machine: what to do next, and what follows from what came of it.
 //!
-//! Work is the difference between what is desired and what the device has confirmed, read anew for every call.
-//! So the first send, a retry, a restart, a device that is back and a repair are all the same, only the latest
-//! desired state of a link_id is ever sent, and nothing beside the state can disagree with it.
+//! It is pure. The time comes in, what the store holds comes in as [`Facts`], and what is to be done goes out as
+//! [`Effect`]s, which the panel's actor carries out ([`super::remote`]).
 //!
-//! **Nobody is locked out.** Upserts come before deletes, and a device is never cleared: a right that holds before
-//! and after is there in between. Where a device is too full for an upsert while deletes wait, the upsert waits
-//! for them.
+//! ```text
+//!            next                    ended                recorded
+//! Idle ───────────────▶ Stepping ─────────────▶ Recording ────────▶ Idle
+//!  ▲ ▲                     │  ▲                    ▲  │
+//!  │ └─ nothing to record ─┤  │ next, in time      │  └─▶ back to the pause that it came from
+//!  │                       ▼  │                    │
+//!  └───────────────── PausedUntil, BlockedSince ───┘ batches that wait no longer
+//! ```
+//!
+//! and from rest, once the server stops, to `Closing`.
+//!
+//! 1. [`Delivery::next`] says what to do now. At most one step or one record is under way, so it has nothing to say
+//!    then; whoever ends one of them asks again.
+//! 2. [`Delivery::ended`] takes what a step came to. What is known by it is recorded; what failed is tried again after
+//!    a pause; what only a person can put right, and is said several times over a minute, is told to the batches that
+//!    wait. The device is looked at all the same.
+//! 3. [`Delivery::recorded`] goes on after a record.
+//!
+//! A call that fails by the device's own words is cut in halves until the items that it cannot take stand alone
+//! ([`Sifting`]). What the calls ask for is in [`call`], how long a device is waited for in [`patience`].
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use retry_policies::policies::ExponentialBackoff;
-use retry_policies::{Jitter, RetryDecision, RetryPolicy};
-
-use crate::clock;
+use super::device::ask::Said;
+use super::device::{DeviceSettings, Trouble};
 use crate::profile::LinkId;
-use crate::store::row::Row;
+use crate::store::PanelNo;
+
+pub mod call;
+pub mod condition;
+pub mod effect;
+pub mod facts;
+pub mod patience;
+mod sifting;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use call::Call;
+use condition::{Condition, Connection};
+use effect::{Effect, Record, Step, Task, Word};
+use facts::{Answer, Ended, Facts, Loss, Now, Seen};
+use patience::InARow;
+use sifting::Sifting;
+use state::{Blocked, State, Then};
 
 /// After so many failures in a row a panel counts as offline.
 pub const OFFLINE_AFTER: u32 = 3;
 
-/// The pause after the first failure, at most; each further one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Batches that wait for one panel at most; the oldest beyond are told that they wait no longer. What they asked
+/// for stays desired.
+pub const MAX_WAITING: usize = 256;
 
-/// The longest pause while something is to be delivered, and while nothing is.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const LONGEST_IDLE_PAUSE: Duration = Duration::from_mins(5);
+/// Between looks at a store that cannot be read.
+pub const STORE_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a device says so often in a row, for long enough, it means.
-const MEANT: u32 = 3;
+/// Between looks at whether the last call of a removed panel to the same device has ended.
+pub const LEAVING_PAUSE: Duration = Duration::from_millis(50);
 
-/// The same kind of answer, again and again.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct InARow {
-    count: u32,
-    since: Option<Instant>,
-}
+/// A device that refuses is not asked again for a reader who comes so soon after.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
-impl InARow {
-    /// Once more; says whether it is meant by now: not by a device that starts, but by one that has said it several
-    /// times from `long` ago on.
-    pub fn again(&mut self, now: Instant, long: Duration) -> bool {
-        self.count = self.count.saturating_add(1);
-        let since = *self.since.get_or_insert(now);
-        self.count >= MEANT && now.saturating_duration_since(since) >= long
-    }
+/// After a failure, a reading that was due is due again after so long at most.
+const READ_AFTER_FAILURE: Duration = Duration::from_mins(10);
 
-    /// Something else came.
-    pub fn over(&mut self) {
-        *self = Self::default();
-    }
-}
-
-/// The next call to a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// Create or update these, each with the number of its body.
-    Upsert(Vec<(LinkId, u64)>),
-    /// Delete these.
-    Delete(Vec<LinkId>),
-}
-
-impl Call {
-    /// How many items it has.
-    pub fn items(&self) -> usize {
-        match self {
-            Self::Upsert(items) => items.len(),
-            Self::Delete(links) => links.len(),
-        }
-    }
-
-    /// Its link_ids, in order.
-    pub fn links(&self) -> Vec<LinkId> {
-        match self {
-            Self::Upsert(items) => items.iter().map(|(link, _)| *link).collect(),
-            Self::Delete(links) => links.clone(),
-        }
-    }
-}
-
-/// The next call of at most `limit` items. `unknown` are the link_ids whose state on the device is not known, each
-/// with what is desired; `held_back` are upserts that wait until there is nothing left to delete.
-pub fn next_call(
-    unknown: impl IntoIterator<Item = (LinkId, Option<Row>)>,
+/// The delivery to one device.
+#[derive(Debug)]
+pub struct Delivery {
+    settings: Rc<DeviceSettings>,
+    state: State,
+    /// Whether it is to close once nothing is under way.
+    closes: bool,
+    condition: Condition,
+    chance: fastrand::Rng,
+    next_check: Instant,
+    next_read: Instant,
+    /// What the device said that only a person can put right.
+    refusals: InARow,
+    sifting: Sifting,
+    /// Whether the last step ended with a token that the device did not know.
+    logged_out: bool,
+    /// Items of the next call at most: halved when a call is refused as a whole, doubled when one is not.
     limit: usize,
-    held_back: &HashSet<LinkId>,
-) -> Option<Call> {
-    let (mut upserts, mut deletes, mut last) = (Vec::new(), Vec::new(), Vec::new());
-    for (link, desired) in unknown {
-        match desired {
-            Some(row) if held_back.contains(&link) => last.push((link, row.body)),
-            Some(row) => upserts.push((link, row.body)),
-            None => deletes.push(link),
-        }
-        if upserts.len() >= limit {
-            break;
-        }
-    }
-    deletes.truncate(limit);
-    last.truncate(limit);
-    if !upserts.is_empty() {
-        Some(Call::Upsert(upserts))
-    } else if !deletes.is_empty() {
-        Some(Call::Delete(deletes))
-    } else if !last.is_empty() {
-        Some(Call::Upsert(last))
-    } else {
-        None
-    }
+    /// Upserts that a full device refused while deletes wait, or that are perhaps those that it fails with.
+    held_back: HashSet<LinkId>,
+    /// Everything was sent again since the device had lost its profiles, and it was not seen to hold any since.
+    emptied: bool,
 }
 
-/// Whether a device refuses an upsert because it is full.
-pub fn says_full(word: &str) -> bool {
-    matches!(
-        word,
-        "number_of_identifiers_exceeded"
-            | "number_of_entities_exceeded"
-            | "number_of_face_identifiers_exceeded"
-    )
-}
-
-/// How long to wait after the last of so many failures in a row: exponential with full jitter, so that devices that
-/// failed together do not come back together.
-pub fn pause(failures: u32, work_waits: bool) -> Duration {
-    let longest = if work_waits { LONGEST_PAUSE } else { LONGEST_IDLE_PAUSE };
-    let policy = ExponentialBackoff::builder()
-        .retry_bounds(FIRST_PAUSE, longest)
-        .jitter(Jitter::Full)
-        .build_with_max_retries(u32::MAX);
-    match policy.should_retry(std::time::SystemTime::UNIX_EPOCH, failures.saturating_sub(1)) {
-        RetryDecision::Retry { execute_after } => clock::until(execute_after),
-        RetryDecision::DoNotRetry => longest,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(n: u8) -> LinkId {
-        LinkId::from_bytes([n; 16])
-    }
-
-    fn desired(n: u8) -> (LinkId, Option<Row>) {
-        (link(n), Some(Row { body: u64::from(n), uid: 1, revision: 1 }))
-    }
-
-    #[test]
-    fn every_upsert_comes_before_any_delete() {
-        let unknown = [(link(1), None), desired(2), (link(3), None), desired(4), desired(5)];
-        let none = HashSet::new();
-        let next = |unknown: &[_], limit| next_call(unknown.iter().copied(), limit, &none);
-        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![(link(2), 2), (link(4), 4)])));
-        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![(link(2), 2), (link(4), 4), (link(5), 5)])));
-        assert_eq!(next(&[unknown[0], unknown[2]], 1), Some(Call::Delete(vec![link(1)])));
-        assert_eq!(next(&[], 9), None);
-    }
-
-    #[test]
-    fn what_a_full_device_refused_waits_for_the_deletes() {
-        let held_back = HashSet::from([link(2)]);
-        let unknown = [desired(2), (link(3), None), desired(4)];
-        let next = |unknown: &[_]| next_call(unknown.iter().copied(), 9, &held_back);
-        assert_eq!(next(&unknown), Some(Call::Upsert(vec![(link(4), 4)])));
-        assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![link(3)])));
-        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![(link(2), 2)])));
-    }
-
-    #[test]
-    fn pauses_grow_to_a_cap_and_spread_from_nothing_on() {
-        for failures in 1..100 {
-            let cap = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(failures - 1));
-            assert!(pause(failures, true) <= cap, "after {failures} failures");
+impl Delivery {
+    /// A delivery that has not begun, to a device that was last seen so. Looks at devices are spread evenly over their
+    /// interval by the panels' numbers.
+    pub fn new(
+        settings: Rc<DeviceSettings>,
+        panel: PanelNo,
+        condition: Condition,
+        now: Instant,
+        chance: fastrand::Rng,
+    ) -> Self {
+        // Multiples of the golden ratio's fraction lie evenly, however many panels there are.
+        let phase = (f64::from(panel) * 0.618_033_988_749_895).fract();
+        Self {
+            next_check: now + settings.check_every.mul_f64(phase),
+            next_read: now + settings.read_every.mul_f64(phase),
+            limit: settings.chunk,
+            settings,
+            state: State::Idle,
+            closes: false,
+            condition,
+            chance,
+            refusals: InARow::default(),
+            sifting: Sifting::default(),
+            logged_out: false,
+            held_back: HashSet::new(),
+            emptied: false,
         }
-        let late: Vec<_> = (0..200).map(|_| pause(50, true)).collect();
-        assert!(late.iter().any(|pause| *pause < LONGEST_PAUSE / 3));
-        assert!(late.iter().any(|pause| *pause > LONGEST_PAUSE * 2 / 3));
     }
 
-    #[test]
-    fn what_is_said_only_for_a_moment_is_not_meant() {
-        let (begun, long) = (Instant::now(), Duration::from_mins(1));
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut row = InARow::default();
-        assert!((0..10).all(|second| !row.again(at(second), long)), "often, but not for long");
-        assert!(row.again(at(60), long));
-        row.over();
-        assert!(!row.again(at(61), long) && !row.again(at(200), long), "for long, but not often");
-        assert!(row.again(at(201), long));
+    /// How the device is.
+    pub fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// Whether a step is under way.
+    pub fn is_stepping(&self) -> bool {
+        matches!(self.state, State::Stepping { .. })
+    }
+
+    /// What to do now; nothing while a step or a record is under way, nor after the close.
+    pub fn next(&mut self, now: Instant, facts: &impl Facts) -> Option<Effect> {
+        let not_before = match &self.state {
+            State::Stepping { .. } | State::Recording(_) | State::Closing => return None,
+            State::Idle => None,
+            State::PausedUntil(until) | State::BlockedSince(Blocked { until, .. }) => {
+                Some(*until).filter(|until| now < *until)
+            }
+        };
+        if let Some(record) = self.give_up_surplus(facts.waiting()) {
+            return Some(record);
+        }
+        if self.closes {
+            self.state = State::Closing;
+            return Some(Effect::Close);
+        }
+        if let Some(until) = not_before {
+            return Some(match self.state.blocked() {
+                Some(_) if facts.waiting() > 0 => self.give_up_blocked(facts.waiting()),
+                _ => Effect::Wait(until),
+            });
+        }
+        Some(match self.task(now, facts) {
+            None => Effect::Wait(now + STORE_PAUSE),
+            Some(Some(_)) if facts.another_leaves() => Effect::Wait(now + LEAVING_PAUSE),
+            Some(Some(task)) => self.begin_step(task),
+            Some(None) => {
+                self.state = State::Idle;
+                self.held_back.clear();
+                self.sifting.over();
+                Effect::Wait(self.next_check.min(self.next_read))
+            }
+        })
+    }
+
+    fn task(&self, now: Instant, facts: &impl Facts) -> Option<Option<Task>> {
+        Some(if facts.readers() > 0 || now >= self.next_read || facts.reconcile()? {
+            Some(Task::Read)
+        } else if facts.has_unknown()? {
+            Some(Task::Deliver)
+        } else if now >= self.next_check || self.condition.failures > 0 {
+            Some(Task::Check)
+        } else {
+            None
+        })
+    }
+
+    fn begin_step(&mut self, task: Task) -> Effect {
+        let blocked = match std::mem::replace(&mut self.state, State::Idle) {
+            State::BlockedSince(blocked) => Some(blocked),
+            _ => None,
+        };
+        self.state = State::Stepping { blocked, outdated: false };
+        Effect::Step(Step {
+            task,
+            limit: self.limit,
+            held_back: self.held_back.clone(),
+            emptied: self.emptied,
+            away: self.condition.connection == Connection::Offline,
+        })
+    }
+
+    /// Goes on after a step.
+    pub fn ended(&mut self, ended: Ended, now: Now, facts: &impl Facts) -> Vec<Effect> {
+        let State::Stepping { blocked, outdated } = std::mem::replace(&mut self.state, State::Idle) else {
+            return vec![Effect::LookAgain]; // there is no other way to get here
+        };
+        let mut effects = Vec::new();
+        if outdated {
+            effects.push(Effect::HangUp);
+        }
+        match ended {
+            Ended::Well { answer, seen } => {
+                self.take_answer(answer, seen, blocked, now, facts, &mut effects);
+            }
+            Ended::SaidError { call, words, seen } => match self.sift(call, &words, now.at) {
+                Some(answer) => {
+                    self.take_answer(answer, seen, blocked, now, facts, &mut effects);
+                }
+                None => self.fail(Trouble::Said(words.into()), blocked, now, facts, &mut effects),
+            },
+            Ended::Failed(Trouble::LoggedOut) if !self.logged_out => {
+                self.logged_out = true;
+                self.state = State::at_rest(blocked);
+                effects.push(Effect::LookAgain);
+            }
+            Ended::Failed(trouble) => self.fail(trouble, blocked, now, facts, &mut effects),
+            Ended::StoreFailed => {
+                self.state = State::at_rest(blocked);
+                effects.push(Effect::Wait(now.at + STORE_PAUSE));
+            }
+            Ended::Cut => {
+                self.state = State::at_rest(blocked);
+                effects.push(Effect::LookAgain);
+            }
+        }
+        effects
+    }
+
+    fn sift(&mut self, call: Call, words: &str, now: Instant) -> Option<Answer> {
+        let long = self.settings.person_after;
+        self.sifting.take_failed(call, words, &mut self.held_back, now, long)
+    }
+
+    fn take_answer(
+        &mut self,
+        answer: Answer,
+        seen: Seen,
+        blocked: Option<Blocked>,
+        now: Now,
+        facts: &impl Facts,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Answer::Sent(call, said) = &answer
+            && let Some((link, _)) = call.links().into_iter().zip(said).find(|(_, said)| said.is_none())
+        {
+            // What it says of the others holds; of this one nothing is known, so it is asked again after a pause.
+            let trouble = Trouble::Garbled(format!("it says nothing of {link}"));
+            let Answer::Sent(call, said) = answer else { return };
+            effects.push(self.confirm(call, said, Then::Fail(trouble, blocked), facts));
+            return;
+        }
+        self.come_online(now, effects);
+        if matches!(answer, Answer::Sent(..)) {
+            self.sifting.take_sent();
+        }
+        self.next_check = now.at + self.settings.check_every;
+        self.emptied &= !seen.holds;
+        let effect = match answer {
+            Answer::Checked | Answer::Nothing => self.meet(seen),
+            Answer::Lost(loss) => {
+                self.emptied = loss == Loss::Emptied;
+                effects.push(Effect::Say(Word::StartsOver(loss)));
+                self.record(Record::StartedOver, Then::Idle)
+            }
+            Answer::Sent(call, said) => {
+                self.limit = self.limit.saturating_mul(2).min(self.settings.chunk);
+                self.confirm(call, said, Then::Idle, facts)
+            }
+            Answer::Refused(call, _) if call.items() > 1 => {
+                self.limit = call.items() / 2;
+                self.meet(seen)
+            }
+            Answer::Refused(call, word) => {
+                self.confirm(call, vec![Some(Said { success: false, word })], Then::Idle, facts)
+            }
+            Answer::Read(held, clock_ahead_s) => {
+                if held.profiles.iter().any(|profile| profile.link_id.is_some()) {
+                    self.emptied = false;
+                }
+                self.next_read = now.at + self.settings.read_every;
+                let emptied = self.emptied;
+                self.record(Record::Compared { held, clock_ahead_s, emptied }, Then::Idle)
+            }
+        };
+        effects.push(effect);
+    }
+
+    fn record(&mut self, record: Record, then: Then) -> Effect {
+        self.state = State::Recording(then);
+        Effect::Record(record)
+    }
+
+    fn meet(&mut self, seen: Seen) -> Effect {
+        if seen.is_news { self.record(Record::Met, Then::Idle) } else { Effect::LookAgain }
+    }
+
+    fn confirm(&mut self, call: Call, said: Vec<Option<Said>>, then: Then, facts: &impl Facts) -> Effect {
+        let ignored = self.hold_back(&call, &said, facts);
+        self.record(Record::Confirmed { call, said, ignored }, then)
+    }
+
+    /// The upserts that the device is too full for while deletes wait: they are sent again after those.
+    fn hold_back(&mut self, call: &Call, said: &[Option<Said>], facts: &impl Facts) -> HashSet<LinkId> {
+        let Call::Upsert(items) = call else { return HashSet::new() };
+        let too_full = |said: &Option<Said>| {
+            said.as_ref().is_some_and(|said| !said.success && call::says_full(&said.word))
+        };
+        let full: HashSet<_> = items
+            .iter()
+            .zip(said)
+            .filter(|((link, _), said)| too_full(said) && !self.held_back.contains(link))
+            .map(|((link, _), _)| *link)
+            .collect();
+        if full.is_empty() || !facts.deletes_wait().unwrap_or(false) {
+            return HashSet::new();
+        }
+        self.held_back.extend(&full);
+        full
+    }
+
+    fn come_online(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let before = std::mem::take(&mut self.condition);
+        self.condition.connection = Connection::Online;
+        self.condition.last_seen_ms = Some(now.unix_ms);
+        self.refusals.over();
+        self.logged_out = false;
+        if before.failures >= OFFLINE_AFTER {
+            effects.push(Effect::Say(Word::Back { failures: before.failures }));
+        }
+        effects.push(Effect::TellCondition);
+    }
+
+    fn fail(
+        &mut self,
+        trouble: Trouble,
+        blocked_before: Option<Blocked>,
+        now: Now,
+        facts: &impl Facts,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::CountAttempt);
+        self.logged_out = false;
+        let asks_for_a_person = trouble.needs_a_person();
+        if !asks_for_a_person && trouble.is_an_answer() {
+            self.refusals.over();
+        }
+        let is_blocked = asks_for_a_person && self.refusals.again(now.at, self.settings.person_after);
+        self.condition.failures = self.condition.failures.saturating_add(1);
+        let failures = self.condition.failures;
+        if asks_for_a_person {
+            self.condition.connection = Connection::Online; // it answers, if only to say no
+            self.condition.last_seen_ms = Some(now.unix_ms);
+        } else if failures >= OFFLINE_AFTER {
+            self.condition.connection = Connection::Offline;
+            effects.push(Effect::HangUp); // whatever comes back is asked first what it is
+        }
+        let pause = if is_blocked {
+            self.settings.person_pause
+        } else {
+            let work_waits = facts.waiting() > 0 || facts.has_unknown().unwrap_or(true);
+            patience::pause(failures, work_waits, &mut self.chance)
+        };
+        self.condition.next_attempt_ms = Some(now.unix_ms + pause.as_millis() as i64);
+        self.condition.last_error = Some(trouble.to_string().into());
+        effects.push(Effect::Say(if is_blocked && blocked_before.is_none() {
+            Word::NeedsPerson(trouble.clone())
+        } else if failures == OFFLINE_AFTER && !asks_for_a_person {
+            Word::Offline(trouble.clone())
+        } else {
+            Word::Failed(trouble.clone(), pause)
+        }));
+        // Whoever asked to read it is told now; a wish to reconcile is kept in the store.
+        effects.push(Effect::TellReaders(trouble.clone()));
+        if self.next_read <= now.at {
+            self.next_read = now.at + self.settings.read_every.min(READ_AFTER_FAILURE);
+        }
+        let until = now.at + pause;
+        self.state = if is_blocked {
+            State::BlockedSince(Blocked { trouble, since: now.at, until })
+        } else {
+            State::PausedUntil(until)
+        };
+        effects.extend([Effect::TellCondition, Effect::LookAgain]);
+    }
+
+    /// Goes on after a record. `reset` is that the device was found to hold nothing of what it had confirmed.
+    pub fn recorded(&mut self, reset: bool, now: Now, facts: &impl Facts) -> Vec<Effect> {
+        self.emptied |= reset;
+        let mut effects = Vec::new();
+        match self.end_record() {
+            Some(Then::Fail(trouble, blocked)) => self.fail(trouble, blocked, now, facts, &mut effects),
+            then => {
+                self.state = State::after(then.unwrap_or(Then::Idle));
+                effects.push(Effect::LookAgain);
+            }
+        }
+        effects
+    }
+
+    /// The store could not take a record: what was to be in it is asked of the device again.
+    pub fn not_recorded(&mut self, now: Instant) -> Effect {
+        let until = now + STORE_PAUSE;
+        self.state = match self.end_record() {
+            Some(Then::BlockedSince(blocked) | Then::Fail(_, Some(blocked))) => {
+                State::BlockedSince(Blocked { until, ..blocked })
+            }
+            _ => State::PausedUntil(until),
+        };
+        Effect::Wait(until)
+    }
+
+    fn end_record(&mut self) -> Option<Then> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Recording(then) => Some(then),
+            _ => None, // there is no other way to get here
+        }
+    }
+
+    /// Of more than [`MAX_WAITING`] batches the oldest are told that they wait no longer, unless something is under
+    /// way: then that comes first.
+    pub fn give_up_surplus(&mut self, waiting: usize) -> Option<Effect> {
+        let batches = waiting.saturating_sub(MAX_WAITING);
+        if batches == 0 {
+            return None;
+        }
+        let then = self.state.to_come_back_to()?;
+        let why = format!(
+            "more than {MAX_WAITING} later batches wait for the panel; what was asked for stays desired and is delivered when it is back"
+        );
+        Some(self.record(Record::GivenUp { why: why.into(), batches }, then))
+    }
+
+    /// Batches that wait for what only a person can put right are told so.
+    fn give_up_blocked(&mut self, waiting: usize) -> Effect {
+        let error = self.condition.last_error.clone().unwrap_or_default();
+        let why =
+            format!("{error}; what was asked for stays desired and is delivered once that is put right");
+        let then = self.state.to_come_back_to().unwrap_or(Then::Idle);
+        self.record(Record::GivenUp { why: why.into(), batches: waiting }, then)
+    }
+
+    /// Someone wants the next attempt now, or as soon as what is under way has ended.
+    pub fn try_now(&mut self) {
+        self.state.end_pause();
+    }
+
+    /// Why the device is not read for someone who comes now: it has refused just before.
+    pub fn refuses_readers(&self, now: Instant) -> Option<&Trouble> {
+        let just_before = |blocked: &&Blocked| now.saturating_duration_since(blocked.since) < READ_AGAIN;
+        self.state.blocked().filter(just_before).map(|blocked| &blocked.trouble)
+    }
+
+    /// The settings have changed: a session with the old ones is not used again, and whatever device they lead to
+    /// is looked at now.
+    pub fn change_settings(&mut self, now: Instant) {
+        if let State::Stepping { outdated, .. } = &mut self.state {
+            *outdated = true;
+        }
+        self.next_check = now;
+        self.refusals.over();
+        self.sifting.over();
+        self.condition = Condition::default();
+        self.try_now();
+    }
+
+    /// Closes once what is under way has ended.
+    pub fn close(&mut self) {
+        self.closes = true;
     }
 }

@@ -150,6 +150,42 @@ impl Default for ReadLimits {
     }
 }
 
+/// How devices are treated.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// Panels that are talked to at once.
+    pub concurrency: usize,
+    /// Items of one call at most.
+    pub chunk: usize,
+    /// How long a call may take.
+    pub timeouts: line::Timeouts,
+    /// Between two looks at an idle device.
+    pub check_every: Duration,
+    /// Between two readings of all that a device holds.
+    pub read_every: Duration,
+    /// How much of a device is read, and for how long.
+    pub read_limits: ReadLimits,
+    /// What only a person can put right counts as that once it has been said for so long.
+    pub person_after: Duration,
+    /// From then on, between two attempts.
+    pub person_pause: Duration,
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            chunk: 50,
+            timeouts: line::Timeouts::default(),
+            check_every: Duration::from_mins(1),
+            read_every: Duration::from_hours(6),
+            read_limits: ReadLimits::default(),
+            person_after: Duration::from_mins(1),
+            person_pause: Duration::from_secs(30),
+        }
+    }
+}
+
 /// All that a device holds.
 #[derive(Debug, Default)]
 pub struct Held {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::oneshot;
 
 use super::{Settled, keep_device, settle};
-use crate::panel::delivery::Call;
+use crate::panel::delivery::call::Call;
 use crate::panel::device::ask::Said;
 use crate::panel::remote::Waiting;
 use crate::profile::LinkId;

@@ -1,0 +1,67 @@
+//! What the remote panels of one thread share.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::panel::delivery::condition::Condition;
+use crate::panel::device::DeviceSettings;
+use crate::panel::device::gate::Gate;
+use crate::panel::device::line::Lines;
+use crate::store::PanelNo;
+
+/// What the remote panels of one thread share.
+pub struct Devices {
+    pub(super) settings: Rc<DeviceSettings>,
+    pub(super) lines: Rc<Lines>,
+    pub(super) gate: Rc<Gate>,
+    tell: Box<dyn Fn(PanelNo, Condition)>,
+    /// By address, how many removed panels end a call there.
+    leaving: Rc<RefCell<HashMap<Box<str>, usize>>>,
+}
+
+impl Devices {
+    /// `tell` is told of every panel whose condition changes.
+    pub fn new(settings: DeviceSettings, tell: impl Fn(PanelNo, Condition) + 'static) -> Self {
+        Self {
+            lines: Rc::new(Lines::new(settings.timeouts)),
+            gate: Rc::new(Gate::new(settings.concurrency, settings.read_limits.bytes)),
+            settings: Rc::new(settings),
+            tell: Box::new(tell),
+            leaving: Rc::default(),
+        }
+    }
+
+    pub(super) fn tell_condition(&self, panel: PanelNo, condition: &Condition) {
+        (self.tell)(panel, condition.clone());
+    }
+
+    /// Whether a removed panel ends a call at this address: what is sent there meanwhile could be overtaken by it.
+    pub(super) fn another_leaves(&self, url: &str) -> bool {
+        self.leaving.borrow().contains_key(url)
+    }
+
+    /// A removed panel ends a call at this address, until the answer to this is dropped.
+    pub(super) fn leave(&self, url: &str) -> Leaving {
+        *self.leaving.borrow_mut().entry(url.into()).or_default() += 1;
+        Leaving { url: url.into(), leaving: Rc::clone(&self.leaving) }
+    }
+}
+
+/// A removed panel ends a call.
+pub(super) struct Leaving {
+    url: Box<str>,
+    leaving: Rc<RefCell<HashMap<Box<str>, usize>>>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut leaving = self.leaving.borrow_mut();
+        if let Some(count) = leaving.get_mut(&self.url) {
+            *count -= 1;
+            if *count == 0 {
+                leaving.remove(&self.url);
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One step at a device: one call, with a new session before it where there is none.
+//!
+//! A new session begins with `/api/info` and, where the device has confirmed something, with how many profiles
+//! it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
+//! again.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::devices::Devices;
+use super::facts;
+use crate::clock;
+use crate::panel::delivery::call::Call;
+use crate::panel::delivery::effect::{Step, Task};
+use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
+use crate::panel::device::ask::Info;
+use crate::panel::device::{Device, Habits, Trouble};
+use crate::panel::settings::Settings;
+use crate::store::tables::DeviceRecord;
+use crate::store::{PanelNo, StoreError, StoreHandle};
+
+/// How long the step under way is given when it is to be the last one.
+const LAST_STEP: Duration = Duration::from_secs(1);
+
+/// One step at a device.
+pub(super) struct Stepper {
+    pub store: StoreHandle,
+    pub panel: PanelNo,
+    pub devices: Rc<Devices>,
+    pub settings: Arc<Settings>,
+    pub step: Step,
+    pub habits: Habits,
+    /// Of the newest request that waits for the device.
+    pub request_id: Option<Arc<str>>,
+}
+
+/// What is left of a step.
+pub(super) struct StepEnd {
+    /// The session, if there was any.
+    pub session: Option<Device>,
+    pub ended: Ended,
+    pub met: Met,
+}
+
+/// What a device says of itself.
+#[derive(Default)]
+pub(super) struct Met {
+    pub record: DeviceRecord,
+    /// Whether it says other things than before.
+    pub is_news: bool,
+}
+
+enum StepError {
+    Device(Trouble),
+    /// It answers well to this call, and says that it failed.
+    Said(Call, String),
+    Store(StoreError),
+    /// It was the last one.
+    Cut,
+}
+
+impl From<Trouble> for StepError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Device(trouble)
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Stepper {
+    /// Does the step, in this session if there is one. After `last` it is given a moment to end, and then cut off.
+    pub(super) async fn run(self, session: Option<Device>, last: &Notify) -> StepEnd {
+        let (mut session, mut visit) = (session, Visit { stepper: &self, met: Met::default(), holds: false });
+        let cut = async {
+            last.notified().await;
+            tokio::time::sleep(LAST_STEP).await;
+        };
+        let result = tokio::select! {
+            result = visit.begin(&mut session) => result,
+            () = cut => Err(StepError::Cut),
+        };
+        let (met, seen) = (visit.met, Seen { is_news: false, holds: visit.holds });
+        let seen = Seen { is_news: met.is_news, ..seen };
+        let ended = match result {
+            Ok(answer) => Ended::Well { answer, seen },
+            Err(StepError::Said(call, words)) => Ended::SaidError { call, words: words.into(), seen },
+            Err(StepError::Device(trouble)) => Ended::Failed(trouble),
+            Err(StepError::Store(error)) => {
+                // The store has said so once, for all panels.
+                tracing::debug!(panel.id = %self.settings.id, %error, "a delivery cannot use the store");
+                Ended::StoreFailed
+            }
+            Err(StepError::Cut) => Ended::Cut,
+        };
+        StepEnd { session, ended, met }
+    }
+
+    fn device(&self) -> Result<Device, StepError> {
+        let remote = self.settings.remote.clone().ok_or(StoreError::Corrupt("remote panel"))?;
+        let password = self.store.read()?.credential(self.panel)?;
+        // Without one there is nothing to log in with, and a wrong try may lock the account.
+        let password = password.ok_or_else(|| Trouble::WrongPassword(self.settings.id.to_string()))?;
+        let lines = Rc::clone(&self.devices.lines);
+        let device = Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines);
+        Ok(device.behind(Rc::clone(&self.devices.gate), self.devices.settings.read_limits, self.habits))
+    }
+
+    fn confirmed_any(&self) -> Result<bool, StoreError> {
+        facts::confirmed_any(&self.store.read()?, self.panel)
+    }
+}
+
+/// A step, and what it has seen of the device so far.
+struct Visit<'s> {
+    stepper: &'s Stepper,
+    met: Met,
+    holds: bool,
+}
+
+impl Visit<'_> {
+    async fn begin(&mut self, session: &mut Option<Device>) -> Result<Answer, StepError> {
+        self.met.record = self.stepper.store.read()?.device(self.stepper.panel)?.unwrap_or_default();
+        let device = match session {
+            Some(device) => device,
+            None => session.insert(self.stepper.device()?),
+        };
+        device.on_behalf_of(self.stepper.request_id.clone(), self.stepper.step.away);
+        let task = self.stepper.step.task;
+        if device.logged_in() {
+            if task == Task::Check && self.has_lost_all(device).await? {
+                return self.start_over(device).await;
+            }
+            return self.work(task, device).await;
+        }
+        let info = device.info().await?;
+        let replaced = self.meet(&info);
+        device.log_in().await?;
+        let worked = async {
+            if replaced {
+                return Ok(Answer::Lost(Loss::Replaced));
+            }
+            if self.stepper.confirmed_any()? && self.has_lost_all(device).await? {
+                return self.start_over(device).await;
+            }
+            self.work(task, device).await
+        };
+        match worked.await {
+            // A token that was not good for one call is none to ask for again at once.
+            Err(StepError::Device(Trouble::LoggedOut)) => {
+                Err(Trouble::AccountMayNot(self.stepper.settings.id.to_string()).into())
+            }
+            worked => worked,
+        }
+    }
+
+    /// Whether the device holds nothing, though it has confirmed something.
+    async fn has_lost_all(&mut self, device: &mut Device) -> Result<bool, StepError> {
+        let empty = device.is_empty().await?;
+        self.holds |= !empty;
+        Ok(empty && self.stepper.confirmed_any()?)
+    }
+
+    /// A device that has lost its profiles gets everything again, once: one that then holds nothing again confirms what
+    /// it does not keep, and is read, so that this is said.
+    async fn start_over(&self, device: &mut Device) -> Result<Answer, StepError> {
+        if self.stepper.step.emptied {
+            return self.work(Task::Read, device).await;
+        }
+        Ok(Answer::Lost(Loss::Emptied))
+    }
+
+    /// Keeps what the device says of itself; says whether it is another one than before.
+    fn meet(&mut self, info: &Info) -> bool {
+        let before = self.met.record.clone();
+        let known = !before.serial.is_empty() && !info.device_serial_number.is_empty();
+        info.put_into(&mut self.met.record);
+        self.met.is_news = self.met.record != before;
+        known && before.serial != info.device_serial_number
+    }
+
+    async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
+        match task {
+            Task::Check => Ok(Answer::Checked),
+            Task::Read => {
+                let time = device.time().await?;
+                let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
+                Ok(Answer::Read(device.profiles().await?, clock_ahead_s))
+            }
+            Task::Deliver => self.deliver(device).await,
+        }
+    }
+
+    async fn deliver(&self, device: &mut Device) -> Result<Answer, StepError> {
+        let Stepper { store, panel, step, .. } = self.stepper;
+        let next = facts::next_call(&store.read()?, *panel, step.limit, &step.held_back)?;
+        let Some((call, bodies)) = next else { return Ok(Answer::Nothing) };
+        let said = match &call {
+            Call::Upsert(_) => device.upsert(&bodies).await,
+            Call::Delete(links) => device.delete(links).await,
+        };
+        match said {
+            Ok(said) => Ok(Answer::Sent(call, said)),
+            Err(Trouble::Refused(_, words)) => Ok(Answer::Refused(call, words.into())),
+            Err(Trouble::Said(words)) => Err(StepError::Said(call, words)),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+}
