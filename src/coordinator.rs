@@ -44,6 +44,7 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 use crate::telemetry::BatchMetrics;
 
 pub mod batches;
+pub mod chunks;
 pub mod events;
 pub mod fleet;
 pub mod inbox;
@@ -55,14 +56,15 @@ pub mod sending;
 pub mod work;
 
 pub use batches::{Cancel, Retry, Submit, SubmitError, Submitted, Target};
-pub use questions::{CloseDevices, Connections, Drain, Progress, Subscribe};
+pub use questions::{CloseDevices, Drain, Progress, Subscribe};
+pub use register::RegisterReader;
 
 use batches::{Accepted, AgainReply, Cancelled, Retried};
 use events::{Events, What};
 use fleet::{AddError, AddReply, Change, ChangeReply};
 use inbox::Inbox;
 use recovery::send;
-use register::{Entry, Register};
+use register::{Register, Registered};
 use running::{Batches, Part, Running};
 
 /// Parts sent before other tasks of the thread get their turn.
@@ -90,6 +92,7 @@ pub struct Coordinator {
     kept: Kept,
     devices: Rc<Devices>,
     register: Register,
+    readers: RegisterReader,
     batches: Batches,
     /// Batches whose record is being changed by so many commands: they do not end meanwhile.
     changing: HashMap<BatchSeq, usize>,
@@ -165,11 +168,13 @@ impl Coordinator {
         let tell_landed = Arc::new(move |part| {
             landed.tell(FromStore::Landed(part));
         });
+        let register = Register::new(first);
         Self {
             store,
             kept,
             devices: Rc::new(devices),
-            register: Register::new(first),
+            readers: RegisterReader::new(&register),
+            register,
             batches: Batches::default(),
             changing: HashMap::new(),
             retrying: HashSet::new(),
@@ -201,18 +206,44 @@ impl Coordinator {
                     && let Some(entry) = self.register.by_number(number).cloned()
                 {
                     send(&entry, Configure(Arc::clone(&settings))); // behind what the panel was told before
-                    self.register.set(Entry { settings, ..entry });
+                    self.register.set(Registered { settings, ..(*entry).clone() });
                 }
+                self.publish_register();
                 let _ = reply.send(result); // whoever asked may have left
             }
             FromStore::Removed(number, reply, result) => {
                 if result.is_ok() {
                     self.removed(number);
                 }
+                self.publish_register();
                 let _ = reply.send(result); // whoever asked may have left
             }
             FromStore::Recovered => self.recovering = true,
         }
+    }
+
+    /// Where others read the register.
+    pub fn register(&self) -> RegisterReader {
+        self.readers.clone()
+    }
+
+    /// To be called before anybody is told what follows from the register.
+    fn publish_register(&self) {
+        self.readers.publish(&self.register);
+    }
+
+    /// Adds an event for listeners. They find a full chunk at once, and so what it follows from.
+    fn push_event(&mut self, batch: Option<BatchSeq>, what: What) {
+        if self.events.push(batch, what) {
+            self.publish_register();
+            self.events.publish();
+        }
+    }
+
+    /// Publishes what has changed, and wakes those who listen.
+    fn wake_listeners(&mut self) {
+        self.publish_register();
+        self.events.wake();
     }
 
     fn begin(&mut self, running: Running) {
@@ -272,9 +303,9 @@ impl Coordinator {
         });
         let Some(Some(progress)) = counted else { return };
         let (state, attempts, error) = (outcome.state, outcome.attempts, outcome.error.clone());
-        self.events.push(Some(seq), What::Panel { panel, outcome: state, attempts, error });
+        self.push_event(Some(seq), What::Panel { panel, outcome: state, attempts, error });
         if let Some(report) = progress {
-            self.events.push(Some(seq), What::Progress(report));
+            self.push_event(Some(seq), What::Progress(report));
         }
         self.end_if_complete(seq);
     }
@@ -418,8 +449,9 @@ impl Coordinator {
         });
         let Some((state, report, took, waiters)) = ended else { return };
         self.metrics.batch_done(took);
-        self.events.push(Some(seq), What::Progress(report));
-        self.events.push(Some(seq), What::Done(state, report));
+        self.push_event(Some(seq), What::Progress(report));
+        self.push_event(Some(seq), What::Done(state, report));
+        self.publish_register();
         for waiter in waiters {
             let _ = waiter.send(()); // whoever waited may have left
         }
@@ -460,7 +492,7 @@ impl Coordinator {
 
     fn condition_changed(&mut self, number: PanelNo, condition: Condition) {
         let (now, error) = (condition.connection, condition.last_error.clone());
-        let before = self.register.set_condition(number, condition).map(|before| before.connection);
+        let before = self.register.set_condition(number, condition);
         if before.is_some_and(|before| before != now) && now != Connection::Unknown {
             self.keep_connection(number, now, error.clone());
         }
@@ -469,7 +501,7 @@ impl Coordinator {
             (Some(Connection::Offline), Connection::Online)
                 | (Some(Connection::Online | Connection::Unknown), Connection::Offline)
         ) {
-            self.events.push(None, What::Connection { panel: number, connection: now, error });
+            self.push_event(None, What::Connection { panel: number, connection: now, error });
         }
     }
 
@@ -492,6 +524,7 @@ impl Coordinator {
                 for (number, settings, condition) in panels {
                     self.start_panel(number, settings, BTreeMap::new(), condition);
                 }
+                self.publish_register();
                 Ok(())
             }
             Ok(Err(taken)) => Err(AddError::Taken(taken)),
@@ -518,29 +551,6 @@ impl Coordinator {
             send(entry, attend);
         }
     }
-
-    /// The numbers of the panels that the target picks, ascending.
-    fn targets(&self, target: &Target) -> Result<Vec<PanelNo>, SubmitError> {
-        let numbers = match target {
-            Target::All => self.register.all(),
-            Target::Selector(selector) => self.register.pick(selector).map(|entry| entry.number).collect(),
-            Target::Panels(ids) => {
-                let unknown: Vec<_> =
-                    ids.iter().enumerate().filter(|(_, id)| self.register.find(id).is_none()).collect();
-                if !unknown.is_empty() {
-                    return Err(SubmitError::UnknownPanels(
-                        unknown.iter().map(|(i, id)| (*i, (*id).clone())).collect(),
-                    ));
-                }
-                let found = ids.iter().filter_map(|id| self.register.find(id));
-                let mut numbers: Vec<_> = found.map(|entry| entry.number).collect();
-                numbers.sort_unstable();
-                numbers.dedup();
-                numbers
-            }
-        };
-        if numbers.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(numbers) }
-    }
 }
 
 impl Actor for Coordinator {
@@ -552,7 +562,7 @@ impl Actor for Coordinator {
             let told = inbox.take(SLICE).await;
             Some((told, inbox))
         }));
-        self.events.wake(); // of batches that were complete when they were taken up
+        self.wake_listeners(); // of batches that were complete when they were taken up
         self.send_parts(ctx);
     }
 }
@@ -566,7 +576,7 @@ impl StreamHandler<Vec<FromStore>> for Coordinator {
         if self.recovering && self.batches.in_flight() == 0 && !self.looking_again {
             self.recover(ctx);
         }
-        self.events.wake();
+        self.wake_listeners();
         self.send_parts(ctx);
         self.tell_drained();
     }

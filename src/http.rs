@@ -35,7 +35,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::access::Access;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, RegisterReader};
 use crate::panel::device::line::Timeouts;
 use crate::store::StoreHandle;
 use crate::telemetry::{Metrics, MetricsAccess};
@@ -61,6 +61,8 @@ pub struct Shared {
     pub store: StoreHandle,
     /// For everything that changes.
     pub coordinator: Addr<Coordinator>,
+    /// The panels, as they are known.
+    pub register: RegisterReader,
     /// Users and tokens.
     pub access: Access,
     /// Sessions of the panel API.

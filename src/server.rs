@@ -18,7 +18,7 @@ use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
 use crate::clock;
 use crate::config::Settings;
-use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept};
+use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept, RegisterReader};
 use crate::http::fleet_api::backup::Backups;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
@@ -81,6 +81,7 @@ pub struct Server {
 pub struct Engine {
     store: Store,
     coordinator: Addr<Coordinator>,
+    register: RegisterReader,
     thread: PanelThread,
 }
 
@@ -127,11 +128,12 @@ impl Engine {
             parts::this_thread_is("the thread of the coordinator and all panels");
             let mut coordinator = Coordinator::new(handle, kept, devices, metrics, first);
             let result = damage::guarded(|| coordinator.take_up()).and_then(|taken| taken);
-            let result = result.map(|()| coordinator.start());
+            let register = coordinator.register();
+            let result = result.map(|()| (coordinator.start(), register));
             let _ = started.send(result); // the other end waits below
         });
-        let coordinator = start.await.map_err(|_| StartError::Engine)??;
-        Ok(Self { store, coordinator, thread: PanelThread(Some(arbiter)) })
+        let (coordinator, register) = start.await.map_err(|_| StartError::Engine)??;
+        Ok(Self { store, coordinator, register, thread: PanelThread(Some(arbiter)) })
     }
 
     /// For reads, and for what changes beside the panels.
@@ -142,6 +144,11 @@ impl Engine {
     /// For everything else.
     pub fn coordinator(&self) -> Addr<Coordinator> {
         self.coordinator.clone()
+    }
+
+    /// The panels, as they are known.
+    pub fn register(&self) -> RegisterReader {
+        self.register.clone()
     }
 
     /// Lets running batches come to their end, for a bounded time, and closes the store.
@@ -213,6 +220,7 @@ impl Server {
         let shared = web::Data::new(Shared {
             store: engine.store(),
             coordinator: engine.coordinator(),
+            register: engine.register(),
             access,
             sessions: Sessions::default(),
             metrics,

@@ -22,7 +22,7 @@ use crate::access::Access;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::config::Settings;
-use crate::coordinator::fleet::{AddError, AddPanels, ListPanels, NewPanel};
+use crate::coordinator::fleet::{AddError, AddPanels, NewPanel};
 use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
@@ -125,6 +125,7 @@ impl Simulator {
         let shared = web::Data::new(Shared {
             store: engine.store(),
             coordinator: engine.coordinator(),
+            register: engine.register(),
             access,
             sessions: Sessions::default(),
             metrics,
@@ -271,10 +272,9 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 /// Adds the panels that the folder does not hold yet.
 async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(), SimulateError> {
     let gone = || SimulateError::Panel("the panels' thread has ended".to_owned());
-    let all = ListPanels { selector: None, after: None, limit: usize::MAX };
-    let there = engine.coordinator().send(all).await.map_err(|_| gone())?;
+    let register = engine.register().now();
     let there: std::collections::HashSet<_> =
-        there.iter().map(|entry| entry.settings.id.as_str().to_owned()).collect();
+        register.select(None, None).map(|entry| entry.settings.id.as_str().to_owned()).collect();
     let mut missing = Vec::new();
     for id in (1..=settings.panels).map(panel_id).filter(|id| !there.contains(id)) {
         let record = PanelRecord {

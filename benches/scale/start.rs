@@ -6,7 +6,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use panelsync::coordinator::fleet::ListPanels;
 use panelsync::panel::Configure;
 
 use crate::contenders::{Actors, Contender, operations, start};
@@ -49,8 +48,8 @@ pub fn child(folder: &Path) {
     let started = Instant::now();
     let engine = system.block_on(start(folder));
     system.block_on(async {
-        let all = ListPanels { selector: None, after: None, limit: usize::MAX };
-        let panels = engine.coordinator().send(all).await.expect("it runs");
+        let register = engine.register().now();
+        let panels: Vec<_> = register.select(None, None).collect();
         for some in panels.chunks(256) {
             let asked = some.iter().map(|panel| panel.address.send(Configure(Arc::clone(&panel.settings))));
             for answered in futures_util::future::join_all(asked).await {

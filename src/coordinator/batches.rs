@@ -241,7 +241,7 @@ impl Handler<Submit> for Coordinator {
             let _ = reply.send(self.known(key, digest)); // the receiver is right here
             return Ok(answer);
         }
-        let targets = self.targets(&target)?;
+        let targets = self.register.targets(&target)?;
         let entries = targets.iter().filter_map(|number| self.register.by_number(*number));
         let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family));
         if !unknown.is_empty() {

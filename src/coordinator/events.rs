@@ -158,13 +158,12 @@ impl Events {
         Self { waiting: Vec::new(), next: first, feed }
     }
 
-    /// Adds an event; it is published by [`Events::wake`].
-    pub fn push(&mut self, batch: Option<BatchSeq>, what: What) {
+    /// Adds an event; it is published by [`Events::wake`], or before by [`Events::publish`]. Says whether there are
+    /// enough of them for that.
+    pub fn push(&mut self, batch: Option<BatchSeq>, what: What) -> bool {
         self.waiting.push(Event { id: self.next, batch, what });
         self.next += 1;
-        if self.waiting.len() == CHUNK {
-            self.publish();
-        }
+        self.waiting.len() >= CHUNK
     }
 
     /// Publishes what was added, and wakes the listeners.
@@ -182,7 +181,8 @@ impl Events {
         Arc::clone(&self.feed)
     }
 
-    fn publish(&mut self) {
+    /// Publishes what was added as a chunk. Listeners that look find it; nobody is woken.
+    pub fn publish(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
@@ -211,7 +211,9 @@ mod tests {
     fn a_listener_goes_on_where_it_was_and_learns_what_it_missed() {
         let mut events = Events::new(1000);
         for n in 0..KEPT as u64 + 2 * CHUNK as u64 {
-            events.push(Some(n % 2), What::Progress(Report::default()));
+            if events.push(Some(n % 2), What::Progress(Report::default())) {
+                events.publish();
+            }
         }
         events.wake();
         let feed = events.feed();

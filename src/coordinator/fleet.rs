@@ -1,4 +1,4 @@
-//! What the coordinator is asked about the fleet's register: find, list, add, change, remove.
+//! Adding, changing and removing panels, and which of them a target picks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,10 +7,9 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::recovery::send;
-use super::register::Entry;
+use super::register::{Entry, Register};
 use super::{Coordinator, FromStore, SubmitError, Target};
 use crate::batch::Body;
-use crate::batch::selector::Selector;
 use crate::panel::remote::{Condition, Connection};
 use crate::panel::settings::{PanelRecord, Settings};
 use crate::panel::{Attend, Origin, Retire};
@@ -18,57 +17,55 @@ use crate::profile::LinkId;
 use crate::store::tables::{ConnectionRecord, DeviceRecord, Tables, encode};
 use crate::store::{PanelNo, StoreError};
 
-/// The panel of an id.
-#[derive(Message)]
-#[rtype(result = "Option<Entry>")]
-pub struct FindPanel(pub String);
+/// What has changed in the register.
+pub struct Changes {
+    /// The register's version now.
+    pub version: u64,
+    /// The version at which a panel last came, went, or got other settings.
+    pub shape: u64,
+    /// The panels that changed.
+    pub panels: Vec<Entry>,
+}
 
-impl Handler<FindPanel> for Coordinator {
-    type Result = Option<Entry>;
-
-    fn handle(&mut self, FindPanel(id): FindPanel, _: &mut Self::Context) -> Self::Result {
-        self.register.find(&id).cloned()
+impl Register {
+    /// The panels that have changed after a version, by number; all that are there after version 0.
+    pub fn changes_since(&self, version: u64) -> Changes {
+        Changes {
+            version: self.version(),
+            shape: self.shape(),
+            panels: self.changed_since(version).cloned().collect(),
+        }
     }
-}
 
-/// The panels that a selector picks, by id.
-#[derive(Message)]
-#[rtype(result = "Vec<Entry>")]
-pub struct ListPanels {
-    /// All without one.
-    pub selector: Option<Selector>,
-    /// After this id.
-    pub after: Option<String>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Handler<ListPanels> for Coordinator {
-    type Result = Vec<Entry>;
-
-    fn handle(
-        &mut self,
-        ListPanels { selector, after, limit }: ListPanels,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        self.register.select(selector.as_ref(), after.as_deref()).take(limit).cloned().collect()
-    }
-}
-
-/// The panels that a target picks, by id, as a batch would.
-#[derive(Message)]
-#[rtype(result = "Result<Vec<Entry>, SubmitError>")]
-pub struct Resolve(pub Target);
-
-impl Handler<Resolve> for Coordinator {
-    type Result = Result<Vec<Entry>, SubmitError>;
-
-    fn handle(&mut self, Resolve(target): Resolve, _: &mut Self::Context) -> Self::Result {
-        let numbers = self.targets(&target)?.into_iter();
-        let mut entries: Vec<_> =
-            numbers.filter_map(|number| self.register.by_number(number).cloned()).collect();
+    /// The panels that a target picks, by id, as a batch would.
+    pub fn resolve(&self, target: &Target) -> Result<Vec<Entry>, SubmitError> {
+        let numbers = self.targets(target)?.into_iter();
+        let mut entries: Vec<_> = numbers.filter_map(|number| self.by_number(number).cloned()).collect();
         entries.sort_unstable_by(|a, b| a.settings.id.cmp(&b.settings.id));
         Ok(entries)
+    }
+
+    /// The numbers of the panels that the target picks, ascending.
+    pub fn targets(&self, target: &Target) -> Result<Vec<PanelNo>, SubmitError> {
+        let numbers = match target {
+            Target::All => self.all(),
+            Target::Selector(selector) => self.pick(selector).map(|entry| entry.number).collect(),
+            Target::Panels(ids) => {
+                let unknown: Vec<_> =
+                    ids.iter().enumerate().filter(|(_, id)| self.find(id).is_none()).collect();
+                if !unknown.is_empty() {
+                    return Err(SubmitError::UnknownPanels(
+                        unknown.iter().map(|(i, id)| (*i, (*id).clone())).collect(),
+                    ));
+                }
+                let found = ids.iter().filter_map(|id| self.find(id));
+                let mut numbers: Vec<_> = found.map(|entry| entry.number).collect();
+                numbers.sort_unstable();
+                numbers.dedup();
+                numbers
+            }
+        };
+        if numbers.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(numbers) }
     }
 }
 
@@ -261,46 +258,6 @@ impl Handler<ResyncPanel> for Coordinator {
         let (reply, answer) = oneshot::channel();
         send(entry, Attend::Resync(audit, reply));
         Some(answer)
-    }
-}
-
-/// The conditions of these panels; `None` for those that are gone.
-#[derive(Message)]
-#[rtype(result = "Vec<Option<Condition>>")]
-pub struct Conditions(pub Vec<PanelNo>);
-
-impl Handler<Conditions> for Coordinator {
-    type Result = Vec<Option<Condition>>;
-
-    fn handle(&mut self, Conditions(panels): Conditions, _: &mut Self::Context) -> Self::Result {
-        panels.into_iter().map(|panel| Some(self.register.by_number(panel)?.condition.clone())).collect()
-    }
-}
-
-/// The panels that have changed after a version of the register, by number; all that are there after version 0.
-#[derive(Message)]
-#[rtype(result = "Changes")]
-pub struct ChangedSince(pub u64);
-
-/// What has changed.
-pub struct Changes {
-    /// The register's version now.
-    pub version: u64,
-    /// The version at which a panel last came, went, or got other settings.
-    pub shape: u64,
-    /// The panels that changed.
-    pub panels: Vec<Entry>,
-}
-
-impl Handler<ChangedSince> for Coordinator {
-    type Result = MessageResult<ChangedSince>;
-
-    fn handle(&mut self, ChangedSince(version): ChangedSince, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Changes {
-            version: self.register.version(),
-            shape: self.register.shape(),
-            panels: self.register.changed_since(version).cloned().collect(),
-        })
     }
 }
 

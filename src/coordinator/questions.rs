@@ -10,7 +10,6 @@ use super::events::Feed;
 use super::running::Running;
 use crate::batch::BatchRecord;
 use crate::panel::Attend;
-use crate::panel::remote::Connection;
 use crate::store::BatchSeq;
 
 /// The current record of a batch that runs, or whose end is not recorded yet; `None` of any other.
@@ -36,27 +35,6 @@ impl Handler<Subscribe> for Coordinator {
 
     fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.events.feed())
-    }
-}
-
-/// How many panels there are, by connection: online, offline, unknown.
-#[derive(Message)]
-#[rtype(result = "[u64; 3]")]
-pub struct Connections;
-
-impl Handler<Connections> for Coordinator {
-    type Result = MessageResult<Connections>;
-
-    fn handle(&mut self, _: Connections, _: &mut Self::Context) -> Self::Result {
-        let mut counts = [0; 3];
-        for entry in self.register.select(None, None) {
-            counts[match entry.connection() {
-                Connection::Online => 0,
-                Connection::Offline => 1,
-                Connection::Unknown => 2,
-            }] += 1;
-        }
-        MessageResult(counts)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::register::Entry;
+use super::register::{Entry, Registered};
 use super::running::{Part, Running};
 use super::{Coordinator, work};
 use crate::batch::{BatchRecord, BatchState, Outcome};
@@ -37,6 +37,7 @@ impl Coordinator {
         for (number, (settings, waiting)) in panels {
             self.start_panel(number, settings, waiting, Condition::default());
         }
+        self.publish_register();
         Ok(())
     }
 
@@ -110,7 +111,13 @@ impl Coordinator {
     ) {
         let (store, kept) = (self.store.clone(), condition.clone());
         let panel = Panel::new(number, Arc::clone(&settings), store, &self.devices, waiting, condition);
-        self.register.set(Entry { number, settings, address: panel.start(), condition: kept, changed: 0 });
+        self.register.set(Registered {
+            number,
+            settings,
+            address: panel.start(),
+            condition: kept,
+            changed: 0,
+        });
         self.metrics.panels.set(self.register.count() as i64);
     }
 
@@ -139,7 +146,7 @@ impl Coordinator {
             }
             self.end_if_complete(seq);
         }
-        self.events.wake();
+        self.wake_listeners();
         self.send_parts(ctx);
     }
 
@@ -203,7 +210,7 @@ impl Coordinator {
                 }
                 Some(settings) if settings.record() != entry.settings.record() => {
                     send(&entry, Configure(Arc::clone(&settings)));
-                    self.register.set(Entry { settings, ..entry });
+                    self.register.set(Registered { settings, ..(*entry).clone() });
                 }
                 Some(_) => {}
             }

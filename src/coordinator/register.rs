@@ -1,23 +1,27 @@
-//! The fleet's register in memory: number → settings and address, and id → number.
+//! The fleet's register in memory: the panels by number and by id. The coordinator changes it; everybody else reads it
+//! as it was published last, without asking the coordinator ([`RegisterReader`]).
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use actix::Addr;
+use arc_swap::ArcSwap;
 
+use super::chunks::Chunks;
 use crate::batch::selector::Selector;
 use crate::panel::Panel;
 use crate::panel::remote::{Condition, Connection};
 use crate::panel::settings::{PanelId, Settings};
 use crate::store::PanelNo;
 
-/// A registered panel. Cheap to clone.
+/// A registered panel, as it was when it was looked up.
+pub type Entry = Arc<Registered>;
+
+/// What is known of a registered panel.
 #[derive(Clone)]
-pub struct Entry {
-    /// Its number.
+pub struct Registered {
+    /// Its key everywhere but in what people write.
     pub number: PanelNo,
-    /// Its settings.
+    /// What people have set.
     pub settings: Arc<Settings>,
     /// Its actor.
     pub address: Addr<Panel>,
@@ -27,18 +31,18 @@ pub struct Entry {
     pub changed: u64,
 }
 
-impl Entry {
+impl Registered {
     /// Whether the panel can be reached; an embedded one always can.
     pub fn connection(&self) -> Connection {
         if self.settings.is_device() { self.condition.connection } else { Connection::Online }
     }
 }
 
-/// All panels, by number and by id.
-#[derive(Default)]
+/// All panels at one moment. Cheap to clone: clones share what has not changed between them.
+#[derive(Clone, Default)]
 pub struct Register {
-    entries: BTreeMap<PanelNo, Entry>,
-    numbers: BTreeMap<PanelId, PanelNo>,
+    entries: Chunks<PanelNo, Entry>,
+    numbers: Chunks<PanelId, PanelNo>,
     /// Counts changes of any panel, and ascends over restarts.
     version: u64,
     /// At which version a panel last came, went, or got other settings.
@@ -53,29 +57,36 @@ impl Register {
 
     /// How many panels there are.
     pub fn count(&self) -> usize {
-        self.entries.len()
+        self.entries.count()
     }
 
-    /// Adds or replaces a panel.
-    pub fn set(&mut self, mut entry: Entry) {
-        entry.changed = self.reshaped();
-        self.numbers.insert(entry.settings.id.clone(), entry.number);
-        self.entries.insert(entry.number, entry);
+    /// Adds or replaces a panel. The id of a number stays.
+    pub fn set(&mut self, mut panel: Registered) {
+        panel.changed = self.reshaped();
+        if self.find(panel.settings.id.as_str()).is_none() {
+            self.numbers.insert(panel.settings.id.clone(), panel.number);
+        }
+        self.entries.insert(panel.number, Arc::new(panel));
     }
 
-    /// A panel's condition is this now; gives what it was.
-    pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Condition> {
-        self.touch(number);
-        let entry = self.entries.get_mut(&number)?;
-        Some(std::mem::replace(&mut entry.condition, condition))
+    /// A panel's condition is this now; gives what its connection was.
+    pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Connection> {
+        let panel = self.touched(number)?;
+        let before = panel.condition.connection;
+        panel.condition = condition;
+        Some(before)
     }
 
     /// What is known of a panel's device has changed.
     pub fn touch(&mut self, number: PanelNo) {
-        if let Some(entry) = self.entries.get_mut(&number) {
-            self.version += 1;
-            entry.changed = self.version;
-        }
+        self.touched(number);
+    }
+
+    fn touched(&mut self, number: PanelNo) -> Option<&mut Registered> {
+        let panel = Arc::make_mut(self.entries.get_mut(&number)?);
+        self.version += 1;
+        panel.changed = self.version;
+        Some(panel)
     }
 
     /// Counts changes of any panel.
@@ -91,8 +102,8 @@ impl Register {
     /// The panels that changed after a version, by number.
     pub fn changed_since(&self, version: u64) -> impl Iterator<Item = &Entry> {
         let any = self.version > version;
-        let entries = any.then(|| self.entries.values()).into_iter().flatten();
-        entries.filter(move |entry| entry.changed > version)
+        let entries = any.then(|| self.entries.iter()).into_iter().flatten();
+        entries.map(|(_, entry)| entry).filter(move |entry| entry.changed > version)
     }
 
     fn reshaped(&mut self) -> u64 {
@@ -116,7 +127,7 @@ impl Register {
 
     /// Whether the id is taken.
     pub fn taken(&self, id: &str) -> bool {
-        self.numbers.contains_key(id)
+        self.numbers.get(id).is_some()
     }
 
     /// The panel of this number.
@@ -130,20 +141,60 @@ impl Register {
         selector: Option<&'r Selector>,
         after: Option<&str>,
     ) -> impl Iterator<Item = &'r Entry> + 'r {
-        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.to_owned()));
         self.numbers
-            .range::<str, _>((start.as_ref().map(String::as_str), Bound::Unbounded))
+            .after(after)
             .filter_map(|(_, number)| self.by_number(*number))
             .filter(move |entry| selector.is_none_or(|selector| entry.settings.matches(selector)))
     }
 
     /// The numbers of all panels, ascending. They are read without looking at the panels themselves.
     pub fn all(&self) -> Vec<PanelNo> {
-        self.entries.keys().copied().collect()
+        self.entries.iter().map(|(number, _)| *number).collect()
     }
 
     /// The panels that a selector picks, by number.
     pub fn pick<'r>(&'r self, selector: &'r Selector) -> impl Iterator<Item = &'r Entry> + 'r {
-        self.entries.values().filter(move |entry| entry.settings.matches(selector))
+        self.entries.iter().map(|(_, entry)| entry).filter(move |entry| entry.settings.matches(selector))
+    }
+
+    /// How many panels there are, by connection: online, offline, unknown.
+    pub fn connections(&self) -> [u64; 3] {
+        let mut counts = [0; 3];
+        for (_, entry) in self.entries.iter() {
+            counts[match entry.connection() {
+                Connection::Online => 0,
+                Connection::Offline => 1,
+                Connection::Unknown => 2,
+            }] += 1;
+        }
+        counts
+    }
+}
+
+/// Where the register is read by everybody but the coordinator. Who was answered, told, or woken by the coordinator
+/// finds here what that followed from: it is published before.
+#[derive(Clone)]
+pub struct RegisterReader(Arc<ArcSwap<Register>>);
+
+impl RegisterReader {
+    pub(super) fn new(register: &Register) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(register.clone())))
+    }
+
+    /// Publishes the register, if anything in it has changed.
+    pub(super) fn publish(&self, register: &Register) {
+        if self.0.load().version != register.version {
+            self.0.store(Arc::new(register.clone()));
+        }
+    }
+
+    /// The register as it is now. Whoever keeps it keeps a moment that passes.
+    pub fn now(&self) -> Arc<Register> {
+        self.0.load_full()
+    }
+
+    /// The panel of this id.
+    pub fn find(&self, id: &str) -> Option<Entry> {
+        self.0.load().find(id).cloned()
     }
 }

@@ -14,7 +14,6 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::{Shared, auth};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
-use crate::coordinator::fleet::FindPanel;
 use crate::coordinator::register::Entry;
 use crate::profile::rule::Family;
 use crate::store::read::StoredProfile;
@@ -130,8 +129,7 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
         (None, Some(OnlyPanel(id))) => id.clone(),
         (None, None) => request.match_info().get("panel").unwrap_or_default().to_owned(),
     };
-    let coordinator = &Shared::of(request).coordinator;
-    let panel = coordinator.send(FindPanel(id)).await?.ok_or(PanelError::NoSuchPanel)?;
+    let panel = Shared::of(request).register.find(&id).ok_or(PanelError::NoSuchPanel)?;
     // A remote panel speaks for itself.
     if panel.settings.is_device() {
         return Err(PanelError::NoSuchPanel);

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use super::problem::{Problem, ProblemBody};
 use super::{Shared, auth};
 use crate::access::Role;
-use crate::coordinator::{Connections, Subscribe};
+use crate::coordinator::Subscribe;
 use crate::telemetry::MetricsAccess;
 
 /// The process runs.
@@ -51,7 +51,7 @@ pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<
     if !open {
         auth::at_least(Role::Viewer, &request)?;
     }
-    let connections = shared.coordinator.send(Connections).await?;
+    let connections = shared.register.now().connections();
     let store = shared.store.clone();
     let counts = web::block(move || store.read()?.all_reported_counts()).await??;
     shared.metrics.devices.set(connections, counts.pending, counts.drifted, counts.refused);

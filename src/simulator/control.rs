@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::faults::{Faults, Panels, duration};
 use super::front::Front;
 use crate::access::sessions::Scope;
-use crate::coordinator::fleet::{ChangePanel, FindPanel};
+use crate::coordinator::fleet::ChangePanel;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::panel::settings::Settings;
@@ -84,8 +84,7 @@ fn places(panels: &Panels, chosen: &Chosen) -> Result<Vec<usize>, Wrong> {
 }
 
 async fn entry(shared: &Shared, panels: &Panels, place: usize) -> Result<Entry, Wrong> {
-    let id = panels.ids()[place].clone();
-    shared.coordinator.send(FindPanel(id)).await.map_err(broken)?.ok_or_else(|| broken("gone"))
+    shared.register.find(&panels.ids()[place]).ok_or_else(|| broken("gone"))
 }
 
 fn origin() -> Origin {

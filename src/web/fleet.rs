@@ -20,7 +20,7 @@ use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::batch::selector::Selector;
-use crate::coordinator::fleet::{ChangedSince, Changes};
+use crate::coordinator::fleet::Changes;
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::events;
 use crate::http::problem::Problem;
@@ -299,7 +299,7 @@ impl Shown {
 }
 
 async fn look(view: View, shared: &Shared) -> Result<(View, Shown), PageProblem> {
-    let all = shared.coordinator.send(ChangedSince(0)).await?;
+    let all = shared.register.now().changes_since(0);
     let store = shared.store.clone();
     let found = web::block(move || -> Result<_, StoreError> {
         let shown = Shown::of(&view, all, &store.read()?)?;
@@ -511,7 +511,7 @@ struct Watched {
 
 impl Watch for Watched {
     async fn look(&mut self) -> Result<Option<Bytes>, Over> {
-        let changes = self.shared.coordinator.send(ChangedSince(self.version)).await?;
+        let changes = self.shared.register.now().changes_since(self.version);
         if changes.version == self.version {
             return Ok(None);
         }

@@ -17,7 +17,6 @@ use super::push;
 use super::visitor::{ByOperator, ByViewer, Fields, Posted, Visitor};
 use crate::access::Role;
 use crate::clock;
-use crate::coordinator::fleet::ChangedSince;
 use crate::http::Shared;
 use crate::http::fleet_api::profiles;
 use crate::http::problem::FieldError;
@@ -130,7 +129,7 @@ pub async fn preview_form(Posted { fields, .. }: Posted<ByViewer>) -> Result<Htt
 
 /// The zones of the fleet's panels, the most frequent first.
 async fn zones(shared: &Shared) -> Result<Vec<String>, PageProblem> {
-    let panels = shared.coordinator.send(ChangedSince(0)).await?.panels;
+    let panels = shared.register.now().changes_since(0).panels;
     let mut zones: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for panel in &panels {
         *zones.entry(panel.settings.zone.name()).or_default() += 1;

@@ -16,7 +16,6 @@ use super::problem::PageProblem;
 use super::profiles::zone_of;
 use super::visitor::{ByOperator, Fields, Posted, Visitor};
 use crate::access::Role;
-use crate::coordinator::fleet::{ChangedSince, Resolve};
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::fleet_api::batches::{self, DryRun, PlannedPanel, Wanted};
@@ -130,7 +129,7 @@ pub async fn dry_run(
 
 async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, Problem> {
     let wanted = Wanted::parse(body, shared.max_items)?;
-    let panels = shared.coordinator.send(Resolve(wanted.target.clone())).await??;
+    let panels = shared.register.now().resolve(&wanted.target)?;
     let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
     let profiles: Vec<_> = profiles.map(|upsert| upsert.profile.clone()).collect();
     let zones = by_zone(&panels, &profiles);
@@ -227,7 +226,7 @@ impl Form {
         visitor: &Visitor,
         shared: &Shared,
     ) -> Result<HttpResponse, PageProblem> {
-        let panels = shared.coordinator.send(ChangedSince(0)).await?.panels;
+        let panels = shared.register.now().changes_since(0).panels;
         let main = html! {
             h1 { "Push" }
             @if !self.errors.is_empty() { (self.problems()) }

@@ -17,9 +17,7 @@ use actix_web::rt::System;
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchState, Operations, Outcome, PanelState};
 use panelsync::config::Settings;
-use panelsync::coordinator::fleet::{
-    AddError, AddPanels, Change, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel,
-};
+use panelsync::coordinator::fleet::{AddError, AddPanels, Change, ChangePanel, NewPanel, RemovePanel};
 use panelsync::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::panel::{Attend, Origin};
@@ -385,8 +383,8 @@ async fn quiet(engine: &Engine) {
             Ok((running, 0)) if running.is_empty() => return,
             other => assert!(Instant::now() < until, "a batch does not come to its end: {other:?}"),
         }
-        let every = ListPanels { selector: None, after: None, limit: usize::MAX };
-        for entry in engine.coordinator().send(every).await.expect("it runs") {
+        let register = engine.register().now();
+        for entry in register.select(None, None) {
             if entry.settings.is_device() {
                 let _ = entry.address.send(Attend::TryNow).await; // it may be removed by now
             }
@@ -552,8 +550,7 @@ async fn schedule(seed: u64) {
                 let mut record = records[n].clone();
                 record.labels.insert("step".into(), step.to_string());
                 let settings = PanelSettings::parse(&record).expect("valid");
-                let Some(entry) = coordinator.send(FindPanel(record.id.clone())).await.expect("it runs")
-                else {
+                let Some(entry) = engine.register().find(&record.id) else {
                     continue;
                 };
                 let expected = entry.settings.record();
@@ -587,10 +584,9 @@ async fn schedule(seed: u64) {
 async fn check_register(engine: &Engine) {
     let until = Instant::now() + LONG;
     loop {
-        let every = ListPanels { selector: None, after: None, limit: usize::MAX };
-        let entries = engine.coordinator().send(every).await.expect("it runs");
+        let register = engine.register().now();
         let known: BTreeMap<_, _> =
-            entries.into_iter().map(|entry| (entry.number, entry.settings.record())).collect();
+            register.select(None, None).map(|entry| (entry.number, entry.settings.record())).collect();
         let mut stored = BTreeMap::new();
         let read = engine.store().read().and_then(|snapshot| {
             snapshot.each_panel(|number, record| {

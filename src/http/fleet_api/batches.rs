@@ -20,7 +20,6 @@ use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
-use crate::coordinator::fleet::{Conditions, Resolve};
 use crate::coordinator::register::Entry;
 use crate::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use crate::http::auth::{self, Operator, Viewer};
@@ -447,7 +446,7 @@ pub async fn plan(shared: &Shared, Wanted { target, operations, .. }: Wanted) ->
 }
 
 async fn planned(shared: &Shared, target: Target, operations: Arc<Operations>) -> Result<DryRun, Problem> {
-    let panels = shared.coordinator.send(Resolve(target)).await??;
+    let panels = shared.register.now().resolve(&target)?;
     let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
     if !unknown.is_empty() {
         return Err(SubmitError::UnknownToFamily(unknown).into());
@@ -650,7 +649,9 @@ pub async fn page_of_panels(
 ) -> Result<Page<BatchPanel>, Problem> {
     let store = shared.store.clone();
     let (mut page, waiting) = web::block(move || outcomes(&store, seq, wanted, after, limit)).await??;
-    let conditions = shared.coordinator.send(Conditions(waiting)).await?;
+    let register = shared.register.now();
+    let conditions =
+        waiting.into_iter().map(|panel| register.by_number(panel).map(|entry| entry.condition.clone()));
     let pending = page.items.iter_mut().filter(|row| row.outcome == PanelState::Pending);
     for (row, condition) in pending.zip(conditions) {
         let Some(condition) = condition else { continue };

@@ -20,7 +20,6 @@ use super::{Page, Paging, batches};
 use crate::access::Principal;
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
-use crate::coordinator::fleet::Resolve;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::auth::{self, Operator, Viewer};
@@ -284,7 +283,7 @@ pub async fn reconcile(
     let until = Until::after(wait(&request)?, &shared);
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
     let panels = if wanted.dry_run == Some(true) {
-        let mut panels = shared.coordinator.send(Resolve(wanted.target()?)).await??;
+        let mut panels = shared.register.now().resolve(&wanted.target()?)?;
         panels.retain(|panel| panel.settings.is_device());
         diff_all(&panels, &until).await
     } else {
@@ -303,7 +302,7 @@ pub async fn repair(
     until: &Until,
 ) -> Result<Vec<PanelDiff>, Problem> {
     let audit = auth::origin(request, &who.actor()).audit("reconcile", target.to_string());
-    let mut panels = shared.coordinator.send(Resolve(target)).await??;
+    let mut panels = shared.register.now().resolve(&target)?;
     panels.retain(|panel| panel.settings.is_device());
     let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();
     shared

@@ -17,7 +17,7 @@ use crate::batch::Body;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::coordinator::fleet::{
-    AddError, AddPanels, Change, ChangePanel, FindPanel, ListPanels, NewPanel, RemovePanel, ResyncPanel,
+    AddError, AddPanels, Change, ChangePanel, NewPanel, RemovePanel, ResyncPanel,
 };
 use crate::coordinator::register::Entry;
 use crate::http::auth::{self, Admin, Operator, Viewer};
@@ -282,7 +282,8 @@ impl Selection {
         let after =
             paging.cursor.as_deref().map(|id| PanelId::new(id).ok_or_else(not_a_cursor)).transpose()?;
         let after = after.map(|id| id.to_string());
-        let panels = shared.coordinator.send(ListPanels { selector, after, limit: limit + 1 }).await?;
+        let register = shared.register.now();
+        let panels = register.select(selector.as_ref(), after.as_deref()).take(limit + 1).cloned().collect();
         Ok(Page::cut(panels, limit, |panel| panel.settings.id.to_string()))
     }
 }
@@ -340,7 +341,7 @@ pub async fn add_panel(
     let id = panel.settings.id.clone();
     let exists =
         || Problem::Conflict(format!("there is a panel {id} already; change that one, or choose another id"));
-    if shared.coordinator.send(FindPanel(id.to_string())).await?.is_some() {
+    if shared.register.find(id.as_str()).is_some() {
         return Err(exists());
     }
     if !force {
@@ -743,7 +744,7 @@ pub async fn resync(
 
 /// The panel of this id, or 404.
 pub async fn find(shared: &Shared, id: &str) -> Result<Entry, Problem> {
-    shared.coordinator.send(FindPanel(id.to_owned())).await?.ok_or_else(|| no_panel(id))
+    shared.register.find(id).ok_or_else(|| no_panel(id))
 }
 
 fn no_panel(id: &str) -> Problem {

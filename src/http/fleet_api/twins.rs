@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use actix_web::http::Uri;
 use serde_json::{Map, Value};
 
-use crate::coordinator::fleet::{ListPanels, NewPanel};
+use crate::coordinator::fleet::NewPanel;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::problem::{FieldError, Problem};
@@ -39,10 +39,9 @@ pub fn take_force(body: &mut Map<String, Value>) -> Result<bool, Problem> {
 }
 
 async fn all(shared: &Shared) -> Result<Vec<Entry>, Problem> {
-    let all = ListPanels { selector: None, after: None, limit: usize::MAX };
-    let mut panels = shared.coordinator.send(all).await?;
-    panels.retain(|panel| panel.settings.is_device());
-    Ok(panels)
+    let register = shared.register.now();
+    let panels = register.select(None, None).filter(|panel| panel.settings.is_device());
+    Ok(panels.cloned().collect())
 }
 
 fn taken(other: &str, what: &str) -> String {
