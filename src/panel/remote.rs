@@ -36,7 +36,7 @@ use crate::batch::Zoned;
 use crate::clock;
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
-use crate::store::row::{Reported, RowName};
+use crate::store::row::{Pending, Reported, RowName};
 use crate::store::tables::{AuditRecord, DeviceRecord};
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
@@ -326,7 +326,7 @@ impl Remote {
             || Ok::<_, StoreError>(snapshot.device(panel)?.is_some_and(|device| device.reconcile));
         Ok(if !self.readers.is_empty() || now >= self.next_read || reconcile()? {
             Some(Task::Read)
-        } else if has_unknown(snapshot, panel)? {
+        } else if snapshot.has_pending(panel)? {
             Some(Task::Deliver)
         } else if now >= self.next_check || self.condition.failures > 0 {
             Some(Task::Check)
@@ -334,15 +334,6 @@ impl Remote {
             None
         })
     }
-}
-
-fn has_unknown(snapshot: &Snapshot, panel: PanelNo) -> Result<bool, StoreError> {
-    let mut found = false;
-    snapshot.each_reported(panel, |_, known| {
-        found = known == Reported::Unknown;
-        Ok(!found)
-    })?;
-    Ok(found)
 }
 
 /// One step at a device.
@@ -470,9 +461,14 @@ impl Stepper {
 
     /// Whether the device has confirmed that it holds something.
     fn confirmed_any(&self) -> Result<bool, StoreError> {
-        let mut any = false;
-        self.store.read()?.each_reported(self.panel, |_, known| {
-            any = matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_));
+        let snapshot = self.store.read()?;
+        let counts = snapshot.reported_counts(self.panel)?;
+        let mut any = counts.held > 0;
+        if any || counts.drifted == 0 {
+            return Ok(any);
+        }
+        snapshot.each_reported(self.panel, |_, known| {
+            any = matches!(known, Reported::KeptOtherwise(_)); // which is counted as drifted
             Ok(!any)
         })?;
         Ok(any)
@@ -499,12 +495,13 @@ impl Stepper {
         let snapshot = self.store.read()?;
         let mut unknown = Vec::new();
         let mut upserts = 0;
-        snapshot.each_reported(self.panel, |link, known| {
-            if known == Reported::Unknown {
-                let desired = snapshot.row(self.panel, RowName::Link(link))?;
-                upserts += usize::from(desired.is_some() && !self.held_back.contains(&link));
-                unknown.push((link, desired));
-            }
+        snapshot.each_pending(self.panel, |item, pending| {
+            let desired = match pending {
+                Pending::Upsert => snapshot.row(self.panel, RowName::Link(item))?,
+                Pending::Delete => None,
+            };
+            upserts += usize::from(desired.is_some() && !self.held_back.contains(&item.link_id));
+            unknown.push((item.link_id, desired));
             Ok(upserts < self.limit)
         })?;
         let Some(call) = delivery::next_call(unknown, self.limit, &self.held_back) else { return Ok(None) };
@@ -760,7 +757,7 @@ impl Panel {
             remote.device = None; // whatever comes back is asked first what it is
         }
         let work_waits = !remote.waiting.is_empty()
-            || self.store.read().and_then(|snapshot| has_unknown(&snapshot, self.number)).unwrap_or(true);
+            || self.store.read().and_then(|snapshot| snapshot.has_pending(self.number)).unwrap_or(true);
         let pause = match remote.blocked {
             Some(_) => remote.devices.settings.person_pause,
             None => delivery::pause(condition.failures, work_waits),
@@ -870,9 +867,8 @@ impl Panel {
         }
         let deletes_wait = self.store.read().and_then(|snapshot| {
             let mut wait = false;
-            snapshot.each_reported(self.number, |link, known| {
-                wait =
-                    known == Reported::Unknown && snapshot.row(self.number, RowName::Link(link))?.is_none();
+            snapshot.each_pending(self.number, |_, pending| {
+                wait = pending == Pending::Delete;
                 Ok(!wait)
             })?;
             Ok(wait)

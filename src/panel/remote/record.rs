@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::Waiting;
+use crate::batch::item::ItemId;
 use crate::batch::{Body, ItemOutcome, Outcome, PanelState, Zoned};
 use crate::panel::delivery::Call;
 use crate::panel::device::Held;
@@ -103,9 +104,9 @@ impl PanelWork for Accept {
 
 /// From now on this is what the device should hold under the link_id.
 fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<ItemOutcome, StoreError> {
-    let name = RowName::Link(link);
+    let name = RowName::Link(ItemId::profile(link));
     let standing = rows.get(name)?;
-    let known = rows.reported(link)?;
+    let known = rows.reported(ItemId::profile(link))?;
     match standing {
         Some(row) if rows.holds(&row, body)? => match known {
             // What a device keeps otherwise comes out the same when it is sent again.
@@ -113,12 +114,12 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
             Some(Reported::Unknown) => {}
             // Asked for once more: so it is tried once more.
             Some(Reported::Refused(_) | Reported::Drifted(_)) | None => {
-                rows.set_reported(link, Some(&Reported::Unknown))?;
+                rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
             }
         },
         standing => {
             rows.put(name, standing, body)?;
-            rows.set_reported(link, Some(&Reported::Unknown))?;
+            rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
         }
     }
     Ok(if standing.is_some() || known.is_some() { ItemOutcome::ToUpdate } else { ItemOutcome::ToCreate })
@@ -127,17 +128,17 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
 /// From now on the device should hold nothing under the link_id. What is not known to stand there is asked of the
 /// device too: it may hold more than was ever sent from here.
 fn undesire(rows: &mut PanelRows<'_, '_>, link: LinkId) -> Result<ItemOutcome, StoreError> {
-    if let Some(row) = rows.get(RowName::Link(link))? {
-        rows.remove(RowName::Link(link), row)?;
+    if let Some(row) = rows.get(RowName::Link(ItemId::profile(link)))? {
+        rows.remove(RowName::Link(ItemId::profile(link)), row)?;
     }
-    rows.set_reported(link, Some(&Reported::Unknown))?;
+    rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
     Ok(ItemOutcome::ToDelete)
 }
 
 fn prune(rows: &mut PanelRows<'_, '_>, named: HashSet<LinkId>) -> Result<Vec<LinkId>, StoreError> {
     let mut pruned = Vec::new();
-    for (link, known) in rows.all_reported()? {
-        let desired = rows.get(RowName::Link(link))?;
+    for (ItemId { link_id: link, .. }, known) in rows.all_reported()? {
+        let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
         if !named.contains(&link) && (desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra))) {
             undesire(rows, link)?;
             pruned.push(link);
@@ -178,14 +179,14 @@ impl PanelWork for Confirm {
                     if self.ignored.contains(link) {
                         continue;
                     }
-                    let desired = rows.get(RowName::Link(*link))?;
+                    let desired = rows.get(RowName::Link(ItemId::profile(*link)))?;
                     if desired.is_some_and(|row| row.body == *body) {
                         let known = if said.success {
                             Reported::Held(*body)
                         } else {
                             Reported::Refused(said.word.clone())
                         };
-                        rows.set_reported(*link, Some(&known))?;
+                        rows.set_reported(ItemId::profile(*link), Some(&known))?;
                     }
                     answers.insert(*link, said.clone());
                 }
@@ -194,9 +195,9 @@ impl PanelWork for Confirm {
                 for (link, said) in links.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     let gone = said.success || &*said.word == "entity_not_found";
-                    if rows.get(RowName::Link(*link))?.is_none() {
+                    if rows.get(RowName::Link(ItemId::profile(*link)))?.is_none() {
                         let refused = Reported::Refused(said.word.clone());
-                        rows.set_reported(*link, (!gone).then_some(&refused))?;
+                        rows.set_reported(ItemId::profile(*link), (!gone).then_some(&refused))?;
                     }
                     answers.insert(*link, said.clone());
                 }
@@ -255,12 +256,12 @@ fn settle(
             if answers.is_some() && answer.is_none() {
                 continue;
             }
-            let known = rows.reported(link)?;
+            let known = rows.reported(ItemId::profile(link))?;
             if known == Some(Reported::Unknown) {
                 continue;
             }
             let upsert = operations.upserts.get(i);
-            let desired = rows.get(RowName::Link(link))?;
+            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
             let as_asked = match (upsert, desired) {
                 (Some(upsert), Some(row)) => rows.holds(&row, &upsert.body)?,
                 (None, None) => true,
@@ -287,7 +288,7 @@ fn settle(
             let device = rows.tables().device(panel)?;
             complete = !device.is_some_and(|device| device.reconcile);
             for link in &outcome.pruned {
-                complete &= rows.reported(*link)? != Some(Reported::Unknown);
+                complete &= rows.reported(ItemId::profile(*link))? != Some(Reported::Unknown);
             }
         }
         if complete {
@@ -410,7 +411,8 @@ impl PanelWork for Compare {
                 on_device.insert(link, profile);
             }
         }
-        let known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
+        let known: BTreeMap<_, _> =
+            rows.all_reported()?.into_iter().map(|(item, known)| (item.link_id, known)).collect();
         let mut confirmed = known
             .iter()
             .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
@@ -425,7 +427,7 @@ impl PanelWork for Compare {
         let mut extra = Vec::new();
         for link in links {
             let profile = on_device.get(&link).copied();
-            let desired = rows.get(RowName::Link(link))?;
+            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
             let before = known.get(&link);
             let mut verdict = Verdict::of(rows, before, desired, profile)?;
             if let (Verdict::Drifted(Drift::Changed), Some(row), Some(profile)) = (&verdict, desired, profile)
@@ -458,7 +460,7 @@ impl PanelWork for Compare {
                 Verdict::KeptOtherwise(kept) => Some(Reported::KeptOtherwise(Box::new(kept.clone()))),
             };
             if now.as_ref() != before {
-                rows.set_reported(link, now.as_ref())?;
+                rows.set_reported(ItemId::profile(link), now.as_ref())?;
             }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {
@@ -615,15 +617,15 @@ impl PanelWork for StartOver {
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        for (link, known) in rows.all_reported()? {
+        for (ItemId { link_id: link, .. }, known) in rows.all_reported()? {
             match known {
                 Reported::Unknown => {}
-                Reported::Drifted(Drift::Extra) => rows.set_reported(link, None)?,
+                Reported::Drifted(Drift::Extra) => rows.set_reported(ItemId::profile(link), None)?,
                 Reported::Held(_)
                 | Reported::Refused(_)
                 | Reported::Drifted(_)
                 | Reported::KeptOtherwise(_) => {
-                    rows.set_reported(link, Some(&Reported::Unknown))?;
+                    rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
                 }
             }
         }
