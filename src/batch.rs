@@ -16,6 +16,7 @@ use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, TimeProfile, opens, wire};
 
+pub mod item;
 pub mod report;
 pub mod selector;
 

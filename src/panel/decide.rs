@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::batch::item::ItemId;
 use crate::batch::{Body, ItemOutcome, Zoned};
 use crate::profile::LinkId;
 use crate::store::StoreError;
@@ -91,7 +92,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
     if operations.prune {
         let named: HashSet<_> = operations.link_ids().collect();
         for (name, row) in standing.all()? {
-            if let RowName::Link(link) = name
+            if let RowName::Link(ItemId { link_id: link, .. }) = name
                 && !named.contains(&link)
             {
                 decision.changes.push(Change::Remove(link, row));
@@ -133,7 +134,7 @@ impl Names {
         for (row_name, row) in standing.all()? {
             let name = standing.name(&row)?;
             *names.bearers.entry(name.clone()).or_default() += 1;
-            if let RowName::Link(link) = row_name {
+            if let RowName::Link(ItemId { link_id: link, .. }) = row_name {
                 names.of_link.insert(link, name);
             }
         }
@@ -192,7 +193,11 @@ mod tests {
             Ok(self.rows.values().any(|(r, b, _)| r == row && b == body))
         }
         fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError> {
-            Ok(self.rows.iter().map(|(link, (row, _, _))| (RowName::Link(*link), *row)).collect())
+            Ok(self
+                .rows
+                .iter()
+                .map(|(link, (row, _, _))| (RowName::Link(ItemId::profile(*link)), *row))
+                .collect())
         }
         fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
             let found = self.rows.values().find(|(r, _, _)| r == row);

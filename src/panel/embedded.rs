@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
 use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
+use crate::batch::item::ItemId;
 use crate::batch::{Body, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
@@ -24,7 +25,7 @@ impl Standing for PanelRows<'_, '_> {
     }
 
     fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
-        self.get(RowName::Link(link))
+        self.get(RowName::Link(ItemId::profile(link)))
     }
 
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
@@ -59,7 +60,7 @@ impl Standing for SnapshotRows<'_> {
     }
 
     fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
-        self.snapshot.row(self.panel, RowName::Link(link))
+        self.snapshot.row(self.panel, RowName::Link(ItemId::profile(link)))
     }
 
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
@@ -192,15 +193,15 @@ fn note_refusals(
     let before = rows.all_reported()?;
     if operations.prune {
         let named: HashSet<_> = operations.link_ids().collect();
-        for (link, _) in before.iter().filter(|(link, _)| !named.contains(link)) {
-            rows.set_reported(*link, None)?;
+        for (item, _) in before.iter().filter(|(item, _)| !named.contains(&item.link_id)) {
+            rows.set_reported(*item, None)?;
         }
     }
     for (link, item) in operations.link_ids().zip(items) {
         if !item.refused() {
-            rows.set_reported(link, None)?;
+            rows.set_reported(ItemId::profile(link), None)?;
         } else if refused {
-            rows.set_reported(link, Some(&Reported::Refused(item.extended_info().into())))?;
+            rows.set_reported(ItemId::profile(link), Some(&Reported::Refused(item.extended_info().into())))?;
         }
     }
     Ok(rows.all_reported()? != before)
@@ -250,9 +251,15 @@ impl Apply {
             match change {
                 Change::Put(index, standing) => {
                     let upsert = &operations.upserts[index]; // decide() gives indexes of this list
-                    rows.put_in_place(RowName::Link(upsert.link_id), standing, &upsert.body)?;
+                    rows.put_in_place(
+                        RowName::Link(ItemId::profile(upsert.link_id)),
+                        standing,
+                        &upsert.body,
+                    )?;
                 }
-                Change::Remove(link, standing) => rows.remove(RowName::Link(link), standing)?,
+                Change::Remove(link, standing) => {
+                    rows.remove(RowName::Link(ItemId::profile(link)), standing)?
+                }
             }
         }
         Ok(())

@@ -6,18 +6,19 @@
 
 use std::sync::Arc;
 
-use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use super::memory::Memory;
 use super::records::IdempotencyKey;
-use super::row::{self, Head, OutcomeKey, Row, RowBytes, RowKey, RowName};
+use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
 use super::tables::{KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
+use crate::batch::item::ItemId;
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// One step, for all formats before the one that it leads to.
 struct Migration {
@@ -50,14 +51,42 @@ const MIGRATIONS: &[Migration] = &[
         what: "the audit counts sessions by themselves; tokens are found by their ends",
         run: sessions_apart,
     },
-    Migration { to: 6, what: "the states of profiles on devices are counted", run: counted },
+    Migration {
+        to: 7,
+        what: "what is known of items on devices is kept by their kinds and counted; what waits for a device is found by itself",
+        run: kinds_and_pending,
+    },
 ];
 
-fn counted(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+/// What is known of devices, as formats 2 to 6 have it: by panel (4) and link_id (16).
+const REPORTED_6: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("reported_6");
+
+/// Gives a table of an older format another name, so that the one with its name of today can be made, which all steps
+/// open. The last step reads it.
+fn set_aside(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let reported = TableDefinition::<&[u8; 20], &[u8]>::new("reported");
+    if transaction.list_tables()?.any(|table| table.name() == reported.name()) {
+        transaction.rename_table(reported, REPORTED_6)?;
+    }
+    Ok(())
+}
+
+fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
     let mut memory = Memory::new(Arc::clone(seal));
     let mut tables = Tables::open(transaction, &mut memory)?;
-    tables.count_reported()?;
-    tables.finish()
+    tables.counts.retain(|_, _| false)?;
+    for entry in transaction.open_table(REPORTED_6)?.iter()? {
+        let (key, reported) = entry?;
+        let (panel, link) = key.value().split_at(4);
+        let item = ItemId::profile(row::link_id(link));
+        let mut rows = tables.panel(row::be_u32(panel));
+        rows.set_reported(item, Some(&Reported::decode(reported.value())?))?;
+        rows.finish()?;
+    }
+    tables.finish()?;
+    drop(tables);
+    transaction.delete_table(REPORTED_6)?;
+    Ok(())
 }
 
 fn sessions_apart(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
@@ -204,6 +233,9 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
     if found > FORMAT {
         transaction.abort()?;
         return Ok(Migrated::Newer(found));
+    }
+    if found < FORMAT {
+        set_aside(&transaction)?;
     }
     for Migration { to, what, run } in MIGRATIONS.iter().filter(|step| found < step.to) {
         tracing::info!(from = found, to, "migrating the database: {what}");

@@ -5,7 +5,7 @@
 //! the next pack's, so that a change to one row never rewrites more than one pack.
 //!
 //! The value: flags (1), the panel's [`Head`] (8), then for each row its name (kind 1, then the link_id 16 or the uid
-//! 4 and zeros) and [`Row`] (16). The first pack's key has a name of zeros. Its flags say whether there are others,
+//! 4 and zeros: [`RowKey`] without the panel) and [`Row`] (16). The first pack's key has a name of zeros. Its flags say whether there are others,
 //! and only its head counts, so that one look finds all that most work needs; it stays when its rows go.
 
 use super::row::{self, Head, Row, RowBytes, RowKey, RowName};
@@ -153,10 +153,11 @@ fn find(bytes: &[u8], key: &RowKey) -> Result<usize, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::item::ItemId;
     use crate::profile::LinkId;
 
     fn key(n: u8) -> RowKey {
-        row::row_key(7, RowName::Link(LinkId::from_bytes([n; 16])))
+        row::row_key(7, RowName::Link(ItemId::profile(LinkId::from_bytes([n; 16]))))
     }
 
     fn row(n: u8) -> Row {

@@ -14,10 +14,11 @@ use super::json::decode;
 use super::outcomes::row_of_outcome;
 use super::pack;
 use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
-use super::row::{self, Head, Reported, ReportedCounts, ReportedKey, Row, RowName};
+use super::row::{self, Head, ItemKey, Pending, Reported, ReportedCounts, Row, RowName};
 use super::seal::Seal;
 use super::tables;
 use super::{BatchSeq, PanelNo, StoreError, damage};
+use crate::batch::item::ItemId;
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
 
@@ -42,7 +43,7 @@ impl StoredProfile {
     /// The link_id, where it has one.
     pub fn link_id(&self) -> Option<LinkId> {
         match self.name {
-            RowName::Link(link) => Some(link),
+            RowName::Link(item) => Some(item.link_id),
             RowName::Uid(_) => None,
         }
     }
@@ -163,40 +164,40 @@ impl Snapshot {
     }
 
     /// Calls `each` with every row with a link_id of every panel, in panel order.
-    pub fn each_linked(&self, mut each: impl FnMut(PanelNo, LinkId, Row)) -> Result<(), StoreError> {
+    pub fn each_linked(&self, mut each: impl FnMut(PanelNo, ItemId, Row)) -> Result<(), StoreError> {
         damage::read(|| {
             self.each_row(|panel, name, row| {
-                if let RowName::Link(link) = name {
-                    each(panel, link, row);
+                if let RowName::Link(item) = name {
+                    each(panel, item, row);
                 }
             })
         })
     }
 
-    /// What is known of a link_id on a panel's device.
-    pub fn reported(&self, panel: PanelNo, link: LinkId) -> Result<Option<Reported>, StoreError> {
+    /// What is known of an item on a panel's device.
+    pub fn reported(&self, panel: PanelNo, item: ItemId) -> Result<Option<Reported>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::REPORTED)?;
-            let stored = table.get(&row::reported_key(panel, link))?;
+            let stored = table.get(&row::item_key(panel, item))?;
             stored.map(|value| Reported::decode(value.value())).transpose()
         })
     }
 
-    /// Calls `each` with all that is known of a panel's device, in link_id order, until it says no.
+    /// Calls `each` with all that is known of a panel's device, in the order of the items, until it says no.
     pub fn each_reported(
         &self,
         panel: PanelNo,
-        mut each: impl FnMut(LinkId, Reported) -> Result<bool, StoreError>,
+        mut each: impl FnMut(ItemId, Reported) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::REPORTED)?;
             if table.is_empty()? {
                 return Ok(());
             }
-            let (first, last) = row::reported_range(panel);
-            for entry in table.range::<&ReportedKey>(&first..=&last)? {
+            let (first, last) = row::item_range(panel);
+            for entry in table.range::<&ItemKey>(&first..=&last)? {
                 let (key, value) = entry?;
-                if !each(row::reported_name(key.value()).1, Reported::decode(value.value())?)? {
+                if !each(row::item_name(key.value())?.1, Reported::decode(value.value())?)? {
                     break;
                 }
             }
@@ -207,14 +208,43 @@ impl Snapshot {
     /// Calls `each` with all that is known of all devices, by panel.
     pub fn each_reported_anywhere(
         &self,
-        mut each: impl FnMut(PanelNo, LinkId, Reported) -> Result<(), StoreError>,
+        mut each: impl FnMut(PanelNo, ItemId, Reported) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::REPORTED)?;
             for entry in table.iter()? {
                 let (key, value) = entry?;
-                let (panel, link) = row::reported_name(key.value());
-                each(panel, link, Reported::decode(value.value())?)?;
+                let (panel, item) = row::item_name(key.value())?;
+                each(panel, item, Reported::decode(value.value())?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether something waits for a panel's device.
+    pub fn has_pending(&self, panel: PanelNo) -> Result<bool, StoreError> {
+        let mut has = false;
+        self.each_pending(panel, |_, _| {
+            has = true;
+            Ok(false)
+        })?;
+        Ok(has)
+    }
+
+    /// Calls `each` with every item that waits for a panel's device, in the order of the items, until it says no.
+    pub fn each_pending(
+        &self,
+        panel: PanelNo,
+        mut each: impl FnMut(ItemId, Pending) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PENDING)?;
+            let (first, last) = row::item_range(panel);
+            for entry in table.range::<&ItemKey>(&first..=&last)? {
+                let (key, pending) = entry?;
+                if !each(row::item_name(key.value())?.1, Pending::from_byte(pending.value())?)? {
+                    break;
+                }
             }
             Ok(())
         })

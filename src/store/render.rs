@@ -14,7 +14,7 @@ use super::bodies::split_body;
 use super::changes::access::{end_key, token_of};
 use super::json::decode;
 use super::read::Snapshot;
-use super::row::{self, CountsChange, Head, Reported, ReportedCounts, Row, RowName};
+use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, Row, RowName};
 use super::tables::{self};
 use crate::batch::BatchRecord;
 
@@ -95,7 +95,7 @@ pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<()
     let mut written = Ok(());
     snapshot.each_row(|panel, name, Row { body, uid, revision }| {
         let name = match name {
-            RowName::Link(link) => link.to_string(),
+            RowName::Link(item) => item.to_string(),
             RowName::Uid(uid) => format!("uid {uid}"),
         };
         if written.is_ok() {
@@ -201,8 +201,18 @@ pub(super) fn reported(snapshot: &Snapshot, out: &mut String) -> Result<(), Fail
     line(out, format_args!("reported"))?;
     for entry in read.open_table(tables::REPORTED)?.iter()? {
         let (key, value) = entry?;
-        let (panel, link) = row::reported_name(key.value());
-        line(out, format_args!("  {panel} {link} {:?}", Reported::decode(value.value())?))?;
+        let (panel, item) = row::item_name(key.value())?;
+        line(out, format_args!("  {panel} {item} {:?}", Reported::decode(value.value())?))?;
+    }
+    Ok(())
+}
+
+pub(super) fn pending(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    line(out, format_args!("pending"))?;
+    for entry in snapshot.transaction().open_table(tables::PENDING)?.iter()? {
+        let (key, pending) = entry?;
+        let (panel, item) = row::item_name(key.value())?;
+        line(out, format_args!("  {panel} {item} {:?}", Pending::from_byte(pending.value())?))?;
     }
     Ok(())
 }
@@ -338,7 +348,7 @@ struct Driven {
 ///
 /// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel, and is counted as it is; what it is said to hold is what is desired of it;
+/// its connection belongs to a known panel, and is counted as it is; what is unknown waits for its device, and nothing else; what it is said to hold is what is desired of it;
 /// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
 /// Every panel is found by its id, and what else is kept of a panel (rows, connections, device, password) is kept of one
 /// that is there. Every idempotency key has its time. Every token that ends is found by its end, and every session by its
@@ -386,20 +396,24 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
         }
     }
+    let mut unknown = BTreeMap::new();
     let mut reported_by = BTreeMap::<u32, u32>::new();
     let mut changes = BTreeMap::<u32, CountsChange>::new();
     for entry in read.open_table(tables::REPORTED)?.iter()? {
         let (key, value) = entry?;
-        let (panel, link) = row::reported_name(key.value());
+        let (panel, item) = row::item_name(key.value())?;
         for counted in [panel, tables::ALL_PANELS] {
             changes.entry(counted).or_default().count(value.value(), 1);
         }
         let reported = Reported::decode(value.value())?;
-        let desired = snapshot.row(panel, RowName::Link(link))?;
+        let desired = snapshot.row(panel, RowName::Link(item))?;
         if embedded.binary_search(&panel).is_err() {
             *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
         } else if !matches!(reported, Reported::Refused(_)) {
-            found.push(format!("the embedded panel {panel} has {link} as {reported:?}"));
+            found.push(format!("the embedded panel {panel} has {item} as {reported:?}"));
+        }
+        if reported == Reported::Unknown {
+            unknown.insert((panel, item), Pending::of(desired.is_some()));
         }
         if panels.binary_search(&panel).is_err() {
             found.push(format!("a reported state of panel {panel}, which is not there"));
@@ -408,9 +422,17 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             && desired.is_none_or(|row| row.body != body)
         {
             found.push(format!(
-                "panel {panel} is said to hold {link} as body {body}, and desired is {desired:?}"
+                "panel {panel} is said to hold {item} as body {body}, and desired is {desired:?}"
             ));
         }
+    }
+    let mut waits = BTreeMap::new();
+    for entry in read.open_table(tables::PENDING)?.iter()? {
+        let (key, pending) = entry?;
+        waits.insert(row::item_name(key.value())?, Pending::from_byte(pending.value())?);
+    }
+    if waits != unknown {
+        found.push(format!("{waits:?} are said to wait for their devices, and {unknown:?} do"));
     }
     let mut stored = BTreeMap::new();
     for entry in read.open_table(tables::COUNTS)?.iter()? {

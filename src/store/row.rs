@@ -1,12 +1,13 @@
 //! Bytes of keys and values. Keys are big-endian, so that they sort as their numbers do.
 
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::{ItemOutcome, Outcome, PanelState};
 use crate::profile::LinkId;
 
 use super::{BatchSeq, PanelNo, StoreError};
 
-/// The key of a profile's row on a panel: panel (4), kind (1), then the link_id (16) or, for a profile that was made
-/// by uid, the uid (4, then zeros).
+/// The key of an item's row on a panel: panel (4), kind (7 bits), whether it has no link_id (1 bit), then the link_id
+/// (16) or, for a profile that was made by uid, the uid (4, then zeros).
 pub type RowKey = [u8; 21];
 
 /// The value of a profile's row: body (8), uid (4), revision (4).
@@ -18,15 +19,15 @@ pub type OutcomeKey = [u8; 12];
 /// The byte of a pending outcome whose panel has taken its part.
 const PENDING_TAKEN: u8 = 6;
 
-const KIND_LINK: u8 = 0;
-const KIND_UID: u8 = 1;
+/// In the byte of a row's kind: it has no link_id.
+const BY_UID: u8 = 1;
 
-/// By what a profile is known on its panel.
+/// By what an item is known on its panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowName {
     /// Made by a link call.
-    Link(LinkId),
-    /// Made by a call by uid; has no link_id.
+    Link(ItemId),
+    /// A profile made by a call by uid; has no link_id.
     Uid(u32),
 }
 
@@ -61,12 +62,12 @@ pub fn row_key(panel: PanelNo, name: RowName) -> RowKey {
     let mut key = [0; 21];
     key[..4].copy_from_slice(&panel.to_be_bytes());
     match name {
-        RowName::Link(link) => {
-            key[4] = KIND_LINK;
-            key[5..].copy_from_slice(link.as_bytes());
+        RowName::Link(item) => {
+            key[4] = (item.kind as u8) << 1;
+            key[5..].copy_from_slice(item.link_id.as_bytes());
         }
         RowName::Uid(uid) => {
-            key[4] = KIND_UID;
+            key[4] = (Kind::Profile as u8) << 1 | BY_UID;
             key[5..9].copy_from_slice(&uid.to_be_bytes());
         }
     }
@@ -76,14 +77,10 @@ pub fn row_key(panel: PanelNo, name: RowName) -> RowKey {
 /// The panel and name of a row key.
 pub fn row_name(key: &RowKey) -> Result<(PanelNo, RowName), StoreError> {
     let panel = be_u32(&key[..4]);
-    let name = match key[4] {
-        KIND_LINK => {
-            let mut link = [0; 16];
-            link.copy_from_slice(&key[5..]);
-            RowName::Link(LinkId::from_bytes(link))
-        }
-        KIND_UID => RowName::Uid(be_u32(&key[5..9])),
-        _ => return Err(StoreError::Corrupt("row key")),
+    let kind = Kind::from_byte(key[4] >> 1).ok_or(StoreError::Corrupt("row key"))?;
+    let name = match (kind, key[4] & BY_UID) {
+        (Kind::Profile, BY_UID) => RowName::Uid(be_u32(&key[5..9])),
+        (kind, _) => RowName::Link(ItemId { kind, link_id: link_id(&key[5..]) }),
     };
     Ok((panel, name))
 }
@@ -223,10 +220,33 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
     Some(Outcome { state, attempts, error, items, pruned, taken, said })
 }
 
-/// The key of what a device last confirmed of a link_id: panel (4), link_id (16).
-pub type ReportedKey = [u8; 20];
+/// The key of what a device last confirmed of an item, and of what waits for it: panel (4), kind (1), link_id (16).
+pub type ItemKey = [u8; 21];
 
-/// What is known of a link_id on a device. A link_id that is neither desired nor known there has no row.
+/// What a device is to do with an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Pending {
+    /// Take it as it is desired.
+    Upsert = 0,
+    /// Delete it.
+    Delete = 1,
+}
+
+impl Pending {
+    /// Of an item that is desired, or not.
+    pub fn of(desired: bool) -> Self {
+        if desired { Self::Upsert } else { Self::Delete }
+    }
+
+    /// From what is stored.
+    pub fn from_byte(byte: u8) -> Result<Self, StoreError> {
+        let known = [Self::Upsert, Self::Delete].into_iter().find(|pending| *pending as u8 == byte);
+        known.ok_or(StoreError::Corrupt("pending item"))
+    }
+}
+
+/// What is known of an item on a device. One that is neither desired nor known there has no row.
 ///
 /// An embedded panel is what this server holds of it, so there is only `Refused`, of what was asked of it last and is not
 /// there, or not so.
@@ -280,6 +300,11 @@ impl Reported {
             Self::Drifted(Drift::Extra) => vec![5],
             Self::KeptOtherwise(kept) => [&[6][..], &kept.print.to_be_bytes(), kept.json.as_bytes()].concat(),
         }
+    }
+
+    /// Whether what is stored is [`Reported::Unknown`].
+    pub fn is_unknown(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&0)
     }
 
     /// From what is stored.
@@ -379,24 +404,31 @@ impl CountsChange {
     }
 }
 
-/// The key of a link_id on a device.
-pub fn reported_key(panel: PanelNo, link: LinkId) -> ReportedKey {
-    let mut key = [0; 20];
+/// The key of an item on a device.
+pub fn item_key(panel: PanelNo, item: ItemId) -> ItemKey {
+    let mut key = [0; 21];
     key[..4].copy_from_slice(&panel.to_be_bytes());
-    key[4..].copy_from_slice(link.as_bytes());
+    key[4] = item.kind as u8;
+    key[5..].copy_from_slice(item.link_id.as_bytes());
     key
 }
 
-/// The panel and link_id of such a key.
-pub fn reported_name(key: &ReportedKey) -> (PanelNo, LinkId) {
-    let mut link = [0; 16];
-    link.copy_from_slice(&key[4..]);
-    (be_u32(&key[..4]), LinkId::from_bytes(link))
+/// The panel and the item of such a key.
+pub fn item_name(key: &ItemKey) -> Result<(PanelNo, ItemId), StoreError> {
+    let kind = Kind::from_byte(key[4]).ok_or(StoreError::Corrupt("kind of an item"))?;
+    Ok((be_u32(&key[..4]), ItemId { kind, link_id: link_id(&key[5..]) }))
 }
 
-/// The keys between which all that is known of a panel's device lies.
-pub fn reported_range(panel: PanelNo) -> (ReportedKey, ReportedKey) {
-    (reported_key(panel, LinkId::from_bytes([0; 16])), reported_key(panel, LinkId::from_bytes([0xff; 16])))
+/// The keys between which all items of a panel's device lie.
+pub fn item_range(panel: PanelNo) -> (ItemKey, ItemKey) {
+    panel_range(panel) // keys of rows are as long
+}
+
+/// The link_id that these 16 bytes are.
+pub(super) fn link_id(bytes: &[u8]) -> LinkId {
+    let mut link = [0; 16];
+    link.copy_from_slice(bytes);
+    LinkId::from_bytes(link)
 }
 
 /// A list of panel numbers as stored: 4 bytes each.
@@ -426,7 +458,8 @@ mod tests {
     #[test]
     fn every_encoding_reads_back_as_it_was() {
         let link = LinkId::from_bytes([7; 16]);
-        for name in [RowName::Link(link), RowName::Uid(0x0102_0304)] {
+        let item = ItemId::profile(link);
+        for name in [RowName::Link(item), RowName::Uid(0x0102_0304)] {
             assert_eq!(row_name(&row_key(9, name)).expect("a key"), (9, name));
         }
         let row = Row { body: u64::MAX - 5, uid: 3, revision: u32::MAX };
@@ -437,7 +470,7 @@ mod tests {
         let mut outcome = Outcome::decided(items, vec![link, link], 3);
         outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
         outcome.error = Some("because".into());
-        assert_eq!(reported_name(&reported_key(7, link)), (7, link));
+        assert_eq!(item_name(&item_key(7, item)).expect("a key"), (7, item));
         for reported in [
             Reported::Unknown,
             Reported::Held(u64::MAX - 1),

@@ -7,11 +7,11 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::bodies::Users;
 use super::pack::{self, MAX_ROWS, Pack};
-use super::row::{self, Head, Reported, ReportedKey, Row, RowKey, RowName};
+use super::row::{self, Head, ItemKey, Pending, Reported, Row, RowKey, RowName};
 use super::tables::Tables;
 use super::{PanelNo, StoreError};
 use crate::batch::Body;
-use crate::profile::LinkId;
+use crate::batch::item::ItemId;
 
 /// One panel's rows within a transaction. What is changed here is seen by every later question.
 pub struct PanelRows<'a, 't> {
@@ -253,9 +253,9 @@ impl<'a, 't> PanelRows<'a, 't> {
         Ok(true)
     }
 
-    /// What is known of a link_id on the panel's device.
-    pub fn reported(&self, link: LinkId) -> Result<Option<Reported>, StoreError> {
-        let stored = self.tables.reported.get(&row::reported_key(self.panel, link))?;
+    /// What is known of an item on the panel's device.
+    pub fn reported(&self, item: ItemId) -> Result<Option<Reported>, StoreError> {
+        let stored = self.tables.reported.get(&row::item_key(self.panel, item))?;
         stored.map(|value| Reported::decode(value.value())).transpose()
     }
 
@@ -265,32 +265,40 @@ impl<'a, 't> PanelRows<'a, 't> {
         if reported.is_empty()? {
             return Ok(false); // as on most fleets of embedded panels, and then nothing is looked up
         }
-        let (first, last) = row::reported_range(self.panel);
-        Ok(reported.range::<&ReportedKey>(&first..=&last)?.next().is_some())
+        let (first, last) = row::item_range(self.panel);
+        Ok(reported.range::<&ItemKey>(&first..=&last)?.next().is_some())
     }
 
-    /// All that is known of the panel's device, in link_id order.
-    pub fn all_reported(&self) -> Result<Vec<(LinkId, Reported)>, StoreError> {
-        let (first, last) = row::reported_range(self.panel);
+    /// All that is known of the panel's device, in the order of the items.
+    pub fn all_reported(&self) -> Result<Vec<(ItemId, Reported)>, StoreError> {
+        let (first, last) = row::item_range(self.panel);
         let mut all = Vec::new();
-        for entry in self.tables.reported.range::<&ReportedKey>(&first..=&last)? {
+        for entry in self.tables.reported.range::<&ItemKey>(&first..=&last)? {
             let (key, value) = entry?;
-            all.push((row::reported_name(key.value()).1, Reported::decode(value.value())?));
+            all.push((row::item_name(key.value())?.1, Reported::decode(value.value())?));
         }
         Ok(all)
     }
 
-    /// Writes what is known of a link_id on the device; nothing where it is known to be gone.
-    pub fn set_reported(&mut self, link: LinkId, reported: Option<&Reported>) -> Result<(), StoreError> {
-        let key = row::reported_key(self.panel, link);
-        let change = self.tables.counted.entry(self.panel).or_default();
+    /// Writes what is known of an item on the device; nothing where it is known to be gone. It comes after the change of
+    /// what is desired of the item, if there is one.
+    pub fn set_reported(&mut self, item: ItemId, reported: Option<&Reported>) -> Result<(), StoreError> {
+        let key = row::item_key(self.panel, item);
+        if reported == Some(&Reported::Unknown) {
+            let pending = Pending::of(self.get(RowName::Link(item))?.is_some());
+            self.tables.pending.insert(&key, pending as u8)?;
+        }
         let now = reported.map(Reported::encode);
         let before = match &now {
             Some(now) => self.tables.reported.insert(&key, now.as_slice())?,
             None => self.tables.reported.remove(&key)?,
         };
+        let change = self.tables.counted.entry(self.panel).or_default();
         if let Some(before) = before {
             change.count(before.value(), -1);
+            if Reported::is_unknown(before.value()) && reported != Some(&Reported::Unknown) {
+                self.tables.pending.remove(&key)?;
+            }
         }
         if let Some(now) = &now {
             change.count(now, 1);

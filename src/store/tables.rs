@@ -6,7 +6,7 @@
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
-//! | `packs` | panel, the first name of the pack ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
+//! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
 //! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
 //! | `batches` | batch number | [`BatchRecord`], JSON | newer batches push it out |
 //! | `batch_ids` | the batch's UUID | batch number | with its batch |
@@ -15,7 +15,8 @@
 //! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
 //! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
-//! | `reported` | panel, link_id ([`super::row::ReportedKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
+//! | `reported` | panel, kind, link_id ([`super::row::ItemKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
+//! | `pending` | of a row in `reported` that is unknown, its key | what the device is to do with the item (1, [`super::row::Pending`]) | with that row, or when it is known |
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
@@ -24,6 +25,8 @@
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
 //! | `token_ends` | when a token ends in Unix milliseconds (8), its UUID | nothing | with its token |
 //! | `user_sessions` | user, when the session ends (8), its token's UUID | nothing | with its token |
+//! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out, or it is too old |
+//! | `audit_sessions` | a number of the same run | [`AuditRecord`] of sessions, and of what was refused, JSON | newer ones of these push it out, or it is too old |
 
 use std::any::Any;
 
@@ -36,7 +39,7 @@ use super::memory::Memory;
 use super::outcomes::OutcomeRun;
 use super::read::Snapshot;
 use super::render::{self, Failed};
-use super::row::{CountsChange, OutcomeKey, ReportedKey, RowKey};
+use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
 use super::{BatchSeq, PanelNo, StoreError};
 
 pub use super::changes::access::KEPT_SESSIONS;
@@ -126,7 +129,8 @@ tables! {
     OUTCOMES outcomes: &'static OutcomeKey => &'static [u8], render::with_its_batch;
     KEYS keys: &'static str => &'static [u8; 56], render::keys;
     KEY_TIMES key_times: (u64, &'static str) => (), render::key_times;
-    REPORTED reported: &'static ReportedKey => &'static [u8], render::reported;
+    REPORTED reported: &'static ItemKey => &'static [u8], render::reported;
+    PENDING pending: &'static ItemKey => u8, render::pending;
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;
     CONNECTIONS connections: PanelNo => &'static [u8], render::connections;

@@ -14,6 +14,7 @@ use super::live::{self, Over, Watch};
 use super::problem::{PageProblem, capital};
 use super::visitor::{ByAdmin, ByOperator, Fields, Posted, Visitor};
 use crate::access::{Role, actor};
+use crate::batch::item::ItemId;
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::Target;
@@ -111,7 +112,7 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
     for profile in &stored {
         let unsure = match profile.link_id() {
             Some(link) if panel.settings.is_device() => {
-                snapshot.reported(panel.number, link)?.and_then(unsure)
+                snapshot.reported(panel.number, ItemId::profile(link))?.and_then(unsure)
             }
             _ => None,
         };
@@ -173,9 +174,9 @@ fn notes(
     }
     let mut leaving = 0_u64;
     if panel.settings.is_device() {
-        snapshot.each_reported(panel.number, |link, known| {
+        snapshot.each_reported(panel.number, |item, known| {
             let held = matches!(known, Reported::Held(_));
-            leaving += u64::from(!held && snapshot.row(panel.number, RowName::Link(link))?.is_none());
+            leaving += u64::from(!held && snapshot.row(panel.number, RowName::Link(item))?.is_none());
             Ok(true)
         })?;
     }
@@ -535,8 +536,8 @@ fn signature(snapshot: &Snapshot, panel: &Entry) -> Result<[u8; 32], StoreError>
     let mut digest = Sha256::new();
     digest.update(format!("{:?} {:?}", panel.settings, panel.condition));
     digest.update(format!("{:?}", snapshot.rows(panel.number)?));
-    snapshot.each_reported(panel.number, |link, reported| {
-        digest.update(format!("{link} {reported:?}"));
+    snapshot.each_reported(panel.number, |item, reported| {
+        digest.update(format!("{item} {reported:?}"));
         Ok(true)
     })?;
     Ok(digest.finalize().into())

@@ -8,6 +8,7 @@ mod schedule;
 
 use std::collections::BTreeMap;
 
+use panelsync::batch::item::ItemId;
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchRecord, BatchState, Body, ItemOutcome, Outcome};
 use panelsync::profile::rule::Family;
@@ -71,7 +72,7 @@ struct Model {
 fn numbered(n: u16) -> RowName {
     let mut bytes = [7; 16];
     bytes[..2].copy_from_slice(&n.to_be_bytes());
-    RowName::Link(LinkId::from_bytes(bytes))
+    RowName::Link(ItemId::profile(LinkId::from_bytes(bytes)))
 }
 
 fn body(n: u8) -> Body {
@@ -161,7 +162,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Put { panel, link, body: n } => {
-                    let name = RowName::Link(LinkId::from_bytes([link; 16]));
+                    let name = RowName::Link(ItemId::profile(LinkId::from_bytes([link; 16])));
                     work(&store, panels[panel], move |rows| {
                         let standing = rows.get(name)?;
                         if let Some(row) = &standing {
@@ -183,7 +184,7 @@ proptest! {
                     model.next_uid += 1;
                 }
                 Step::Remove { panel, link } => {
-                    let name = RowName::Link(LinkId::from_bytes([link; 16]));
+                    let name = RowName::Link(ItemId::profile(LinkId::from_bytes([link; 16])));
                     work(&store, panels[panel], move |rows| match rows.get(name)? {
                         Some(row) => rows.remove(name, row),
                         None => Ok(()),

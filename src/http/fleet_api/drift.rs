@@ -18,6 +18,7 @@ use super::session::read_json;
 use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
 use crate::access::Principal;
+use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
@@ -355,7 +356,7 @@ fn state_now(shared: &Shared, panel: &Entry, diff: &PanelDiff) -> Result<&'stati
     }
     let mut state = "repaired";
     for link in diff.differences.iter().filter_map(|difference| difference.link_id) {
-        match snapshot.reported(panel.number, link)? {
+        match snapshot.reported(panel.number, ItemId::profile(link))? {
             Some(Reported::Unknown) => return Ok("pending"),
             Some(Reported::Refused(_) | Reported::KeptOtherwise(_)) => state = "differs",
             Some(Reported::Held(_) | Reported::Drifted(_)) | None => {}

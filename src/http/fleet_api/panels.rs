@@ -14,6 +14,7 @@ use super::session::{parse_json, read_json};
 use super::{Page, Paging, not_a_cursor, twins};
 use crate::access::{PasswordMd5, Principal};
 use crate::batch::Body;
+use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::coordinator::fleet::{
@@ -99,7 +100,7 @@ const REFUSALS: usize = 100;
 /// What a panel refuses, as far as it is listed.
 pub fn refusals(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<RefusedBody>, StoreError> {
     let mut refused = Vec::new();
-    snapshot.each_reported(panel, |link_id, known| {
+    snapshot.each_reported(panel, |ItemId { link_id, .. }, known| {
         if let Reported::Refused(words) = known {
             refused.push(RefusedBody { link_id, extended_info: words.into() });
         }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging, not_a_cursor, panels};
+use crate::batch::item::ItemId;
 use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::http::auth::Viewer;
@@ -89,7 +90,7 @@ const BY_UID: &str = "uid-";
 fn place(cursor: &str) -> Option<RowName> {
     match cursor.strip_prefix(BY_UID) {
         Some(uid) => uid.parse().ok().map(RowName::Uid),
-        None => cursor.parse().ok().map(RowName::Link),
+        None => cursor.parse().ok().map(|link| RowName::Link(ItemId::profile(link))),
     }
 }
 
@@ -106,7 +107,7 @@ pub fn on_panel(
             let (uid, revision) = (stored.row.uid, stored.row.revision);
             let link_id = stored.link_id();
             let known = match link_id {
-                Some(link) => snapshot.reported(panel.number, link)?,
+                Some(link) => snapshot.reported(panel.number, ItemId::profile(link))?,
                 None => None,
             };
             let mut device = None;
@@ -376,7 +377,7 @@ pub fn fleet_profiles(
     let snapshot = store.read()?;
     // By link_id, then by body: how many panels.
     let mut found: BTreeMap<LinkId, BTreeMap<u64, u64>> = BTreeMap::new();
-    snapshot.each_linked(|_, link, row| {
+    snapshot.each_linked(|_, ItemId { link_id: link, .. }, row| {
         if after.is_none_or(|after| link > after) {
             *found.entry(link).or_default().entry(row.body).or_default() += 1;
             if found.len() > limit + 1 {
@@ -385,7 +386,7 @@ pub fn fleet_profiles(
         }
     })?;
     // What every panel refuses is nowhere, and somebody wanted it all the same.
-    snapshot.each_reported_anywhere(|_, link, known| {
+    snapshot.each_reported_anywhere(|_, ItemId { link_id: link, .. }, known| {
         if matches!(known, Reported::Refused(_)) && after.is_none_or(|after| link > after) {
             found.entry(link).or_default();
             if found.len() > limit + 1 {
@@ -398,11 +399,11 @@ pub fn fleet_profiles(
     for (link, bodies) in &found {
         states.insert(*link, StateCounts { applied: bodies.values().sum(), ..StateCounts::default() });
     }
-    snapshot.each_reported_anywhere(|panel, link, known| {
-        if let Some(states) = states.get_mut(&link)
+    snapshot.each_reported_anywhere(|panel, item, known| {
+        if let Some(states) = states.get_mut(&item.link_id)
             && !matches!(known, Reported::Held(_))
         {
-            if snapshot.row(panel, RowName::Link(link))?.is_some() {
+            if snapshot.row(panel, RowName::Link(item))?.is_some() {
                 states.take(&known);
             } else if matches!(known, Reported::Refused(_)) {
                 states.refused();
@@ -496,8 +497,8 @@ fn versions(store: &StoreHandle, link_id: LinkId) -> Result<Option<FleetProfileV
     let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
     let (mut states, mut refused) = (StateCounts::default(), Vec::new());
     snapshot.each_panel(|panel, _| {
-        let row = snapshot.row(panel, RowName::Link(link_id))?;
-        let known = snapshot.reported(panel, link_id)?;
+        let row = snapshot.row(panel, RowName::Link(ItemId::profile(link_id)))?;
+        let known = snapshot.reported(panel, ItemId::profile(link_id))?;
         if let Some(row) = row {
             bodies.entry(row.body).or_default().push(panel);
             states.applied += 1;

@@ -7,7 +7,7 @@ use crate::panel::delivery::call::{self, Call};
 use crate::panel::delivery::facts::Facts;
 use crate::profile::LinkId;
 use crate::store::read::Snapshot;
-use crate::store::row::{Reported, RowName};
+use crate::store::row::{Pending, Reported, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// Profiles to send, each with its body.
@@ -52,21 +52,33 @@ impl Facts for PanelFacts<'_> {
     }
 
     fn has_unknown(&self) -> Option<bool> {
-        self.ask(|snapshot| any(snapshot, self.panel, |_, known| Ok(known == Reported::Unknown)))
+        self.ask(|snapshot| snapshot.has_pending(self.panel))
     }
 
     fn deletes_wait(&self) -> Option<bool> {
         self.ask(|snapshot| {
-            any(snapshot, self.panel, |link, known| {
-                Ok(known == Reported::Unknown && snapshot.row(self.panel, RowName::Link(link))?.is_none())
-            })
+            let mut wait = false;
+            snapshot.each_pending(self.panel, |_, pending| {
+                wait = pending == Pending::Delete;
+                Ok(!wait)
+            })?;
+            Ok(wait)
         })
     }
 }
 
 /// Whether a device has confirmed that it holds something.
 pub(super) fn confirmed_any(snapshot: &Snapshot, panel: PanelNo) -> Result<bool, StoreError> {
-    any(snapshot, panel, |_, known| Ok(matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_))))
+    let counts = snapshot.reported_counts(panel)?;
+    let mut any = counts.held > 0;
+    if any || counts.drifted == 0 {
+        return Ok(any);
+    }
+    snapshot.each_reported(panel, |_, known| {
+        any = matches!(known, Reported::KeptOtherwise(_)); // which is counted as drifted
+        Ok(!any)
+    })?;
+    Ok(any)
 }
 
 /// The next call to a device, with the bodies that it needs.
@@ -78,12 +90,13 @@ pub(super) fn next_call(
 ) -> Result<Option<(Call, Bodies)>, StoreError> {
     let mut unknown = Vec::new();
     let mut upserts = 0;
-    snapshot.each_reported(panel, |link, known| {
-        if known == Reported::Unknown {
-            let desired = snapshot.row(panel, RowName::Link(link))?;
-            upserts += usize::from(desired.is_some() && !held_back.contains(&link));
-            unknown.push((link, desired));
-        }
+    snapshot.each_pending(panel, |item, pending| {
+        let desired = match pending {
+            Pending::Upsert => snapshot.row(panel, RowName::Link(item))?,
+            Pending::Delete => None,
+        };
+        upserts += usize::from(desired.is_some() && !held_back.contains(&item.link_id));
+        unknown.push((item.link_id, desired));
         Ok(upserts < limit)
     })?;
     let Some(call) = call::next_call(unknown, limit, held_back) else { return Ok(None) };
@@ -94,17 +107,4 @@ pub(super) fn next_call(
         }
     }
     Ok(Some((call, bodies)))
-}
-
-fn any(
-    snapshot: &Snapshot,
-    panel: PanelNo,
-    is_one: impl Fn(LinkId, Reported) -> Result<bool, StoreError>,
-) -> Result<bool, StoreError> {
-    let mut found = false;
-    snapshot.each_reported(panel, |link, known| {
-        found = is_one(link, known)?;
-        Ok(!found)
-    })?;
-    Ok(found)
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Waiting;
+use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, Outcome, PanelState};
 use crate::panel::device::ask::Said;
 use crate::profile::LinkId;
@@ -63,12 +64,12 @@ fn settle(
             if answers.is_some() && answer.is_none() {
                 continue;
             }
-            let known = rows.reported(link)?;
+            let known = rows.reported(ItemId::profile(link))?;
             if known == Some(Reported::Unknown) {
                 continue;
             }
             let upsert = operations.upserts.get(i);
-            let desired = rows.get(RowName::Link(link))?;
+            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
             let as_asked = match (upsert, desired) {
                 (Some(upsert), Some(row)) => rows.holds(&row, &upsert.body)?,
                 (None, None) => true,
@@ -95,7 +96,7 @@ fn settle(
             let device = rows.tables().device(panel)?;
             complete = !device.is_some_and(|device| device.reconcile);
             for link in &outcome.pruned {
-                complete &= rows.reported(*link)? != Some(Reported::Unknown);
+                complete &= rows.reported(ItemId::profile(*link))? != Some(Reported::Unknown);
             }
         }
         if complete {

@@ -7,7 +7,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::store::json::{decode, encode};
 use crate::store::records::{ConnectionRecord, DeviceRecord};
-use crate::store::row::{self, CountsChange, ReportedCounts};
+use crate::store::row::{CountsChange, ReportedCounts};
 use crate::store::seal::Seal;
 use crate::store::tables::{ALL_PANELS, KEY_CHECK, Tables};
 use crate::store::{PanelNo, StoreError};
@@ -114,16 +114,6 @@ impl Tables<'_> {
             } else {
                 self.counts.insert(panel, &counts.encode())?;
             }
-        }
-        Ok(())
-    }
-
-    /// Counts all reported states anew, as none were counted before.
-    pub(in crate::store) fn count_reported(&mut self) -> Result<(), StoreError> {
-        for entry in self.reported.iter()? {
-            let (key, value) = entry?;
-            let change = self.counted.entry(row::reported_name(key.value()).0).or_default();
-            change.count(value.value(), 1);
         }
         Ok(())
     }

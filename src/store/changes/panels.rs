@@ -3,10 +3,11 @@
 use redb::ReadableTable;
 
 use crate::batch::Body;
+use crate::batch::item::ItemId;
 use crate::profile::LinkId;
 use crate::store::memory::Memory;
 use crate::store::pack;
-use crate::store::row::{self, CountsChange, Reported, ReportedCounts, ReportedKey, RowKey, RowName};
+use crate::store::row::{self, CountsChange, ItemKey, Reported, ReportedCounts, RowKey, RowName};
 use crate::store::tables::Tables;
 use crate::store::{PanelNo, StoreError};
 
@@ -70,8 +71,9 @@ impl Tables<'_> {
     pub fn adopt(&mut self, panel: PanelNo, profiles: &[(LinkId, Body)]) -> Result<(), StoreError> {
         let mut rows = self.panel(panel);
         for (link, body) in profiles {
-            let row = rows.put(RowName::Link(*link), None, body)?;
-            rows.set_reported(*link, Some(&Reported::Held(row.body)))?;
+            let item = ItemId::profile(*link);
+            let row = rows.put(RowName::Link(item), None, body)?;
+            rows.set_reported(item, Some(&Reported::Held(row.body)))?;
         }
         rows.finish()
     }
@@ -91,8 +93,9 @@ impl Tables<'_> {
                 *self.body_changes.users.entry(row?.1.body).or_default() -= 1;
             }
         }
-        let (first, last) = row::reported_range(panel);
-        self.reported.retain_in::<&ReportedKey, _>(&first..=&last, |_, _| false)?;
+        let (first, last) = row::item_range(panel);
+        self.reported.retain_in::<&ItemKey, _>(&first..=&last, |_, _| false)?;
+        self.pending.retain_in::<&ItemKey, _>(&first..=&last, |_, _| false)?;
         let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
         self.counted.insert(panel, CountsChange::away_with(counts.unwrap_or_default()));
         self.devices.remove(panel)?;

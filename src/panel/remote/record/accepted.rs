@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::batch::item::ItemId;
 use crate::batch::{Body, ItemOutcome, Outcome, PanelState, Zoned};
 use crate::panel::{Landed, Origin, Reply};
 use crate::profile::LinkId;
@@ -94,9 +95,9 @@ impl PanelWork for Accept {
 
 /// From now on this is what the device should hold under the link_id.
 fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<ItemOutcome, StoreError> {
-    let name = RowName::Link(link);
+    let name = RowName::Link(ItemId::profile(link));
     let standing = rows.get(name)?;
-    let known = rows.reported(link)?;
+    let known = rows.reported(ItemId::profile(link))?;
     match standing {
         Some(row) if rows.holds(&row, body)? => match known {
             // What a device keeps otherwise comes out the same when it is sent again.
@@ -104,12 +105,12 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
             Some(Reported::Unknown) => {}
             // Asked for once more: so it is tried once more.
             Some(Reported::Refused(_) | Reported::Drifted(_)) | None => {
-                rows.set_reported(link, Some(&Reported::Unknown))?;
+                rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
             }
         },
         standing => {
             rows.put(name, standing, body)?;
-            rows.set_reported(link, Some(&Reported::Unknown))?;
+            rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
         }
     }
     Ok(if standing.is_some() || known.is_some() { ItemOutcome::ToUpdate } else { ItemOutcome::ToCreate })
@@ -118,17 +119,17 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
 /// From now on the device should hold nothing under the link_id. What is not known to stand there is asked of the
 /// device too: it may hold more than was ever sent from here.
 fn undesire(rows: &mut PanelRows<'_, '_>, link: LinkId) -> Result<ItemOutcome, StoreError> {
-    if let Some(row) = rows.get(RowName::Link(link))? {
-        rows.remove(RowName::Link(link), row)?;
+    if let Some(row) = rows.get(RowName::Link(ItemId::profile(link)))? {
+        rows.remove(RowName::Link(ItemId::profile(link)), row)?;
     }
-    rows.set_reported(link, Some(&Reported::Unknown))?;
+    rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
     Ok(ItemOutcome::ToDelete)
 }
 
 fn prune(rows: &mut PanelRows<'_, '_>, named: HashSet<LinkId>) -> Result<Vec<LinkId>, StoreError> {
     let mut pruned = Vec::new();
-    for (link, known) in rows.all_reported()? {
-        let desired = rows.get(RowName::Link(link))?;
+    for (ItemId { link_id: link, .. }, known) in rows.all_reported()? {
+        let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
         if !named.contains(&link) && (desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra))) {
             undesire(rows, link)?;
             pruned.push(link);

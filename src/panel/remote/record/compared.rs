@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Settled, settle};
 use crate::batch::PanelState;
+use crate::batch::item::ItemId;
 use crate::panel::device::Held;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::embedded::name_in;
@@ -130,7 +131,8 @@ impl PanelWork for Compare {
                 on_device.insert(link, profile);
             }
         }
-        let known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
+        let known: BTreeMap<_, _> =
+            rows.all_reported()?.into_iter().map(|(item, known)| (item.link_id, known)).collect();
         let mut confirmed = known
             .iter()
             .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
@@ -145,7 +147,7 @@ impl PanelWork for Compare {
         let mut extra = Vec::new();
         for link in links {
             let profile = on_device.get(&link).copied();
-            let desired = rows.get(RowName::Link(link))?;
+            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
             let before = known.get(&link);
             let mut verdict = Verdict::of(rows, before, desired, profile)?;
             if let (Verdict::Drifted(Drift::Changed), Some(row), Some(profile)) = (&verdict, desired, profile)
@@ -178,7 +180,7 @@ impl PanelWork for Compare {
                 Verdict::KeptOtherwise(kept) => Some(Reported::KeptOtherwise(Box::new(kept.clone()))),
             };
             if now.as_ref() != before {
-                rows.set_reported(link, now.as_ref())?;
+                rows.set_reported(ItemId::profile(link), now.as_ref())?;
             }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::oneshot;
 
 use super::{Settled, keep_device, settle};
+use crate::batch::item::ItemId;
 use crate::panel::delivery::call::Call;
 use crate::panel::device::ask::Said;
 use crate::panel::remote::Waiting;
@@ -46,14 +47,14 @@ impl PanelWork for Confirm {
                     if self.ignored.contains(link) {
                         continue;
                     }
-                    let desired = rows.get(RowName::Link(*link))?;
+                    let desired = rows.get(RowName::Link(ItemId::profile(*link)))?;
                     if desired.is_some_and(|row| row.body == *body) {
                         let known = if said.success {
                             Reported::Held(*body)
                         } else {
                             Reported::Refused(said.word.clone())
                         };
-                        rows.set_reported(*link, Some(&known))?;
+                        rows.set_reported(ItemId::profile(*link), Some(&known))?;
                     }
                     answers.insert(*link, said.clone());
                 }
@@ -62,9 +63,9 @@ impl PanelWork for Confirm {
                 for (link, said) in links.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     let gone = said.success || &*said.word == "entity_not_found";
-                    if rows.get(RowName::Link(*link))?.is_none() {
+                    if rows.get(RowName::Link(ItemId::profile(*link)))?.is_none() {
                         let refused = Reported::Refused(said.word.clone());
-                        rows.set_reported(*link, (!gone).then_some(&refused))?;
+                        rows.set_reported(ItemId::profile(*link), (!gone).then_some(&refused))?;
                     }
                     answers.insert(*link, said.clone());
                 }

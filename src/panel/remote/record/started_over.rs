@@ -26,15 +26,15 @@ impl PanelWork for StartOver {
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        for (link, known) in rows.all_reported()? {
+        for (item, known) in rows.all_reported()? {
             match known {
                 Reported::Unknown => {}
-                Reported::Drifted(Drift::Extra) => rows.set_reported(link, None)?,
+                Reported::Drifted(Drift::Extra) => rows.set_reported(item, None)?,
                 Reported::Held(_)
                 | Reported::Refused(_)
                 | Reported::Drifted(_)
                 | Reported::KeptOtherwise(_) => {
-                    rows.set_reported(link, Some(&Reported::Unknown))?;
+                    rows.set_reported(item, Some(&Reported::Unknown))?;
                 }
             }
         }
