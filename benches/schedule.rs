@@ -6,7 +6,6 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use criterion::Criterion;
 use jiff::tz::TimeZone;
 use panelsync::profile::rule::Family;
 use panelsync::profile::windows::Schedule;
@@ -50,21 +49,10 @@ fn hostile(n: usize) -> TimeProfile {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
     let zone = TimeZone::get("Europe/Kyiv").expect("a zone");
     let work_week = parsed(&custom(1, "week", 1, WORK_WEEK));
     let from = 1_767_225_600; // 2026
-    criterion.bench_function("windows/work_week_one_year", |bencher| {
-        bencher.iter(|| {
-            Schedule::new(black_box(&work_week), &zone).windows(from, from + YEAR).expect("within the limits")
-        });
-    });
     let hostile: Vec<_> = (0..HOSTILE).map(hostile).collect();
-    criterion.bench_function("never_opens/10_000_hostile", |bencher| {
-        bencher.iter(|| hostile.iter().filter(|profile| opens::check(profile, &zone).is_err()).count());
-    });
-    criterion.final_summary();
-
     let median = |mut work: Box<dyn FnMut() + '_>, rounds: usize| {
         let mut seconds: Vec<_> = (0..rounds)
             .map(|_| {

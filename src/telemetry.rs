@@ -20,7 +20,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 mod lines;
 
@@ -59,16 +61,24 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
         (1, _) => "warn,panelsync=debug",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var("RUST_LOG").ok().and_then(|asked| targets(&asked));
+    let Some(filter) = asked.or_else(|| targets(level)) else { return }; // ours can be read
     let Ok(written) = Lines::start(std::io::stderr()) else { return }; // a process without threads has other worries
     let written = LINES.get_or_init(|| written).clone();
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(written).log_internal_errors(false); // they would go where lines cannot be written
+    let lines = tracing_subscriber::fmt::layer().with_writer(written).log_internal_errors(false); // they would go where lines cannot be written
+    let logged = tracing_subscriber::registry();
     // Tests start more than one server in a process; the first subscriber stays.
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(quiet).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => logged.with(lines.with_ansi(quiet)).with(filter).try_init(),
+        LogFormat::Json => logged.with(lines.json().flatten_event(true)).with(filter).try_init(),
     };
+}
+
+/// What is logged: levels, for all or below a module (`warn,panelsync=debug`); nothing where the text names none. None
+/// where it cannot be read.
+fn targets(text: &str) -> Option<Targets> {
+    let parts: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { Some(Targets::new()) } else { parts.join(",").parse().ok() }
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -280,4 +290,23 @@ impl Metrics {
 /// From 0.1 ms to about 26 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 4.0, 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn what_is_logged_is_said_by_level_and_by_module() {
+        let logs = |text: &str, module: &str, level: Level| {
+            targets(text).expect("can be read").would_enable(module, &level)
+        };
+        assert!(logs("warn,panelsync=debug", "panelsync::store", Level::DEBUG));
+        assert!(!logs("warn,panelsync=debug", "actix_http", Level::INFO));
+        assert!(logs(" WARN, ,panelsync", "panelsync::store", Level::TRACE));
+        assert!(!logs("debug,panelsync::store=off", "panelsync::store", Level::ERROR));
+        assert!(!logs("", "panelsync", Level::ERROR));
+        assert!(targets("panelsync=loud").is_none());
+    }
 }
