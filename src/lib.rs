@@ -52,13 +52,14 @@
 //! last confirmed ([`store::row::Reported`]). There is no queue: work is whatever is desired and not confirmed.
 //!
 //! 1. The transaction of step 4 sets the rows and marks what it changed as unknown. The panel's outcome is pending.
-//! 2. The panel looks at the store for its next call ([`panel::delivery`]): upserts first, then deletes, so many at
-//!    a time, each profile as it is desired by then. One call is under way per panel.
+//! 2. The panel's [`panel::delivery::Delivery`] says what is next, and the store what the call is
+//!    ([`panel::delivery::call`]): upserts first, then deletes, so many at a time, each profile as it is desired by
+//!    then. One call is under way per panel.
 //! 3. [`panel::device::Device`] makes it, with a session that it has or begins. [`panel::device::ask`] knows
 //!    what is asked and how answers read, [`panel::device::line`] how both travel.
 //! 4. What the device confirmed or refused is stored, unless a newer batch has overtaken it, and with it the items of
 //!    all batches that waited for it; then the coordinator is told, as in step 5.
-//! 5. Without an answer nothing is stored. After a pause ([`panel::delivery::pause`]) the panel looks again. What
+//! 5. Without an answer nothing is stored. After a pause ([`panel::delivery::patience`]) the panel looks again. What
 //!    was perhaps done is simply done again, since every call names link_ids.
 
 pub mod profile;

@@ -183,7 +183,7 @@ impl Handler<Apply> for Panel {
                 (None, 1, zoned, Some(audit))
             }
         };
-        let work = Box::new(embedded::Apply {
+        let work = Box::new(embedded::ApplyToRows {
             panel: self.number,
             zoned,
             limits: self.limits(for_caller),

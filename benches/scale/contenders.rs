@@ -193,7 +193,7 @@ impl StoreAlone {
         });
         let handle = self.store.handle();
         for (panel, zoned) in self.panels.iter().zip(parts) {
-            handle.submit_accepted(Box::new(embedded::Apply {
+            handle.submit_accepted(Box::new(embedded::ApplyToRows {
                 panel: *panel,
                 zoned,
                 limits: Limits::default(),

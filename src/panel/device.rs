@@ -2,7 +2,7 @@
 //!
 //! [`ask`] says what is asked and reads what comes back; it does no I/O. [`mod@line`] is how that travels: HTTP, over
 //! kept connections. Devices behind a NAT take the same requests over MQTT; such a transport would stand beside
-//! `line` and change nothing else. [`Device`] puts the two together and keeps the session.
+//! `line`, with a variant of [`DeviceAddress`], and change nothing else. [`Device`] puts the two together and keeps the session.
 //!
 //! A call ends in one of three ways. *Done*: there is an answer. *Certainly not done*: no connection, or the
 //! device said no. *Perhaps done*: nothing readable came back after the request was sent. [`Trouble`] tells the
@@ -385,7 +385,7 @@ impl Device {
             if number == 1 {
                 said = page.total;
             }
-            let new = walk.take(&page, self.family)?;
+            let new = walk.take_page(&page, self.family)?;
             // Pages say how many there are, and how long they are; a device may be wrong in either, so it has to be
             // right in both to be believed that there are no more.
             let short = page.limit.is_some_and(|limit| (page.items.len() as u64) < limit);
@@ -440,7 +440,7 @@ struct Walk {
 
 impl Walk {
     /// Takes what a page brings, and says how much of it is new.
-    fn take(&mut self, page: &Page<'_>, family: Family) -> Result<usize, Trouble> {
+    fn take_page(&mut self, page: &Page<'_>, family: Family) -> Result<usize, Trouble> {
         let before = self.seen.len();
         for item in &page.items {
             let mut hasher = DefaultHasher::new();

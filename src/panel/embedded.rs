@@ -86,7 +86,7 @@ pub(super) fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
 }
 
 /// Operations by link_id on one panel, decided and written in one transaction, with the outcome in the batch.
-pub struct Apply {
+pub struct ApplyToRows {
     /// Which panel.
     pub panel: PanelNo,
     /// What to do.
@@ -113,7 +113,7 @@ pub struct Apply {
     pub noted: bool,
 }
 
-impl PanelWork for Apply {
+impl PanelWork for ApplyToRows {
     fn panel(&self) -> PanelNo {
         self.panel
     }
@@ -218,7 +218,7 @@ struct Repeat {
     outcome: Arc<Outcome>,
 }
 
-impl Apply {
+impl ApplyToRows {
     fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<Arc<Outcome>, StoreError> {
         if let Some(repeat) = rows.tables().note::<Rc<Repeat>>().cloned()
             && Arc::ptr_eq(&repeat.zoned, &self.zoned)

@@ -373,6 +373,34 @@ fn a_server_that_stops_reads_a_slow_device_no_further() {
 }
 
 #[test]
+fn a_panel_that_is_removed_in_the_middle_of_a_call_and_added_again_ends_with_the_newer_value() {
+    let good = Arc::new(Good::default());
+    let device = {
+        let good = Arc::clone(&good);
+        Hand::new(move |asked| {
+            if asked.body["list_items"][0]["name"] == "old" {
+                std::thread::sleep(Duration::from_millis(700)); // a slow one, that then does as it was told
+            }
+            good.answer(asked)
+        })
+    };
+    let server = TestServer::start_with(impatient);
+    add(&server, "d1", &device.url());
+    apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "old")] }));
+    let sent = "POST /api/v1/access/timeprofile/items/link";
+    until("the old value is under way", || device.calls(sent) == 1);
+    let begun = Instant::now();
+    let removed = server.fleet("DELETE", "/panels/d1").send();
+    assert_eq!(removed.status, 204, "{removed}");
+    assert!(begun.elapsed() < Duration::from_millis(600), "who removes a panel does not wait for its device");
+    add(&server, "d1", &device.url());
+    let answer = apply(&server, 20, &json!({ "all": true, "upsert": [once(1, "new")] }));
+    assert_eq!(answer.value()["panels"]["applied"], 1, "{answer}");
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(good.held.lock().expect("whole")[&link(1)]["name"], "new");
+}
+
+#[test]
 fn a_device_emptied_by_hand_gets_everything_again_whoever_sees_it_first() {
     let devices = Simulated::start(1, &[]);
     let server = TestServer::start_with(|settings| settings.devices.check_every = Duration::from_mins(10));
