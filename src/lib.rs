@@ -36,8 +36,8 @@
 //! 4. The store's writer takes many panels' work into one transaction. For each,
 //!    [`panel::decide::decide`] says what changes and what each item comes to; rows, bodies and the panel's
 //!    [`batch::Outcome`] are written; one fsync commits all.
-//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, which adds it to the
-//!    [`batch::report::Report`], tells [`coordinator::events`], and ends the batch when none is missing.
+//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, whose [`coordinator::model`] adds it to the
+//!    [`batch::report::Report`] and says what follows: [`coordinator::events`], and the end when none is missing.
 //! 6. The handler, which has waited no longer than its client wanted, answers with the report.
 //!
 //! Where the commit fails, everybody is told so, the writer opens the database again, and the coordinator sends what

@@ -6,14 +6,16 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::running::{Part, Running};
-use super::{Coordinator, FromStore, work};
+use super::inbox::FromStore;
+use super::model::StillSent;
+use super::running::Running;
+use super::{Coordinator, work};
 use crate::batch::report::Report;
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState};
 use crate::clock;
-use crate::panel::{Attend, Origin};
-use crate::store::tables::IdempotencyKey;
+use crate::panel::Origin;
+use crate::store::tables::{AuditRecord, IdempotencyKey};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// Whoever waits for a batch to be accepted.
@@ -184,19 +186,15 @@ impl Coordinator {
 
     /// Resolves when every panel of the batch has an outcome.
     fn wait_for(&mut self, seq: BatchSeq) -> oneshot::Receiver<()> {
-        let (done, waiter) = oneshot::channel();
-        if self.batches.get(seq).is_some_and(|running| !running.complete()) {
-            self.batches.change(seq, |running| running.waiters.push(done));
-        } else {
-            let _ = done.send(()); // the receiver is right here
-        }
-        waiter
+        let (waiter, end) = self.waiters.for_end();
+        self.batches.await_end(seq, waiter, &mut self.effects);
+        end
     }
 
     pub(super) fn accepted(&mut self, accepted: Accepted) {
         let Accepted { retried, digest, result, operations, targets, origin, reply } = accepted;
         if let Some(seq) = retried {
-            self.retrying.remove(&seq);
+            self.batches.begun_again(seq);
         }
         let (seq, record, outcomes) = match result {
             Ok(Taken::New(seq, record)) => (seq, record, Vec::new()),
@@ -216,11 +214,10 @@ impl Coordinator {
             });
         }
         let id = record.id;
-        let mut running = Running::new(seq, *record, operations, targets, origin);
+        let mut running = Running::new(seq, *record, operations, targets, origin, self.now.at);
         running.take_stored(outcomes, |_, _| false);
-        self.begin(running);
+        self.batches.accepted(running, self.now, &mut self.effects);
         let submitted = Submitted { seq, id, fresh: true, done: self.wait_for(seq) };
-        self.end_if_complete(seq);
         let _ = reply.send(Ok(submitted)); // whoever asked may have left; the batch stays
     }
 }
@@ -239,6 +236,7 @@ impl Handler<Submit> for Coordinator {
             && self.has_told(&key)?
         {
             let _ = reply.send(self.known(key, digest)); // the receiver is right here
+            self.carry_out_effects();
             return Ok(answer);
         }
         let targets = self.register.targets(&target)?;
@@ -283,7 +281,7 @@ impl Handler<Submit> for Coordinator {
             move |result| {
                 let origin = Arc::new(origin);
                 let accepted = Accepted { retried: None, digest, result, operations, targets, origin, reply };
-                inbox.tell(FromStore::Accepted(Box::new(accepted)));
+                inbox.put(FromStore::Accepted(Box::new(accepted)));
             },
         );
         Ok(answer)
@@ -301,14 +299,12 @@ impl Handler<Cancel> for Coordinator {
     type Result = Result<oneshot::Receiver<Result<(), SubmitError>>, SubmitError>;
 
     fn handle(&mut self, Cancel(seq, origin): Cancel, _: &mut Self::Context) -> Self::Result {
-        let ended = SubmitError::WrongState(HAS_ENDED);
-        let Some(running) = self.batches.get(seq).filter(|running| !running.complete()) else {
-            return Err(ended);
+        let Some(id) = self.batches.begin_cancel(seq) else {
+            return Err(SubmitError::WrongState(HAS_ENDED));
         };
-        let audit = origin.audit("batch.cancel", running.record.id);
+        let audit = origin.audit("batch.cancel", id);
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
-        self.hold(seq);
         self.store.submit_accepted_change(
             move |tables| {
                 let Some(mut record) = tables.batch(seq)? else { return Ok(Cancelled::Ended) };
@@ -323,7 +319,7 @@ impl Handler<Cancel> for Coordinator {
                 tables.audit(&audit)?;
                 Ok(Cancelled::Now)
             },
-            move |result| inbox.tell(FromStore::Cancelled(seq, reply, result)),
+            move |result| inbox.put(FromStore::Cancelled(seq, reply, result)),
         );
         Ok(answer)
     }
@@ -336,19 +332,18 @@ impl Coordinator {
         reply: CancelReply,
         result: Result<Cancelled, StoreError>,
     ) {
-        match result {
-            Ok(Cancelled::Now | Cancelled::Before) => {
-                let (settled, durable) = oneshot::channel::<Result<(), StoreError>>();
-                actix_rt::spawn(async move {
-                    let result = durable.await.unwrap_or(Ok(())); // the server stops: it is cancelled all the same
-                    let _ = reply.send(result.map_err(SubmitError::from)); // whoever asked may have left
-                });
-                self.settle_cancelled(seq, Some(settled));
+        let waiter = match result {
+            Ok(Cancelled::Now | Cancelled::Before) => Some(self.waiters.for_cancel(reply)),
+            Ok(Cancelled::Ended) => {
+                let _ = reply.send(Err(SubmitError::WrongState(HAS_ENDED))); // whoever asked may have left
+                None
             }
-            Ok(Cancelled::Ended) => drop(reply.send(Err(SubmitError::WrongState(HAS_ENDED)))),
-            Err(error) => drop(reply.send(Err(error.into()))),
-        }
-        self.release(seq);
+            Err(error) => {
+                let _ = reply.send(Err(error.into())); // whoever asked may have left
+                None
+            }
+        };
+        self.batches.cancelled(seq, waiter, self.now, &mut self.effects);
     }
 }
 
@@ -362,11 +357,10 @@ impl Handler<Retry> for Coordinator {
     type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
 
     fn handle(&mut self, Retry(seq, origin): Retry, _: &mut Self::Context) -> Self::Result {
-        if self.retrying.contains(&seq) {
-            return Err(SubmitError::WrongState(STILL_SENT));
-        }
-        if self.batches.get(seq).is_some_and(|running| !running.complete()) {
-            return self.retry_running(seq, &origin);
+        let running = self.batches.begin_retry(seq, &mut self.effects);
+        self.carry_out_effects();
+        if let Some(id) = running.map_err(|StillSent| SubmitError::WrongState(STILL_SENT))? {
+            return Ok(self.retry_running(seq, origin.audit("batch.retry", id)));
         }
         let snapshot = self.store.read()?;
         let work = snapshot.batch_work(seq)?.ok_or(SubmitError::NoSuchBatch)?;
@@ -378,7 +372,7 @@ impl Handler<Retry> for Coordinator {
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         let named = Arc::clone(&operations);
-        self.retrying.insert(seq);
+        self.batches.begin_again(seq);
         self.store.submit_change(
             move |tables| {
                 let Some(mut record) = tables.batch(seq)? else { return Ok(Taken::Gone) };
@@ -410,7 +404,7 @@ impl Handler<Retry> for Coordinator {
             move |result| {
                 let accepted =
                     Accepted { retried: Some(seq), digest: None, result, operations, targets, origin, reply };
-                inbox.tell(FromStore::Accepted(Box::new(accepted)));
+                inbox.put(FromStore::Accepted(Box::new(accepted)));
             },
         );
         Ok(answer)
@@ -418,23 +412,12 @@ impl Handler<Retry> for Coordinator {
 }
 
 impl Coordinator {
-    /// Of a batch that only waits for devices: has them tried now, and sends it again to the panels that have come
-    /// to another outcome than applied.
+    /// Sends a batch that only waits for devices again to the panels that have come to another outcome than applied.
     fn retry_running(
-        &mut self,
+        &self,
         seq: BatchSeq,
-        origin: &Origin,
-    ) -> Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError> {
-        let only_waits = self.batches.get(seq).filter(|running| running.only_waits());
-        let running = only_waits.ok_or(SubmitError::WrongState(STILL_SENT))?;
-        if self.changing.contains_key(&seq) || running.record.cancelled {
-            return Err(SubmitError::WrongState(STILL_SENT));
-        }
-        let audit = origin.audit("batch.retry", running.record.id);
-        for panel in running.panels(Part::Waits) {
-            self.attend(panel, Attend::TryNow);
-        }
-        self.hold(seq);
+        audit: AuditRecord,
+    ) -> oneshot::Receiver<Result<Submitted, SubmitError>> {
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         self.store.submit_change(
@@ -453,32 +436,30 @@ impl Coordinator {
                 tables.audit(&audit)?;
                 Ok(Retried::Again(again))
             },
-            move |result| inbox.tell(FromStore::Again(seq, reply, result)),
+            move |result| inbox.put(FromStore::Retried(seq, reply, result)),
         );
-        Ok(answer)
+        answer
     }
 
-    pub(super) fn send_again(
-        &mut self,
-        seq: BatchSeq,
-        reply: AgainReply,
-        result: Result<Retried, StoreError>,
-    ) {
-        let answer = match result {
-            Ok(Retried::Again(outcomes)) => {
-                let id = self.batches.change(seq, |running| {
-                    for (panel, outcome) in &outcomes {
-                        running.again(*panel, outcome);
-                    }
-                    running.record.id
-                });
-                let again = |id| Submitted { seq, id, fresh: true, done: self.wait_for(seq) };
-                id.map(again).ok_or(SubmitError::WrongState(HAS_ENDED))
-            }
+    pub(super) fn retried(&mut self, seq: BatchSeq, reply: AgainReply, result: Result<Retried, StoreError>) {
+        let outcomes = match result {
+            Ok(Retried::Again(outcomes)) => Ok(outcomes),
             Ok(Retried::Not(why)) => Err(SubmitError::WrongState(why)),
             Err(error) => Err(error.into()),
         };
+        let answer = match outcomes {
+            Ok(outcomes) => {
+                let (waiter, done) = self.waiters.for_end();
+                let again = Some((outcomes.as_slice(), waiter));
+                let id = self.batches.retried(seq, again, self.now, &mut self.effects);
+                id.map(|id| Submitted { seq, id, fresh: true, done })
+                    .ok_or(SubmitError::WrongState(HAS_ENDED))
+            }
+            Err(error) => {
+                self.batches.retried(seq, None, self.now, &mut self.effects);
+                Err(error)
+            }
+        };
         let _ = reply.send(answer); // whoever asked may have left
-        self.release(seq);
     }
 }

@@ -16,7 +16,12 @@ pub struct Chunks<K, V> {
     count: usize,
 }
 
-type Chunk<K, V> = Arc<Vec<(K, V)>>;
+#[derive(Clone)]
+struct Chunk<K, V> {
+    /// No entry of this chunk stands before it, and all of the chunk before do.
+    from: K,
+    entries: Arc<Vec<(K, V)>>,
+}
 
 impl<K, V> Default for Chunks<K, V> {
     fn default() -> Self {
@@ -36,13 +41,11 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        let begins_before =
-            |chunk: &Chunk<K, V>| chunk.first().is_some_and(|(first, _)| first.borrow() <= key);
-        let chunk = self.chunks.partition_point(begins_before).saturating_sub(1);
+        let chunk = self.chunks.partition_point(|chunk| chunk.from.borrow() <= key).saturating_sub(1);
         let at = self
             .chunks
             .get(chunk)
-            .map_or(Err(0), |entries| entries.binary_search_by(|(is, _)| is.borrow().cmp(key)));
+            .map_or(Err(0), |chunk| chunk.entries.binary_search_by(|(is, _)| is.borrow().cmp(key)));
         (chunk, at)
     }
 
@@ -53,7 +56,7 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
         Q: Ord + ?Sized,
     {
         let (chunk, at) = self.place(key);
-        Some(&self.chunks.get(chunk)?.get(at.ok()?)?.1)
+        Some(&self.chunks.get(chunk)?.entries.get(at.ok()?)?.1)
     }
 
     /// What stands under a key, to change it.
@@ -64,20 +67,23 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
     {
         let (chunk, at) = self.place(key);
         let at = at.ok()?;
-        let entries = Arc::make_mut(&mut self.chunks).get_mut(chunk)?;
-        Some(&mut Arc::make_mut(entries).get_mut(at)?.1)
+        let chunk = Arc::make_mut(&mut self.chunks).get_mut(chunk)?;
+        Some(&mut Arc::make_mut(&mut chunk.entries).get_mut(at)?.1)
     }
 
     /// Puts this under a key, in place of what stood there.
     pub fn insert(&mut self, key: K, value: V) {
         let (chunk, at) = self.place(&key);
         let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(entries) = chunks.get_mut(chunk) else {
-            chunks.push(Arc::new(vec![(key, value)]));
+        let Some(found) = chunks.get_mut(chunk) else {
+            chunks.push(Chunk { from: key.clone(), entries: Arc::new(vec![(key, value)]) });
             self.count += 1;
             return;
         };
-        let entries = Arc::make_mut(entries);
+        if key < found.from {
+            found.from = key.clone(); // of the first chunk; before any other, the key stands in the one before
+        }
+        let entries = Arc::make_mut(&mut found.entries);
         let at = match at {
             Ok(at) => {
                 entries[at].1 = value;
@@ -96,7 +102,9 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
         } else {
             behind.insert(at - entries.len(), (key, value));
         }
-        chunks.insert(chunk + 1, Arc::new(behind));
+        if let Some((from, _)) = behind.first() {
+            chunks.insert(chunk + 1, Chunk { from: from.clone(), entries: Arc::new(behind) });
+        }
     }
 
     /// Takes a key out.
@@ -108,7 +116,7 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
         let (chunk, at) = self.place(key);
         let at = at.ok()?;
         let chunks = Arc::make_mut(&mut self.chunks);
-        let entries = Arc::make_mut(chunks.get_mut(chunk)?);
+        let entries = Arc::make_mut(&mut chunks.get_mut(chunk)?.entries);
         let (_, value) = entries.remove(at);
         self.count -= 1;
         if entries.is_empty() {
@@ -119,7 +127,7 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
 
     /// All entries, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.entries.iter())
     }
 
     /// The entries behind a key, ascending; all of them without one.
@@ -133,7 +141,7 @@ impl<K: Ord + Clone, V: Clone> Chunks<K, V> {
             Some((chunk, Err(at))) => (chunk, at),
             None => (0, 0),
         };
-        self.chunks.iter().skip(chunk).flat_map(|chunk| chunk.iter()).skip(skipped)
+        self.chunks.iter().skip(chunk).flat_map(|chunk| chunk.entries.iter()).skip(skipped)
     }
 }
 
@@ -203,7 +211,7 @@ mod tests {
             for (map, model) in kept {
                 prop_assert_eq!(map.count(), model.len());
                 prop_assert!(map.iter().map(|(key, value)| (key, value)).eq(&model));
-                prop_assert!(map.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+                prop_assert!(map.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.entries.len())));
                 for key in &looked_for {
                     prop_assert_eq!(map.get(key), model.get(key));
                     let behind = map.after(Some(key)).map(|(key, value)| (key, value));

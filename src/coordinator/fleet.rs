@@ -1,21 +1,23 @@
 //! Adding, changing and removing panels, and which of them a target picks.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::recovery::send;
-use super::register::{Entry, Register};
-use super::{Coordinator, FromStore, SubmitError, Target};
+use super::events::What;
+use super::inbox::FromStore;
+use super::register::{Entry, Register, Registered};
+use super::{Coordinator, SubmitError, Target};
 use crate::batch::Body;
-use crate::panel::remote::{Condition, Connection};
+use crate::clock;
+use crate::panel::remote::{Condition, Connection, Waiting};
 use crate::panel::settings::{PanelRecord, Settings};
-use crate::panel::{Attend, Origin, Retire};
+use crate::panel::{Attend, Configure, Origin, Panel, Retire, Stop};
 use crate::profile::LinkId;
 use crate::store::tables::{ConnectionRecord, DeviceRecord, Tables, encode};
-use crate::store::{PanelNo, StoreError};
+use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// What has changed in the register.
 pub struct Changes {
@@ -126,6 +128,9 @@ pub enum AddError {
     Store(#[from] StoreError),
 }
 
+/// Panels that were added, each with its number and how its device is.
+pub type AddedPanels = Vec<(PanelNo, Arc<Settings>, Condition)>;
+
 /// Whoever waits for panels to be added.
 pub type AddReply = oneshot::Sender<Result<(), AddError>>;
 
@@ -173,7 +178,7 @@ impl Handler<AddPanels> for Coordinator {
                 Ok(Ok(added))
             },
             move |result| {
-                inbox.tell(FromStore::Added(reply, result));
+                inbox.put(FromStore::Added(reply, result));
             },
         );
         Ok(answer)
@@ -238,7 +243,7 @@ impl Handler<ChangePanel> for Coordinator {
                 tables.audit(&audit)?;
                 Ok(Change::Done)
             },
-            move |result| inbox.tell(FromStore::Changed(number, settings, reply, result)),
+            move |result| inbox.put(FromStore::Changed(number, settings, reply, result)),
         );
         Some(answer)
     }
@@ -256,10 +261,13 @@ impl Handler<ResyncPanel> for Coordinator {
         let entry = self.register.find(&id)?;
         let audit = origin.audit("panel.resync", id);
         let (reply, answer) = oneshot::channel();
-        send(entry, Attend::Resync(audit, reply));
+        tell_panel(entry, Attend::Resync(audit, reply));
         Some(answer)
     }
 }
+
+/// Whoever waits for a panel to be removed.
+pub type RemoveReply = oneshot::Sender<Result<(), StoreError>>;
 
 /// Remove a panel with all it holds. `None` when there is no such panel.
 #[derive(Message)]
@@ -277,10 +285,131 @@ impl Handler<RemovePanel> for Coordinator {
         let retire = Retire {
             audit: origin.audit("panel.remove", id),
             done: Box::new(move |result| {
-                inbox.tell(FromStore::Removed(number, reply, result));
+                inbox.put(FromStore::Removed(number, reply, result));
             }),
         };
-        send(&entry, retire);
+        tell_panel(&entry, retire);
         Some(answer)
     }
+}
+
+/// What the store and the panels tell of it.
+impl Coordinator {
+    pub(super) fn added(
+        &mut self,
+        reply: AddReply,
+        result: Result<Result<AddedPanels, Vec<usize>>, StoreError>,
+    ) {
+        let answer = match result {
+            Ok(Ok(panels)) => {
+                for (number, settings, condition) in panels {
+                    self.start_panel(number, settings, BTreeMap::new(), condition);
+                }
+                self.publish_register();
+                Ok(())
+            }
+            Ok(Err(taken)) => Err(AddError::Taken(taken)),
+            Err(error) => Err(error.into()),
+        };
+        let _ = reply.send(answer); // whoever asked may have left
+    }
+
+    pub(super) fn changed(
+        &mut self,
+        number: PanelNo,
+        settings: Arc<Settings>,
+        reply: ChangeReply,
+        result: Result<Change, StoreError>,
+    ) {
+        if matches!(result, Ok(Change::Done)) {
+            self.configure(number, settings);
+        }
+        self.publish_register();
+        let _ = reply.send(result); // whoever asked may have left
+    }
+
+    /// These are the settings of a panel now.
+    pub(super) fn configure(&mut self, number: PanelNo, settings: Arc<Settings>) {
+        if let Some(entry) = self.register.by_number(number).cloned() {
+            tell_panel(&entry, Configure(Arc::clone(&settings))); // behind what the panel was told before
+            self.register.set(Registered { settings, ..(*entry).clone() });
+        }
+    }
+
+    pub(super) fn removed(&mut self, number: PanelNo, reply: RemoveReply, result: Result<(), StoreError>) {
+        if result.is_ok() {
+            self.stop_panel(number);
+            self.batches.panel_removed(number, &mut self.effects);
+        }
+        self.publish_register();
+        let _ = reply.send(result); // whoever asked may have left
+    }
+
+    pub(super) fn start_panel(
+        &mut self,
+        number: PanelNo,
+        settings: Arc<Settings>,
+        waiting: BTreeMap<BatchSeq, Waiting>,
+        condition: Condition,
+    ) {
+        let (store, kept) = (self.store.clone(), condition.clone());
+        let panel = Panel::new(number, Arc::clone(&settings), store, &self.devices, waiting, condition);
+        self.register.set(Registered {
+            number,
+            settings,
+            address: panel.start(),
+            condition: kept,
+            changed: 0,
+        });
+        self.metrics.panels.set(self.register.count() as i64);
+    }
+
+    /// A panel is not there any more.
+    pub(super) fn stop_panel(&mut self, number: PanelNo) {
+        if let Some(entry) = self.register.remove(number) {
+            tell_panel(&entry, Stop);
+        }
+        self.metrics.panels.set(self.register.count() as i64);
+    }
+
+    pub(super) fn condition_changed(&mut self, number: PanelNo, condition: Condition) {
+        let (now, error) = (condition.connection, condition.last_error.clone());
+        let before = self.register.set_condition(number, condition);
+        if before.is_some_and(|before| before != now) && now != Connection::Unknown {
+            self.keep_connection(number, now, error.clone());
+        }
+        if matches!(
+            (before, now),
+            (Some(Connection::Offline), Connection::Online)
+                | (Some(Connection::Online | Connection::Unknown), Connection::Offline)
+        ) {
+            self.push_event(None, What::Connection { panel: number, connection: now, error });
+        }
+    }
+
+    fn keep_connection(&self, panel: PanelNo, connection: Connection, error: Option<Box<str>>) {
+        let connection = connection.as_str().to_owned();
+        let change = ConnectionRecord { at_ms: clock::now_ms(), connection, error };
+        self.store.submit_accepted_change(
+            move |tables| tables.connection_changed(panel, change.clone()),
+            move |result| {
+                if let Err(error) = result {
+                    tracing::debug!(panel.number = panel, %error, "a change of a panel's connection was not kept");
+                }
+            },
+        );
+    }
+}
+
+/// Sends a panel's actor what it must not miss, waiting for room in its mailbox.
+pub(super) fn tell_panel<M>(entry: &Entry, message: M)
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+    Panel: Handler<M>,
+{
+    let told = entry.address.send(message);
+    actix_rt::spawn(async move {
+        let _ = told.await; // a panel that has stopped needs nothing
+    });
 }

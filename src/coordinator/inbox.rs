@@ -8,8 +8,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::FromStore;
+use super::batches::{Accepted, AgainReply, CancelReply, Cancelled, Retried};
+use super::fleet::{AddReply, AddedPanels, Change, ChangeReply, RemoveReply};
+use super::model::{Settling, Waiter};
+use crate::batch::Outcome;
+use crate::panel::Landed;
+use crate::panel::remote::Condition;
+use crate::panel::settings::Settings;
 use crate::store::writer::Telling;
+use crate::store::{BatchSeq, PanelNo, StoreError};
+
+/// What the store tells, in the order of its commits; and what panels tell.
+pub enum FromStore {
+    /// A batch is durable.
+    Accepted(Box<Accepted>),
+    /// A panel's part is through.
+    Landed(Landed),
+    /// Outcomes that were decided here are durable as they came out, or not. Someone may wait for that.
+    Settled(Arc<Settling>, Option<Waiter>, Result<Vec<(PanelNo, Outcome)>, StoreError>),
+    /// A batch is cancelled, or not.
+    Cancelled(BatchSeq, CancelReply, Result<Cancelled, StoreError>),
+    /// Panels of a running batch that had an outcome are to be sent their part again.
+    Retried(BatchSeq, AgainReply, Result<Retried, StoreError>),
+    /// A remote panel's condition has changed.
+    Condition(PanelNo, Condition),
+    /// A batch's end is durable, or not.
+    EndRecorded(BatchSeq, Result<(), StoreError>),
+    /// Panels are in the register's table, or some of their ids are taken.
+    Added(AddReply, Result<Result<AddedPanels, Vec<usize>>, StoreError>),
+    /// A panel's new record is there, or others came first.
+    Changed(PanelNo, Arc<Settings>, ChangeReply, Result<Change, StoreError>),
+    /// The database has failed and is open again; nothing is taken before [`crate::store::StoreHandle::resume`].
+    Recovered,
+    /// A panel is gone.
+    Removed(PanelNo, RemoveReply, Result<(), StoreError>),
+}
 
 /// The sending side, and the receiving one. Its length is bounded by the coordinator's window.
 #[derive(Clone, Default)]
@@ -30,7 +63,7 @@ struct Letters {
 
 impl Inbox {
     /// Puts it behind what was told before.
-    pub fn tell(&self, told: FromStore) {
+    pub fn put(&self, told: FromStore) {
         let mut letters = self.lock();
         letters.waiting.push_back(told);
         let held = letters.held;
@@ -41,7 +74,7 @@ impl Inbox {
     }
 
     /// The writer begins or ends to tell, or is there again.
-    pub fn writer(&self, telling: Telling) {
+    pub fn writer_is(&self, telling: Telling) {
         let mut letters = self.lock();
         letters.held = telling == Telling::Begins;
         if telling == Telling::Recovered {
@@ -55,7 +88,7 @@ impl Inbox {
     }
 
     /// Waits until something was told, and takes at most so much of it.
-    pub async fn take(&self, most: usize) -> Vec<FromStore> {
+    pub async fn take_some(&self, most: usize) -> Vec<FromStore> {
         loop {
             {
                 let mut letters = self.lock();

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Coordinator;
 use super::events::Feed;
+use super::fleet::tell_panel;
 use super::running::Running;
 use crate::batch::BatchRecord;
 use crate::panel::Attend;
@@ -47,17 +48,12 @@ impl Handler<CloseDevices> for Coordinator {
     type Result = Vec<oneshot::Receiver<()>>;
 
     fn handle(&mut self, _: CloseDevices, _: &mut Self::Context) -> Self::Result {
-        let remote: Vec<_> = self
-            .register
-            .select(None, None)
-            .filter(|entry| entry.settings.is_device())
-            .map(|entry| entry.number)
-            .collect();
-        remote
-            .into_iter()
+        let panels = self.register.select(None, None);
+        panels
+            .filter(|panel| panel.settings.is_device())
             .map(|panel| {
                 let (done, closed) = oneshot::channel();
-                self.attend(panel, Attend::Close(done));
+                tell_panel(panel, Attend::Close(done));
                 closed
             })
             .collect()

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::register::{Entry, Registered};
 use super::running::{Part, Running};
-use super::{Coordinator, work};
-use crate::batch::{BatchRecord, BatchState, Outcome};
+use super::{Coordinator, moment, work};
+use crate::batch::{BatchRecord, BatchState};
+use crate::panel::Origin;
 use crate::panel::remote::{Condition, Waiting};
 use crate::panel::settings::{PanelRecord, Settings};
-use crate::panel::{Configure, Origin, Panel, Stop};
 use crate::store::read::Snapshot;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -29,6 +28,7 @@ impl Coordinator {
     /// interrupted. To be called before the actor is started.
     pub fn take_up(&mut self) -> Result<(), StoreError> {
         let snapshot = self.store.read()?;
+        self.now = moment();
         let mut panels = registered(&snapshot)?
             .into_iter()
             .map(|(number, settings)| (number, (settings, BTreeMap::new())))
@@ -37,6 +37,8 @@ impl Coordinator {
         for (number, (settings, waiting)) in panels {
             self.start_panel(number, settings, waiting, Condition::default());
         }
+        self.carry_out_effects();
+        self.metrics.running.set(self.batches.count() as i64);
         self.publish_register();
         Ok(())
     }
@@ -45,7 +47,7 @@ impl Coordinator {
     /// not started yet, with the batches that wait for their devices.
     fn take_up_batches(&mut self, snapshot: &Snapshot, panels: &mut NewPanels) -> Result<(), StoreError> {
         for (seq, record) in snapshot.running_batches()? {
-            if self.batches.contains(seq) || self.retrying.contains(&seq) {
+            if self.batches.contains(seq) || self.batches.is_retried(seq) {
                 continue;
             }
             match self.take_up_batch(snapshot, seq, record, panels) {
@@ -77,9 +79,14 @@ impl Coordinator {
             request_id: record.id.to_string().into(),
             span: tracing::info_span!("batch", batch.id = %record.id, resumed = true),
         });
-        let cancelled = record.cancelled;
-        let mut running =
-            Running::new(seq, record, operations, snapshot.batch_targets(seq)?, Arc::clone(&origin));
+        let mut running = Running::new(
+            seq,
+            record,
+            operations,
+            snapshot.batch_targets(seq)?,
+            Arc::clone(&origin),
+            self.now.at,
+        );
         let outcomes = snapshot.outcomes(seq, 0)?.collect::<Result<Vec<_>, _>>()?;
         running.take_stored(outcomes, |panel, _| panels.contains_key(&panel));
         tracing::info!(
@@ -94,37 +101,15 @@ impl Coordinator {
             let (attempts, request_id) = (running.attempts(panel), Arc::clone(&origin.request_id));
             batches.insert(seq, Waiting { zoned, attempts, tell, sent, request_id });
         }
-        self.begin(running);
-        if cancelled {
-            self.settle_cancelled(seq, None);
-        }
-        self.end_if_complete(seq);
+        self.batches.accepted(running, self.now, &mut self.effects);
         Ok(())
-    }
-
-    pub(super) fn start_panel(
-        &mut self,
-        number: PanelNo,
-        settings: Arc<Settings>,
-        waiting: BTreeMap<BatchSeq, Waiting>,
-        condition: Condition,
-    ) {
-        let (store, kept) = (self.store.clone(), condition.clone());
-        let panel = Panel::new(number, Arc::clone(&settings), store, &self.devices, waiting, condition);
-        self.register.set(Registered {
-            number,
-            settings,
-            address: panel.start(),
-            condition: kept,
-            changed: 0,
-        });
-        self.metrics.panels.set(self.register.count() as i64);
     }
 
     /// Everything that was on its way has come back and the store is there again: brings what is known here in line
     /// with what it holds, lets it take work, and sends again what it could not take, each panel's earlier batches first
     /// as ever.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
+        self.now = moment();
         if let Err(error) = self.look_again() {
             if !self.said_unreadable {
                 tracing::error!(%error, "what the database holds cannot be read yet; nothing goes on until then");
@@ -140,12 +125,9 @@ impl Coordinator {
         self.recovering = false;
         self.said_unreadable = false;
         self.store.resume();
-        for seq in self.batches.numbers() {
-            if self.batches.get(seq).is_some_and(|running| running.record.cancelled) {
-                self.settle_cancelled(seq, None);
-            }
-            self.end_if_complete(seq);
-        }
+        self.batches.recovered(self.now, &mut self.effects);
+        self.carry_out_effects(); // also what follows from what was found, now that the store takes it
+        self.metrics.running.set(self.batches.count() as i64);
         self.wake_listeners();
         self.send_parts(ctx);
     }
@@ -161,15 +143,18 @@ impl Coordinator {
             });
             match looked {
                 Ok(None) => {}
-                Ok(Some((record, _))) if record.state != BatchState::Running => self.ended(seq, record),
-                Ok(Some((record, outcomes))) => lost += self.take_stored(seq, &record, outcomes),
+                Ok(Some((record, _))) if record.state != BatchState::Running => {
+                    self.batches.ended(seq, record, self.now, &mut self.effects);
+                }
+                Ok(Some((record, outcomes))) => {
+                    let register = &self.register;
+                    let is_there = |panel| register.by_number(panel).is_some();
+                    lost += self.batches.stored(seq, &record, outcomes, is_there);
+                }
                 Err(error) if error.is_of_one_place() => {
                     // What is sent again meets that, too, and comes to a failure that says so.
                     tracing::error!(batch.number = seq, %error, "what came of a batch cannot be read");
-                    self.batches.change(seq, |running| {
-                        running.ending = false;
-                        running.send_lost_again();
-                    });
+                    self.batches.unreadable(seq);
                 }
                 Err(error) => return Err(error),
             }
@@ -180,37 +165,14 @@ impl Coordinator {
         self.take_up_batches(&snapshot, &mut NewPanels::new())
     }
 
-    /// Brings a running batch in line with the store; says how many parts are to be sent.
-    fn take_stored(
-        &mut self,
-        seq: BatchSeq,
-        record: &BatchRecord,
-        outcomes: Vec<(PanelNo, Outcome)>,
-    ) -> usize {
-        let register = &self.register;
-        let queued = self.batches.change(seq, |running| {
-            running.record.cancelled = record.cancelled;
-            running.ending = false;
-            // A panel that is there waits for its device where it knows of that itself.
-            let waits = |panel, before| before == Part::Waits && register.by_number(panel).is_some();
-            running.take_stored(outcomes, waits);
-            running.count(Part::Queued)
-        });
-        queued.unwrap_or(0)
-    }
-
     fn look_at_register(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let mut stored = registered(snapshot)?;
         for number in self.register.all() {
-            let Some(entry) = self.register.by_number(number).cloned() else { continue };
+            let Some(entry) = self.register.by_number(number) else { continue };
             match stored.remove(&number) {
-                None => {
-                    self.register.remove(number);
-                    send(&entry, Stop);
-                }
+                None => self.stop_panel(number),
                 Some(settings) if settings.record() != entry.settings.record() => {
-                    send(&entry, Configure(Arc::clone(&settings)));
-                    self.register.set(Registered { settings, ..(*entry).clone() });
+                    self.configure(number, settings);
                 }
                 Some(_) => {}
             }
@@ -218,22 +180,7 @@ impl Coordinator {
         for (number, settings) in stored {
             self.start_panel(number, settings, BTreeMap::new(), Condition::default());
         }
-        self.metrics.panels.set(self.register.count() as i64);
         Ok(())
-    }
-
-    /// The store has the end of a batch that runs here.
-    fn ended(&mut self, seq: BatchSeq, record: BatchRecord) {
-        let told = self.batches.change(seq, |running| {
-            let told = running.record.state != BatchState::Running;
-            running.record = record;
-            told
-        });
-        if told == Some(false) {
-            self.tell_end(seq);
-        }
-        self.batches.end(seq);
-        self.metrics.running.set(self.batches.count() as i64);
     }
 }
 
@@ -248,17 +195,4 @@ fn registered(snapshot: &Snapshot) -> Result<BTreeMap<PanelNo, Arc<Settings>>, S
         Ok::<_, StoreError>(())
     })?;
     Ok(panels)
-}
-
-/// Sends a panel's actor what it must not miss, waiting for room in its mailbox.
-pub(super) fn send<M>(entry: &Entry, message: M)
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-    Panel: Handler<M>,
-{
-    let told = entry.address.send(message);
-    actix_rt::spawn(async move {
-        let _ = told.await; // a panel that has stopped needs nothing
-    });
 }

@@ -1,5 +1,5 @@
-//! Which panels still owe which batch an outcome: the one place where that stands. Everything else (what is sent next,
-//! how many parts are on their way, the report, whether a batch has ended) is derived from it. Nothing here sends,
+//! One running batch, and which panels still owe it an outcome: the one place where that stands. Everything else (what is
+//! sent next, how many parts are on their way, the report, whether it has ended) is derived from it. Nothing here sends,
 //! stores or waits.
 //!
 //! A panel's [`Part`] of a batch goes from queued to sent to done; a device's waits in between until the device has
@@ -7,18 +7,16 @@
 //! batch was cancelled or the panel removed, is being settled until its outcome is durable.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
-
+use super::model::Waiter;
 use crate::batch::report::Report;
 use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState, Zoned};
 use crate::panel::Origin;
 use crate::panel::settings::Zone;
 use crate::store::{BatchSeq, PanelNo};
+use rustc_hash::FxHashMap;
 
 /// Where a panel's part of a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub struct Running {
     /// Whether its end is on its way to the store.
     pub ending: bool,
     /// Who waits for its end.
-    pub waiters: Vec<oneshot::Sender<()>>,
+    pub waiters: Vec<Waiter>,
     /// The operations by zone, made as zones come up.
     zoned: FxHashMap<String, Arc<Zoned>>,
     /// Ascending.
@@ -74,17 +72,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// A batch that was accepted just now, for these panels in ascending order.
+    /// A batch that is accepted now, for these panels in ascending order.
     pub fn new(
         seq: BatchSeq,
         record: BatchRecord,
         operations: Arc<Operations>,
         targets: Vec<PanelNo>,
         origin: Arc<Origin>,
+        now: Instant,
     ) -> Self {
         let mut counts = [0; PARTS];
         counts[Part::Queued as usize] = targets.len();
-        let now = Instant::now();
         Self {
             seq,
             record: BatchRecord { report: Report::of_pending(targets.len(), &operations), ..record },
@@ -268,114 +266,13 @@ impl Running {
     }
 }
 
-/// All batches that run, in the order of acceptance. They change through [`Batches::change`] only, which keeps what is
-/// derived from all of them.
-#[derive(Default)]
-pub struct Batches {
-    running: BTreeMap<u64, Running>,
-    orders: FxHashMap<BatchSeq, u64>,
-    next_order: u64,
-    /// Those with parts to send.
-    queued: BTreeSet<u64>,
-    /// Parts on their way.
-    in_flight: usize,
-}
-
-impl Batches {
-    /// A batch runs from now on, behind all others.
-    pub fn begin(&mut self, running: Running) {
-        let (order, seq) = (self.next_order, running.seq);
-        self.next_order += 1;
-        self.orders.insert(seq, order);
-        self.in_flight += running.count(Part::Sent);
-        if running.count(Part::Queued) > 0 {
-            self.queued.insert(order);
-        }
-        self.running.insert(order, running);
-    }
-
-    /// Whether it runs.
-    pub fn contains(&self, seq: BatchSeq) -> bool {
-        self.orders.contains_key(&seq)
-    }
-
-    /// How many run.
-    pub fn count(&self) -> usize {
-        self.running.len()
-    }
-
-    /// A batch that runs.
-    pub fn get(&self, seq: BatchSeq) -> Option<&Running> {
-        self.running.get(self.orders.get(&seq)?)
-    }
-
-    /// All, in the order of acceptance.
-    pub fn all(&self) -> impl Iterator<Item = &Running> {
-        self.running.values()
-    }
-
-    /// Their numbers, in the order of acceptance.
-    pub fn numbers(&self) -> Vec<BatchSeq> {
-        self.all().map(|running| running.seq).collect()
-    }
-
-    /// Changes a batch, if it runs.
-    pub fn change<T>(&mut self, seq: BatchSeq, change: impl FnOnce(&mut Running) -> T) -> Option<T> {
-        let order = *self.orders.get(&seq)?;
-        let running = self.running.get_mut(&order)?;
-        let (sent, queued) = (running.count(Part::Sent), running.count(Part::Queued) > 0);
-        let result = change(running);
-        self.in_flight = self.in_flight + running.count(Part::Sent) - sent;
-        match (queued, running.count(Part::Queued) > 0) {
-            (false, true) => _ = self.queued.insert(order),
-            (true, false) => _ = self.queued.remove(&order),
-            (true, true) | (false, false) => {}
-        }
-        Some(result)
-    }
-
-    /// A batch has ended.
-    pub fn end(&mut self, seq: BatchSeq) -> Option<Running> {
-        let order = self.orders.remove(&seq)?;
-        self.queued.remove(&order);
-        let running = self.running.remove(&order)?;
-        self.in_flight -= running.count(Part::Sent);
-        Some(running)
-    }
-
-    /// Parts on their way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Those with parts to send, in the order of acceptance.
-    pub fn queued(&self) -> Vec<BatchSeq> {
-        self.queued.iter().filter_map(|order| Some(self.running.get(order)?.seq)).collect()
-    }
-
-    /// Those accepted before this one whose part this panel has not been sent yet, in the order of acceptance.
-    pub fn queued_before(&self, seq: BatchSeq, panel: PanelNo) -> Vec<BatchSeq> {
-        let Some(order) = self.orders.get(&seq) else { return Vec::new() };
-        let earlier = self.queued.range(..order).filter_map(|order| self.running.get(order));
-        let earlier = earlier.filter(|running| running.part(panel) == Some(Part::Queued));
-        earlier.map(|running| running.seq).collect()
-    }
-
-    /// Those in which this panel's part is in this state.
-    pub fn with(&self, panel: PanelNo, part: Part) -> Vec<BatchSeq> {
-        let with = self.all().filter(|running| running.part(panel) == Some(part));
-        with.map(|running| running.seq).collect()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
+pub(super) mod tests {
     use super::*;
     use crate::batch::ItemOutcome;
 
-    fn batch(seq: BatchSeq, targets: Vec<PanelNo>) -> Running {
+    /// A batch for tests.
+    pub(in crate::coordinator) fn batch(seq: BatchSeq, targets: Vec<PanelNo>) -> Running {
         let record = BatchRecord {
             id: uuid::Uuid::from_u128(u128::from(seq)),
             created_at_ms: 0,
@@ -394,10 +291,11 @@ mod tests {
         };
         let operations =
             Operations::new(Vec::new(), vec![crate::profile::LinkId::from_bytes([1; 16])], false);
-        Running::new(seq, record, Arc::new(operations), targets, Arc::new(origin))
+        Running::new(seq, record, Arc::new(operations), targets, Arc::new(origin), Instant::now())
     }
 
-    fn applied() -> Outcome {
+    /// What comes of it where all goes well.
+    pub(in crate::coordinator) fn applied() -> Outcome {
         Outcome::decided(vec![ItemOutcome::Deleted], Vec::new(), 1)
     }
 
@@ -425,81 +323,5 @@ mod tests {
         let cancelled = running.cancel();
         assert_eq!(cancelled, [2]);
         assert!(running.done(2, &Outcome::failed("cancelled", 1)) && running.complete());
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Now(usize, PanelNo, Part),
-        Done(usize, PanelNo),
-        Again(usize, PanelNo),
-        Cancel(usize),
-        Stored(usize, Vec<(PanelNo, bool)>),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let part = prop_oneof![
-            Just(Part::Queued),
-            Just(Part::Sent),
-            Just(Part::Waits),
-            Just(Part::Lost),
-            Just(Part::Settling)
-        ];
-        let (of, panel) = (0..3_usize, 1..8_u32);
-        prop_oneof![
-            6 => (of.clone(), panel.clone(), part).prop_map(|(of, panel, part)| Step::Now(of, panel, part)),
-            3 => (of.clone(), panel.clone()).prop_map(|(of, panel)| Step::Done(of, panel)),
-            2 => (of.clone(), panel.clone()).prop_map(|(of, panel)| Step::Again(of, panel)),
-            1 => of.clone().prop_map(Step::Cancel),
-            1 => (of, prop::collection::btree_map(panel, any::<bool>(), 0..6))
-                .prop_map(|(of, stored)| Step::Stored(of, stored.into_iter().collect())),
-        ]
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order, what is derived is what the parts say, every part is counted once,
-        /// and a batch is complete just when its report says so.
-        #[test]
-        fn everything_is_derived_from_the_parts(steps in prop::collection::vec(step(), 0..80)) {
-            let mut batches = Batches::default();
-            for seq in 1..=3 {
-                batches.begin(batch(seq, (1..=6).collect()));
-            }
-            for step in steps {
-                match step {
-                    Step::Now(of, panel, part) => { batches.change(of as u64 + 1, |r| r.now(panel, part)); }
-                    Step::Done(of, panel) => { batches.change(of as u64 + 1, |r| r.done(panel, &applied())); }
-                    Step::Again(of, panel) => { batches.change(of as u64 + 1, |r| r.again(panel, &applied())); }
-                    Step::Cancel(of) => {
-                        // What was decided before was that of a device or a cancellation; here all came out well.
-                        batches.change(of as u64 + 1, Running::cancel);
-                    }
-                    Step::Stored(of, stored) => {
-                        let outcomes = stored.into_iter().map(|(panel, done)| {
-                            let taken = Outcome { taken: true, ..Outcome::pending(1) };
-                            (panel, if done { applied() } else { taken })
-                        });
-                        batches.change(of as u64 + 1, |r| r.take_stored(outcomes, |_, _| true));
-                    }
-                }
-                let mut in_flight = 0;
-                for running in batches.all() {
-                    let all = [Part::Queued, Part::Sent, Part::Waits, Part::Lost, Part::Settling, Part::Done];
-                    for part in all {
-                        prop_assert_eq!(running.panels(part).len(), running.count(part));
-                    }
-                    in_flight += running.panels(Part::Sent).len();
-                    let panels = running.record.report.panels;
-                    prop_assert_eq!(panels.applied as usize, running.count(Part::Done));
-                    prop_assert_eq!(running.complete(), running.record.report.complete());
-                }
-                prop_assert_eq!(batches.in_flight(), in_flight);
-                let queued: Vec<_> = batches.all().filter(|r| r.count(Part::Queued) > 0).map(|r| r.seq).collect();
-                prop_assert_eq!(batches.queued(), queued.clone());
-                for seq in queued {
-                    let first = batches.get(seq).map(|r| r.panels(Part::Queued)[0]);
-                    prop_assert_eq!(batches.change(seq, Running::next_queued).flatten(), first);
-                }
-            }
-        }
     }
 }
