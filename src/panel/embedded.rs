@@ -258,7 +258,7 @@ impl ApplyToRows {
                     )?;
                 }
                 Change::Remove(link, standing) => {
-                    rows.remove(RowName::Link(ItemId::profile(link)), standing)?
+                    rows.remove(RowName::Link(ItemId::profile(link)), standing)?;
                 }
             }
         }
