@@ -73,6 +73,8 @@ pub mod coordinator;
 
 pub mod access;
 
+pub mod fleet;
+
 pub mod http;
 
 pub mod web;

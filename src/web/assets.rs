@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::problem::PageProblem;
 use crate::access::hex;
-use crate::http::problem::Problem;
+use crate::fleet::FleetError;
 
 struct Asset {
     name: &'static str,
@@ -47,7 +47,7 @@ pub fn path(name: &str) -> String {
 pub async fn file(path: web::Path<(String, String)>) -> Result<HttpResponse, PageProblem> {
     let (version, name) = path.into_inner();
     let asset = ASSETS.iter().find(|asset| asset.name == name).filter(|_| version == *VERSION);
-    let asset = asset.ok_or_else(|| Problem::NotFound(format!("file {name} of this version")))?;
+    let asset = asset.ok_or_else(|| FleetError::NotFound(format!("file {name} of this version")))?;
     Ok(HttpResponse::Ok()
         .content_type(asset.kind)
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))

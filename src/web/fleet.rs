@@ -20,10 +20,10 @@ use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::batch::selector::Selector;
-use crate::coordinator::fleet::{ChangedSince, Changes};
+use crate::coordinator::fleet::Changes;
 use crate::coordinator::register::Entry;
+use crate::fleet::{Fleet, FleetError};
 use crate::http::fleet_api::events;
-use crate::http::problem::Problem;
 use crate::http::{Shared, percent};
 use crate::panel::remote::Connection;
 use crate::panel::settings::PanelId;
@@ -57,7 +57,7 @@ struct View {
 
 impl View {
     /// From a query; a selector that is wrong is told beside what it would have picked from.
-    fn parse(query: &str) -> Result<(Self, Option<String>), Problem> {
+    fn parse(query: &str) -> Result<(Self, Option<String>), FleetError> {
         let fields = Fields::parse(query.as_bytes())?;
         let selector_text = fields.one("selector").to_owned();
         let (selector, wrong) = match selector_text.as_str() {
@@ -298,14 +298,13 @@ impl Shown {
     }
 }
 
-async fn look(view: View, shared: &Shared) -> Result<(View, Shown), PageProblem> {
-    let all = shared.coordinator.send(ChangedSince(0)).await?;
-    let store = shared.store.clone();
-    let found = web::block(move || -> Result<_, StoreError> {
-        let shown = Shown::of(&view, all, &store.read()?)?;
+async fn look(view: View, fleet: &Fleet) -> Result<(View, Shown), FleetError> {
+    let all = fleet.changed_since(0).await?;
+    let found = fleet.read(move |snapshot| -> Result<_, StoreError> {
+        let shown = Shown::of(&view, all, snapshot)?;
         Ok((view, shown))
     });
-    Ok(found.await??)
+    found.await
 }
 
 /// The fleet.
@@ -316,7 +315,7 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, wrong) = View::parse(request.query_string())?;
-    let (view, shown) = look(view, &shared).await?;
+    let (view, shown) = look(view, &shared.fleet).await?;
     let query = view.query(None, 0);
     let live = format!("/live{query}{}since={}", if query.is_empty() { '?' } else { '&' }, shown.version);
     let main = html! {
@@ -349,7 +348,7 @@ pub async fn more(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, _) = View::parse(request.query_string())?;
-    let (view, shown) = look(view, &shared).await?;
+    let (view, shown) = look(view, &shared.fleet).await?;
     Ok(layout::fragment(tiles(&view, &shown, view.from, PIECE)))
 }
 
@@ -511,7 +510,7 @@ struct Watched {
 
 impl Watch for Watched {
     async fn look(&mut self) -> Result<Option<Bytes>, Over> {
-        let changes = self.shared.coordinator.send(ChangedSince(self.version)).await?;
+        let changes = self.shared.fleet.changed_since(self.version).await?;
         if changes.version == self.version {
             return Ok(None);
         }
@@ -525,9 +524,9 @@ impl Watch for Watched {
             None => self.view.by.clone().unwrap_or_else(|| usual(&changes.panels).0),
         };
         let first = self.by.replace(by.clone()).is_none();
-        let (store, selector) = (self.shared.store.clone(), self.view.selector.clone());
-        let found = web::block(move || {
-            let states = store.read()?.counts()?;
+        let selector = self.view.selector.clone();
+        let found = self.shared.fleet.read(move |snapshot| {
+            let states = snapshot.counts()?;
             let picked = changes.panels.into_iter();
             let picked =
                 picked.filter(|panel| selector.as_ref().is_none_or(|one| panel.settings.matches(one)));
@@ -536,7 +535,7 @@ impl Watch for Watched {
                 .collect::<Result<Vec<_>, StoreError>>()
         });
         let (mut panels, mut touched) = (Vec::new(), Vec::new());
-        for (facts, panel) in &found.await?? {
+        for (facts, panel) in &found.await? {
             let facts = *facts;
             let group = label(panel, &by);
             let group =

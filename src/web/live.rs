@@ -53,7 +53,7 @@ pub fn stream<W: Watch>(
     visitor: &Visitor,
     watch: W,
 ) -> Result<HttpResponse, Problem> {
-    let (token, stopping) = (visitor.who.token, shared.stopping.clone());
+    let (token, stopping) = (visitor.who.token, shared.fleet.stopping.clone());
     let place = shared.listeners.join(token)?;
     let stream =
         Stream { watch, shared, _place: place, token, stopping, looked: false, told: Instant::now() };
@@ -76,7 +76,7 @@ impl<W: Watch> Stream<W> {
                 }
             }
             self.looked = true;
-            if !self.shared.access.lasts(self.token).ok()? {
+            if !self.shared.fleet.access.lasts(self.token).ok()? {
                 return None;
             }
             let event = self.watch.look().await.ok()?;

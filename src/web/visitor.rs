@@ -17,6 +17,8 @@ use subtle::ConstantTimeEq;
 
 use super::problem::PageProblem;
 use crate::access::{Principal, Role, SESSION, hex};
+use crate::fleet::FleetError;
+use crate::fleet::accounts::needs;
 use crate::http::body::BodyError;
 use crate::http::problem::Problem;
 use crate::http::{Shared, auth, body};
@@ -42,7 +44,7 @@ impl Visitor {
     /// The visitor, where the cookie is a good one.
     pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
         let Some(token) = cookie(request) else { return Ok(None) };
-        let who = Shared::of(request).access.bearer(token)?;
+        let who = Shared::of(request).fleet.access.bearer(token)?;
         Ok(who.map(|who| Self { who, form_token: form_token(token), request: request.clone() }))
     }
 
@@ -52,8 +54,8 @@ impl Visitor {
     }
 
     /// The problem with a visitor who may not.
-    pub fn needs(&self, role: Role) -> Result<(), Problem> {
-        auth::needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))
+    pub fn needs(&self, role: Role) -> Result<(), FleetError> {
+        needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))
     }
 }
 
@@ -73,13 +75,13 @@ pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// The fields of a body or a query.
-    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(body: &[u8]) -> Result<Self, FleetError> {
         if body.split(|byte| *byte == b'&').nth(MAX_FIELDS).is_some() {
-            return Err(Problem::BadRequest(format!("a form has at most {MAX_FIELDS} fields")));
+            return Err(FleetError::Unreadable(format!("a form has at most {MAX_FIELDS} fields")));
         }
         serde_urlencoded::from_bytes(body)
             .map(Self)
-            .map_err(|_| Problem::BadRequest("the form cannot be read".into()))
+            .map_err(|_| FleetError::Unreadable("the form cannot be read".into()))
     }
 
     /// From pairs.
@@ -181,7 +183,7 @@ pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
         return Err(PageProblem::NotOurForm);
     }
     let payload = web::Payload::from_request(request, &mut { payload }).await;
-    let payload = payload.map_err(|_| Problem::BadRequest("the form cannot be read".into()))?;
+    let payload = payload.map_err(|_| Problem::bad_request("the form cannot be read"))?;
     let body = body::read(request, payload, FORM, limit).await.map_err(|error| match error {
         BodyError::TooLarge(limit) => Problem::FormTooLarge(limit),
         error => error.into(),

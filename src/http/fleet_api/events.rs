@@ -21,7 +21,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::batches;
 use crate::access::Principal;
 use crate::batch::BatchState;
 use crate::coordinator::events::{Chunk, Event, Feed, Found, What};
@@ -56,7 +55,7 @@ pub async fn of_batch(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let seq = batches::find(&shared, &id)?;
+    let seq = shared.fleet.batch(&id)?;
     stream_events(shared, &who, last_event_id(&request), Some(seq)).await
 }
 
@@ -108,7 +107,7 @@ pub async fn stream_events(
     batch: Option<BatchSeq>,
 ) -> Result<HttpResponse, Problem> {
     let place = shared.listeners.join(who.token)?;
-    let feed = shared.coordinator.send(Subscribe).await?;
+    let feed = shared.fleet.coordinator.send(Subscribe).await?;
     let from = match (last, batch) {
         (Some(last), _) => last.saturating_add(1),
         (None, Some(_)) => 0,
@@ -116,7 +115,7 @@ pub async fn stream_events(
     };
     let now = Instant::now();
     let listener = Listener {
-        stopping: shared.stopping.clone(),
+        stopping: shared.fleet.stopping.clone(),
         changes: feed.subscribe(),
         shared,
         place,
@@ -151,7 +150,7 @@ impl Listener {
                 return None;
             }
             if self.token_seen.elapsed() >= TOKEN_LOOK {
-                if !self.shared.access.lasts(self.token).ok()? {
+                if !self.shared.fleet.access.lasts(self.token).ok()? {
                     return None;
                 }
                 self.token_seen = Instant::now();
@@ -215,7 +214,7 @@ impl Listener {
         if !chunk.events.iter().any(wanted) {
             return Ok(());
         }
-        let (wire, ends) = on_the_wire(chunk, &self.shared.store)?;
+        let (wire, ends) = on_the_wire(chunk, &self.shared.fleet.store)?;
         // Neighbours go out together.
         let mut run: Option<(usize, usize)> = None;
         let mut runs = Vec::new();
@@ -240,12 +239,12 @@ impl Listener {
     async fn is_over(&mut self) -> Option<bool> {
         self.perhaps_over = false;
         let Some(seq) = self.batch else { return Some(false) };
-        let record = self.shared.store.read().ok()?.batch(seq).ok()??;
+        let record = self.shared.fleet.store.read().ok()?.batch(seq).ok()??;
         if record.state == BatchState::Running {
             return Some(false);
         }
         // Its record may be written and its last events be on their way: they are here when the coordinator answers.
-        if self.shared.coordinator.send(Progress(seq)).await.ok()?.is_some() || self.fetch()? {
+        if self.shared.fleet.coordinator.send(Progress(seq)).await.ok()?.is_some() || self.fetch()? {
             return Some(true);
         }
         let data = json!({ "batch": record.id, "state": record.state, "panels": record.report.panels, "items": record.report.items });
