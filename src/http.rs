@@ -36,6 +36,7 @@ use crate::telemetry::{Metrics, MetricsAccess};
 
 pub mod auth;
 pub mod body;
+pub mod events;
 pub mod fleet_api;
 pub mod listeners;
 pub mod openapi;
@@ -220,7 +221,7 @@ pub(crate) async fn around(
     };
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {
-        metrics.answered(api, &method, status, started.elapsed());
+        metrics.answered(api, method.as_str(), status, started.elapsed());
     }
     tracing::debug!(parent: &span, http.status = status, duration_us = started.elapsed().as_micros() as u64, "answered");
     let headers = response.headers_mut();

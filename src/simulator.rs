@@ -21,14 +21,14 @@ use utoipa_actix_web::AppExt;
 use crate::access::Access;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
-use crate::config::Settings;
+use crate::config::{Settings, TlsFiles};
 use crate::coordinator::fleet::{AddError, AddPanels, ListPanels, NewPanel};
 use crate::fleet::Fleet;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
-use crate::server::tls::{self, TlsError, TlsFiles};
+use crate::server::tls::{self, TlsError};
 use crate::server::{Engine, StartError};
 use crate::telemetry::Metrics;
 

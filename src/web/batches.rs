@@ -4,14 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, moment, panel_link, state};
+use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
-use super::visitor::{ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, BatchState, Operations, PanelState};
 use crate::fleet::batches::BatchPanel;
 use crate::fleet::{Fleet, FleetError, Page};
-use crate::http::fleet_api::events;
-use crate::http::{Shared, auth, percent};
+use crate::http::{Shared, auth, events, percent};
 use crate::store::BatchSeq;
 
 /// Batches on a page.

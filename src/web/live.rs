@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::visitor::Visitor;
 
 use crate::http::Shared;
-use crate::http::fleet_api::events::HEARTBEAT;
+use crate::http::events::HEARTBEAT;
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
 

@@ -6,8 +6,9 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
 use super::layout;
+use super::posted::{self, ByViewer, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{self, ByViewer, Fields, Posted, Visitor};
+use super::visitor::{self, Fields, Visitor};
 use crate::access::actor::Actor;
 use crate::access::can_be_a_name;
 use crate::fleet::FleetError;
@@ -47,7 +48,7 @@ pub async fn log_in(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let fields = visitor::read(&request, payload, SMALL).await.map_err(small)?;
+    let fields = posted::read(&request, payload, SMALL).await.map_err(small)?;
     let (user, to) = (fields.one("username"), ours(fields.one("to")));
     // A password may begin or end with a space, which Fields::one() would take away.
     let login = Login { name: user.to_owned(), password: fields.exactly("password") };

@@ -1,7 +1,5 @@
 //! One panel: what it should hold and what came of it, its week, its device, and what can be done about it.
 
-use std::time::Duration;
-
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
@@ -11,20 +9,17 @@ use sha2::{Digest, Sha256};
 use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
+use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByAdmin, ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
-use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
 use crate::fleet::FleetError;
-use crate::fleet::drift::{self, DiffState, PanelDiff};
 use crate::fleet::profiles::{self, PanelProfile};
 use crate::fleet::status::PanelStatus;
-use crate::http::fleet_api::events;
-use crate::http::{Shared, auth, percent};
-use crate::panel::remote::record::Difference;
+use crate::http::{Shared, auth, events, percent};
 use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
@@ -41,9 +36,6 @@ const LOOKED_THROUGH: usize = 50;
 
 /// How far ahead the next change of a door is looked for exactly; beyond, each profile's own is enough.
 const AHEAD: i64 = 5 * 7 * 86_400;
-
-/// How long the page of a reconcile waits for its repairs.
-const REPAIR: Duration = Duration::from_secs(8);
 
 /// What is shown of a panel.
 struct Shown {
@@ -416,97 +408,6 @@ pub async fn remove(
     }
     shared.fleet.remove_panel(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see("/"))
-}
-
-/// Reads the device now and shows where it differs.
-#[get("/panel/{id}/compare")]
-pub async fn compare(
-    visitor: Visitor,
-    id: web::Path<String>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
-    let panel = shared.fleet.panel(&id).await?;
-    if panel.settings.remote.is_none() {
-        return Err(FleetError::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
-    }
-    let diff = drift::compare(&panel, shared.fleet.until(drift::WAIT)).await;
-    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, &diff)))
-}
-
-/// Reads the device now, has put right what differs, and shows what came of it.
-#[post("/panel/{id}/reconcile")]
-pub async fn reconcile(
-    Posted { visitor, .. }: Posted<ByOperator>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
-    let target = Target::Panels(vec![id.clone()]);
-    let origin = auth::origin(&request, &visitor.who.actor());
-    let found = shared.fleet.repair(target, &shared.fleet.until(REPAIR), &origin).await?;
-    let diff = found.first().ok_or_else(|| FleetError::Conflict(format!("panel {id} has no device")))?;
-    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, diff)))
-}
-
-fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
-    let path = panel_path(id);
-    let (title, told) = match diff.state {
-        DiffState::Same => ("The device holds what it should", "Nothing differs."),
-        DiffState::Repaired => ("The device is put right", "This is what differed."),
-        DiffState::Pending => {
-            ("The device is being put right", "This is what differed; it goes on by itself.")
-        }
-        DiffState::NotReadYet => {
-            ("The device has not answered yet", "It is slow, or others are read before it.")
-        }
-        DiffState::Unreadable => {
-            ("The device could not be read", "It is put right as soon as it is back, if that was asked for.")
-        }
-        DiffState::Differs => {
-            ("The device differs", "On the left what it should hold, on the right what it holds.")
-        }
-    };
-    let deletes =
-        diff.differences.iter().filter(|found| found.difference == Difference::Extra).count() as u64;
-    html! {
-        nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } " › " a href=(path) { (id) } }
-        div class="head" {
-            h1 { (title) }
-            @if diff.state == DiffState::Differs && visitor.may(Role::Operator) {
-                form method="post" action={ (path) "/reconcile" } {
-                    (layout::token(visitor))
-                    @if deletes > 0 {
-                        button class="danger" { "Reconcile, deleting " (layout::count(deletes, "profile")) " on the device" }
-                    } @else {
-                        button class="main" { "Reconcile" }
-                    }
-                }
-            }
-            a class="button" href=(path) { "Back to " (id) }
-        }
-        p id="differences" data-state=(diff.state.as_str()) { (told) }
-        @if let Some(error) = &diff.error { p class="wrong" { (text::shown(&capital(error))) "." } }
-        @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
-            p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
-        }
-        @if !diff.differences.is_empty() {
-            div class="scroll" {
-                table {
-                    thead { tr { th { "Profile" } th { "Difference" } th { "Desired" } th { "On the device" } } }
-                    tbody {
-                        @for found in &diff.differences {
-                            tr {
-                                td { (layout::name(&found.name)) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
-                                td { (state(found.difference.as_str())) @if let Some(info) = &found.refused { " " (layout::name(info)) } }
-                                td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
-                                td { @if let Some(json) = &found.on_device { code class="json" { (text::shown(json.get())) } } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Says when something about a panel has changed, its profiles included.

@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::layout::{self, Place, panel_path};
+use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByAdmin, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::coordinator::register::Entry;
 use crate::fleet::fields::PanelFields;

@@ -5,8 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, get, post, web};
 use maud::{Markup, html};
 
 use super::layout::{self, Place};
+use super::posted::{ByViewer, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByViewer, Posted, Visitor};
+use super::visitor::Visitor;
 use crate::access::MIN_PASSWORD;
 use crate::fleet::FleetError;
 use crate::fleet::accounts::NewPassword;

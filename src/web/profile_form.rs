@@ -12,9 +12,10 @@ use serde_json::{Map, json};
 use self::fields::{DATE_FROM, DATE_TO, DATES, EVERY, FORMAT, PLACES, Read, UNTIL, errors_at, fields_of};
 use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place};
+use super::posted::{ByOperator, ByViewer, Posted};
 use super::problem::{PageProblem, capital};
 use super::push;
-use super::visitor::{ByOperator, ByViewer, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::clock;
 use crate::fleet::profiles;
@@ -182,7 +183,7 @@ fn show(
                 div id="preview" { (outcome(&Read::of(fields), fields.one("week"))) }
             }
         }
-        script type="module" src=(super::assets::path("profile.js")) {}
+        script type="module" src=(super::files::path("profile.js")) {}
     };
     layout::page_with(response, visitor, Place::Profiles, title, main)
 }

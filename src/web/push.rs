@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::layout::{self, Place, panel_link, state};
+use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
 use super::profiles::zone_of;
-use super::visitor::{ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::batch::report::{ItemCounts, Report};
 use crate::coordinator::register::Entry;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use panelsync::config::KeySource;
-use panelsync::server::tls::TlsFiles;
+use panelsync::config::TlsFiles;
 use panelsync::store::{FILE_NAME, seal};
 use serde_json::{Value, json};
 

@@ -178,3 +178,47 @@ struct FieldError {
     #[schema(example = "Wrong repeat_type")]
     message: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn described<T: PartialSchema>() -> serde_json::Value {
+        serde_json::to_value(T::schema()).expect("a schema")
+    }
+
+    /// The fields of a value that leaves none out.
+    fn fields(value: &impl Serialize) -> BTreeSet<String> {
+        let value = serde_json::to_value(value).expect("JSON");
+        value.as_object().expect("an object").keys().cloned().collect()
+    }
+
+    fn described_fields<T: PartialSchema>() -> BTreeSet<String> {
+        described::<T>()["properties"].as_object().expect("properties").keys().cloned().collect()
+    }
+
+    #[test]
+    fn what_is_described_is_what_is_sent() {
+        let given = || Some(String::new());
+        let record = settings::PanelRecord {
+            url: given(),
+            username: given(),
+            repair: given(),
+            tls_ca: given(),
+            tls_pin: given(),
+            ..settings::PanelRecord::new("p1")
+        };
+        assert_eq!(described_fields::<settings::PanelRecord>(), fields(&record));
+        assert_eq!(described_fields::<report::PanelCounts>(), fields(&report::PanelCounts::default()));
+        assert_eq!(described_fields::<report::ItemCounts>(), fields(&report::ItemCounts::default()));
+        assert_eq!(described_fields::<fleet::FieldError>(), fields(&fleet::FieldError::at("", "")));
+        let states = batch::PanelState::ALL.map(batch::PanelState::as_str);
+        assert_eq!(described::<batch::PanelState>()["enum"], serde_json::json!(states));
+        let roles = [access::Role::Viewer, access::Role::Operator, access::Role::Admin];
+        assert_eq!(described::<access::Role>()["enum"], serde_json::json!(roles));
+        let states = [batch::BatchState::Running, batch::BatchState::Done, batch::BatchState::Cancelled];
+        assert_eq!(described::<batch::BatchState>()["enum"], serde_json::json!(states));
+    }
+}
