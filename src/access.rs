@@ -1,7 +1,8 @@
 //! Who may do what: roles, users, tokens and the sessions of the panel API.
 //!
-//! A password is verified in [`passwords`], and [`tokens`] are what is shown afterwards. A login goes through [`throttle`] and [`queue`], where [`proxy`] says from whom it comes; [`sessions`] are what comes of it on
-//! the panel API. [`actor`] is how the audit names who does something, and [`refusals`] what it says of what was refused.
+//! A password is verified in [`passwords`], and [`tokens`] are what is shown afterwards. A login goes through [`throttle`]
+//! and [`queue`], where [`proxy`] says from whom it comes; [`sessions`] are what comes of it on the panel API. [`actor`] is
+//! how the audit names who does something, and [`refusals`] what it says of what was refused.
 //!
 //! Clients of the panel API send the MD5 of a password and never the password, so the one verifier kept per
 //! user is Argon2id over the lower-case MD5 hex. Tokens are random, sent once, and kept as SHA-256. Nothing

@@ -140,8 +140,8 @@ impl Fleet {
         Ok(record)
     }
 
-    /// Removes a user and ends the user's sessions; gives the tokens that the user made, be it through other tokens. They end
-    /// too where that is wanted. The last administrator stays.
+    /// Removes a user and ends the user's sessions. The last administrator stays. Gives the tokens that the user made, be
+    /// it through other tokens; they end too where that is wanted.
     pub async fn remove_user(
         &self,
         who: &Principal,

@@ -155,7 +155,8 @@ pub struct ProfileVersion {
 const LISTED: usize = 1000;
 
 impl Fleet {
-    /// At most `limit` profiles that a panel should hold, behind one: those with a link_id in its order, then those made by uid.
+    /// At most `limit` profiles that a panel should hold, behind one of them: those with a link_id in its order, then
+    /// those made by uid.
     pub async fn profiles_of(
         &self,
         panel: Entry,
