@@ -1,7 +1,8 @@
 //! Who may do what: roles, users, tokens and the sessions of the panel API.
 //!
-//! A login goes through [`throttle`] and [`queue`], where [`proxy`] says from whom it comes; [`sessions`] are what comes of it on
-//! the panel API. [`actor`] is how the audit names who does something, and [`refusals`] what it says of what was refused.
+//! A password is verified in [`passwords`], and [`tokens`] are what is shown afterwards. A login goes through [`throttle`]
+//! and [`queue`], where [`proxy`] says from whom it comes; [`sessions`] are what comes of it on the panel API. [`actor`] is
+//! how the audit names who does something, and [`refusals`] what it says of what was refused.
 //!
 //! Clients of the panel API send the MD5 of a password and never the password, so the one verifier kept per
 //! user is Argon2id over the lower-case MD5 hex. Tokens are random, sent once, and kept as SHA-256. Nothing
@@ -9,30 +10,30 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use md5::Md5;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
-use crate::clock;
-use crate::store::tables::{AuditRecord, Tables, TokenRecord, UserRecord};
+use crate::store::tables::{AuditRecord, Tables, UserRecord};
 use crate::store::{StoreError, StoreHandle};
 
 pub mod actor;
+pub mod passwords;
 pub mod proxy;
 pub mod queue;
 pub mod refusals;
 pub mod sessions;
 pub mod throttle;
+pub mod tokens;
+
+pub use passwords::{MIN_PASSWORD, PasswordMd5};
+pub use tokens::{NewToken, SESSION};
 
 use actor::Actor;
+use passwords::VERIFYING;
 use queue::Queue;
 use refusals::Refusals;
 use sessions::{Scope, Session, Sessions};
@@ -41,44 +42,11 @@ use throttle::Throttle;
 /// The name of the first user.
 pub const FIRST_ADMIN: &str = "admin";
 
-/// How a token begins; then follow its id and its secret.
-const PREFIX: &str = "pst_";
-
-/// How long a login of the fleet API lasts.
-pub const SESSION: Duration = Duration::from_hours(12);
-
-/// The shortest password that a new user may have, in characters.
-pub const MIN_PASSWORD: usize = 8;
-
 /// The longest name of a user, in characters.
 pub const MAX_NAME: usize = 63;
 
-/// How long a verified password is remembered, so that a thousand clients of one account can log in at once.
-const REMEMBER: Duration = Duration::from_mins(5);
-
-/// Verified passwords remembered at most.
-const REMEMBERED: usize = 10_000;
-
-/// A token's last use is kept to this, in milliseconds.
-const USED_WITHIN_MS: i64 = 60_000;
-
-/// Password verifications at once; each takes 19 MiB and some 20 ms of a core.
-const VERIFYING: usize = 2;
-
 /// What a user or token may do; each role may do what the ones before it may.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-    clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads.
@@ -131,13 +99,6 @@ impl Principal {
     }
 }
 
-impl TokenRecord {
-    /// As the audit names who bears it.
-    pub fn actor(&self) -> Actor {
-        if self.session { Actor::User(self.name.clone()) } else { Actor::Token(self.id, self.name.clone()) }
-    }
-}
-
 /// A user whose password was right, as the user was then.
 #[derive(Clone)]
 pub struct Proven {
@@ -164,27 +125,6 @@ impl Proven {
 /// Whether a user can have this name at all.
 pub fn can_be_a_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
-}
-
-/// A password as its lower-case MD5 hex.
-pub struct PasswordMd5(String);
-
-impl PasswordMd5 {
-    /// Of a password in clear.
-    pub fn of(password: &str) -> Self {
-        Self(hex(&Md5::digest(password.as_bytes())))
-    }
-
-    /// As a client of the panel API sends it, in either case.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let is_md5 = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        is_md5.then(|| Self(text.to_ascii_lowercase()))
-    }
-
-    /// The hex digits, in lower case.
-    pub fn into_hex(self) -> String {
-        self.0
-    }
 }
 
 /// Why a login or a change of access did not happen.
@@ -221,19 +161,6 @@ pub struct Access {
     used: Mutex<HashMap<Uuid, i64>>,
 }
 
-/// A verification that others wait for, until it is dropped.
-struct UnderWay<'a> {
-    access: &'a Access,
-    seen: [u8; 32],
-    _ends: watch::Sender<()>,
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.access.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.seen);
-    }
-}
-
 impl Access {
     /// Access over this store.
     pub fn new(store: StoreHandle) -> Result<Self, AccessError> {
@@ -266,121 +193,10 @@ impl Access {
         Ok(made_up.then_some(password))
     }
 
-    /// A new user's record; takes some 20 ms of another thread.
-    pub async fn user_record(&self, password: PasswordMd5, role: Role) -> Result<UserRecord, AccessError> {
-        let turn = self.turn().await?;
-        let verifier = actix_web::web::block(move || {
-            let verifier = verifier(&password);
-            drop(turn);
-            verifier
-        });
-        let verifier = verifier.await.map_err(|_| AccessError::Hashing)??;
-        Ok(UserRecord { role: role.as_str().to_owned(), verifier, created_at_ms: clock::now_ms() })
-    }
-
-    /// The verifier of a user's new password, which waits for its turn in the queue of the logins: nobody who changes his
-    /// own again and again keeps them out.
-    pub async fn new_verifier(
-        &self,
-        name: &str,
-        password: PasswordMd5,
-        address: &str,
-    ) -> Result<String, AccessError> {
-        let _place = self.queue.enter(name, address, true).ok_or(AccessError::Crowded)?;
-        Ok(self.user_record(password, Role::Viewer).await?.verifier)
-    }
-
-    /// Leave to hash one password, which goes with the work: whoever asked may leave before that is done.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, AccessError> {
-        Arc::clone(&self.verifying).acquire_owned().await.map_err(|_| AccessError::Hashing)
-    }
-
-    /// The user when the password is right. An unknown user takes as long as a wrong password. Failures slow
-    /// down what is tried next on the account from the address, and, far less, on the account and from the address; each
-    /// attempt is counted as one before it waits for its turn.
-    pub async fn verify(
-        &self,
-        name: &str,
-        password: PasswordMd5,
-        address: &str,
-    ) -> Result<Option<Proven>, AccessError> {
-        if !can_be_a_name(name) {
-            return Ok(None); // nothing of it is kept, nor counted
-        }
-        let user = self.store.read()?.user(name)?;
-        let stored = user.as_ref().map_or(NOBODY, |user| user.verifier.as_str()).to_owned();
-        let seen = self.seen_before(name, &password, &stored);
-        let proven = user
-            .and_then(|user| Some(Proven { name: name.to_owned(), role: Role::parse(&user.role)?, user }));
-        let _others_wait = match proven.is_some().then(|| self.begin_or_join(seen)) {
-            Some(Ok(begun)) => Some(begun),
-            Some(Err(mut ended)) => {
-                let _ = ended.changed().await; // it never changes; it ends
-                None
-            }
-            None => None,
-        };
-        if proven.is_some() && self.remembers(&seen) {
-            return Ok(proven);
-        }
-        if let Err(wait) = self.throttle.begin(name, address, Instant::now()) {
-            return Err(AccessError::TooMany(wait));
-        }
-        let known = self.throttle.knows(name, address, Instant::now());
-        let Some(_place) = self.queue.enter(name, address, known) else {
-            self.throttle.take_back(name, address);
-            return Err(AccessError::Crowded);
-        };
-        let turn = self.turn().await?;
-        if proven.is_some() && self.remembers(&seen) {
-            self.throttle.right(name, address, Instant::now());
-            return Ok(proven); // one of those who logged in at the same moment was verified meanwhile
-        }
-        let right = actix_web::web::block(move || {
-            let right = verifies(&password, &stored);
-            drop(turn);
-            right
-        });
-        if !right.await.map_err(|_| AccessError::Hashing)? {
-            tracing::warn!(user = actor::shown(name), client.address = address, "a login was refused");
-            return Ok(None);
-        }
-        self.throttle.right(name, address, Instant::now());
-        self.remember(seen);
-        Ok(proven)
-    }
-
-    /// The first of those who have the same to verify at the same time goes on; the others wait for its end.
-    fn begin_or_join(&self, seen: [u8; 32]) -> Result<UnderWay<'_>, watch::Receiver<()>> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = under_way.get(&seen) {
-            return Err(end.clone());
-        }
-        let (ends, end) = watch::channel(());
-        under_way.insert(seen, end);
-        Ok(UnderWay { access: self, seen, _ends: ends })
-    }
-
     /// Keeps in the audit that something was refused. What was not looked at is only counted with what was: anybody can
     /// send any number of that.
     pub fn refused(&self, entry: AuditRecord, looked_at: bool) {
         self.refusals.note(entry, looked_at);
-    }
-
-    /// A token for a user whose password was right, and when it ends; nothing where the user has been removed or
-    /// changed meanwhile. The entry goes into the audit with it.
-    pub async fn open_session(
-        &self,
-        proven: Proven,
-        audit: AuditRecord,
-    ) -> Result<Option<(String, i64)>, AccessError> {
-        let now = clock::now_ms();
-        let ends = now + SESSION.as_millis() as i64;
-        let token = NewToken { name: proven.name.clone(), role: proven.role, expires_at_ms: Some(ends) };
-        let NewTokenRecord { text, mut record } = token.record()?;
-        record.session = true;
-        let opened = self.store.change(move |tables| tables.open_session(&proven.user, &record, &audit));
-        Ok(opened.await?.then_some((text, ends)))
     }
 
     /// A token of the panel API for a user whose password was right; nothing where the user has been removed or
@@ -432,159 +248,11 @@ impl Access {
         });
         committed.await.unwrap_or(Err(StoreError::Closed))
     }
-
-    /// A new token, made by this one; its text is returned here and nowhere else. The entry goes into the audit with it.
-    /// Nothing where the one that makes it has been revoked meanwhile.
-    pub async fn add_token(
-        &self,
-        token: NewToken,
-        maker: &Principal,
-        audit: impl FnOnce(&Actor) -> AuditRecord,
-    ) -> Result<Option<(String, TokenRecord)>, AccessError> {
-        let NewTokenRecord { text, mut record } = token.record()?;
-        record.made_by = Some(maker.actor().to_string());
-        record.owner.clone_from(&maker.owner);
-        let audit = audit(&Actor::Token(record.id, record.name.clone()));
-        let (kept, maker) = (record.clone(), maker.token);
-        let made = self.store.change(move |tables| tables.make_token(maker, &kept, &audit));
-        Ok(made.await?.then_some((text, record)))
-    }
-
-    /// Who bears this token; `None` for an unknown or expired one.
-    /// The comparison takes the same time wherever the secrets differ.
-    pub fn bearer(&self, token: &str) -> Result<Option<Principal>, StoreError> {
-        let parts = token.strip_prefix(PREFIX).and_then(|token| token.split_once('_'));
-        let Some((id, secret)) = parts.and_then(|(id, secret)| Some((Uuid::try_parse(id).ok()?, secret)))
-        else {
-            return Ok(None);
-        };
-        let Some(record) = self.store.read()?.token(id)? else { return Ok(None) };
-        let same: bool = hex(&hash(secret)).as_bytes().ct_eq(record.hash.as_bytes()).into();
-        if !same || record.expires_at_ms.is_some_and(|end| end <= clock::now_ms()) {
-            return Ok(None);
-        }
-        self.was_used(&record);
-        let Some(role) = Role::parse(&record.role) else { return Ok(None) };
-        let TokenRecord { id: token, name, session, owner, .. } = record;
-        let owner = if session { Some(name.clone()) } else { owner };
-        Ok(Some(Principal { name, role, token, session, owner }))
-    }
-
-    /// Whether a token is good as before: neither revoked nor expired.
-    pub fn lasts(&self, token: Uuid) -> Result<bool, StoreError> {
-        let record = self.store.read()?.token(token)?;
-        Ok(record.is_some_and(|record| record.expires_at_ms.is_none_or(|end| end > clock::now_ms())))
-    }
-
-    /// Keeps when a token was used, to the minute: a write for every request would be too many.
-    fn was_used(&self, token: &TokenRecord) {
-        let now = clock::now_ms();
-        let known = |at: Option<i64>| at.is_some_and(|at| now - at < USED_WITHIN_MS);
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if known(token.last_used_ms) || known(used.get(&token.id).copied()) {
-            return;
-        }
-        if used.len() >= REMEMBERED {
-            used.clear();
-        }
-        used.insert(token.id, now);
-        drop(used);
-        let id = token.id;
-        self.store.submit_change(
-            move |tables| tables.token_was_used(id, now),
-            |result| {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "the last use of a token was not kept");
-                }
-            },
-        );
-    }
-
-    /// When a token was last used, to the minute: as it is stored, or on its way to the store.
-    pub fn last_used(&self, token: &TokenRecord) -> Option<i64> {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        token.last_used_ms.max(used.get(&token.id).copied())
-    }
-
-    /// What stands for this very verification, under a key that never leaves the process. A changed password
-    /// has another verifier, so nothing of the old one is remembered.
-    fn seen_before(&self, name: &str, password: &PasswordMd5, verifier: &str) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        for part in [&self.key[..], name.as_bytes(), password.0.as_bytes(), verifier.as_bytes()] {
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
-        hasher.finalize().into()
-    }
-
-    fn remembers(&self, seen: &[u8; 32]) -> bool {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(seen).is_some_and(|at| at.elapsed() < REMEMBER)
-    }
-
-    fn remember(&self, seen: [u8; 32]) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(seen, Instant::now());
-    }
 }
 
-/// A token that is to be made.
-pub struct NewToken {
-    /// What people call it; for a session, the user's name.
-    pub name: String,
-    /// What its bearer may do.
-    pub role: Role,
-    /// When it ends, in Unix milliseconds.
-    pub expires_at_ms: Option<i64>,
-}
-
-struct NewTokenRecord {
-    text: String,
-    record: TokenRecord,
-}
-
-impl NewToken {
-    fn record(self) -> Result<NewTokenRecord, AccessError> {
-        let id = Uuid::new_v4();
-        let secret = readable(&random::<32>()?);
-        let record = TokenRecord {
-            id,
-            hash: hex(&hash(&secret)),
-            name: self.name,
-            role: self.role.as_str().to_owned(),
-            session: false,
-            created_at_ms: clock::now_ms(),
-            expires_at_ms: self.expires_at_ms,
-            last_used_ms: None,
-            made_by: None,
-            owner: None,
-        };
-        Ok(NewTokenRecord { text: format!("{PREFIX}{}_{secret}", id.as_simple()), record })
-    }
-}
-
-/// A verifier that no password fits, for users who are not there.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUhIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-fn verifier(password: &PasswordMd5) -> Result<String, AccessError> {
-    let salt = random::<16>()?;
-    let hash: PasswordHash = Argon2::default()
-        .hash_password_with_salt(password.0.as_bytes(), &salt)
-        .map_err(|_| AccessError::Hashing)?;
-    Ok(hash.to_string())
-}
-
-fn verifies(password: &PasswordMd5, verifier: &str) -> bool {
-    PasswordHash::new(verifier)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.0.as_bytes(), &hash).is_ok())
-}
-
-fn hash(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], AccessError> {
@@ -597,42 +265,4 @@ fn random<const N: usize>() -> Result<[u8; N], AccessError> {
 fn readable(random: &[u8]) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::future::join_all;
-
-    use super::*;
-    use crate::store::Store;
-    use crate::telemetry::Metrics;
-
-    #[actix_web::test]
-    async fn new_passwords_wait_in_the_queue_of_the_logins() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path(), &Metrics::default()).expect("opened");
-        let access = Access::new(store.handle()).expect("made");
-        let change = |n: u32| access.new_verifier("olena", PasswordMd5::of(&n.to_string()), "10.0.0.1");
-        let changed = join_all((0..10).map(change)).await;
-        let crowded = changed.iter().filter(|result| matches!(result, Err(AccessError::Crowded))).count();
-        assert_eq!(crowded, 6, "four at once");
-        assert!(changed.iter().filter(|result| result.is_ok()).count() == 4);
-    }
-
-    #[test]
-    fn the_documented_md5_verifies_in_either_case() {
-        let stored = verifier(&PasswordMd5::of("123456")).expect("hashes");
-        for sent in ["E10ADC3949BA59ABBE56E057F20F883E", "e10adc3949ba59abbe56e057f20f883e"] {
-            assert!(verifies(&PasswordMd5::from_hex(sent).expect("an MD5"), &stored));
-        }
-        assert!(!verifies(&PasswordMd5::of("1234567"), &stored));
-        assert!(!verifies(&PasswordMd5::of(""), NOBODY));
-        assert!(PasswordHash::new(NOBODY).is_ok(), "an unknown user must cost a verification");
-        assert!(PasswordMd5::from_hex("123456").is_none());
-    }
 }

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::ServeArgs;
 use crate::http::problem::ProblemBody;
 use crate::panel::settings::Trust;
 use crate::telemetry::{self, LogFormat};
@@ -39,11 +38,14 @@ mod output;
 mod panel;
 mod profile;
 mod serve;
+mod settings;
 mod simulate;
 mod status;
+mod values;
 mod words;
 
 use client::Client;
+use settings::ServeArgs;
 
 /// The tree of commands.
 #[derive(Debug, Parser)]

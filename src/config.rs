@@ -1,127 +1,14 @@
-//! The server's settings, from flags, the environment and a file; what comes first of these wins.
-//!
-//! The file is TOML with the flags' names, `_` for `-`. A key that is not known, or a value that does not fit,
-//! stops the start with its name and what it takes.
+//! How a server runs: plain settings. The command line makes them of flags, the environment and a file.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
-use serde::Deserialize;
-
 use crate::access::proxy::Network;
 use crate::panel::remote::DeviceSettings;
-use crate::server::tls::TlsFiles;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
 use crate::store::{FILE_NAME, OpenError, Store};
 use crate::telemetry::{Metrics, MetricsAccess};
-
-/// How `serve` is asked to run.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ServeArgs {
-    /// Address and port to listen on [default: 127.0.0.1:8080]
-    #[arg(long, env = "PANELSYNC_LISTEN", value_name = "ADDR:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// Folder that holds everything that must survive [default: ./panelsync-data]
-    #[arg(long, env = "PANELSYNC_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// TOML file with settings of the same names
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Speak HTTPS with this certificate chain, PEM; it is read again when it changes
-    #[arg(long, env = "PANELSYNC_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM
-    #[arg(long, env = "PANELSYNC_TLS_KEY", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// File with the key that device passwords are sealed with, 64 hex digits [default: panelsync.key in the data folder]
-    #[arg(long, env = "PANELSYNC_KEY_FILE", value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
-    /// Largest request body, in bytes [default: 16777216]
-    #[arg(long, env = "PANELSYNC_BODY_LIMIT", value_name = "BYTES")]
-    pub body_limit: Option<usize>,
-    /// Items that one call may name at most: profiles, link_ids, panels [default: 100000]
-    #[arg(long, env = "PANELSYNC_MAX_ITEMS", value_name = "N")]
-    pub max_items: Option<usize>,
-    /// Who may read /metrics [default: local]
-    #[arg(long, env = "PANELSYNC_METRICS_ACCESS", value_name = "WHO")]
-    pub metrics_access: Option<MetricsAccess>,
-    /// Listeners to events with one token or session at most [default: 32]
-    #[arg(long, env = "PANELSYNC_LISTENERS_PER_TOKEN", value_name = "N")]
-    pub listeners_per_token: Option<usize>,
-    /// How many finished batches are kept [default: 1000]
-    #[arg(long, env = "PANELSYNC_KEEP_BATCHES", value_name = "N")]
-    pub keep_batches: Option<u64>,
-    /// How long an Idempotency-Key stands for the batch that was accepted under it [default: 24h]
-    #[arg(long, env = "PANELSYNC_KEEP_KEYS", value_name = "TIME", value_parser = time)]
-    pub keep_keys: Option<Duration>,
-    /// Remote panels talked to at once [default: 256]
-    #[arg(long, env = "PANELSYNC_DEVICE_CONCURRENCY", value_name = "N")]
-    pub device_concurrency: Option<usize>,
-    /// Profiles in one call to a device at most [default: 50]
-    #[arg(long, env = "PANELSYNC_DEVICE_CHUNK", value_name = "N")]
-    pub device_chunk: Option<usize>,
-    /// How long a connection to a device may take [default: 3s]
-    #[arg(long, env = "PANELSYNC_DEVICE_CONNECT_TIMEOUT", value_name = "TIME", value_parser = time)]
-    pub device_connect_timeout: Option<Duration>,
-    /// How long a call to a device may take [default: 10s]
-    #[arg(long, env = "PANELSYNC_DEVICE_TIMEOUT", value_name = "TIME", value_parser = time)]
-    pub device_timeout: Option<Duration>,
-    /// Between two looks at an idle device [default: 60s]
-    #[arg(long, env = "PANELSYNC_CHECK_EVERY", value_name = "TIME", value_parser = time)]
-    pub check_every: Option<Duration>,
-    /// Between two readings of all that a device holds [default: 6h]
-    #[arg(long, env = "PANELSYNC_READ_BACK_EVERY", value_name = "TIME", value_parser = time)]
-    pub read_back_every: Option<Duration>,
-    /// Bytes that are read of all that one device holds, at most [default: 16777216]
-    #[arg(long, env = "PANELSYNC_DEVICE_READ_LIMIT", value_name = "BYTES")]
-    pub device_read_limit: Option<usize>,
-    /// What a device refuses for so long waits for a person: a password, rights, a call [default: 60s]
-    #[arg(long, env = "PANELSYNC_DEVICE_PERSON_AFTER", value_name = "TIME", value_parser = time)]
-    pub device_person_after: Option<Duration>,
-    /// Proxies whose word is taken for the client's address and for TLS in front, such as 10.0.0.5 or 10.0.0.0/8; may be repeated
-    #[arg(long, env = "PANELSYNC_TRUST_PROXY", value_name = "ADDR", value_delimiter = ',')]
-    pub trust_proxy: Vec<Network>,
-    /// How long entries of the audit are kept at most [default: 365d]
-    #[arg(long, env = "PANELSYNC_KEEP_AUDIT", value_name = "TIME", value_parser = long_time)]
-    pub keep_audit: Option<Duration>,
-    /// Serve one panel at the root of an address of its own; may be repeated
-    #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
-    pub panel_listen: Vec<(String, SocketAddr)>,
-}
-
-/// What a file may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the flags' names")]
-struct File {
-    listen: Option<SocketAddr>,
-    data_dir: Option<PathBuf>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    body_limit: Option<usize>,
-    max_items: Option<usize>,
-    metrics_access: Option<MetricsAccess>,
-    listeners_per_token: Option<usize>,
-    keep_batches: Option<u64>,
-    keep_keys: Option<FileTime>,
-    device_concurrency: Option<usize>,
-    device_chunk: Option<usize>,
-    device_connect_timeout: Option<FileTime>,
-    device_timeout: Option<FileTime>,
-    check_every: Option<FileTime>,
-    read_back_every: Option<FileTime>,
-    device_read_limit: Option<usize>,
-    device_person_after: Option<FileTime>,
-    #[serde(default)]
-    trust_proxy: Vec<Network>,
-    keep_audit: Option<FileLongTime>,
-    #[serde(default)]
-    panel_listen: BTreeMap<String, SocketAddr>,
-}
 
 /// How a server runs.
 #[derive(Debug, Clone)]
@@ -160,6 +47,15 @@ pub struct Settings {
     pub workers: usize,
     /// The first admin's password, where the environment gives one.
     pub admin_password: Option<Secret>,
+}
+
+/// The files of the server's certificate.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate with the chain up to its root, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
 }
 
 /// Where the key comes from that device passwords are sealed with.
@@ -236,20 +132,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A setting that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("the settings file {0} cannot be read: {1}")]
-    Unreadable(PathBuf, #[source] std::io::Error),
-    /// The file says something that is not understood.
-    #[error("the settings file {0} is wrong: {1}")]
-    Wrong(PathBuf, #[source] Box<toml::de::Error>),
-    /// A value is out of range.
-    #[error("{0} takes {1}")]
-    Range(&'static str, &'static str),
-}
-
 impl Settings {
     /// Settings for a data folder and an address, with all defaults.
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
@@ -273,158 +155,4 @@ impl Settings {
             admin_password: None,
         }
     }
-
-    /// From the flags (and their environment), then the file, then the defaults.
-    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let file = args.config.as_deref().map_or(Ok(File::default()), File::read)?;
-        let listen = args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "./panelsync-data".into());
-        let mut settings = Self::new(data_dir, listen);
-        settings.tls = match (args.tls_cert.clone().or(file.tls_cert), args.tls_key.clone().or(file.tls_key))
-        {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => return Err(ConfigError::Range("tls_cert", "a tls_key with it")),
-            (None, Some(_)) => return Err(ConfigError::Range("tls_key", "a tls_cert with it")),
-        };
-        settings.key = KeySource::from(args.key_file.clone().or(file.key_file));
-        if let Some(body_limit) = args.body_limit.or(file.body_limit) {
-            if body_limit == 0 {
-                return Err(ConfigError::Range("body_limit", "at least one byte"));
-            }
-            settings.body_limit = body_limit;
-        }
-        settings.metrics_access =
-            args.metrics_access.or(file.metrics_access).unwrap_or(settings.metrics_access);
-        for (name, given, limit) in [
-            ("max_items", args.max_items.or(file.max_items), &mut settings.max_items),
-            (
-                "listeners_per_token",
-                args.listeners_per_token.or(file.listeners_per_token),
-                &mut settings.listeners_per_token,
-            ),
-        ] {
-            match given {
-                Some(0) => return Err(ConfigError::Range(name, "at least 1")),
-                given => *limit = given.unwrap_or(*limit),
-            }
-        }
-        if let Some(keep_batches) = args.keep_batches.or(file.keep_batches) {
-            if keep_batches == 0 {
-                return Err(ConfigError::Range("keep_batches", "at least 1"));
-            }
-            settings.keep_batches = keep_batches;
-        }
-        if let Some(keep_audit) = args.keep_audit.or(file.keep_audit.map(|time| time.0)) {
-            settings.keep_audit = keep_audit;
-        }
-        settings.trust_proxy =
-            if args.trust_proxy.is_empty() { file.trust_proxy } else { args.trust_proxy.clone() };
-        let devices = &mut settings.devices;
-        for (name, given, limit) in [
-            (
-                "device_concurrency",
-                args.device_concurrency.or(file.device_concurrency),
-                &mut devices.concurrency,
-            ),
-            ("device_chunk", args.device_chunk.or(file.device_chunk), &mut devices.chunk),
-        ] {
-            match given {
-                Some(1..=10_000) => *limit = given.unwrap_or(*limit),
-                Some(_) => return Err(ConfigError::Range(name, "1 to 10000")),
-                None => {}
-            }
-        }
-        let from_file = |time: Option<FileTime>| time.map(|time| time.0);
-        for (given, time) in [
-            (
-                args.device_connect_timeout.or(from_file(file.device_connect_timeout)),
-                &mut devices.timeouts.connect,
-            ),
-            (args.device_timeout.or(from_file(file.device_timeout)), &mut devices.timeouts.request),
-            (args.check_every.or(from_file(file.check_every)), &mut devices.check_every),
-            (args.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
-            (args.device_person_after.or(from_file(file.device_person_after)), &mut devices.person_after),
-            (args.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
-        ] {
-            *time = given.unwrap_or(*time);
-        }
-        if let Some(bytes) = args.device_read_limit.or(file.device_read_limit) {
-            if bytes == 0 {
-                return Err(ConfigError::Range("device_read_limit", "at least one byte"));
-            }
-            devices.read_limits.bytes = bytes;
-        }
-        settings.panel_listen.clone_from(&args.panel_listen);
-        settings.panel_listen.extend(file.panel_listen);
-        // From the environment only: the process list shows every flag.
-        settings.admin_password = std::env::var("PANELSYNC_ADMIN_PASSWORD").ok().map(Secret);
-        Ok(settings)
-    }
-}
-
-impl File {
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.into(), error))?;
-        toml::from_str(&text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))
-    }
-}
-
-/// A time in a settings file, such as `"10s"`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct FileTime(Duration);
-
-impl TryFrom<String> for FileTime {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        time(&text).map(Self)
-    }
-}
-
-/// A time in a settings file of up to ten years.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct FileLongTime(Duration);
-
-impl TryFrom<String> for FileLongTime {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        long_time(&text).map(Self)
-    }
-}
-
-/// A time such as `500ms`, `10s`, `5m` or `6h`; at least a millisecond, at most thirty days.
-fn time(text: &str) -> Result<Duration, String> {
-    time_up_to(30, text).ok_or_else(|| format!("{text:?} is no time such as 500ms, 10s, 5m or 6h"))
-}
-
-/// A time such as `12h` or `365d`, at most ten years.
-fn long_time(text: &str) -> Result<Duration, String> {
-    time_up_to(3653, text)
-        .ok_or_else(|| format!("{text:?} is no time such as 12h, 90d or 365d, up to ten years"))
-}
-
-fn time_up_to(days: u64, text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let factor = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let ms = number.checked_mul(factor).filter(|ms| (1..=days * 86_400_000).contains(ms))?;
-    Some(Duration::from_millis(ms))
-}
-
-fn panel_listen(text: &str) -> Result<(String, SocketAddr), String> {
-    let (id, address) = text.split_once('=').ok_or("it takes ID=ADDR:PORT, such as p1=0.0.0.0:8101")?;
-    let address = address.parse().map_err(|_| format!("{address} is no ADDR:PORT such as 0.0.0.0:8101"))?;
-    Ok((id.to_owned(), address))
 }

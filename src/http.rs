@@ -9,39 +9,34 @@
 //! | `/` and all else | the web page, which is handed in | [`crate::web`] |
 //! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
 //!
-//! Handlers parse, ask who it is, send one message, and turn the answer into JSON; they hold no state. Reads
-//! go to a snapshot of the store. A request that is dropped takes nothing back: what it sent on belongs to the
+//! Handlers parse, ask who it is, ask the [`crate::fleet`] (those of the panel API: the panel), and turn the answer into
+//! JSON; they hold no state. A request that is dropped takes nothing back: what it sent on belongs to the
 //! coordinator or to a panel.
 
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 use std::time::Instant;
 
-use actix::Addr;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
-use tokio::sync::watch;
 use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::access::Access;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
-use crate::coordinator::{Coordinator, RegisterReader};
-use crate::panel::device::line::Timeouts;
-use crate::store::StoreHandle;
+use crate::fleet::{Fleet, FleetError};
 use crate::telemetry::{Metrics, MetricsAccess};
 
 pub mod auth;
 pub mod body;
+pub mod events;
 pub mod fleet_api;
 pub mod listeners;
 pub mod openapi;
@@ -57,14 +52,8 @@ const LOGGED_PATH: usize = 256;
 
 /// What all handlers share.
 pub struct Shared {
-    /// For reads.
-    pub store: StoreHandle,
-    /// For everything that changes.
-    pub coordinator: Addr<Coordinator>,
-    /// The panels, as they are known.
-    pub register: RegisterReader,
-    /// Users and tokens.
-    pub access: Access,
+    /// What is asked of the fleet.
+    pub fleet: Fleet,
     /// Sessions of the panel API.
     pub sessions: Sessions,
     /// Numbers.
@@ -77,8 +66,6 @@ pub struct Shared {
     pub proxies: Proxies,
     /// The largest body, in bytes.
     pub body_limit: usize,
-    /// How long idempotency keys are kept.
-    pub keep_keys: Duration,
     /// Items that one call may name.
     pub max_items: usize,
     /// Whose turn it is to parse a large body.
@@ -87,10 +74,6 @@ pub struct Shared {
     pub listeners: Arc<listeners::Listeners>,
     /// Who may read the metrics.
     pub metrics_access: MetricsAccess,
-    /// How long a device may take that is asked before its panel is added.
-    pub device_timeouts: Timeouts,
-    /// Becomes true when the server stops: answers without an end must end then.
-    pub stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -116,33 +99,33 @@ pub fn app(
         InitError = (),
     >,
 > {
-    let (app, document) = actix_web::App::new()
-        .into_utoipa_app()
-        .openapi(openapi::Document::openapi())
-        .app_data(shared)
-        .app_data(
-            web::QueryConfig::default()
-                .error_handler(|error, _| Problem::BadRequest(format!("the query is wrong: {error}")).into()),
-        )
-        .service(probes::healthz)
-        .service(probes::readyz)
-        .service(probes::metrics)
-        .service(
-            utoipa_actix_web::scope("/panels/{panel}/api")
-                .configure(panel_api::routes)
-                .default_service(web::to(panel_api::not_found)),
-        )
-        .service(
-            utoipa_actix_web::scope("/fleet/v1/as-panel/{selector}/api")
-                .configure(fleet_api::as_panel::routes)
-                .default_service(web::to(panel_api::not_found)),
-        )
-        .service(
-            utoipa_actix_web::scope("/fleet/v1")
-                .configure(fleet_api::routes)
-                .default_service(web::to(not_found)),
-        )
-        .split_for_parts();
+    let (app, document) =
+        actix_web::App::new()
+            .into_utoipa_app()
+            .openapi(openapi::Document::openapi())
+            .app_data(shared)
+            .app_data(web::QueryConfig::default().error_handler(|error, _| {
+                Problem::bad_request(format!("the query is wrong: {error}")).into()
+            }))
+            .service(probes::healthz)
+            .service(probes::readyz)
+            .service(probes::metrics)
+            .service(
+                utoipa_actix_web::scope("/panels/{panel}/api")
+                    .configure(panel_api::routes)
+                    .default_service(web::to(panel_api::not_found)),
+            )
+            .service(
+                utoipa_actix_web::scope("/fleet/v1/as-panel/{selector}/api")
+                    .configure(fleet_api::as_panel::routes)
+                    .default_service(web::to(panel_api::not_found)),
+            )
+            .service(
+                utoipa_actix_web::scope("/fleet/v1")
+                    .configure(fleet_api::routes)
+                    .default_service(web::to(not_found)),
+            )
+            .split_for_parts();
     app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
         .configure(pages)
@@ -177,7 +160,7 @@ async fn to_docs() -> HttpResponse {
 }
 
 async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    Err(Problem::NotFound(format!("{} {}; see /docs", request.method(), request.path())))
+    Err(FleetError::NotFound(format!("{} {}; see /docs", request.method(), request.path())).into())
 }
 
 /// The span of a request, which all that follows from it belongs to.
@@ -225,7 +208,7 @@ pub(crate) async fn around(
         Err(_) => {
             // Reading a damaged page ends so; what it says is in the log already.
             let inside = std::io::Error::other("a handler gave up in the middle");
-            return Err(Problem::Internal(Box::new(inside)).into());
+            return Err(Problem::from(inside).into());
         }
     };
     let of_controller = response.response().error().and_then(|error| {
@@ -238,7 +221,7 @@ pub(crate) async fn around(
     };
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {
-        metrics.answered(api, &method, status, started.elapsed());
+        metrics.answered(api, method.as_str(), status, started.elapsed());
     }
     tracing::debug!(parent: &span, http.status = status, duration_us = started.elapsed().as_micros() as u64, "answered");
     let headers = response.headers_mut();

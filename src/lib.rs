@@ -16,8 +16,9 @@
 //! | [`panel`] | the actor of one panel, and the pure decision what operations do to its rows |
 //! | [`coordinator`] | the actor that owns what was accepted: register, fan-out, progress, events |
 //! | [`access`] | roles, users, tokens, sessions |
+//! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
-//! | [`web`] | the page that people look at: rendered here, from what the fleet API answers with |
+//! | [`web`] | the page that people look at: rendered here, from what the fleet answers |
 //! | [`server`] | the composition root: store → panels and coordinator → HTTP |
 //! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
@@ -27,8 +28,8 @@
 //!
 //! ## The way of one batch
 //!
-//! 1. [`http::fleet_api::batches::submit`] checks the body with [`profile::parse::Items`], whatever is
-//!    wrong at once, and sends one [`coordinator::Submit`].
+//! 1. [`http::fleet_api::batches::submit`] has the body read by [`fleet::wanted::Wanted`], which tells whatever is wrong at
+//!    once, and [`fleet::Fleet::submit`] sends one [`coordinator::Submit`].
 //! 2. The [`coordinator::Coordinator`] picks the panels and has the batch made durable
 //!    ([`store::tables::Tables::add_batch`]). From here on it is accepted: the request may go away.
 //! 3. In panel order, a slice at a time, each [`panel::Panel`] is sent a [`panel::Apply`]. It queues one
@@ -36,9 +37,10 @@
 //! 4. The store's writer takes many panels' work into one transaction. For each,
 //!    [`panel::decide::decide`] says what changes and what each item comes to; rows, bodies and the panel's
 //!    [`batch::Outcome`] are written; one fsync commits all.
-//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, whose [`coordinator::model`] adds it to the
-//!    [`batch::report::Report`] and says what follows: [`coordinator::events`], and the end when none is missing.
-//! 6. The handler, which has waited no longer than its client wanted, answers with the report.
+//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, which adds it to the
+//!    [`batch::report::Report`], tells [`coordinator::events`], and ends the batch when none is missing.
+//! 6. [`fleet::Fleet::outcome_within`], which has waited no longer than the client wanted, gives the report, and the
+//!    handler answers with it.
 //!
 //! Where the commit fails, everybody is told so, the writer opens the database again, and the coordinator sends what
 //! came back once more ([`store::writer::Telling::Recovered`]), each panel's earlier batches first.
@@ -73,6 +75,8 @@ pub mod panel;
 pub mod coordinator;
 
 pub mod access;
+
+pub mod fleet;
 
 pub mod http;
 

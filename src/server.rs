@@ -19,6 +19,7 @@ use crate::access::{Access, AccessError};
 use crate::clock;
 use crate::config::Settings;
 use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept, RegisterReader};
+use crate::fleet::Fleet;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
@@ -218,23 +219,25 @@ impl Server {
         let first_password = access.first_start(settings.admin_password.map(|password| password.0)).await?;
         let stopping = watch::Sender::new(false);
         let shared = web::Data::new(Shared {
-            store: engine.store(),
-            coordinator: engine.coordinator(),
-            register: engine.register(),
-            access,
+            fleet: Fleet {
+                store: engine.store(),
+                coordinator: engine.coordinator(),
+                register: engine.register(),
+                access,
+                keep_keys: settings.keep_keys,
+                device_timeouts: settings.devices.timeouts,
+                stopping: stopping.subscribe(),
+            },
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
             backups: Backups::new(settings.backup_patience),
             proxies: Proxies::new(settings.trust_proxy),
             body_limit: settings.body_limit,
-            keep_keys: settings.keep_keys,
             max_items: settings.max_items,
             turns: http::body::Turns::default(),
             listeners: http::listeners::Listeners::new(settings.listeners_per_token),
             metrics_access: settings.metrics_access,
-            device_timeouts: settings.devices.timeouts,
-            stopping: stopping.subscribe(),
         });
         actix_web::rt::spawn(tidy(engine.store(), settings.keep_audit, stopping.subscribe()));
         let bind_error = |address| move |error| StartError::Listen(address, error);

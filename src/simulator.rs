@@ -21,13 +21,14 @@ use utoipa_actix_web::AppExt;
 use crate::access::Access;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
-use crate::config::Settings;
+use crate::config::{Settings, TlsFiles};
 use crate::coordinator::fleet::{AddError, AddPanels, NewPanel};
+use crate::fleet::Fleet;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
-use crate::server::tls::{self, TlsError, TlsFiles};
+use crate::server::tls::{self, TlsError};
 use crate::server::{Engine, StartError};
 use crate::telemetry::Metrics;
 
@@ -123,14 +124,18 @@ impl Simulator {
         let stopping = watch::Sender::new(false);
         let usual = Settings::new("", settings.listen);
         let shared = web::Data::new(Shared {
-            store: engine.store(),
-            coordinator: engine.coordinator(),
-            register: engine.register(),
-            access,
+            fleet: Fleet {
+                store: engine.store(),
+                coordinator: engine.coordinator(),
+                register: engine.register(),
+                access,
+                keep_keys: usual.keep_keys,
+                device_timeouts: usual.devices.timeouts,
+                stopping: stopping.subscribe(),
+            },
             sessions: Sessions::default(),
             metrics,
             data_dir: settings.data_dir.clone(),
-            keep_keys: usual.keep_keys,
             backups: Backups::new(std::time::Duration::from_mins(1)),
             proxies: Proxies::default(),
             body_limit: usual.body_limit,
@@ -138,8 +143,6 @@ impl Simulator {
             turns: crate::http::body::Turns::default(),
             listeners: crate::http::listeners::Listeners::new(usual.listeners_per_token),
             metrics_access: usual.metrics_access,
-            device_timeouts: crate::panel::device::line::Timeouts::default(),
-            stopping: stopping.subscribe(),
         });
         let first_port = settings.port_per_panel.then(|| settings.listen.port());
         let ids = (1..=settings.panels).map(panel_id).collect();

@@ -31,7 +31,7 @@ use lines::Lines;
 use crate::batch::PanelState;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -40,7 +40,7 @@ pub enum LogFormat {
 }
 
 /// Who may read the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsAccess {
     /// Whoever asks from this machine, and whoever shows a token.
@@ -209,8 +209,8 @@ struct ApiLabel {
 
 impl HttpMetrics {
     /// A request was answered. `method` is one that HTTP defines, or the label would be the sender's choice.
-    pub fn answered(&self, api: &'static str, method: &actix_web::http::Method, status: u16, took: Duration) {
-        let method = match method.as_str() {
+    pub fn answered(&self, api: &'static str, method: &str, status: u16, took: Duration) {
+        let method = match method {
             known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
             _ => "other",
         };

@@ -1,16 +1,17 @@
 //! The page that people look at: the fleet, its panels and profiles, pushing to them, and what came of it.
 //!
-//! 1. Every page is rendered here ([`layout`]) from what the fleet API's functions answer with; nothing is decided
-//!    here that a program could not have through the fleet API.
-//! 2. Whoever looks is logged in with a session cookie ([`visitor`]), and whatever changes something is a form that
+//! 1. Every page is rendered here ([`layout`]) from what the [`crate::fleet`] answers; nothing is decided here that a program
+//!    could not have through the fleet API.
+//! 2. Whoever looks is logged in with a session cookie ([`visitor`], [`posted`]), and whatever changes something is a form that
 //!    carries the session's own token. Bearer tokens are of no use here, and the cookie is of none at the fleet API.
-//! 3. Script makes pages live and forms quick; it is a file of its own ([`assets`]), and no page has script or style
+//! 3. Script makes pages live and forms quick; it is a file of its own ([`files`]), and no page has script or style
 //!    within. Without it every page can still be read and every form sent.
 //!
 //! | path | what | where |
 //! | --- | --- | --- |
 //! | `/` | the fleet as tiles | [`fleet`] |
-//! | `/panel/{id}` | one panel: its week, its profiles, its connection, its device | [`panel`] |
+//! | `/panel/{id}` | one panel: its week, its profiles, its connection | [`panel`] |
+//! | `/panel/{id}/compare` | its device, where that differs | [`device`] |
 //! | `/add`, `/panel/{id}/edit` | a new panel, or other settings for one | [`panel_form`] |
 //! | `/profiles`, `/profiles/{link_id}` | the profiles over the fleet | [`profiles`] |
 //! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
@@ -27,6 +28,8 @@ pub mod assets;
 pub mod audit;
 pub mod batches;
 pub mod calendar;
+pub mod device;
+pub mod files;
 pub mod fleet;
 pub mod layout;
 pub mod live;
@@ -34,6 +37,7 @@ pub mod login;
 pub mod panel;
 pub mod panel_form;
 pub mod password;
+pub mod posted;
 pub mod problem;
 pub mod profile_form;
 pub mod profiles;
@@ -48,8 +52,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(fleet::watch_fleet)
         .service(panel::show)
         .service(panel::watch_panel)
-        .service(panel::compare)
-        .service(panel::reconcile)
+        .service(device::compare)
+        .service(device::reconcile)
         .service(panel::remove)
         .service(panel_form::new_panel)
         .service(panel_form::add)

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::{Proven, Role, hash};
+use super::tokens::hash;
+use super::{Proven, Role};
 use crate::store::PanelNo;
 
 /// How long a token of the panel API lives; there is no refresh.

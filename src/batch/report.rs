@@ -1,12 +1,11 @@
 //! Adding up the outcomes of a batch's panels.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{ItemOutcome, Operations, Outcome, PanelState};
 
 /// How many panels are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PanelCounts {
     /// Panels that the batch is for.
     pub total: u64,
@@ -23,7 +22,7 @@ pub struct PanelCounts {
 }
 
 /// How many items, over all panels, came to what. Items of failed panels stand only in `total`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemCounts {
     /// Items named, times panels, and what pruning deleted.
     pub total: u64,
@@ -44,7 +43,7 @@ pub struct ItemCounts {
 }
 
 /// The sums of a batch. [`Report::add`] and [`Report::take_back`] are each other's inverse.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// By panel.
     pub panels: PanelCounts,

@@ -8,9 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::client::Client;
+use super::settings::ServeArgs;
 use super::{Exit, Failure, Output, output, panel};
 use crate::clock;
-use crate::config::{KeySource, ServeArgs, Settings};
+use crate::config::{KeySource, Settings};
 use crate::store::backup::{self, BackupError, KeyFound};
 use crate::store::migrate::FORMAT;
 use crate::store::{FILE_NAME, OpenError, damage, private, render, seal};
@@ -71,7 +72,7 @@ impl Finding {
 
 /// Prints what was found; 1 where something is wrong.
 pub fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
-    let settings = Settings::load(&args.serve).map_err(|error| Failure::usage(error.to_string()))?;
+    let settings = args.serve.settings().map_err(|error| Failure::usage(error.to_string()))?;
     let mut findings = vec![folder(&settings.data_dir)];
     findings.push(database(&settings.data_dir));
     findings.push(key(&settings));

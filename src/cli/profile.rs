@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::apply::read_file;
 use super::{Exit, Failure, Output, output};
 use crate::clock;
-use crate::http::fleet_api::profiles::WindowBody;
+use crate::http::fleet_api::windows::WindowBody;
 use crate::panel::settings::Zone;
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;

@@ -1,13 +1,13 @@
 //! `panelsync serve`.
 
+use super::settings::ServeArgs;
 use super::{Exit, Failure};
 use crate::access::FIRST_ADMIN;
-use crate::config::{ServeArgs, Settings};
 use crate::server::{Server, StartError};
 
 /// Runs the server until it is told to stop.
 pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
-    let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
+    let settings = args.settings().map_err(|error| Failure::usage(error.to_string()))?;
     let data_dir = settings.data_dir.clone();
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     actix_web::rt::System::new().block_on(async move {

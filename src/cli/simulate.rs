@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, serve};
-use crate::server::tls::TlsFiles;
+use crate::config::TlsFiles;
 use crate::simulator::faults::{Faults, Latency};
 use crate::simulator::quirk::Quirk;
 use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};

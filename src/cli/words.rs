@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::http::problem::FieldError;
+use crate::fleet::FieldError;
 
 /// A wrong place with what is wrong there, as one line.
 pub fn of(error: &FieldError) -> String {

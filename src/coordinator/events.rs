@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::batch::report::Report;

@@ -9,8 +9,10 @@ use actix_web::{FromRequest, HttpRequest};
 use super::problem::Problem;
 use super::{RequestSpan, Shared};
 use crate::access::actor::Actor;
-use crate::access::{AccessError, PasswordMd5, Principal, Proven, Role, can_be_a_name};
+use crate::access::{Principal, Role};
 use crate::batch::selector::is_key;
+use crate::fleet::FleetError;
+use crate::fleet::accounts::needs;
 use crate::panel::Origin;
 
 /// Someone who may read.
@@ -40,11 +42,11 @@ role_extractor!(Admin, Role::Admin);
 
 /// Who shows a token of at least this role.
 pub fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
-    let token = bearer(request).ok_or(Problem::Unauthorized)?;
-    let principal = Shared::of(request).access.bearer(token)?.ok_or(Problem::Unauthorized)?;
-    if let Err(problem) = needs(needed, &principal) {
+    let token = bearer(request).ok_or(FleetError::Unauthorized)?;
+    let principal = Shared::of(request).fleet.access.bearer(token)?.ok_or(FleetError::Unauthorized)?;
+    if let Err(error) = needs(needed, &principal) {
         denied(request, &principal.actor());
-        return Err(problem);
+        return Err(error.into());
     }
     Ok(principal)
 }
@@ -54,15 +56,7 @@ pub fn denied(request: &HttpRequest, actor: &Actor) {
     let pattern = request.match_pattern().unwrap_or_default();
     let panel = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("{panel}");
     let target = format!("{} {}", request.method(), pattern.replace("{panel}", panel));
-    Shared::of(request).access.refused(origin(request, actor).audit("session.denied", target), true);
-}
-
-/// The problem with who may do less than is needed.
-pub fn needs(needed: Role, who: &Principal) -> Result<(), Problem> {
-    if who.role < needed {
-        return Err(Problem::Forbidden { needed, has: who.role });
-    }
-    Ok(())
+    Shared::of(request).fleet.access.refused(origin(request, actor).audit("session.denied", target), true);
 }
 
 /// The token of an `Authorization: Bearer` header.
@@ -91,26 +85,4 @@ pub fn is_secure(request: &HttpRequest) -> bool {
 pub fn origin(request: &HttpRequest, actor: &Actor) -> Origin {
     let (span, request_id) = RequestSpan::of(request);
     Origin { actor: actor.to_string(), address: address(request), request_id, span }
-}
-
-/// The user of this name when the password is right. What is wrong is kept in the audit; `place` is where one
-/// wanted to log in.
-pub async fn verify(
-    request: &HttpRequest,
-    name: &str,
-    password: PasswordMd5,
-    place: &str,
-) -> Result<Option<Proven>, AccessError> {
-    let access = &Shared::of(request).access;
-    let result = access.verify(name, password, &address(request)).await;
-    let refused = |looked_at| {
-        let entry = origin(request, &Actor::Claimed(name.to_owned())).audit("session.refused", place);
-        access.refused(entry, looked_at);
-    };
-    match &result {
-        Ok(None) if can_be_a_name(name) => refused(true),
-        Err(AccessError::TooMany(_) | AccessError::Crowded) => refused(false),
-        Ok(_) | Err(AccessError::Store(_) | AccessError::Hashing) => {}
-    }
-    result
 }

@@ -39,6 +39,9 @@ pub enum BodyError {
 /// How long a body may take to come, from its first byte to its last.
 pub const TIME: Duration = Duration::from_mins(1);
 
+/// The largest body of a call that anybody may send, or that takes a password, in bytes.
+pub const SMALL: usize = 4096;
+
 /// The JSON type.
 pub const JSON: &str = "application/json";
 

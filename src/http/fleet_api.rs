@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
+use crate::fleet;
 
 pub mod access;
 pub mod as_panel;
@@ -17,8 +18,8 @@ pub mod events;
 pub mod panels;
 pub mod profiles;
 pub mod session;
-mod twins;
 pub mod types;
+pub mod windows;
 
 /// The routes, below `/fleet/v1`.
 pub fn routes(config: &mut ServiceConfig<'_>) {
@@ -37,7 +38,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(drift::reconcile)
         .service(profiles::calendar_of_panel)
         .service(profiles::of_panel)
-        .service(profiles::show_windows)
+        .service(windows::show_windows)
         .service(profiles::list_profiles)
         .service(profiles::show)
         .service(batches::submit)
@@ -69,12 +70,10 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Of at most `limit` items, from a list of one more where there is one. `cursor` names the last item.
-    fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(cursor);
-        Self { items, next_cursor }
+    /// A page as the fleet gives it, with each item as it is answered.
+    fn of<A, C: ToString>(page: fleet::Page<A, C>, each: impl FnMut(A) -> T) -> Self {
+        let fleet::Page { items, next } = page.map(each);
+        Self { items, next_cursor: next.map(|cursor| cursor.to_string()) }
     }
 }
 
@@ -94,7 +93,7 @@ impl Paging {
             None => Ok(100),
             Some(text) => match text.parse() {
                 Ok(limit @ 1..=1000) => Ok(limit),
-                _ => Err(Problem::BadRequest("limit takes a number from 1 to 1000".into())),
+                _ => Err(Problem::bad_request("limit takes a number from 1 to 1000")),
             },
         }
     }
@@ -109,5 +108,5 @@ impl Paging {
 }
 
 fn not_a_cursor() -> Problem {
-    Problem::BadRequest("cursor takes a next_cursor of the page before".into())
+    Problem::bad_request("cursor takes a next_cursor of the page before")
 }

@@ -4,6 +4,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
+mod schemas;
+
 /// What the document says beside the paths.
 #[derive(OpenApi)]
 #[openapi(

@@ -97,7 +97,7 @@ impl FromRequest for Account {
             let panel = find_panel(&request).await?;
             let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
             let shared = Shared::of(&request);
-            let session = shared.access.session(&shared.sessions, Scope::Panel(panel.number), token)?;
+            let session = shared.fleet.access.session(&shared.sessions, Scope::Panel(panel.number), token)?;
             let session = session.ok_or(PanelError::LogIn)?;
             Ok(Self { panel, session })
         })
@@ -129,7 +129,7 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
         (None, Some(OnlyPanel(id))) => id.clone(),
         (None, None) => request.match_info().get("panel").unwrap_or_default().to_owned(),
     };
-    let panel = Shared::of(request).register.find(&id).ok_or(PanelError::NoSuchPanel)?;
+    let panel = Shared::of(request).fleet.find_panel(&id).ok_or(PanelError::NoSuchPanel)?;
     // A remote panel speaks for itself.
     if panel.settings.is_device() {
         return Err(PanelError::NoSuchPanel);
@@ -150,7 +150,7 @@ async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
 
 /// The panel's profiles, read on a thread that may take its time.
 async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, PanelError> {
-    let (store, number) = (shared.store.clone(), panel.number);
+    let (store, number) = (shared.fleet.store.clone(), panel.number);
     let read = web::block(move || store.read()?.profiles(number));
     Ok(read.await.map_err(|_| PanelError::Busy)??)
 }

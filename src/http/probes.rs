@@ -28,9 +28,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 ))]
 #[get("/readyz")]
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
-    let store = shared.store.read().is_ok();
-    let writer = tokio::time::timeout(ANSWER, shared.store.writer_answers()).await.unwrap_or(false);
-    let coordinator = tokio::time::timeout(ANSWER, shared.coordinator.send(Subscribe)).await;
+    let store = shared.fleet.store.read().is_ok();
+    let writer = tokio::time::timeout(ANSWER, shared.fleet.store.writer_answers()).await.unwrap_or(false);
+    let coordinator = tokio::time::timeout(ANSWER, shared.fleet.coordinator.send(Subscribe)).await;
     if store && writer && matches!(coordinator, Ok(Ok(_))) {
         HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")
     } else {
@@ -51,8 +51,8 @@ pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<
     if !open {
         auth::at_least(Role::Viewer, &request)?;
     }
-    let connections = shared.register.now().connections();
-    let store = shared.store.clone();
+    let connections = shared.fleet.register.now().connections();
+    let store = shared.fleet.store.clone();
     let counts = web::block(move || store.read()?.all_reported_counts()).await??;
     shared.metrics.devices.set(connections, counts.pending, counts.drifted, counts.refused);
     Ok(HttpResponse::Ok()

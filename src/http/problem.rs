@@ -3,8 +3,6 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::borrow::Cow;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -12,70 +10,25 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::BodyError;
-use crate::access::{AccessError, Role};
-use crate::batch::selector::SelectorError;
-use crate::coordinator::{SubmitError, Target};
-use crate::panel::settings::SettingProblem;
-use crate::profile::wire::Unread;
-use crate::profile::{self, text};
-use crate::store::StoreError;
+use crate::fleet::error::LISTED;
+use crate::fleet::{FieldError, FleetError};
 use crate::store::backup::BackupError;
-
-/// Problems listed in one answer at most.
-const LISTED: usize = 100;
 
 /// The longest detail, in bytes: what a request says is told back in part only.
 const MAX_DETAIL: usize = 2000;
 
-/// Everything that the fleet API says no with.
+/// Everything that the fleet API says no with: what the fleet itself does, and what is wrong with a request as one.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The request's form: not JSON, a wrong query parameter.
-    #[error("{0}")]
-    BadRequest(String),
-    /// The request's content, place by place.
-    #[error("{}", what_is_wrong(.0, .0.len()))]
-    Invalid(Vec<FieldError>),
-    /// The same where there are more wrong places than are listed: the first ones, and how many there are.
-    #[error("{}", what_is_wrong(.0, *.1))]
-    InvalidAmong(Vec<FieldError>, usize),
-    /// No token, or one that is not good.
-    #[error("a valid bearer token is needed; log in with `panelsync login` or POST /fleet/v1/session")]
-    Unauthorized,
-    /// Wrong name or password.
-    #[error("the user name or the password is wrong")]
-    WrongPassword,
-    /// A good token that may not do this.
-    #[error("the role {} is needed; this token has the role {}", .needed.as_str(), .has.as_str())]
-    Forbidden {
-        /// The role that may.
-        needed: Role,
-        /// The token's role.
-        has: Role,
-    },
-    /// There is no such thing.
-    #[error("there is no {0}")]
-    NotFound(String),
-    /// There is one already, or its state forbids it.
-    #[error("{0}")]
-    Conflict(String),
-    /// It was there, and is not kept any more.
-    #[error("{0}")]
-    Gone(String),
-    /// Several are there already.
-    #[error("{}", what_is_wrong(.0, .0.len()))]
-    ConflictAt(Vec<FieldError>),
+    /// What the fleet says.
+    #[error(transparent)]
+    Fleet(FleetError),
     /// The body is larger than the limit.
     #[error("the body is larger than {0} bytes, the server's limit; send it in parts or raise --body-limit")]
     TooLarge(usize),
     /// The body is larger than any of this call.
     #[error("the body of this call has at most {0} bytes")]
     TooLargeHere(usize),
-    /// The request names more items than this.
-    #[error(
-        "the request names more than {0} items, the server's limit; send them in parts or raise --max-items"
-    )]
-    TooManyItems(usize),
     /// A form is larger than any that is filled in by hand.
     #[error(
         "the form is larger than {0} bytes; send so much with `panelsync apply` or through the fleet API"
@@ -90,100 +43,9 @@ pub enum Problem {
     /// The body is compressed.
     #[error("the content encoding must be identity: send the body as it is")]
     Encoded,
-    /// Too many failed logins; seconds to wait.
-    #[error("too many failed logins; try again in {0} s")]
-    TooManyLogins(u64),
-    /// Too many logins wait to be looked at.
-    #[error("too many logins at once; try again in a moment")]
-    Crowded,
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
     TooSlow,
-    /// Too much is going on.
-    #[error("the server has too much to do; try again in a moment")]
-    Busy,
-    /// The disk is full.
-    #[error("the server's disk is full; nothing was acknowledged. Make room there, and send it again")]
-    NoRoom,
-    /// The database has failed a moment ago.
-    #[error("the server's database has failed and is being opened again; try again in a moment")]
-    StoreFailed,
-    /// The database's file is not where it was.
-    #[error("{0}")]
-    FileGone(String),
-    /// Something broke inside.
-    #[error("something went wrong in the server; its log says what")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// One wrong place in a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FieldError {
-    /// JSON pointer into the body.
-    #[schema(example = "/upsert/3/repeat_options/repeat_format/repeat_type")]
-    pub path: String,
-    /// What is wrong there.
-    #[schema(example = "Wrong repeat_type")]
-    pub message: String,
-}
-
-impl FieldError {
-    /// At a place.
-    /// What is long is cut in its middle.
-    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        let cut = |text: String| match text::short(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(short) => short,
-        };
-        Self { path: cut(path.into()), message: cut(message.into()) }
-    }
-}
-
-/// Wrong places as they are found: the first hundred, and how many there are.
-#[derive(Debug, Default)]
-pub struct Gathered {
-    listed: Vec<FieldError>,
-    all: usize,
-}
-
-impl Gathered {
-    /// One more; it is put in words only while there is room for it.
-    pub fn add(&mut self, error: impl FnOnce() -> FieldError) {
-        self.all += 1;
-        if self.listed.len() < LISTED {
-            self.listed.push(error());
-        }
-    }
-
-    /// Those of many, of which the first are in words.
-    pub fn extend(&mut self, listed: impl IntoIterator<Item = FieldError>, all: usize) {
-        self.all += all;
-        let room = LISTED - self.listed.len();
-        self.listed.extend(listed.into_iter().take(room));
-    }
-
-    /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
-        self.all == 0
-    }
-
-    /// The problem with all of it.
-    pub fn into_problem(self) -> Problem {
-        if self.all > self.listed.len() {
-            Problem::InvalidAmong(self.listed, self.all)
-        } else {
-            Problem::Invalid(self.listed)
-        }
-    }
-}
-
-fn what_is_wrong(errors: &[FieldError], all: usize) -> String {
-    match errors {
-        [one] if one.path.is_empty() => one.message.clone(),
-        [one] => format!("{}: {}", one.path, one.message),
-        _ if all > LISTED => format!("{all} places are wrong; the first {LISTED} are listed"),
-        _ => format!("{all} places are wrong"),
-    }
 }
 
 /// The body of an error (RFC 9457).
@@ -204,31 +66,25 @@ pub struct ProblemBody {
     pub errors: Vec<FieldError>,
 }
 
+/// The status, the kind, and the kind in words.
+type Parts = (StatusCode, &'static str, &'static str);
+
 impl Problem {
-    /// One wrong place.
-    pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError::at(path, message)])
+    /// The request's form: a wrong query parameter, a wrong header.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::Fleet(FleetError::Unreadable(detail.into()))
     }
 
-    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+    /// One wrong place.
+    pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Fleet(FleetError::invalid(path, message))
+    }
+
+    fn parts(&self) -> Parts {
         match self {
-            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
-            Self::Invalid(_) | Self::InvalidAmong(..) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid")
-            }
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
-            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password", "Login refused"),
-            Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
-            Self::Conflict(_) | Self::ConflictAt(_) => {
-                (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
-            }
-            Self::Gone(_) => (StatusCode::GONE, "gone", "Not kept any more"),
+            Self::Fleet(error) => parts_of(error),
             Self::TooLarge(_) | Self::TooLargeHere(_) | Self::FormTooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
-            }
-            Self::TooManyItems(_) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too-many-items", "The request names too many items")
             }
             Self::TooManyListeners(..) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-listeners", "Too many listeners")
@@ -243,50 +99,58 @@ impl Problem {
                 "wrong-content-type",
                 "The body is of a type that is not read",
             ),
-            Self::TooManyLogins(_) | Self::Crowded => {
-                (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused")
-            }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
-            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
-            Self::StoreFailed => {
-                (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The database is being opened again")
-            }
-            Self::FileGone(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "file-gone", "The database's file is not where it was")
-            }
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
         }
     }
 
     fn errors(&self) -> &[FieldError] {
         match self {
-            Self::Invalid(errors) | Self::InvalidAmong(errors, _) | Self::ConflictAt(errors) => {
-                &errors[..errors.len().min(LISTED)]
-            }
-            Self::BadRequest(_)
-            | Self::Unauthorized
-            | Self::WrongPassword
-            | Self::Forbidden { .. }
-            | Self::NotFound(_)
-            | Self::Conflict(_)
-            | Self::Gone(_)
+            Self::Fleet(
+                FleetError::Invalid(errors)
+                | FleetError::InvalidAmong(errors, _)
+                | FleetError::ConflictAt(errors),
+            ) => &errors[..errors.len().min(LISTED)],
+            Self::Fleet(_)
             | Self::TooLarge(_)
             | Self::TooLargeHere(_)
-            | Self::TooManyItems(_)
             | Self::FormTooLarge(_)
             | Self::TooManyListeners(..)
-            | Self::Encoded
             | Self::WrongContentType(_)
-            | Self::TooManyLogins(_)
-            | Self::Crowded
-            | Self::TooSlow
-            | Self::Busy
-            | Self::NoRoom
-            | Self::StoreFailed
-            | Self::FileGone(_)
-            | Self::Internal(_) => &[],
+            | Self::Encoded
+            | Self::TooSlow => &[],
         }
+    }
+}
+
+fn parts_of(error: &FleetError) -> Parts {
+    match error {
+        FleetError::Unreadable(_) => (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read"),
+        FleetError::Invalid(_) | FleetError::InvalidAmong(..) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid")
+        }
+        FleetError::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
+        FleetError::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password", "Login refused"),
+        FleetError::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+        FleetError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+        FleetError::Conflict(_) | FleetError::ConflictAt(_) => {
+            (StatusCode::CONFLICT, "conflict", "In conflict with what is there")
+        }
+        FleetError::Gone(_) => (StatusCode::GONE, "gone", "Not kept any more"),
+        FleetError::TooManyItems(_) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "too-many-items", "The request names too many items")
+        }
+        FleetError::TooManyLogins(_) | FleetError::Crowded => {
+            (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Login refused")
+        }
+        FleetError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
+        FleetError::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
+        FleetError::StoreFailed => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The database is being opened again")
+        }
+        FleetError::FileGone(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "file-gone", "The database's file is not where it was")
+        }
+        FleetError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
     }
 }
 
@@ -297,7 +161,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let (status, kind, title) = self.parts();
-        if let Self::Internal(cause) = self {
+        if let Self::Fleet(FleetError::Internal(cause)) = self {
             tracing::error!(error = %cause, "a request failed inside");
         }
         let mut detail = self.to_string();
@@ -318,52 +182,31 @@ impl ResponseError for Problem {
         if matches!(self, Self::Encoded) {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        if let Self::TooManyLogins(seconds) = self {
+        if let Self::Fleet(FleetError::TooManyLogins(seconds)) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::Crowded) {
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::Fleet(FleetError::Crowded)) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
 }
 
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Busy | StoreError::Closed => Self::Busy,
-            StoreError::Failed => Self::StoreFailed,
-            StoreError::NoRoom => Self::NoRoom,
-            StoreError::Database(_) if error.no_room() => Self::NoRoom,
-            StoreError::Gone => Self::FileGone(error.to_string()),
-            StoreError::NoSuchPanel => Self::NotFound("such panel".into()),
-            StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
-                Self::Internal(Box::new(error))
-            }
-        }
-    }
-}
-
-impl From<AccessError> for Problem {
-    fn from(error: AccessError) -> Self {
-        match error {
-            AccessError::Store(error) => error.into(),
-            AccessError::Hashing => Self::Internal(Box::new(error)),
-            AccessError::TooMany(wait) => Self::TooManyLogins(wait.as_secs() + 1),
-            AccessError::Crowded => Self::Crowded,
-        }
+impl<E: Into<FleetError>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::Fleet(error.into())
     }
 }
 
 impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
-        Self::Internal(Box::new(error))
+        Self::Fleet(FleetError::Internal(Box::new(error)))
     }
 }
 
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
-        Self::Internal(Box::new(error))
+        Self::Fleet(FleetError::Internal(Box::new(error)))
     }
 }
 
@@ -373,96 +216,15 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::WrongContentType(wanted) => Self::WrongContentType(wanted),
             BodyError::Encoded => Self::Encoded,
-            BodyError::Busy => Self::Busy,
+            BodyError::Busy => FleetError::Busy.into(),
             BodyError::TooSlow => Self::TooSlow,
-            BodyError::Broken => Self::BadRequest("the body ended early".into()),
+            BodyError::Broken => Self::bad_request("the body ended early"),
         }
-    }
-}
-
-/// A body that was not read to its end, by one who does not stop.
-impl From<Unread<Problem>> for Problem {
-    fn from(unread: Unread<Problem>) -> Self {
-        match unread {
-            Unread::NotJson(error) => Self::BadRequest(format!("the body is not JSON: {error}")),
-            Unread::NotAnObject => Self::BadRequest("the body is not a JSON object".into()),
-            Unread::TooManyValues(key, at) => {
-                let at = at.map_or(String::new(), |at| format!("/{at}"));
-                let path = if key.is_empty() { at } else { format!("{}{at}", profile::wire::step(&key)) };
-                Self::invalid(path, profile::error::WireError::TooManyValues.to_string())
-            }
-            Unread::Stopped(problem) => problem,
-        }
-    }
-}
-
-impl From<SubmitError> for Problem {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::NoPanels(ref target) => {
-                let path = match target {
-                    Target::All => "/all",
-                    Target::Selector(_) => "/selector",
-                    Target::Panels(_) => "/panels",
-                };
-                Self::invalid(path, error.to_string())
-            }
-            SubmitError::UnknownPanels(ids) => {
-                let mut errors = Gathered::default();
-                for (i, id) in ids {
-                    errors.add(|| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}")));
-                }
-                errors.into_problem()
-            }
-            SubmitError::UnknownToFamily(ref upserts) => {
-                let message = error.to_string();
-                let mut errors = Gathered::default();
-                for i in upserts {
-                    errors.add(|| FieldError::at(format!("/upsert/{i}"), message.clone()));
-                }
-                errors.into_problem()
-            }
-            SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
-            SubmitError::ReportGone(_) => Self::Gone(error.to_string()),
-            SubmitError::WrongState(_) => Self::Conflict(error.to_string()),
-            SubmitError::NoSuchBatch => Self::NotFound("such batch".into()),
-            SubmitError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<SelectorError> for Problem {
-    fn from(error: SelectorError) -> Self {
-        Self::invalid("/selector", error.to_string())
-    }
-}
-
-impl From<actix::MailboxError> for Problem {
-    fn from(_: actix::MailboxError) -> Self {
-        Self::Busy
-    }
-}
-
-impl From<tokio::sync::oneshot::error::RecvError> for Problem {
-    fn from(_: tokio::sync::oneshot::error::RecvError) -> Self {
-        Self::Busy
     }
 }
 
 impl From<actix_web::error::BlockingError> for Problem {
     fn from(_: actix_web::error::BlockingError) -> Self {
-        Self::Busy
-    }
-}
-
-impl From<profile::error::Problem> for FieldError {
-    fn from(problem: profile::error::Problem) -> Self {
-        Self::at(problem.path, problem.error.to_string())
-    }
-}
-
-impl From<SettingProblem> for FieldError {
-    fn from(problem: SettingProblem) -> Self {
-        Self::at(problem.path, problem.message)
+        FleetError::Busy.into()
     }
 }

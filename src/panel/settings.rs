@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
@@ -51,11 +50,10 @@ impl fmt::Display for PanelId {
 }
 
 /// A panel's record as it is stored and sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PanelRecord {
     /// 1 to 63 letters, digits and `-_.`.
-    #[schema(example = "north-01")]
     pub id: String,
     /// `embedded`: this server is the panel. `http`: a device somewhere else is.
     #[serde(default = "embedded")]
@@ -65,21 +63,18 @@ pub struct PanelRecord {
     pub labels: BTreeMap<String, String>,
     /// IANA name of the zone in which the panel's rules run.
     #[serde(default = "utc")]
-    #[schema(example = "Europe/Kyiv")]
     pub zone: String,
     /// `android`, `camdroid` or `door-controller`.
     #[serde(default = "android")]
     pub api: String,
     /// The version that the panel says it speaks.
     #[serde(default = "seed_version")]
-    #[schema(example = "2.9.0")]
     pub api_version: String,
     /// How many profiles it holds at most; none is no limit.
     #[serde(default)]
     pub capacity: Option<u32>,
     /// Where a remote panel is reached, up to what comes before `/api`; always null for an embedded one.
     #[serde(default)]
-    #[schema(example = "https://10.0.3.17")]
     pub url: Option<String>,
     /// The account on a remote panel; always null for an embedded one. Its password is never in a record.
     #[serde(default)]

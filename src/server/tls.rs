@@ -11,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::config::TlsFiles;
+
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -26,15 +28,6 @@ pub enum TlsError {
     /// The two do not fit each other, or are of a kind that is not known.
     #[error("the certificate {0} and the key {1} cannot be used: {2}")]
     Unfit(PathBuf, PathBuf, #[source] rustls::Error),
-}
-
-/// The two files.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The certificate with the chain up to its root, PEM.
-    pub certificate: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
 }
 
 impl TlsFiles {

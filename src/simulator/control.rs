@@ -84,7 +84,8 @@ fn places(panels: &Panels, chosen: &Chosen) -> Result<Vec<usize>, Wrong> {
 }
 
 async fn entry(shared: &Shared, panels: &Panels, place: usize) -> Result<Entry, Wrong> {
-    shared.register.find(&panels.ids()[place]).ok_or_else(|| broken("gone"))
+    let id = panels.ids()[place].clone();
+    shared.fleet.find_panel(&id).ok_or_else(|| broken("gone"))
 }
 
 fn origin() -> Origin {
@@ -157,7 +158,7 @@ async fn set_capacity(
         let settings = Settings { capacity: body.capacity, ..Settings::clone(&entry.settings) };
         let expected = entry.settings.record();
         let change = ChangePanel { settings, expected, password_md5: None, origin: origin() };
-        let changed = shared.coordinator.send(change).await.map_err(broken)?;
+        let changed = shared.fleet.coordinator.send(change).await.map_err(broken)?;
         changed.ok_or_else(|| broken("gone"))?.await.map_err(broken)?.map_err(broken)?;
     }
     Ok(done(&places))
@@ -203,7 +204,8 @@ async fn reset(
     let places = places(&panels, &body.panels)?;
     for place in &places {
         let entry = entry(&shared, &panels, *place).await?;
-        let rows = shared.store.read().and_then(|snapshot| snapshot.rows(entry.number)).map_err(broken)?;
+        let rows =
+            shared.fleet.store.read().and_then(|snapshot| snapshot.rows(entry.number)).map_err(broken)?;
         let uids = rows.iter().map(|(_, row)| row.uid).collect();
         let (reply, answer) = oneshot::channel();
         let operation = UidOperation::Delete(uids);

@@ -9,8 +9,8 @@ use super::layout::{self, Place, moment, panel_link};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
-use crate::http::fleet_api::access::{self, AuditFilter};
-use crate::http::problem::Problem;
+use crate::fleet::FleetError;
+use crate::fleet::audit::AuditFilter;
 use crate::http::{Shared, percent};
 use crate::store::tables::AuditRecord;
 
@@ -28,12 +28,12 @@ pub async fn list(
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (actor, from, to) = (query.one("actor"), query.one("from"), query.one("to"));
     let filter = AuditFilter {
-        from: day("from", from, 0)?,
-        to: day("to", to, 1)?,
+        from_ms: day("from", from, 0)?,
+        to_ms: day("to", to, 1)?,
         actor: Some(actor.to_owned()).filter(|actor| !actor.is_empty()),
     };
     let before = query.one("before").parse().unwrap_or(u64::MAX);
-    let page = access::page_of_audit(&shared, &filter, before, PAGE).await?;
+    let page = shared.fleet.page_of_audit(filter, before, PAGE).await?;
     let main = html! {
         h1 { "Audit" }
         form class="row" method="get" action="/audit" role="search" {
@@ -62,7 +62,7 @@ pub async fn list(
                 }
             }
         }
-        @if let Some(next) = &page.next_cursor {
+        @if let Some(next) = &page.next {
             a class="button" href={ "/audit?before=" (next) "&actor=" (percent(actor)) "&from=" (percent(from)) "&to=" (percent(to)) } { "Older" }
         }
     };
@@ -70,15 +70,15 @@ pub async fn list(
 }
 
 /// The beginning of a day in UTC, so many days later.
-fn day(name: &str, text: &str, later: i64) -> Result<Option<String>, Problem> {
+fn day(name: &str, text: &str, later: i64) -> Result<Option<i64>, FleetError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = || Problem::BadRequest(format!("{name} takes a day such as 2026-01-31"));
+    let wrong = || FleetError::Unreadable(format!("{name} takes a day such as 2026-01-31"));
     let day: Date = text.parse().map_err(|_| wrong())?;
     let day = day.checked_add(jiff::Span::new().days(later)).map_err(|_| wrong())?;
     let start = TimeZone::UTC.to_timestamp(day.to_datetime(Time::midnight())).map_err(|_| wrong())?;
-    Ok(Some(start.to_string()))
+    Ok(Some(start.as_millisecond()))
 }
 
 /// What an action was done to, as a link where there is a page of it.

@@ -4,15 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, moment, panel_link, state};
+use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
-use super::visitor::{ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
-use crate::batch::{BatchRecord, BatchState, PanelState};
-use crate::coordinator::work;
-use crate::http::fleet_api::batches::{self, BatchPanel};
-use crate::http::fleet_api::{Page, events};
-use crate::http::problem::Problem;
-use crate::http::{Shared, percent};
+use crate::batch::{BatchRecord, BatchState, Operations, PanelState};
+use crate::fleet::batches::BatchPanel;
+use crate::fleet::{Fleet, FleetError, Page};
+use crate::http::{Shared, auth, events, percent};
 use crate::store::BatchSeq;
 
 /// Batches on a page.
@@ -47,7 +46,7 @@ pub async fn list(
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (by, wanted) = (query.one("by").to_owned(), query.one("state").to_owned());
     let before: BatchSeq = query.one("before").parse().unwrap_or(BatchSeq::MAX);
-    let (found, next) = filtered(&shared, before, |batch| {
+    let (found, next) = filtered(&shared.fleet, before, |batch| {
         (by.is_empty() || actor::is(&batch.created_by, &by)) && (wanted.is_empty() || fits(batch, &wanted))
     })
     .await?;
@@ -89,15 +88,15 @@ fn fits(batch: &BatchRecord, wanted: &str) -> bool {
 
 /// The newest batches before one that fit, and before which the next page begins.
 async fn filtered(
-    shared: &Shared,
+    fleet: &Fleet,
     mut before: BatchSeq,
     fits: impl Fn(&BatchRecord) -> bool,
-) -> Result<(Vec<BatchRecord>, Option<BatchSeq>), Problem> {
+) -> Result<(Vec<BatchRecord>, Option<BatchSeq>), FleetError> {
     let mut found = Vec::new();
     for _ in 0..LOOKED_THROUGH / PAGE {
-        let Page { items, next_cursor } = batches::page_of_batches(shared, before, PAGE).await?;
+        let Page { items, next } = fleet.page_of_batches(before, PAGE).await?;
         found.extend(items.into_iter().filter(&fits));
-        let Some(next) = next_cursor.and_then(|next| next.parse().ok()) else { return Ok((found, None)) };
+        let Some(next) = next else { return Ok((found, None)) };
         before = next;
         if found.len() >= PAGE {
             break;
@@ -150,13 +149,13 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let seq = batches::find(&shared, &id)?;
+    let seq = shared.fleet.batch(&id)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
     let outcome = PanelState::ALL.into_iter().find(|state| state.as_str() == query.one("outcome"));
     let after = query.one("after").parse().unwrap_or(0);
-    let batch = batches::current(&shared, seq).await?;
-    let page = batches::page_of_panels(&shared, seq, outcome, after, PANELS).await?;
-    let items = named(&shared, seq).await?;
+    let batch = shared.fleet.report(seq).await?;
+    let page = shared.fleet.outcomes(seq, outcome, after, PANELS).await?;
+    let items = named(&shared.fleet.asked_by(seq).await?);
     let path = format!("/batches/{}", batch.id);
     let live = (batch.state == BatchState::Running).then(|| format!("{path}/live"));
     let panels = &batch.report.panels;
@@ -179,7 +178,7 @@ pub async fn show(
             (progress(&batch))
             (outcomes(&path, &batch, outcome))
             (panel_table(&page.items))
-            @if let Some(next) = &page.next_cursor {
+            @if let Some(next) = page.next {
                 a class="button" href={ (path) "?after=" (next) @if let Some(outcome) = outcome { "&outcome=" (outcome.as_str()) } } { "Next panels" }
             }
         }
@@ -188,21 +187,15 @@ pub async fn show(
 }
 
 /// What the batch asks for, in short.
-async fn named(shared: &Shared, seq: BatchSeq) -> Result<Markup, Problem> {
-    let store = shared.store.clone();
-    let asked = web::block(move || {
-        let work = store.read()?.batch_work(seq)?.ok_or_else(|| Problem::NotFound("such batch".into()))?;
-        Ok::<_, Problem>(work::decode(&work)?)
-    });
-    let asked = asked.await??;
-    Ok(html! {
+fn named(asked: &Operations) -> Markup {
+    html! {
         @for upsert in asked.upserts.iter().take(NAMED) {
             a href={ "/profiles/" (upsert.link_id) } { (layout::name(upsert.profile.name.as_str())) } " "
         }
         @if asked.upserts.len() > NAMED { "and " (asked.upserts.len() - NAMED) " more " }
         @if !asked.deletes.is_empty() { (asked.deletes.len()) " to delete" }
         @if asked.prune { " and every other link_id deleted" }
-    })
+    }
 }
 
 fn action(visitor: &Visitor, path: &str, name: &str, words: &str, hidden: bool) -> Markup {
@@ -262,8 +255,8 @@ fn panel_table(panels: &[BatchPanel]) -> Markup {
                             td class="number" { (panel.attempts) }
                             td {
                                 (panel.error.as_deref().unwrap_or_default())
-                                @if let Some(next) = panel.next_attempt.as_deref().and_then(|next| next.parse::<jiff::Timestamp>().ok()) {
-                                    " Tried again " (moment(next.as_millisecond()))
+                                @if let Some(next) = panel.next_attempt_ms {
+                                    " Tried again " (moment(next))
                                 }
                             }
                         }
@@ -277,7 +270,7 @@ fn panel_table(panels: &[BatchPanel]) -> Markup {
 /// The items' words, each with how often.
 fn words(panel: &BatchPanel) -> String {
     let mut words: Vec<(&str, usize)> = Vec::new();
-    for item in &panel.result {
+    for item in &panel.items {
         match words.iter_mut().find(|(word, _)| *word == item.extended_info) {
             Some((_, n)) => *n += 1,
             None => words.push((&item.extended_info, 1)),
@@ -295,7 +288,7 @@ pub async fn watch_batch(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let seq = batches::find(&shared, &id)?;
+    let seq = shared.fleet.batch(&id)?;
     Ok(events::stream_events(shared, &visitor.who, events::last_event_id(&request), Some(seq)).await?)
 }
 
@@ -317,7 +310,7 @@ pub async fn retry(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    batches::retry_batch(&shared, &request, &visitor.who, &id).await?;
+    shared.fleet.retry(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }
 
@@ -329,6 +322,6 @@ pub async fn cancel(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    batches::cancel_batch(&shared, &request, &visitor.who, &id).await?;
+    shared.fleet.cancel(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see(&format!("/batches/{id}")))
 }

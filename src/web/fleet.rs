@@ -22,13 +22,15 @@ use crate::access::Role;
 use crate::batch::selector::Selector;
 use crate::coordinator::fleet::Changes;
 use crate::coordinator::register::Entry;
-use crate::http::fleet_api::events;
-use crate::http::problem::Problem;
-use crate::http::{Shared, percent};
-use crate::panel::remote::Connection;
+use crate::fleet::{Fleet, FleetError};
+use crate::http::{Shared, events, percent};
 use crate::panel::settings::PanelId;
-use crate::store::read::{Counts as StateCounts, Snapshot};
+use crate::store::read::Snapshot;
 use crate::store::{PanelNo, StoreError};
+
+mod marks;
+
+use marks::{Counts, Facts, Mark};
 
 /// Tiles in a page as it is first sent.
 const FIRST: usize = 1500;
@@ -57,7 +59,7 @@ struct View {
 
 impl View {
     /// From a query; a selector that is wrong is told beside what it would have picked from.
-    fn parse(query: &str) -> Result<(Self, Option<String>), Problem> {
+    fn parse(query: &str) -> Result<(Self, Option<String>), FleetError> {
         let fields = Fields::parse(query.as_bytes())?;
         let selector_text = fields.one("selector").to_owned();
         let (selector, wrong) = match selector_text.as_str() {
@@ -94,139 +96,6 @@ impl View {
             put("from", &from.to_string());
         }
         query
-    }
-}
-
-/// How a panel is, worst first: a tile has one mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mark {
-    Offline,
-    Attention,
-    Drifted,
-    Pending,
-    Unknown,
-    Online,
-}
-
-impl Mark {
-    const ALL: [Self; 6] =
-        [Self::Online, Self::Offline, Self::Pending, Self::Drifted, Self::Attention, Self::Unknown];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::Attention => "attention",
-            Self::Drifted => "drifted",
-            Self::Pending => "pending",
-            Self::Unknown => "unknown",
-            Self::Online => "online",
-        }
-    }
-
-    /// What the word means, for who has not met it.
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Offline => "does not answer; what is desired will be delivered when it is back",
-            Self::Attention => "answers, but refuses a call or a profile: somebody has to look",
-            Self::Drifted => "its device holds something else than it had confirmed",
-            Self::Pending => "some profiles are not confirmed yet",
-            Self::Unknown => "not asked yet since the server's start",
-            Self::Online => "answers",
-        }
-    }
-}
-
-/// What is known of a panel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Facts {
-    connection: Connection,
-    pending: u64,
-    drifted: u64,
-    refused: u64,
-    failing: bool,
-}
-
-impl Facts {
-    fn of(counts: &StateCounts, panel: &Entry) -> Result<Self, StoreError> {
-        let counts = counts.of(panel.number)?;
-        Ok(Self {
-            connection: panel.connection(),
-            pending: counts.pending,
-            drifted: counts.drifted,
-            refused: counts.refused,
-            failing: panel.condition.last_error.is_some(),
-        })
-    }
-
-    /// Whether the panel is counted under this mark; it may be under several.
-    fn is(&self, mark: Mark) -> bool {
-        match mark {
-            Mark::Offline => self.connection == Connection::Offline,
-            Mark::Attention => self.refused > 0 || (self.failing && self.connection == Connection::Online),
-            Mark::Drifted => self.drifted > 0,
-            Mark::Pending => self.pending > 0,
-            Mark::Unknown => self.connection == Connection::Unknown,
-            Mark::Online => self.connection == Connection::Online,
-        }
-    }
-
-    fn mark(&self) -> Mark {
-        let mut marks = Mark::ALL;
-        marks.sort_unstable();
-        marks.into_iter().find(|mark| self.is(*mark)).unwrap_or(Mark::Online)
-    }
-
-    /// All of it in words.
-    fn words(&self) -> String {
-        let mut words = vec![self.connection.as_str().to_owned()];
-        for (n, what) in [(self.pending, "pending"), (self.drifted, "drifted"), (self.refused, "refused")] {
-            if n > 0 {
-                words.push(format!("{n} {what}"));
-            }
-        }
-        if self.failing && self.connection == Connection::Online {
-            words.push("the last call failed".to_owned());
-        }
-        words.join(", ")
-    }
-}
-
-/// How many panels are counted under each mark.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Counts {
-    panels: u64,
-    marks: [u64; 6],
-}
-
-impl Counts {
-    fn add(&mut self, facts: &Facts) {
-        self.panels += 1;
-        for mark in Mark::ALL {
-            self.marks[mark as usize] += u64::from(facts.is(mark));
-        }
-    }
-
-    fn take_away(&mut self, facts: &Facts) {
-        self.panels = self.panels.saturating_sub(1);
-        for mark in Mark::ALL {
-            let count = &mut self.marks[mark as usize];
-            *count = count.saturating_sub(u64::from(facts.is(mark)));
-        }
-    }
-
-    fn of(&self, mark: Mark) -> u64 {
-        self.marks[mark as usize]
-    }
-
-    /// The panels, and those of them that are not simply online.
-    fn words(&self) -> String {
-        let mut words = vec![layout::count(self.panels, "panel")];
-        for mark in [Mark::Offline, Mark::Attention, Mark::Drifted, Mark::Pending, Mark::Unknown] {
-            if self.of(mark) > 0 {
-                words.push(format!("{} {}", self.of(mark), mark.word()));
-            }
-        }
-        words.join(" · ")
     }
 }
 
@@ -298,14 +167,13 @@ impl Shown {
     }
 }
 
-async fn look(view: View, shared: &Shared) -> Result<(View, Shown), PageProblem> {
-    let all = shared.register.now().changes_since(0);
-    let store = shared.store.clone();
-    let found = web::block(move || -> Result<_, StoreError> {
-        let shown = Shown::of(&view, all, &store.read()?)?;
+async fn look(view: View, fleet: &Fleet) -> Result<(View, Shown), FleetError> {
+    let all = fleet.changed_since(0);
+    let found = fleet.read(move |snapshot| -> Result<_, StoreError> {
+        let shown = Shown::of(&view, all, snapshot)?;
         Ok((view, shown))
     });
-    Ok(found.await??)
+    found.await
 }
 
 /// The fleet.
@@ -316,7 +184,7 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, wrong) = View::parse(request.query_string())?;
-    let (view, shown) = look(view, &shared).await?;
+    let (view, shown) = look(view, &shared.fleet).await?;
     let query = view.query(None, 0);
     let live = format!("/live{query}{}since={}", if query.is_empty() { '?' } else { '&' }, shown.version);
     let main = html! {
@@ -336,7 +204,7 @@ pub async fn show(
                 } @else { (tiles(&view, &shown, view.from, FIRST)) }
             }
         }
-        script type="module" src=(super::assets::path("fleet.js")) {}
+        script type="module" src=(super::files::path("fleet.js")) {}
     };
     Ok(layout::page(&visitor, Place::Fleet, "Fleet", main))
 }
@@ -349,7 +217,7 @@ pub async fn more(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, _) = View::parse(request.query_string())?;
-    let (view, shown) = look(view, &shared).await?;
+    let (view, shown) = look(view, &shared.fleet).await?;
     Ok(layout::fragment(tiles(&view, &shown, view.from, PIECE)))
 }
 
@@ -511,7 +379,7 @@ struct Watched {
 
 impl Watch for Watched {
     async fn look(&mut self) -> Result<Option<Bytes>, Over> {
-        let changes = self.shared.register.now().changes_since(self.version);
+        let changes = self.shared.fleet.changed_since(self.version);
         if changes.version == self.version {
             return Ok(None);
         }
@@ -525,9 +393,9 @@ impl Watch for Watched {
             None => self.view.by.clone().unwrap_or_else(|| usual(&changes.panels).0),
         };
         let first = self.by.replace(by.clone()).is_none();
-        let (store, selector) = (self.shared.store.clone(), self.view.selector.clone());
-        let found = web::block(move || {
-            let states = store.read()?.counts()?;
+        let selector = self.view.selector.clone();
+        let found = self.shared.fleet.read(move |snapshot| {
+            let states = snapshot.counts()?;
             let picked = changes.panels.into_iter();
             let picked =
                 picked.filter(|panel| selector.as_ref().is_none_or(|one| panel.settings.matches(one)));
@@ -536,7 +404,7 @@ impl Watch for Watched {
                 .collect::<Result<Vec<_>, StoreError>>()
         });
         let (mut panels, mut touched) = (Vec::new(), Vec::new());
-        for (facts, panel) in &found.await?? {
+        for (facts, panel) in &found.await? {
             let facts = *facts;
             let group = label(panel, &by);
             let group =

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, html};
 
-use super::assets;
+use super::files;
 use super::visitor::{TOKEN_FIELD, Visitor};
 use crate::access::Role;
 use crate::http::percent;
@@ -88,9 +88,9 @@ fn document(title: &str, head: Markup, navigation: Markup, main: Markup) -> Mark
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · panelsync" }
-                link rel="stylesheet" href=(assets::path("page.css"));
-                link rel="icon" href=(assets::path("icon.svg"));
-                script type="module" src=(assets::path("page.js")) {}
+                link rel="stylesheet" href=(files::path("page.css"));
+                link rel="icon" href=(files::path("icon.svg"));
+                script type="module" src=(files::path("page.js")) {}
                 (head)
             }
             body {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::visitor::Visitor;
 
 use crate::http::Shared;
-use crate::http::fleet_api::events::HEARTBEAT;
+use crate::http::events::HEARTBEAT;
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
 
@@ -53,7 +53,7 @@ pub fn stream<W: Watch>(
     visitor: &Visitor,
     watch: W,
 ) -> Result<HttpResponse, Problem> {
-    let (token, stopping) = (visitor.who.token, shared.stopping.clone());
+    let (token, stopping) = (visitor.who.token, shared.fleet.stopping.clone());
     let place = shared.listeners.join(token)?;
     let stream =
         Stream { watch, shared, _place: place, token, stopping, looked: false, told: Instant::now() };
@@ -76,7 +76,7 @@ impl<W: Watch> Stream<W> {
                 }
             }
             self.looked = true;
-            if !self.shared.access.lasts(self.token).ok()? {
+            if !self.shared.fleet.access.lasts(self.token).ok()? {
                 return None;
             }
             let event = self.watch.look().await.ok()?;

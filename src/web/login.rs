@@ -6,12 +6,16 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
 use super::layout;
+use super::posted::{self, ByViewer, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{self, ByViewer, Fields, Posted, Visitor};
+use super::visitor::{self, Fields, Visitor};
+use crate::access::actor::Actor;
 use crate::access::can_be_a_name;
-use crate::http::Shared;
-use crate::http::fleet_api::session::{self, Credentials, SMALL};
+use crate::fleet::FleetError;
+use crate::fleet::accounts::Login;
+use crate::http::body::SMALL;
 use crate::http::problem::Problem;
+use crate::http::{Shared, auth};
 
 /// The form.
 #[get("/login")]
@@ -44,21 +48,22 @@ pub async fn log_in(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let fields = visitor::read(&request, payload, SMALL).await.map_err(small)?;
+    let fields = posted::read(&request, payload, SMALL).await.map_err(small)?;
     let (user, to) = (fields.one("username"), ours(fields.one("to")));
     // A password may begin or end with a space, which Fields::one() would take away.
-    let credentials = Credentials { username: user.to_owned(), password: fields.exactly("password") };
-    match session::log_in(&shared, &request, credentials).await {
+    let login = Login { name: user.to_owned(), password: fields.exactly("password") };
+    let origin = auth::origin(&request, &Actor::Claimed(user.to_owned()));
+    match shared.fleet.log_in(login, &origin).await {
         Ok(session) => {
             let mut response = HttpResponse::SeeOther();
             response.insert_header(visitor::set_cookie(&request, Some(&session.token)));
             Ok(response.insert_header((header::LOCATION, to)).finish())
         }
-        Err(problem @ (Problem::WrongPassword | Problem::TooManyLogins(_) | Problem::Crowded)) => {
-            Ok(show_with(problem, user, to))
+        Err(error @ (FleetError::WrongPassword | FleetError::TooManyLogins(_) | FleetError::Crowded)) => {
+            Ok(show_with(error.into(), user, to))
         }
-        Err(problem @ Problem::Invalid(_)) => Ok(show_with(problem, "", to)),
-        Err(problem) => Err(problem.into()),
+        Err(error @ FleetError::Invalid(_)) => Ok(show_with(error.into(), "", to)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -69,7 +74,8 @@ pub async fn log_out(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    session::log_out(&shared, &request, &visitor.who).await?;
+    let origin = auth::origin(&request, &visitor.who.actor());
+    shared.fleet.log_out(&visitor.who, &origin).await?;
     let mut response = HttpResponse::SeeOther();
     response.insert_header(visitor::set_cookie(&request, None));
     Ok(response.insert_header((header::LOCATION, "/login")).finish())

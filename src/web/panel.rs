@@ -1,7 +1,5 @@
 //! One panel: what it should hold and what came of it, its week, its device, and what can be done about it.
 
-use std::time::Duration;
-
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
@@ -11,20 +9,18 @@ use sha2::{Digest, Sha256};
 use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
+use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByAdmin, ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
 use crate::batch::item::ItemId;
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
-use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
-use crate::http::fleet_api::drift::{self, PanelDiff};
-use crate::http::fleet_api::events;
-use crate::http::fleet_api::panels::{self, PanelBody};
-use crate::http::fleet_api::profiles::{self, PanelProfile};
-use crate::http::problem::Problem;
-use crate::http::{Shared, percent};
+use crate::fleet::FleetError;
+use crate::fleet::profiles::{self, PanelProfile};
+use crate::fleet::status::PanelStatus;
+use crate::http::{Shared, auth, events, percent};
 use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
@@ -42,12 +38,9 @@ const LOOKED_THROUGH: usize = 50;
 /// How far ahead the next change of a door is looked for exactly; beyond, each profile's own is enough.
 const AHEAD: i64 = 5 * 7 * 86_400;
 
-/// How long the page of a reconcile waits for its repairs.
-const REPAIR: Duration = Duration::from_secs(8);
-
 /// What is shown of a panel.
 struct Shown {
-    body: PanelBody,
+    status: PanelStatus,
     profiles: Vec<PanelProfile>,
     changes: Vec<ConnectionRecord>,
     batches: Vec<(BatchRecord, PanelState)>,
@@ -69,18 +62,18 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let panel = panels::find(&shared, &id).await?;
+    let panel = shared.fleet.panel(&id)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
     let week = query.one("week").to_owned();
-    let (store, entry) = (shared.store.clone(), panel.clone());
-    let shown = web::block(move || look(&store.read()?, &entry, &week)).await??;
+    let entry = panel.clone();
+    let shown = shared.fleet.read(move |snapshot| look(snapshot, entry, &week)).await?;
     let path = panel_path(&id);
     let remote = panel.settings.is_device();
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } }
         div id="panel" data-live={ (path) "/live" } data-refresh {
-            (head(&visitor, &path, &shown.body))
-            (about(&panel, &shown.body))
+            (head(&visitor, &path, &shown.status))
+            (about(&shown.status))
             section aria-label="Calendar" {
                 h2 { "When the door opens" }
                 @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
@@ -91,18 +84,18 @@ pub async fn show(
             }
             section aria-label="Profiles" {
                 h2 { "Profiles" }
-                (refusals(&shown.body, &shown.profiles))
+                (refusals(&shown.status, &shown.profiles))
                 (profile_table(&shown.profiles))
             }
             (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }
-        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id, shown.body.state.profiles)) }
+        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id, shown.status.profiles)) }
     };
     Ok(layout::page(&visitor, Place::Fleet, &id, main))
 }
 
-fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem> {
+fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreError> {
     let now = clock::now_ms() / 1000;
     let zone = panel.settings.zone.rules();
     let week = Week::parse(week, now, zone);
@@ -134,16 +127,16 @@ fn look(snapshot: &Snapshot, panel: &Entry, week: &str) -> Result<Shown, Problem
         later.extend(schedule.next_change(now));
     }
     Ok(Shown {
-        body: panels::panel_body(snapshot, panel)?,
-        profiles: profiles::on_panel(snapshot, panel, stored.into_iter())?,
+        profiles: profiles::on_panel(snapshot, &panel, stored.into_iter())?,
         changes: snapshot.connections(panel.number)?,
         batches: batches_of(snapshot, panel.number)?,
         week,
         lanes,
         next: next_change(soon, now, later),
-        notes: notes(snapshot, panel, open.is_empty(), &unsure_open)?,
+        notes: notes(snapshot, &panel, open.is_empty(), &unsure_open)?,
         open,
         now,
+        status: PanelStatus::of(snapshot, panel)?,
     })
 }
 
@@ -221,11 +214,11 @@ fn next_change(windows: Vec<Window>, now: i64, changes: Vec<i64>) -> Option<i64>
 }
 
 /// The panel's id and connection, and what can be done.
-fn head(visitor: &Visitor, path: &str, body: &PanelBody) -> Markup {
-    let (id, remote) = (&body.record.id, body.record.url.is_some());
+fn head(visitor: &Visitor, path: &str, PanelStatus { panel, .. }: &PanelStatus) -> Markup {
+    let (id, remote) = (panel.settings.id.as_str(), panel.settings.is_device());
     html! {
         div class="head" {
-            h1 { (id) " " small { (state(&body.state.connection)) } }
+            h1 { (id) " " small { (state(panel.connection().as_str())) } }
             @if visitor.may(Role::Admin) { a class="button" href={ (path) "/edit" } { "Edit" } }
             @if remote { a class="button" href={ (path) "/compare" } { "Compare with the device" } }
             @if visitor.may(Role::Operator) {
@@ -235,30 +228,31 @@ fn head(visitor: &Visitor, path: &str, body: &PanelBody) -> Markup {
     }
 }
 
-fn about(panel: &Entry, body: &PanelBody) -> Markup {
-    let state = &body.state;
+fn about(status: &PanelStatus) -> Markup {
+    let PanelStatus { panel, profiles, counts, device, .. } = status;
+    let settings = &panel.settings;
     html! {
-        @if let Some(error) = &state.last_error {
+        @if let Some(error) = &panel.condition.last_error {
             p class="wrong" { (text::shown(&capital(error))) "." }
         }
         dl class="facts" {
-            div { dt { "Driver" } dd { (body.record.driver) } }
-            div { dt { "Zone" } dd { (body.record.zone) } }
-            @for (key, value) in &body.record.labels {
+            div { dt { "Driver" } dd { (settings.driver()) } }
+            div { dt { "Zone" } dd { (settings.zone.name()) } }
+            @for (key, value) in settings.labels.iter().map(|(key, value)| (&**key, &**value)) {
                 div { dt { (key) } dd { a href={ "/?selector=" (percent(&format!("{key}={value}"))) } { (value) } } }
             }
-            div { dt { "API" } dd { (body.record.api) " " (body.record.api_version) } }
+            div { dt { "API" } dd { (settings.family.as_str()) " " (settings.api_version) } }
             div { dt { "Profiles" } dd {
-                (state.profiles)
-                @if let Some(capacity) = body.record.capacity { " of " (capacity) }
-                @if state.pending > 0 { ", " (state.pending) " pending" }
-                @if let Some(rejected) = state.rejected { ", " (rejected) " rejected" }
-                @if state.drifted > 0 { ", " (state.drifted) " drifted" }
+                (profiles)
+                @if let Some(capacity) = settings.capacity { " of " (capacity) }
+                @for (n, what) in [(counts.pending, " pending"), (counts.refused, " rejected"), (counts.drifted, " drifted")] {
+                    @if n > 0 { ", " (n) (what) }
+                }
             } }
-            @if let Some(url) = &body.record.url { div { dt { "Address" } dd { (url) } } }
+            @if let Some(remote) = &settings.remote { div { dt { "Address" } dd { (remote.url()) } } }
             @if let Some(seen) = panel.condition.last_seen_ms { div { dt { "Last answered" } dd { (moment(seen)) } } }
             @if let Some(next) = panel.condition.next_attempt_ms { div { dt { "Tried again" } dd { (moment(next)) } } }
-            @if let Some(device) = &state.device {
+            @if let Some(device) = device.as_ref().map(|device| &device.record) {
                 @if !device.serial.is_empty() {
                     div { dt { "Device" } dd { (layout::name(&device.model)) " " (layout::name(&device.serial)) ", firmware " (layout::name(&device.firmware)) } }
                 }
@@ -285,9 +279,9 @@ fn weeks(path: &str, week: &Week) -> Markup {
 }
 
 /// What the panel refuses and does not hold; what it holds says so in its own row.
-fn refusals(PanelBody { state, .. }: &PanelBody, profiles: &[PanelProfile]) -> Markup {
+fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
     let held = |link| profiles.iter().any(|profile| profile.link_id == Some(link));
-    let refused: Vec<_> = state.refused.iter().filter(|refused| !held(refused.link_id)).collect();
+    let refused: Vec<_> = status.refused.iter().filter(|refused| !held(refused.link_id)).collect();
     html! {
         @if !refused.is_empty() {
             div class="wrong" {
@@ -318,7 +312,7 @@ fn profile_table(profiles: &[PanelProfile]) -> Markup {
                             tr {
                                 td { (layout::name(&name_of(profile))) }
                                 td { (profile.sentence) }
-                                td { (state(profile.state)) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
+                                td { (state(profile.state.as_str())) @if let Some(info) = &profile.extended_info { " " (layout::refusal(info)) } @if let Some(kept) = &profile.device { " as " code class="json" { (kept.get()) } } }
                                 td class="number" { (profile.revision) }
                                 td {
                                     @if let Some(link) = profile.link_id {
@@ -411,94 +405,10 @@ pub async fn remove(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     if !fields.ticked("sure") {
-        return Err(Problem::invalid("/sure", "tick that you are sure").into());
+        return Err(FleetError::invalid("/sure", "tick that you are sure").into());
     }
-    panels::remove_panel(&shared, &request, &visitor.who, &id).await?;
+    shared.fleet.remove_panel(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see("/"))
-}
-
-/// Reads the device now and shows where it differs.
-#[get("/panel/{id}/compare")]
-pub async fn compare(
-    visitor: Visitor,
-    id: web::Path<String>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
-    let panel = panels::find(&shared, &id).await?;
-    if !panel.settings.is_device() {
-        return Err(Problem::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
-    }
-    let diff = drift::diff(&panel, drift::Until::usual(&shared)).await;
-    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, &diff)))
-}
-
-/// Reads the device now, has put right what differs, and shows what came of it.
-#[post("/panel/{id}/reconcile")]
-pub async fn reconcile(
-    Posted { visitor, .. }: Posted<ByOperator>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
-    let until = drift::Until::after(REPAIR, &shared);
-    let target = Target::Panels(vec![id.clone()]);
-    let found = drift::repair(&shared, &request, &visitor.who, target, &until).await?;
-    let diff = found.first().ok_or_else(|| Problem::Conflict(format!("panel {id} has no device")))?;
-    Ok(layout::page(&visitor, Place::Fleet, &format!("Device of {id}"), differences(&visitor, &id, diff)))
-}
-
-fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
-    let path = panel_path(id);
-    let (title, told) = match diff.state.as_str() {
-        "same" => ("The device holds what it should", "Nothing differs."),
-        "repaired" => ("The device is put right", "This is what differed."),
-        "pending" => ("The device is being put right", "This is what differed; it goes on by itself."),
-        "not read yet" => ("The device has not answered yet", "It is slow, or others are read before it."),
-        "unreadable" => {
-            ("The device could not be read", "It is put right as soon as it is back, if that was asked for.")
-        }
-        _ => ("The device differs", "On the left what it should hold, on the right what it holds."),
-    };
-    let deletes = diff.differences.iter().filter(|found| found.difference == "extra").count() as u64;
-    html! {
-        nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } " › " a href=(path) { (id) } }
-        div class="head" {
-            h1 { (title) }
-            @if diff.state == "differs" && visitor.may(Role::Operator) {
-                form method="post" action={ (path) "/reconcile" } {
-                    (layout::token(visitor))
-                    @if deletes > 0 {
-                        button class="danger" { "Reconcile, deleting " (layout::count(deletes, "profile")) " on the device" }
-                    } @else {
-                        button class="main" { "Reconcile" }
-                    }
-                }
-            }
-            a class="button" href=(path) { "Back to " (id) }
-        }
-        p id="differences" data-state=(diff.state) { (told) }
-        @if let Some(error) = &diff.error { p class="wrong" { (text::shown(&capital(error))) "." } }
-        @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
-            p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
-        }
-        @if !diff.differences.is_empty() {
-            div class="scroll" {
-                table {
-                    thead { tr { th { "Profile" } th { "Difference" } th { "Desired" } th { "On the device" } } }
-                    tbody {
-                        @for found in &diff.differences {
-                            tr {
-                                td { (layout::name(&found.name)) @if let Some(link) = found.link_id { br; a href={ "/profiles/" (link) } { code { (link) } } } }
-                                td { (state(&found.difference)) @if let Some(info) = &found.extended_info { " " (layout::name(info)) } }
-                                td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
-                                td { @if let Some(json) = &found.device { code class="json" { (text::shown(json.get())) } } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Says when something about a panel has changed, its profiles included.
@@ -509,7 +419,7 @@ pub async fn watch_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let id = id.into_inner();
-    panels::find(&shared, &id).await?;
+    shared.fleet.panel(&id)?;
     let watched = Watched { shared: shared.clone(), id, known: None };
     Ok(live::stream(shared, &visitor, watched)?)
 }
@@ -522,9 +432,8 @@ struct Watched {
 
 impl Watch for Watched {
     async fn look(&mut self) -> Result<Option<Bytes>, Over> {
-        let panel = panels::find(&self.shared, &self.id).await?;
-        let store = self.shared.store.clone();
-        let now = web::block(move || signature(&store.read()?, &panel)).await??;
+        let panel = self.shared.fleet.panel(&self.id)?;
+        let now = self.shared.fleet.read(move |snapshot| signature(snapshot, &panel)).await?;
         let before = self.known.replace(now);
         let changed = before.is_some_and(|before| before != now);
         Ok(changed.then(|| events::text(None, "changed", &json!({}))))

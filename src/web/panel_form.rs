@@ -1,17 +1,20 @@
 //! Adding a panel, and giving one other settings.
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, get, post, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::layout::{self, Place, panel_path};
+use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByAdmin, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::coordinator::register::Entry;
-use crate::http::Shared;
-use crate::http::fleet_api::panels::{self, Introduction};
-use crate::http::problem::{FieldError, Problem};
+use crate::fleet::fields::PanelFields;
+use crate::fleet::meeting::Introduction;
+use crate::fleet::{FieldError, FleetError};
+use crate::http::{Shared, auth};
 use crate::profile::rule::Family;
 
 /// The fields that go into the record as they are.
@@ -34,11 +37,12 @@ pub async fn add(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let added = match record(&fields) {
+    let added = match record(&fields).and_then(PanelFields::read) {
         Ok(record) => {
-            panels::add_panel(&shared, &request, &visitor.who, record, &introduction(&fields)).await
+            let origin = auth::origin(&request, &visitor.who.actor());
+            shared.fleet.add_panel(record, introduction(&fields), origin).await
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error),
     };
     answer(added, Form::new(None, fields), &visitor)
 }
@@ -51,7 +55,7 @@ pub async fn edit(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Admin)?;
-    let panel = panels::find(&shared, &id).await?;
+    let panel = shared.fleet.panel(&id)?;
     let fields = fields_of(&panel);
     Ok(Form::new(Some(id.into_inner()), fields).show(HttpResponse::Ok(), &visitor))
 }
@@ -70,34 +74,48 @@ pub async fn change(
             changes.remove("driver");
             if let Some(labels) = changes.get_mut("labels").and_then(Value::as_object_mut) {
                 // What the form no longer names is taken away; what came meanwhile stays.
-                for (key, _) in &panels::find(&shared, &id).await?.settings.labels {
+                for (key, _) in &shared.fleet.panel(&id)?.settings.labels {
                     labels.entry(key.to_string()).or_insert(Value::Null);
                 }
             }
-            let introduction = introduction(&fields);
-            panels::change_panel(&shared, &request, &visitor.who, &id, changes, &introduction).await
+            match PanelFields::read(changes) {
+                Ok(changes) => {
+                    let origin = auth::origin(&request, &visitor.who.actor());
+                    shared.fleet.change_panel(&id, changes, introduction(&fields), origin).await
+                }
+                Err(error) => Err(error),
+            }
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error),
     };
     answer(changed, Form::new(Some(id.into_inner()), fields), &visitor)
 }
 
 /// On to the panel's page, or the form again with what is wrong.
 fn answer(
-    done: Result<Entry, Problem>,
+    done: Result<Entry, FleetError>,
     mut form: Form,
     visitor: &Visitor,
 ) -> Result<HttpResponse, PageProblem> {
-    let problem = match done {
+    let error = match done {
         Ok(panel) => return Ok(layout::see(&panel_path(panel.settings.id.as_str()))),
-        Err(problem) => problem,
+        Err(error) => error,
     };
-    let status = problem.status_code();
-    match problem {
-        Problem::Invalid(errors) => form.errors = errors,
-        Problem::Conflict(_) | Problem::BadRequest(_) => form.wrong = Some(problem.to_string()),
+    let status = match error {
+        FleetError::Invalid(errors) => {
+            form.errors = errors;
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        FleetError::Conflict(wrong) => {
+            form.wrong = Some(wrong);
+            StatusCode::CONFLICT
+        }
+        FleetError::Unreadable(wrong) => {
+            form.wrong = Some(wrong);
+            StatusCode::BAD_REQUEST
+        }
         other => return Err(other.into()),
-    }
+    };
     Ok(form.show(HttpResponse::build(status), visitor))
 }
 
@@ -106,7 +124,7 @@ fn introduction(fields: &Fields) -> Introduction {
 }
 
 /// The body that the fleet API would be sent. What is empty is null, so that a change can take it away.
-fn record(fields: &Fields) -> Result<Map<String, Value>, Problem> {
+fn record(fields: &Fields) -> Result<Map<String, Value>, FleetError> {
     let mut record = Map::new();
     for name in TEXTS.into_iter().filter(|name| !fields.one(name).is_empty()) {
         record.insert(name.into(), fields.one(name).into());
@@ -147,7 +165,7 @@ fn record(fields: &Fields) -> Result<Map<String, Value>, Problem> {
         ),
     };
     record.insert("capacity".into(), capacity);
-    if errors.is_empty() { Ok(record) } else { Err(Problem::Invalid(errors)) }
+    if errors.is_empty() { Ok(record) } else { Err(FleetError::Invalid(errors)) }
 }
 
 /// The fields that say what a panel's settings are.

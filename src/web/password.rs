@@ -5,12 +5,14 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, get, post, web};
 use maud::{Markup, html};
 
 use super::layout::{self, Place};
+use super::posted::{ByViewer, Posted};
 use super::problem::{PageProblem, capital};
-use super::visitor::{ByViewer, Posted, Visitor};
+use super::visitor::Visitor;
 use crate::access::MIN_PASSWORD;
-use crate::http::Shared;
-use crate::http::fleet_api::access::{self, PasswordChange};
+use crate::fleet::FleetError;
+use crate::fleet::accounts::NewPassword;
 use crate::http::problem::Problem;
+use crate::http::{Shared, auth};
 
 /// The form.
 #[get("/password")]
@@ -30,8 +32,9 @@ pub async fn change(
         let wrong = form(&visitor, Some("the new password and its repetition differ"));
         return Ok(show(&visitor, StatusCode::UNPROCESSABLE_ENTITY, wrong));
     }
-    let change = PasswordChange { password: new, old_password: Some(old) };
-    match access::change_password(&shared, &request, &visitor.who, &visitor.who.name, change).await {
+    let (who, change) = (&visitor.who, NewPassword { password: new, old_password: Some(old) });
+    let origin = auth::origin(&request, &who.actor());
+    match shared.fleet.change_password(who, &who.name, change, &origin).await {
         Ok(()) => {
             let done = html! {
                 h1 { "Password" }
@@ -40,20 +43,20 @@ pub async fn change(
             };
             Ok(show(&visitor, StatusCode::OK, done))
         }
-        Err(Problem::WrongPassword) => {
+        Err(FleetError::WrongPassword) => {
             let wrong = form(&visitor, Some("the password of now is wrong"));
             Ok(show(&visitor, StatusCode::UNPROCESSABLE_ENTITY, wrong))
         }
-        Err(problem @ (Problem::Invalid(_) | Problem::TooManyLogins(_) | Problem::Crowded)) => {
-            let text = match &problem {
-                Problem::Invalid(errors) => {
+        Err(error @ (FleetError::Invalid(_) | FleetError::TooManyLogins(_) | FleetError::Crowded)) => {
+            let text = match &error {
+                FleetError::Invalid(errors) => {
                     errors.first().map(|error| error.message.clone()).unwrap_or_default()
                 }
-                problem => problem.to_string(),
+                error => error.to_string(),
             };
-            Ok(show(&visitor, problem.status_code(), form(&visitor, Some(&text))))
+            Ok(show(&visitor, Problem::from(error).status_code(), form(&visitor, Some(&text))))
         }
-        Err(problem) => Err(problem.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

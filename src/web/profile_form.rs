@@ -12,14 +12,15 @@ use serde_json::{Map, json};
 use self::fields::{DATE_FROM, DATE_TO, DATES, EVERY, FORMAT, PLACES, Read, UNTIL, errors_at, fields_of};
 use super::calendar::{self, Door, Lane, Week};
 use super::layout::{self, Place};
+use super::posted::{ByOperator, ByViewer, Posted};
 use super::problem::{PageProblem, capital};
 use super::push;
-use super::visitor::{ByOperator, ByViewer, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::clock;
+use crate::fleet::profiles;
+use crate::fleet::{FieldError, Fleet};
 use crate::http::Shared;
-use crate::http::fleet_api::profiles;
-use crate::http::problem::FieldError;
 use crate::panel::settings::Zone;
 use crate::profile::rule::WEEKDAYS;
 use crate::profile::sentence::sentence;
@@ -60,7 +61,7 @@ const DAY_TYPES: [(&str, &str); 10] = [
 #[get("/profiles/new")]
 pub async fn new_profile(visitor: Visitor, shared: web::Data<Shared>) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
-    let zones = zones(&shared).await?;
+    let zones = zones(&shared.fleet).await?;
     let zone = zones.first().and_then(|name| Zone::new(name)).unwrap_or_else(Zone::utc);
     let now = Timestamp::from_millisecond(clock::now_ms()).unwrap_or_default();
     let today = zone.rules().to_datetime(now).date().to_string();
@@ -89,10 +90,10 @@ pub async fn edit_profile(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
-    let held = push::held(&shared, &link_id, None).await?;
+    let held = push::held(&shared.fleet, &link_id, None).await?;
     let profile = profiles::read(held.version.profile.get())?;
     let fields = fields_of(held.link_id, &profile, &held.zone);
-    let zones = zones(&shared).await?;
+    let zones = zones(&shared.fleet).await?;
     Ok(show(HttpResponse::Ok(), &visitor, &fields, &zones, &[], "Edit a profile"))
 }
 
@@ -104,11 +105,11 @@ pub async fn check_form(
 ) -> Result<HttpResponse, PageProblem> {
     let read = Read::of(&fields);
     if !read.errors.is_empty() {
-        let zones = zones(&shared).await?;
+        let zones = zones(&shared.fleet).await?;
         let response = HttpResponse::UnprocessableEntity();
         return Ok(show(response, &visitor, &fields, &zones, &read.errors, "Put the profile right"));
     }
-    push::choose(&visitor, &shared, &read.body).await
+    push::choose(&visitor, &shared.fleet, &read.body).await
 }
 
 /// What the form comes to, for its script: the preview, and each error by its place.
@@ -128,8 +129,8 @@ pub async fn preview_form(Posted { fields, .. }: Posted<ByViewer>) -> Result<Htt
 }
 
 /// The zones of the fleet's panels, the most frequent first.
-async fn zones(shared: &Shared) -> Result<Vec<String>, PageProblem> {
-    let panels = shared.register.now().changes_since(0).panels;
+async fn zones(fleet: &Fleet) -> Result<Vec<String>, PageProblem> {
+    let panels = fleet.changed_since(0).panels;
     let mut zones: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for panel in &panels {
         *zones.entry(panel.settings.zone.name()).or_default() += 1;
@@ -182,7 +183,7 @@ fn show(
                 div id="preview" { (outcome(&Read::of(fields), fields.one("week"))) }
             }
         }
-        script type="module" src=(super::assets::path("profile.js")) {}
+        script type="module" src=(super::files::path("profile.js")) {}
     };
     layout::page_with(response, visitor, Place::Profiles, title, main)
 }

@@ -8,10 +8,9 @@ use super::layout::{self, Place, panel_link};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
-use crate::http::Shared;
-use crate::http::fleet_api::panels;
-use crate::http::fleet_api::profiles::{self, ProfileVersion, StateCounts};
-use crate::http::problem::Problem;
+use crate::fleet::profiles::{ProfileVersion, StateCounts, read};
+use crate::fleet::{Fleet, FleetError};
+use crate::http::{Shared, percent};
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
 use crate::profile::{LinkId, text};
@@ -31,8 +30,7 @@ pub async fn list(
 ) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let after: Option<LinkId> = query.one("after").parse().ok();
-    let store = shared.store.clone();
-    let page = web::block(move || profiles::fleet_profiles(&store, after, PAGE)).await??;
+    let page = shared.fleet.page_of_profiles(after, PAGE).await?;
     let main = html! {
         div class="head" {
             h1 { "Profiles" }
@@ -65,7 +63,7 @@ pub async fn list(
                 }
             }
         }
-        @if let Some(next) = &page.next_cursor {
+        @if let Some(next) = &page.next {
             a class="button" href={ "/profiles?after=" (next) } { "Next page" }
         }
     };
@@ -93,13 +91,13 @@ pub async fn show(
     link_id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let found = profiles::find(&shared, &link_id).await?;
+    let found = shared.fleet.profile(&link_id).await?;
     let link = found.link_id;
     let most = found.versions.first().map(parsed).transpose()?;
     let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or("Refused by every panel");
     let mut versions = Vec::new();
     for version in &found.versions {
-        let zone = zone_of(&shared, version).await;
+        let zone = zone_of(&shared.fleet, version).await;
         let differs = match &most {
             Some(most) => differences(most, &parsed(version)?),
             None => Vec::new(),
@@ -137,7 +135,7 @@ pub async fn show(
         @for (n, (version, zone, differs)) in versions.iter().enumerate() {
             section class="card" {
                 h2 { @if versions.len() > 1 { "Version " (n + 1) ", " } "on " (layout::count(version.count as u64, "panel")) }
-                p { (profiles::read(version.profile.get()).map(|read| sentence(&read, zone.rules())).unwrap_or_default()) " (" (zone.name()) ")" }
+                p { (read(version.profile.get()).map(|profile| sentence(&profile, zone.rules())).unwrap_or_default()) " (" (zone.name()) ")" }
                 @if !differs.is_empty() {
                     table {
                         thead { tr { th { "Field" } th { "Version 1" } th { "Here" } } }
@@ -150,7 +148,7 @@ pub async fn show(
                 }
                 @if versions.len() > 1 && visitor.may(Role::Operator) {
                     @if let Some(panel) = version.panels.first() {
-                        a class="button" href={ "/push?link_id=" (link) "&like=" (crate::http::percent(panel)) } { "Push this version" }
+                        a class="button" href={ "/push?link_id=" (link) "&like=" (percent(panel)) } { "Push this version" }
                     }
                 }
                 details { summary { "Its JSON" } pre { (pretty(version).split('\n').map(text::shown).collect::<Vec<_>>().join("\n")) } }
@@ -161,21 +159,21 @@ pub async fn show(
 }
 
 /// The zone of the first panel that holds it.
-pub async fn zone_of(shared: &Shared, version: &ProfileVersion) -> Zone {
+pub async fn zone_of(fleet: &Fleet, version: &ProfileVersion) -> Zone {
     let panel = match version.panels.first() {
-        Some(id) => panels::find(shared, id).await.ok(),
+        Some(id) => fleet.panel(id).ok(),
         None => None,
     };
     panel.map_or_else(Zone::utc, |panel| panel.settings.zone.clone())
 }
 
-fn parsed(version: &ProfileVersion) -> Result<Value, Problem> {
-    serde_json::from_str(version.profile.get()).map_err(|error| Problem::Internal(error.into()))
+fn parsed(version: &ProfileVersion) -> Result<Value, FleetError> {
+    serde_json::from_str(version.profile.get()).map_err(|error| FleetError::Internal(error.into()))
 }
 
 fn pretty(version: &ProfileVersion) -> String {
     let value = parsed(version).and_then(|value| {
-        serde_json::to_string_pretty(&value).map_err(|error| Problem::Internal(error.into()))
+        serde_json::to_string_pretty(&value).map_err(|error| FleetError::Internal(error.into()))
     });
     value.unwrap_or_default()
 }

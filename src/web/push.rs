@@ -5,6 +5,7 @@
 //! one batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use maud::{Markup, html};
@@ -12,15 +13,18 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::layout::{self, Place, panel_link, state};
+use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
 use super::profiles::zone_of;
-use super::visitor::{ByOperator, Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use crate::access::Role;
+use crate::batch::report::{ItemCounts, Report};
 use crate::coordinator::register::Entry;
-use crate::http::Shared;
-use crate::http::fleet_api::batches::{self, DryRun, PlannedPanel, Wanted};
-use crate::http::fleet_api::profiles::{self, ProfileVersion};
-use crate::http::problem::{FieldError, Problem};
+use crate::fleet::batches::{self, IdempotencyKey, PlannedPanel};
+use crate::fleet::profiles::ProfileVersion;
+use crate::fleet::wanted::Wanted;
+use crate::fleet::{FieldError, Fleet, FleetError};
+use crate::http::{Shared, auth};
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
 use crate::profile::{LinkId, TimeProfile, opens, text};
@@ -46,14 +50,14 @@ pub struct Held {
 }
 
 /// The profile as most panels hold it, or as this one does.
-pub async fn held(shared: &Shared, link_id: &str, like: Option<&str>) -> Result<Held, PageProblem> {
-    let found = profiles::find(shared, link_id).await?;
+pub async fn held(fleet: &Fleet, link_id: &str, like: Option<&str>) -> Result<Held, PageProblem> {
+    let found = fleet.profile(link_id).await?;
     let wanted =
         |version: &ProfileVersion| like.is_none_or(|like| version.panels.iter().any(|panel| panel == like));
     let mut versions = found.versions.into_iter();
-    let no_version = || Problem::NotFound(format!("version of {link_id} on that panel"));
+    let no_version = || FleetError::NotFound(format!("version of {link_id} on that panel"));
     let version = versions.find(wanted).ok_or_else(no_version)?;
-    let zone = zone_of(shared, &version).await;
+    let zone = zone_of(fleet, &version).await;
     Ok(Held { link_id: found.link_id, version, zone })
 }
 
@@ -72,17 +76,17 @@ pub async fn push_form(
     }
     if !query.one("link_id").is_empty() {
         let like = Some(query.one("like")).filter(|like| !like.is_empty());
-        let Held { link_id, version, .. } = held(&shared, query.one("link_id"), like).await?;
+        let Held { link_id, version, .. } = held(&shared.fleet, query.one("link_id"), like).await?;
         pairs.push(("items".to_owned(), items(&linked(link_id, version.profile.get())?)));
     }
     let form = Form { fields: Fields::of(pairs), errors: Vec::new(), plan: None };
-    form.show(HttpResponse::Ok(), &visitor, &shared).await
+    form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
 }
 
 /// A stored profile with its link_id, as it is sent.
-fn linked(link_id: LinkId, stored: &str) -> Result<Value, Problem> {
+fn linked(link_id: LinkId, stored: &str) -> Result<Value, FleetError> {
     let stored: Map<String, Value> =
-        serde_json::from_str(stored).map_err(|error| Problem::Internal(error.into()))?;
+        serde_json::from_str(stored).map_err(|error| FleetError::Internal(error.into()))?;
     let mut item = Map::new();
     item.insert("link_id".into(), link_id.to_string().into());
     item.extend(stored);
@@ -94,14 +98,10 @@ fn items(item: &Value) -> String {
 }
 
 /// The form with a profile that has just been built.
-pub async fn choose(
-    visitor: &Visitor,
-    shared: &Shared,
-    profile: &Value,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn choose(visitor: &Visitor, fleet: &Fleet, profile: &Value) -> Result<HttpResponse, PageProblem> {
     let fields = Fields::of([("items".to_owned(), items(profile))]);
     let form = Form { fields, errors: Vec::new(), plan: None };
-    form.show(HttpResponse::Ok(), visitor, shared).await
+    form.show(HttpResponse::Ok(), visitor, fleet).await
 }
 
 /// The dry run.
@@ -112,28 +112,29 @@ pub async fn dry_run(
 ) -> Result<HttpResponse, PageProblem> {
     let planned = match body(&fields) {
         Ok(body) => planned(&shared, &body).await,
-        Err(errors) => Err(Problem::Invalid(errors)),
+        Err(errors) => Err(FleetError::Invalid(errors)),
     };
     match planned {
         Ok(plan) => {
             let form = Form { fields, errors: Vec::new(), plan: Some(plan) };
-            form.show(HttpResponse::Ok(), &visitor, &shared).await
+            form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
         }
-        Err(Problem::Invalid(errors) | Problem::InvalidAmong(errors, _)) => {
+        Err(FleetError::Invalid(errors) | FleetError::InvalidAmong(errors, _)) => {
             let form = Form { fields, errors, plan: None };
-            form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared).await
+            form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared.fleet).await
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, Problem> {
+async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
     let wanted = Wanted::parse(body, shared.max_items)?;
-    let panels = shared.register.now().resolve(&wanted.target)?;
+    let panels = shared.fleet.targets(&wanted.target)?;
     let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
     let profiles: Vec<_> = profiles.map(|upsert| upsert.profile.clone()).collect();
     let zones = by_zone(&panels, &profiles);
-    Ok(Plan { run: batches::plan(shared, wanted).await?, zones })
+    let Wanted { target, operations, .. } = wanted;
+    Ok(Plan { run: shared.fleet.plan(target, Arc::new(operations)).await?, zones })
 }
 
 /// Sends what the dry run was asked for.
@@ -143,10 +144,11 @@ pub async fn send_batch(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let body = body(&fields).map_err(Problem::Invalid)?;
+    let body = body(&fields).map_err(FleetError::Invalid)?;
     let wanted = Wanted::parse(&body, shared.max_items)?;
     let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
-    let batch = batches::accept(&shared, &request, &visitor.who, wanted, batches::digest(&body), key).await?;
+    let key = key.map(|name| IdempotencyKey::new(name, &body));
+    let batch = shared.fleet.submit(wanted, key, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see(&format!("/batches/{}", batch.id)))
 }
 
@@ -181,7 +183,7 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
 
 /// What would come of it.
 struct Plan {
-    run: DryRun,
+    run: batches::Plan,
     zones: Vec<Explained>,
 }
 
@@ -224,9 +226,9 @@ impl Form {
         &self,
         response: HttpResponseBuilder,
         visitor: &Visitor,
-        shared: &Shared,
+        fleet: &Fleet,
     ) -> Result<HttpResponse, PageProblem> {
-        let panels = shared.register.now().changes_since(0).panels;
+        let panels = fleet.changed_since(0).panels;
         let main = html! {
             h1 { "Push" }
             @if !self.errors.is_empty() { (self.problems()) }
@@ -309,11 +311,12 @@ impl Form {
     }
 
     fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
-        let DryRun { panels, items, plan: rows, .. } = &plan.run;
-        let mut rows: Vec<&PlannedPanel> = rows.iter().collect();
+        let Report { panels, items } = &plan.run.report;
+        let mut rows: Vec<&PlannedPanel> = plan.run.panels.iter().collect();
         // What is refused first, then what changes.
-        rows.sort_by_key(|row| (row.rejected == 0, row.created + row.updated + row.deleted == 0));
-        let changes = items.created + items.updated + items.deleted;
+        let changes = |items: &ItemCounts| items.created + items.updated + items.deleted;
+        rows.sort_by_key(|row| (row.items.rejected == 0, changes(&row.items) == 0));
+        let changes = changes(items);
         html! {
             section class="card" id="plan" aria-label="Dry run" {
                 h2 { "What would come of it" }
@@ -331,9 +334,9 @@ impl Form {
                         tbody {
                             @for row in rows.iter().take(SHOWN) {
                                 tr {
-                                    td { (panel_link(&row.panel)) }
+                                    td { (panel_link(row.panel.as_str())) }
                                     td { (state(row.outcome.as_str())) }
-                                    @for n in [row.created, row.updated, row.deleted, row.unchanged, row.rejected] {
+                                    @for n in [row.items.created, row.items.updated, row.items.deleted, row.items.unchanged, row.items.rejected] {
                                         td class="number" { @if n > 0 { (n) } }
                                     }
                                 }

@@ -1,33 +1,24 @@
-//! Who looks at a page, and the forms they send.
+//! Who looks at a page, and the fields of their forms.
 //!
 //! The cookie holds the session's token, which the fleet API would take as a bearer token; it is out of reach of
 //! script (`HttpOnly`), of other sites (`SameSite=Strict`) and, under TLS, of the clear wire (`Secure`). A form that
 //! changes something carries a token that is derived from the session's, so that nobody else can make one up, and is
 //! refused when its browser says that another site sent it.
 
-use std::future::{Future, Ready, ready};
-use std::marker::PhantomData;
-use std::pin::Pin;
-
-use actix_web::dev::Payload;
+use actix_web::HttpRequest;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use super::problem::PageProblem;
 use crate::access::{Principal, Role, SESSION, hex};
-use crate::http::body::BodyError;
-use crate::http::problem::Problem;
-use crate::http::{Shared, auth, body};
+use crate::fleet::FleetError;
+use crate::fleet::accounts::needs;
+use crate::http::{Shared, auth};
 
 /// The cookie's name.
 const COOKIE: &str = "panelsync_session";
 
 /// The form field that carries the form's token.
 pub const TOKEN_FIELD: &str = "form_token";
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Someone who is logged in.
 pub struct Visitor {
@@ -40,9 +31,9 @@ pub struct Visitor {
 
 impl Visitor {
     /// The visitor, where the cookie is a good one.
-    pub fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+    pub fn of(request: &HttpRequest) -> Result<Option<Self>, FleetError> {
         let Some(token) = cookie(request) else { return Ok(None) };
-        let who = Shared::of(request).access.bearer(token)?;
+        let who = Shared::of(request).fleet.access.bearer(token)?;
         Ok(who.map(|who| Self { who, form_token: form_token(token), request: request.clone() }))
     }
 
@@ -52,18 +43,8 @@ impl Visitor {
     }
 
     /// The problem with a visitor who may not.
-    pub fn needs(&self, role: Role) -> Result<(), Problem> {
-        auth::needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))
-    }
-}
-
-impl FromRequest for Visitor {
-    type Error = PageProblem;
-    type Future = Ready<Result<Self, PageProblem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let visitor = Self::of(request).map_err(PageProblem::from);
-        ready(visitor.and_then(|visitor| visitor.ok_or_else(|| PageProblem::log_in(request))))
+    pub fn needs(&self, role: Role) -> Result<(), FleetError> {
+        needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))
     }
 }
 
@@ -73,13 +54,13 @@ pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// The fields of a body or a query.
-    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(body: &[u8]) -> Result<Self, FleetError> {
         if body.split(|byte| *byte == b'&').nth(MAX_FIELDS).is_some() {
-            return Err(Problem::BadRequest(format!("a form has at most {MAX_FIELDS} fields")));
+            return Err(FleetError::Unreadable(format!("a form has at most {MAX_FIELDS} fields")));
         }
         serde_urlencoded::from_bytes(body)
             .map(Self)
-            .map_err(|_| Problem::BadRequest("the form cannot be read".into()))
+            .map_err(|_| FleetError::Unreadable("the form cannot be read".into()))
     }
 
     /// From pairs.
@@ -113,94 +94,8 @@ impl Fields {
     }
 }
 
-/// The role that a form needs; it is looked at before the form is read.
-pub trait Needed {
-    /// The role.
-    const ROLE: Role;
-}
-
-/// A form that whoever is logged in may send.
-pub struct ByViewer;
-
-/// A form for who may submit batches.
-pub struct ByOperator;
-
-/// A form for who may change panels.
-pub struct ByAdmin;
-
-impl Needed for ByViewer {
-    const ROLE: Role = Role::Viewer;
-}
-
-impl Needed for ByOperator {
-    const ROLE: Role = Role::Operator;
-}
-
-impl Needed for ByAdmin {
-    const ROLE: Role = Role::Admin;
-}
-
-/// The largest form, in bytes: some thousand profiles as text.
-const FORM_LIMIT: usize = 1024 * 1024;
-
 /// A form has no more fields.
 const MAX_FIELDS: usize = 2000;
-
-/// A form that a visitor who may has sent from one of our own pages.
-pub struct Posted<N> {
-    /// Who sent it.
-    pub visitor: Visitor,
-    /// What it says.
-    pub fields: Fields,
-    role: PhantomData<N>,
-}
-
-impl<N: Needed + 'static> FromRequest for Posted<N> {
-    type Error = PageProblem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, PageProblem>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            let visitor = Visitor::of(&request)?.ok_or_else(|| PageProblem::log_in(&request))?;
-            visitor.needs(N::ROLE)?;
-            let limit = Shared::of(&request).body_limit.min(FORM_LIMIT);
-            let fields = read(&request, payload, limit).await?;
-            let given = fields.one(TOKEN_FIELD).as_bytes();
-            if !bool::from(given.ct_eq(visitor.form_token.as_bytes())) {
-                return Err(PageProblem::NotOurForm);
-            }
-            Ok(Self { visitor, fields, role: PhantomData })
-        })
-    }
-}
-
-/// The fields of a form that was sent from one of our own pages, as far as its browser says.
-pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Fields, PageProblem> {
-    if !same_origin(request) {
-        return Err(PageProblem::NotOurForm);
-    }
-    let payload = web::Payload::from_request(request, &mut { payload }).await;
-    let payload = payload.map_err(|_| Problem::BadRequest("the form cannot be read".into()))?;
-    let body = body::read(request, payload, FORM, limit).await.map_err(|error| match error {
-        BodyError::TooLarge(limit) => Problem::FormTooLarge(limit),
-        error => error.into(),
-    })?;
-    Ok(Fields::parse(&body)?)
-}
-
-/// Whether the request comes from one of our own pages. A browser says so in `Sec-Fetch-Site`, or on a plain
-/// connection in `Origin`; who says neither is no browser, and cannot have been tricked.
-fn same_origin(request: &HttpRequest) -> bool {
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
-    }
-    match text("origin") {
-        Some(origin) => origin.split_once("://").map(|(_, host)| host) == text("host"),
-        None => true,
-    }
-}
 
 fn cookie(request: &HttpRequest) -> Option<&str> {
     let headers = request.headers().get_all(header::COOKIE);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use panelsync::config::KeySource;
-use panelsync::server::tls::TlsFiles;
+use panelsync::config::TlsFiles;
 use panelsync::store::{FILE_NAME, seal};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::session::{read_json, read_small_json};
 use super::{Page, Paging};
-use crate::access::actor::{self, Actor};
-use crate::access::{MIN_PASSWORD, NewToken, PasswordMd5, Principal, Role};
-use crate::batch::selector::is_key;
+use crate::access::Role;
 use crate::clock;
+use crate::fleet::accounts::{Login, NewPassword, is_own, needs};
+use crate::fleet::audit;
 use crate::http::Shared;
 use crate::http::auth::{self, Admin, Viewer};
-use crate::http::problem::{FieldError, Problem, ProblemBody};
-use crate::store::tables::{AuditRecord, Tables, TokenRecord, UserRecord};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::store::tables::{AuditRecord, TokenRecord};
 
 /// A user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -42,7 +42,7 @@ pub struct NewUser {
 #[utoipa::path(tag = "access", responses((status = 200, body = Page<UserBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/users")]
 pub async fn list_users(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
-    let users = shared.store.read()?.users()?;
+    let users = shared.fleet.users()?;
     let items = users
         .into_iter()
         .map(|(name, user)| UserBody {
@@ -66,36 +66,10 @@ pub async fn add_user(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let NewUser { name, role, password } = read_json(&request, payload, &shared).await?;
-    let mut errors = Vec::new();
-    if !is_key(&name) || matches!(name.as_str(), "." | "..") {
-        errors.push(FieldError::at("/name", "a name is 1 to 63 letters, digits and -_./"));
-    }
-    if password.chars().count() < MIN_PASSWORD {
-        errors
-            .push(FieldError::at("/password", format!("a password has at least {MIN_PASSWORD} characters")));
-    }
-    if !errors.is_empty() {
-        return Err(Problem::Invalid(errors));
-    }
-    let record = shared.access.user_record(PasswordMd5::of(&password), role).await?;
+    let origin = auth::origin(&request, &who.actor());
+    let login = Login { name: name.clone(), password };
+    let record = shared.fleet.add_user(&who, login, role, &origin).await?;
     let created_at = clock::rfc3339(record.created_at_ms);
-    let audit = auth::origin(&request, &who.actor()).audit("user.add", name.as_str());
-    let added = name.clone();
-    let is_new: Result<(), Problem> = shared
-        .access
-        .change_users(move |tables| {
-            if !tables.has_token(who.token)? {
-                return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
-            }
-            if tables.user(&added)?.is_some() {
-                return Ok(Err(Problem::Conflict(format!("there is a user {added} already"))));
-            }
-            tables.set_user(&added, &record)?;
-            tables.audit(&audit)?;
-            Ok(Ok(()))
-        })
-        .await?;
-    is_new?;
     Ok(HttpResponse::Created().json(UserBody { name, role: role.as_str().into(), created_at }))
 }
 
@@ -134,39 +108,13 @@ pub async fn remove_user(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let origin = auth::origin(&request, &who.actor());
-    let (removed, revoke) = (name.clone(), removal.revoke_tokens);
-    let change = move |tables: &mut Tables<'_>| {
-        if !tables.has_token(who.token)? {
-            return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
-        }
-        let Some(user) = tables.user(&removed)? else {
-            return Ok(Err(Problem::NotFound(format!("user {removed}"))));
-        };
-        let admin = Role::Admin.as_str();
-        if user.role == admin && tables.users_with_role(admin)? == 1 {
-            return Ok(Err(Problem::Conflict(format!(
-                "{removed} is the last administrator; add another one first"
-            ))));
-        }
-        tables.remove_user(&removed)?;
-        let made = tables.tokens_made_by(&removed, clock::now_ms())?;
-        let target = match made.len() {
-            left if left > 0 && !revoke => format!("{removed} (tokens that live on: {left})"),
-            _ => removed.clone(),
-        };
-        tables.audit(&origin.audit("user.remove", target))?;
-        for token in made.iter().filter(|_| revoke) {
-            tables.remove_token(token.id)?;
-            tables.audit(&origin.audit("token.revoke", token.actor().to_string()))?;
-        }
-        Ok(Ok(made))
-    };
-    let tokens = shared.access.change_users(change).await??;
+    let revoked = removal.revoke_tokens;
+    let tokens = shared.fleet.remove_user(&who, &name, revoked, origin).await?;
     if tokens.is_empty() {
         return Ok(HttpResponse::NoContent().finish());
     }
     let tokens = tokens.into_iter().map(TokenBody::from).collect();
-    Ok(HttpResponse::Ok().json(Removed { removed: name.into_inner(), revoked: revoke, tokens }))
+    Ok(HttpResponse::Ok().json(Removed { removed: name.into_inner(), revoked, tokens }))
 }
 
 /// A new password. Never logged: it has no `Debug`.
@@ -193,77 +141,15 @@ pub async fn set_password(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     if !is_own(&who, &name)
-        && let Err(problem) = auth::needs(Role::Admin, &who)
+        && let Err(error) = needs(Role::Admin, &who)
     {
         auth::denied(&request, &who.actor());
-        return Err(problem);
+        return Err(error.into());
     }
-    let change = read_small_json(&request, payload).await?;
-    change_password(&shared, &request, &who, &name, change).await?;
+    let PasswordChange { password, old_password } = read_small_json(&request, payload).await?;
+    let origin = auth::origin(&request, &who.actor());
+    shared.fleet.change_password(&who, &name, NewPassword { password, old_password }, &origin).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn is_own(who: &Principal, name: &str) -> bool {
-    who.session && who.name == name
-}
-
-/// Changes the password of who asks, or as an administrator of another user.
-pub async fn change_password(
-    shared: &Shared,
-    request: &HttpRequest,
-    who: &Principal,
-    name: &str,
-    change: PasswordChange,
-) -> Result<(), Problem> {
-    let PasswordChange { password, old_password } = change;
-    if password.chars().count() < MIN_PASSWORD {
-        return Err(Problem::invalid(
-            "/password",
-            format!("a password has at least {MIN_PASSWORD} characters"),
-        ));
-    }
-    let own = is_own(who, name);
-    if !own {
-        auth::needs(Role::Admin, who)?;
-    }
-    let no_user = || Problem::NotFound(format!("user {name}"));
-    shared.store.read()?.user(name)?.ok_or_else(no_user)?;
-    let proven = match (own, old_password) {
-        (false, _) => None,
-        (true, Some(old)) => {
-            let proven = auth::verify(request, name, PasswordMd5::of(&old), "the old password").await?;
-            Some(proven.ok_or(Problem::WrongPassword)?)
-        }
-        (true, None) => {
-            return Err(Problem::invalid(
-                "/old_password",
-                "the password of now is needed to change one's own",
-            ));
-        }
-    };
-    let address = auth::address(request);
-    let verifier = shared.access.new_verifier(&who.name, PasswordMd5::of(&password), &address).await?;
-    // One's own changes are counted with one's sessions, which push out nothing else.
-    let action = if own { "session.password" } else { "user.password" };
-    let audit = auth::origin(request, &who.actor()).audit(action, name);
-    let (changed, keep) = (name.to_owned(), who.token);
-    let change = move |tables: &mut Tables<'_>| {
-        if !tables.has_token(keep)? {
-            return Ok(Err(Problem::Unauthorized)); // revoked while this was under way
-        }
-        let Some(user) = tables.user(&changed)? else {
-            return Ok(Err(Problem::NotFound(format!("user {changed}"))));
-        };
-        if proven.as_ref().is_some_and(|proven| !proven.is(Some(&user))) {
-            let meanwhile = "the password was changed by somebody else meanwhile; try again with that one";
-            return Ok(Err(Problem::Conflict(meanwhile.into())));
-        }
-        tables.set_user(&changed, &UserRecord { verifier: verifier.clone(), ..user })?;
-        tables.end_sessions(&changed, Some(keep))?;
-        tables.audit(&audit)?;
-        Ok(Ok(()))
-    };
-    shared.access.change_users(change).await?
 }
 
 /// A token, without its text.
@@ -328,14 +214,7 @@ pub struct CreatedToken {
 #[utoipa::path(tag = "access", responses((status = 200, body = Page<TokenBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/tokens")]
 pub async fn list_tokens(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
-    let now = clock::now_ms();
-    let mut tokens = shared.store.read()?.tokens()?;
-    tokens.retain(|token| token.expires_at_ms.is_none_or(|end| end > now));
-    tokens.sort_by_key(|token| (token.created_at_ms, token.id));
-    for token in &mut tokens {
-        token.last_used_ms = shared.access.last_used(token);
-    }
-    let items = tokens.into_iter().map(TokenBody::from).collect();
+    let items = shared.fleet.tokens()?.into_iter().map(TokenBody::from).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }
 
@@ -351,17 +230,8 @@ pub async fn add_token(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let TokenInput { name, role, expires_in } = read_json(&request, payload, &shared).await?;
-    if !is_key(&name) {
-        return Err(Problem::invalid("/name", "a name is 1 to 63 letters, digits and -_./"));
-    }
-    if expires_in == Some(0) {
-        return Err(Problem::invalid("/expires_in", "at least one second, or null"));
-    }
-    let ends = expires_in.map(|seconds| clock::now_ms() + i64::from(seconds) * 1000);
     let origin = auth::origin(&request, &who.actor());
-    let audit = |token: &Actor| origin.audit("token.create", token.to_string());
-    let made = shared.access.add_token(NewToken { name, role, expires_at_ms: ends }, &who, audit).await?;
-    let (token, record) = made.ok_or(Problem::Unauthorized)?;
+    let (token, record) = shared.fleet.add_token(&who, name, role, expires_in, &origin).await?;
     Ok(HttpResponse::Created().json(CreatedToken { token, about: record.into() }))
 }
 
@@ -375,20 +245,8 @@ pub async fn revoke_token(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let no_token = || Problem::NotFound(format!("token {id}"));
-    let token = Uuid::try_parse(&id).map_err(|_| no_token())?;
-    let origin = auth::origin(&request, &who.actor());
-    let removed = shared
-        .store
-        .change(move |tables| {
-            let removed = tables.remove_token(token)?;
-            if let Some(removed) = &removed {
-                tables.audit(&origin.audit("token.revoke", removed.actor().to_string()))?;
-            }
-            Ok(removed.is_some())
-        })
-        .await?;
-    if removed { Ok(HttpResponse::NoContent().finish()) } else { Err(no_token()) }
+    shared.fleet.revoke_token(&id, auth::origin(&request, &who.actor())).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Which entries of the audit.
@@ -433,47 +291,28 @@ pub async fn list_audit(
     paging: web::Query<Paging>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let page = page_of_audit(&shared, &filter, paging.number(u64::MAX)?, paging.limit()?).await?;
-    let items = page
-        .items
-        .into_iter()
-        .map(|AuditRecord { at_ms, actor, address, action, target }| AuditBody {
-            at: clock::rfc3339(at_ms),
-            actor,
-            address,
-            action,
-            target,
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+    let (before, limit) = (paging.number(u64::MAX)?, paging.limit()?);
+    let page = shared.fleet.page_of_audit(filter.into_inner().read()?, before, limit).await?;
+    Ok(HttpResponse::Ok().json(Page::of(page, AuditBody::from)))
 }
 
-/// At most `limit` entries of the audit before one, newest first.
-pub async fn page_of_audit(
-    shared: &Shared,
-    filter: &AuditFilter,
-    before: u64,
-    limit: usize,
-) -> Result<Page<AuditRecord>, Problem> {
-    let from = moment("from", filter.from.as_deref())?;
-    let to = moment("to", filter.to.as_deref())?;
-    let actor = filter.actor.clone();
-    let store = shared.store.clone();
-    let wanted = move |record: &AuditRecord| {
-        from.is_none_or(|from| record.at_ms >= from)
-            && to.is_none_or(|to| record.at_ms < to)
-            && actor.as_ref().is_none_or(|actor| actor::is(&record.actor, actor))
-    };
-    let entries = web::block(move || store.read()?.audit(before, limit + 1, wanted)).await??;
-    let page = Page::cut(entries, limit, |(number, _)| number.to_string());
-    let items = page.items.into_iter().map(|(_, record)| record).collect();
-    Ok(Page { items, next_cursor: page.next_cursor })
+impl From<AuditRecord> for AuditBody {
+    fn from(AuditRecord { at_ms, actor, address, action, target }: AuditRecord) -> Self {
+        Self { at: clock::rfc3339(at_ms), actor, address, action, target }
+    }
+}
+
+impl AuditFilter {
+    fn read(self) -> Result<audit::AuditFilter, Problem> {
+        let (from_ms, to_ms) = (moment("from", self.from.as_deref())?, moment("to", self.to.as_deref())?);
+        Ok(audit::AuditFilter { from_ms, to_ms, actor: self.actor })
+    }
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let moment: jiff::Timestamp = text
         .parse()
-        .map_err(|_| Problem::BadRequest(format!("{name} takes a moment such as 2026-01-31T08:00:00Z")))?;
+        .map_err(|_| Problem::bad_request(format!("{name} takes a moment such as 2026-01-31T08:00:00Z")))?;
     Ok(Some(moment.as_millisecond()))
 }

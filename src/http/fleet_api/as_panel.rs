@@ -14,15 +14,13 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, post, web};
-use uuid::Uuid;
 
-use super::batches::wait_until;
 use crate::access::Role;
 use crate::access::actor::Actor;
 use crate::access::sessions::Scope;
 use crate::batch::selector::Selector;
 use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
-use crate::coordinator::{Submit, SubmitError, Submitted, Target};
+use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
 use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
@@ -77,10 +75,10 @@ impl FromRequest for Administrator {
         Box::pin(async move {
             let shared = Shared::of(&request);
             let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
-            let (actor, role) = match shared.access.session(&shared.sessions, Scope::Fleet, token)? {
+            let (actor, role) = match shared.fleet.access.session(&shared.sessions, Scope::Fleet, token)? {
                 Some(session) => (session.actor(), session.role),
                 None => {
-                    let principal = shared.access.bearer(token)?.ok_or(PanelError::LogIn)?;
+                    let principal = shared.fleet.access.bearer(token)?.ok_or(PanelError::LogIn)?;
                     (principal.actor(), principal.role)
                 }
             };
@@ -143,7 +141,8 @@ pub async fn logout_by_post(
 
 async fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpResponse, PanelError> {
     let token = auth::bearer(request).ok_or(PanelError::LogIn)?;
-    let session = shared.access.session(&shared.sessions, Scope::Fleet, token)?.ok_or(PanelError::LogIn)?;
+    let session =
+        shared.fleet.access.session(&shared.sessions, Scope::Fleet, token)?.ok_or(PanelError::LogIn)?;
     Ok(close(request, shared, &session, "as-panel").await)
 }
 
@@ -245,14 +244,11 @@ async fn apply(
     operations: Operations,
 ) -> Result<HttpResponse, PanelError> {
     let operations = Arc::new(operations);
-    let id = Uuid::new_v4();
-    let mut origin = auth::origin(request, &who.actor);
-    origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
-    let target = Target::Selector(selector);
-    let submit = Submit { id, target, operations: Arc::clone(&operations), idempotency: None, origin };
-    let Submitted { seq, done, .. } = shared.coordinator.send(submit).await??.await??;
-    wait_until(done, WAIT).await;
-    let store = shared.store.clone();
+    let (target, origin) = (Target::Selector(selector), auth::origin(request, &who.actor));
+    let accepted = shared.fleet.accept(target, Arc::clone(&operations), None, origin).await?;
+    let Submitted { seq, done, .. } = accepted;
+    let _ = tokio::time::timeout(WAIT, done).await; // what is pending by then counts as done
+    let store = shared.fleet.store.clone();
     let result =
         web::block(move || results(&store, seq, &operations)).await.map_err(|_| PanelError::Busy)??;
     Ok(HttpResponse::Ok().json(LinkResults { result }))

@@ -12,6 +12,7 @@ use futures_util::{Stream, stream};
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::fleet::FleetError;
 use crate::http::Shared;
 use crate::http::auth::{self, Admin};
 use crate::http::problem::{Problem, ProblemBody};
@@ -32,14 +33,14 @@ pub async fn download(
 ) -> Result<HttpResponse, Problem> {
     let turn = shared.backups.turn()?;
     let audit = auth::origin(&request, &who.actor()).audit("backup", "");
-    match shared.store.change(move |tables| tables.audit(&audit)).await {
+    match shared.fleet.store.change(move |tables| tables.audit(&audit)).await {
         // What can still be read can be saved, though nothing can be written.
         Err(error @ (StoreError::Gone | StoreError::Failed | StoreError::NoRoom)) => {
             tracing::warn!(%error, actor = %who.actor(), "a backup is not in the audit");
         }
         result => result?,
     }
-    let (store, data_dir) = (shared.store.clone(), shared.data_dir.clone());
+    let (store, data_dir) = (shared.fleet.store.clone(), shared.data_dir.clone());
     let copied = web::block(move || -> Result<_, Problem> {
         // Beside the store, where there is room for a store.
         let folder = tempfile::Builder::new().prefix(backup::COPY_FOLDER).tempdir_in(data_dir)?;
@@ -74,9 +75,9 @@ impl Backups {
         Self { one: Arc::new(Semaphore::new(1)), patience }
     }
 
-    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    fn turn(&self) -> Result<OwnedSemaphorePermit, FleetError> {
         Arc::clone(&self.one).try_acquire_owned().map_err(|_| {
-            Problem::Conflict("a backup is being made already; try again when it is done".into())
+            FleetError::Conflict("a backup is being made already; try again when it is done".into())
         })
     }
 }
@@ -149,7 +150,7 @@ mod tests {
         std::fs::write(&copy, vec![7; 3 * PIECE]).expect("written");
         let file = File::open(&copy).expect("opened");
         let made = Made { folder, file, turn: backups.turn().expect("the first one") };
-        assert!(matches!(backups.turn(), Err(Problem::Conflict(_))));
+        assert!(matches!(backups.turn(), Err(FleetError::Conflict(_))));
         let mut pieces = Box::pin(pieces(made, backups.patience));
         let first = pieces.next().await.expect("a piece").expect("it can be read");
         assert_eq!(first.len(), PIECE);

@@ -4,40 +4,28 @@
 //! anything on a device. A device that cannot be read is named with why; after a reconcile it is put right as soon
 //! as it is back. Both wait no longer than they are asked to: a device that is not read by then is named too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::{oneshot, watch};
 use utoipa::{IntoParams, ToSchema};
 
 use super::panels::Selection;
 use super::session::read_json;
 use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
-use crate::access::Principal;
-use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
-use crate::coordinator::register::Entry;
+use crate::fleet;
+use crate::fleet::drift::{self, WAIT, compare_all};
 use crate::http::Shared;
 use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::panel::Attend;
-use crate::panel::remote::record::{Difference, Findings, Found};
+use crate::panel::remote::record::Found;
 use crate::profile::LinkId;
-use crate::store::row::Reported;
 
-/// Panels asked at once. The devices' own limit is further down; this one bounds what waits for it.
-const AT_ONCE: usize = 256;
-
-/// Between looks at whether what was found has been put right.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// How long devices are waited for where the request does not say, and at most.
-const WAIT: Duration = Duration::from_mins(1);
+/// How long a request may wait for devices, in seconds.
 const MAX_WAIT: u64 = 300;
 
 /// What one panel's device holds beside what is desired.
@@ -87,16 +75,16 @@ pub struct ProfileDiff {
     pub device: Option<Box<RawValue>>,
 }
 
-impl Difference {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Changed => "changed",
-            Self::Extra => "extra",
-            Self::Unlinked => "unlinked",
-            Self::Pending => "pending",
-            Self::Rejected => "rejected",
-            Self::KeptOtherwise => "kept_otherwise",
+impl From<drift::PanelDiff> for PanelDiff {
+    fn from(diff: drift::PanelDiff) -> Self {
+        let drift::PanelDiff { panel, state, error, clock_ahead_s, differences, not_shown } = diff;
+        Self {
+            panel: panel.to_string(),
+            state: state.as_str().to_owned(),
+            error,
+            clock_ahead_s,
+            differences: differences.into_iter().map(ProfileDiff::from).collect(),
+            not_shown,
         }
     }
 }
@@ -115,94 +103,6 @@ impl From<Found> for ProfileDiff {
     }
 }
 
-/// Why a device was not read.
-enum NotRead {
-    /// It could not be.
-    Because(String),
-    /// It was not its turn before the time was over.
-    Yet,
-}
-
-/// Has the panel's device read now, until a moment.
-async fn read(panel: &Entry, until: Until) -> Result<Findings, NotRead> {
-    if until.over() {
-        return Err(NotRead::Yet);
-    }
-    let (reader, findings) = oneshot::channel();
-    let removed = || NotRead::Because("the panel was removed".to_owned());
-    let reading = async {
-        panel.address.send(Attend::Read(reader)).await.map_err(|_| removed())?;
-        let result = findings.await.map_err(|_| removed())?;
-        result.map_err(|error| NotRead::Because(error.to_string()))
-    };
-    tokio::select! {
-        read = reading => read,
-        () = until.reached() => Err(NotRead::Yet),
-    }
-}
-
-/// Until when devices are waited for: a moment, or the server's stop.
-#[derive(Clone)]
-pub struct Until {
-    moment: Instant,
-    stopping: watch::Receiver<bool>,
-}
-
-impl Until {
-    /// So long from now on.
-    pub fn after(wait: Duration, shared: &Shared) -> Self {
-        Self { moment: Instant::now() + wait, stopping: shared.stopping.clone() }
-    }
-
-    /// As long as a person who looks at a page waits.
-    pub fn usual(shared: &Shared) -> Self {
-        Self::after(WAIT, shared)
-    }
-
-    fn over(&self) -> bool {
-        Instant::now() >= self.moment || *self.stopping.borrow()
-    }
-
-    async fn reached(mut self) {
-        let stops = async {
-            if self.stopping.wait_for(|stops| *stops).await.is_err() {
-                std::future::pending::<()>().await; // nobody can stop it any more
-            }
-        };
-        let _ = tokio::time::timeout_at(self.moment.into(), stops).await; // either is the end
-    }
-}
-
-/// Has the panel's device read now and compares.
-pub async fn diff(panel: &Entry, until: Until) -> PanelDiff {
-    let id = panel.settings.id.to_string();
-    let nothing = |state: &str, error| PanelDiff {
-        panel: id.clone(),
-        state: state.to_owned(),
-        error,
-        clock_ahead_s: None,
-        differences: Vec::new(),
-        not_shown: 0,
-    };
-    match read(panel, until).await {
-        Ok(Findings { found, clock_ahead_s, not_shown, .. }) => {
-            let differs = found.iter().any(|found| found.difference != Difference::Unlinked);
-            PanelDiff {
-                clock_ahead_s,
-                differences: found.into_iter().map(ProfileDiff::from).collect(),
-                not_shown,
-                ..nothing(if differs { "differs" } else { "same" }, None)
-            }
-        }
-        Err(NotRead::Because(error)) => nothing("unreadable", Some(error)),
-        Err(NotRead::Yet) => nothing("not read yet", None),
-    }
-}
-
-async fn diff_all(panels: &[Entry], until: &Until) -> Vec<PanelDiff> {
-    stream::iter(panels).map(|panel| diff(panel, until.clone())).buffered(AT_ONCE).collect().await
-}
-
 /// How long to wait for devices.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -216,7 +116,7 @@ impl Patience {
         match &self.wait {
             Some(text) => match text.parse::<u64>() {
                 Ok(seconds) => Ok(Duration::from_secs(seconds.min(MAX_WAIT))),
-                Err(_) => Err(Problem::BadRequest("wait takes a number of seconds".into())),
+                Err(_) => Err(Problem::bad_request("wait takes a number of seconds")),
             },
             None => wait(request),
         }
@@ -241,10 +141,11 @@ pub async fn show_diff(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let until = Until::after(patience.wait(&request)?, &shared);
-    let Page { items, next_cursor } = selection.page(&paging, &shared).await?;
-    let items = diff_all(&items, &until).await;
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
+    let until = shared.fleet.until(patience.wait(&request)?);
+    let (selector, after, limit) = selection.parts(&paging)?;
+    let fleet::Page { items, next } = shared.fleet.page_of_panels(selector.as_ref(), after.as_ref(), limit);
+    let items = compare_all(&items, &until).await.into_iter().map(PanelDiff::from).collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(|id| id.to_string()) }))
 }
 
 /// Which panels are to be put right; exactly one of `selector`, `panels` and `all`.
@@ -281,88 +182,15 @@ pub async fn reconcile(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let until = Until::after(wait(&request)?, &shared);
+    let until = shared.fleet.until(wait(&request)?);
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;
     let panels = if wanted.dry_run == Some(true) {
-        let mut panels = shared.register.now().resolve(&wanted.target()?)?;
-        panels.retain(|panel| panel.settings.is_device());
-        diff_all(&panels, &until).await
+        shared.fleet.compare_target(wanted.target()?, &until).await?
     } else {
-        repair(&shared, &request, &who, wanted.target()?, &until).await?
+        let origin = auth::origin(&request, &who.actor());
+        shared.fleet.repair(wanted.target()?, &until, &origin).await?
     };
-    Ok(HttpResponse::Ok().json(Reconciled { panels }))
-}
-
-/// Reads the devices of these panels and has what differs put right; waits for that until a moment. A device that held
-/// something else, or lacked something, is read once more then: it may do so whatever it is sent.
-pub async fn repair(
-    shared: &Shared,
-    request: &HttpRequest,
-    who: &Principal,
-    target: Target,
-    until: &Until,
-) -> Result<Vec<PanelDiff>, Problem> {
-    let audit = auth::origin(request, &who.actor()).audit("reconcile", target.to_string());
-    let mut panels = shared.register.now().resolve(&target)?;
-    panels.retain(|panel| panel.settings.is_device());
-    let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();
-    shared
-        .store
-        .change(move |tables| {
-            for panel in &numbers {
-                let mut device = tables.device(*panel)?.unwrap_or_default();
-                device.reconcile = true;
-                tables.set_device(*panel, &device)?;
-            }
-            tables.audit(&audit)
-        })
-        .await?;
-    let mut found = diff_all(&panels, until).await;
-    for (panel, diff) in panels.iter().zip(&mut found).filter(|(_, diff)| diff.state == "differs") {
-        loop {
-            state_now(shared, panel, diff)?.clone_into(&mut diff.state);
-            if diff.state != "pending" || until.over() {
-                break;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-    let changed = |diff: &PanelDiff| {
-        let changed =
-            |found: &ProfileDiff| matches!(&*found.difference, "missing" | "changed" | "kept_otherwise");
-        diff.state == "repaired" && diff.differences.iter().any(changed)
-    };
-    let again = panels.iter().zip(&mut found).filter(|(_, diff)| changed(diff));
-    let again: Vec<_> = stream::iter(again)
-        .map(|(panel, before)| async move { (self::diff(panel, until.clone()).await, before) })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
-    for (now, before) in again {
-        match &*now.state {
-            "differs" => *before = now,
-            "same" => {}
-            _ => "pending".clone_into(&mut before.state),
-        }
-    }
-    Ok(found)
-}
-
-/// How far the repair of what was found is.
-fn state_now(shared: &Shared, panel: &Entry, diff: &PanelDiff) -> Result<&'static str, Problem> {
-    let snapshot = shared.store.read()?;
-    if diff.not_shown > 0 && snapshot.reported_counts(panel.number)?.pending > 0 {
-        return Ok("pending");
-    }
-    let mut state = "repaired";
-    for link in diff.differences.iter().filter_map(|difference| difference.link_id) {
-        match snapshot.reported(panel.number, ItemId::profile(link))? {
-            Some(Reported::Unknown) => return Ok("pending"),
-            Some(Reported::Refused(_) | Reported::KeptOtherwise(_)) => state = "differs",
-            Some(Reported::Held(_) | Reported::Drifted(_)) | None => {}
-        }
-    }
-    Ok(state)
+    Ok(HttpResponse::Ok().json(Reconciled { panels: panels.into_iter().map(PanelDiff::from).collect() }))
 }
 
 impl ReconcileRequest {

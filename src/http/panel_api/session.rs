@@ -13,7 +13,7 @@ use crate::access::sessions::{Scope, Session};
 use crate::access::{PasswordMd5, Role};
 use crate::batch::selector::is_key;
 use crate::clock;
-use crate::http::fleet_api::session::SMALL;
+use crate::http::body::SMALL;
 use crate::http::{Shared, auth};
 use crate::panel::settings::ApiVersion;
 
@@ -87,10 +87,11 @@ pub async fn log_in(
     let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
     let password = PasswordMd5::from_hex(password).ok_or(PanelError::LogIn)?;
     let place = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("as-panel");
-    let proven = auth::verify(request, username, password, place).await?.ok_or(PanelError::LogIn)?;
+    let origin = auth::origin(request, &Actor::PanelUser(username.clone()));
+    let proven = shared.fleet.verify(username, password, place, &origin).await?.ok_or(PanelError::LogIn)?;
     let role = proven.role;
-    let audit = auth::origin(request, &Actor::PanelUser(username.clone())).audit("session.open", place);
-    let token = shared.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
+    let audit = origin.audit("session.open", place);
+    let token = shared.fleet.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
     let token = token.ok_or(PanelError::LogIn)?;
     let account_type = if role >= administrator { "admin" } else { "user" };
     Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
@@ -136,7 +137,7 @@ pub async fn close(request: &HttpRequest, shared: &Shared, session: &Session, pl
         shared.sessions.close(token);
     }
     let audit = auth::origin(request, &session.actor()).audit("session.close", place);
-    if let Err(error) = shared.store.change(move |tables| tables.audit(&audit)).await {
+    if let Err(error) = shared.fleet.store.change(move |tables| tables.audit(&audit)).await {
         tracing::warn!(%error, "the end of a session was not kept in the audit"); // it is over all the same
     }
     HttpResponse::Ok().finish()

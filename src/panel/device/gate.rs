@@ -119,7 +119,7 @@ impl Gate {
 mod tests {
     use super::*;
 
-    #[actix_web::test]
+    #[actix::test]
     async fn devices_whose_calls_take_long_leave_room_for_the_others() {
         let gate = Gate::new(4, 1);
         let forever = |away, pace| {
@@ -155,7 +155,7 @@ mod tests {
         assert!(!pace.slow(), "whoever is quick again is known as that");
     }
 
-    #[actix_web::test]
+    #[actix::test]
     async fn what_is_kept_of_all_readings_together_is_bounded_and_each_comes_to_its_end() {
         let one = ROOM / 4;
         let gate = Gate::new(4, one);

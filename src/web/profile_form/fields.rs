@@ -7,7 +7,7 @@
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::{Map, Value, json};
 
-use crate::http::problem::FieldError;
+use crate::fleet::FieldError;
 use crate::panel::settings::Zone;
 use crate::profile::opens::{self, NeverOpens};
 use crate::profile::rule::{CustomDates, Family, Name, NthDay, Rule, WEEKDAYS};

@@ -1,0 +1,100 @@
+//! What the server can be asked, in terms of the domain: submit a batch, plan it, tell what came of it, list panels, add,
+//! change and remove one, read a device and repair it, find a profile.
+//!
+//! [`Fleet`] is the one who is asked. Its methods take and give types of the domain, say no with a [`FleetError`], and
+//! know nothing of requests, pages or commands: [`crate::http`] and [`crate::web`] are two adapters over it. Who asks, from
+//! where, comes as an [`crate::panel::Origin`]; that they may is looked at by whoever lets them in.
+//!
+//! | file | asks for |
+//! | --- | --- |
+//! | [`batches`], [`wanted`] | a batch: read, plan, submit, report, cancel, retry |
+//! | [`panels`], [`fields`], [`meeting`], [`twins`] | a panel: add, change, remove; what its device says before |
+//! | [`status`] | how a panel is |
+//! | [`profiles`] | what the fleet holds |
+//! | [`drift`] | what devices really hold, and the repair |
+//! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
+//! | [`register`] | which panels there are |
+
+use std::time::Duration;
+
+use actix::Addr;
+use tokio::sync::watch;
+
+use crate::access::Access;
+use crate::coordinator::{Coordinator, RegisterReader};
+use crate::panel::device::line::Timeouts;
+use crate::store::StoreHandle;
+use crate::store::read::Snapshot;
+
+pub mod accounts;
+pub mod audit;
+pub mod batches;
+pub mod drift;
+pub mod error;
+pub mod fields;
+pub mod meeting;
+pub mod panels;
+pub mod profiles;
+pub mod register;
+pub mod status;
+pub mod twins;
+pub mod wanted;
+
+pub use error::{FieldError, FleetError};
+
+/// The fleet, for whoever asks something of it.
+pub struct Fleet {
+    /// For reads, and for what changes beside the panels.
+    pub store: StoreHandle,
+    /// For everything that changes panels and batches.
+    pub coordinator: Addr<Coordinator>,
+    /// Which panels there are.
+    pub register: RegisterReader,
+    /// Users and tokens.
+    pub access: Access,
+    /// How long idempotency keys are kept.
+    pub keep_keys: Duration,
+    /// How long a device may take that is asked before its panel is added.
+    pub device_timeouts: Timeouts,
+    /// Becomes true when the server stops: nobody waits for a device then.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Fleet {
+    /// Looks at a snapshot of the store, on a thread that may take its time.
+    pub async fn read<T: Send + 'static, E: From<crate::store::StoreError> + Send + 'static>(
+        &self,
+        look: impl FnOnce(&Snapshot) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, FleetError>
+    where
+        FleetError: From<E>,
+    {
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || look(&store.read()?));
+        Ok(read.await.map_err(|_| FleetError::Busy)??)
+    }
+}
+
+/// A piece of a list.
+#[derive(Debug)]
+pub struct Page<T, C> {
+    /// The piece.
+    pub items: Vec<T>,
+    /// Behind what the next piece begins; none where this is the last one.
+    pub next: Option<C>,
+}
+
+impl<T, C> Page<T, C> {
+    /// Of at most `limit` items, from a list of one more where there is one. `cursor` names the last item.
+    fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(cursor);
+        Self { items, next }
+    }
+
+    /// With each item as something else.
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U, C> {
+        Page { items: self.items.into_iter().map(each).collect(), next: self.next }
+    }
+}

@@ -1,0 +1,331 @@
+//! Batches: plan, submit, report, cancel, retry.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::wanted::Wanted;
+use super::{FieldError, Fleet, FleetError, Page};
+use crate::batch::report::{ItemCounts, Report};
+use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
+use crate::clock;
+use crate::coordinator::register::Entry;
+use crate::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
+use crate::panel::Origin;
+use crate::panel::decide::{Limits, decide};
+use crate::panel::embedded::SnapshotRows;
+use crate::panel::settings::PanelId;
+use crate::profile::LinkId;
+use crate::store::read::Snapshot;
+use crate::store::{BatchSeq, PanelNo, StoreError};
+
+/// What a client calls its batch, so that sending it twice is sending it once.
+pub struct IdempotencyKey {
+    name: String,
+    digest: [u8; 32],
+}
+
+impl IdempotencyKey {
+    /// A name for what is asked for in this body.
+    pub fn new(name: String, body: &[u8]) -> Self {
+        Self { name, digest: Sha256::digest(body).into() }
+    }
+}
+
+/// What a batch would do.
+pub struct Plan {
+    /// The sums over all panels.
+    pub report: Report,
+    /// Each panel's part, by id.
+    pub panels: Vec<PlannedPanel>,
+}
+
+/// What a batch would do on one panel.
+pub struct PlannedPanel {
+    /// Which panel.
+    pub panel: PanelId,
+    /// What would come of it.
+    pub outcome: PanelState,
+    /// What its items would come to.
+    pub items: ItemCounts,
+}
+
+/// What came of a batch on one panel.
+pub struct BatchPanel {
+    /// Which panel.
+    pub panel: String,
+    /// What came of it.
+    pub outcome: PanelState,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Why it failed or waits, and what to do.
+    pub error: Option<String>,
+    /// When the next attempt is, in Unix milliseconds; only while it waits after a failed one.
+    pub next_attempt_ms: Option<i64>,
+    /// One per item, then those that pruning deleted; empty before the panel has taken its part.
+    pub items: Vec<ItemResult>,
+}
+
+/// What came of one item on one panel.
+pub struct ItemResult {
+    /// Which profile.
+    pub link_id: LinkId,
+    /// Whether it was done.
+    pub success: bool,
+    /// How, or why not, in the panel's words.
+    pub extended_info: String,
+}
+
+impl ItemResult {
+    fn new(link_id: LinkId, outcome: ItemOutcome, word: &str) -> Self {
+        Self { link_id, success: outcome.success(), extended_info: word.to_owned() }
+    }
+}
+
+impl Fleet {
+    /// What the batch would do.
+    pub async fn plan(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
+        let panels = self.targets(&target)?;
+        let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
+        if !unknown.is_empty() {
+            return Err(SubmitError::UnknownToFamily(unknown).into());
+        }
+        self.read(move |snapshot| plan_panels(snapshot, &panels, operations)).await
+    }
+
+    /// Has a batch made durable and sent out. One that prunes more than it names has to say how much it means.
+    pub async fn submit(
+        &self,
+        wanted: Wanted,
+        key: Option<IdempotencyKey>,
+        origin: Origin,
+    ) -> Result<Submitted, FleetError> {
+        let Wanted { target, operations, confirm_deletes, .. } = wanted;
+        // One's keys are not another's. No name holds a line feed.
+        let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
+        let operations = Arc::new(operations);
+        if operations.prune && !self.sent_before(key.as_ref())? {
+            self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
+        }
+        Ok(self.accept(target, operations, key, origin).await?)
+    }
+
+    /// Has a batch made durable and sent out as it is.
+    pub async fn accept(
+        &self,
+        target: Target,
+        operations: Arc<Operations>,
+        idempotency: Option<(String, [u8; 32])>,
+        mut origin: Origin,
+    ) -> Result<Submitted, SubmitError> {
+        let id = Uuid::new_v4();
+        origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id);
+        let batch = Submit { id, target, operations, idempotency, origin };
+        let accepted = self.coordinator.send(batch).await.map_err(|_| StoreError::Busy)??;
+        accepted.await.map_err(|_| StoreError::Busy)?
+    }
+
+    /// Whether a batch stands for this key; its answer is the first one again, whatever the panels hold by now.
+    fn sent_before(&self, key: Option<&(String, [u8; 32])>) -> Result<bool, FleetError> {
+        match key {
+            Some((name, _)) => {
+                let since_ms =
+                    clock::now_ms() - i64::try_from(self.keep_keys.as_millis()).unwrap_or(i64::MAX);
+                Ok(self.store.read()?.key(name)?.is_some_and(|key| key.at_ms >= since_ms))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Refuses a batch that would delete more items than it names, unless so many deletions are confirmed.
+    async fn is_meant(
+        &self,
+        target: Target,
+        operations: Arc<Operations>,
+        confirmed: u64,
+    ) -> Result<(), FleetError> {
+        let named = operations.len() as u64;
+        let deletes = self.plan(target, operations).await?.report.items.deleted;
+        if deletes > named && deletes > confirmed {
+            let message = format!(
+                "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
+            );
+            return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+        }
+        Ok(())
+    }
+
+    /// A batch that was submitted, as it is at its end, or after a while.
+    pub async fn outcome_within(
+        &self,
+        Submitted { seq, done, .. }: Submitted,
+        wait: Duration,
+    ) -> Result<BatchRecord, FleetError> {
+        let _ = tokio::time::timeout(wait, done).await; // the batch's record says which of the two it was
+        self.report(seq).await
+    }
+
+    /// The number of a batch.
+    pub fn batch(&self, id: &str) -> Result<BatchSeq, FleetError> {
+        let no_batch = || FleetError::NotFound(format!("batch {id}"));
+        let uuid = Uuid::try_parse(id).map_err(|_| no_batch())?;
+        self.store.read()?.batch_seq(uuid)?.ok_or_else(no_batch)
+    }
+
+    /// A batch's record as it is now.
+    pub async fn report(&self, seq: BatchSeq) -> Result<BatchRecord, FleetError> {
+        let record = self.store.read()?.batch(seq)?.ok_or_else(no_such_batch)?;
+        if record.state != BatchState::Running {
+            return Ok(record);
+        }
+        match self.coordinator.send(Progress(seq)).await? {
+            Some(record) => Ok(record),
+            // It has ended in between.
+            None => self.store.read()?.batch(seq)?.ok_or_else(no_such_batch),
+        }
+    }
+
+    /// At most `limit` batches before one, newest first, as they are now.
+    pub async fn page_of_batches(
+        &self,
+        before: BatchSeq,
+        limit: usize,
+    ) -> Result<Page<BatchRecord, BatchSeq>, FleetError> {
+        let batches = self.read(move |snapshot| snapshot.batches(before, limit + 1)).await?;
+        let mut page = Page::cut(batches, limit, |(seq, _)| *seq);
+        for (seq, record) in &mut page.items {
+            if record.state == BatchState::Running
+                && let Some(current) = self.coordinator.send(Progress(*seq)).await?
+            {
+                *record = current;
+            }
+        }
+        Ok(page.map(|(_, record)| record))
+    }
+
+    /// What a batch asks for.
+    pub async fn asked_by(&self, seq: BatchSeq) -> Result<Operations, FleetError> {
+        self.read(move |snapshot| {
+            let work = snapshot.batch_work(seq)?.ok_or_else(no_such_batch)?;
+            Ok::<_, FleetError>(work::decode(&work)?)
+        })
+        .await
+    }
+
+    /// At most `limit` panels of a batch after one, with what came of it there.
+    pub async fn outcomes(
+        &self,
+        seq: BatchSeq,
+        wanted: Option<PanelState>,
+        after: PanelNo,
+        limit: usize,
+    ) -> Result<Page<BatchPanel, PanelNo>, FleetError> {
+        let mut page = self.read(move |snapshot| outcomes(snapshot, seq, wanted, after, limit)).await?;
+        let waiting = page.items.iter().filter(|(_, row)| row.outcome == PanelState::Pending);
+        let conditions = self.conditions(waiting.map(|(panel, _)| *panel));
+        let pending = page.items.iter_mut().filter(|(_, row)| row.outcome == PanelState::Pending);
+        for ((_, row), condition) in pending.zip(conditions) {
+            let Some(condition) = condition else { continue };
+            row.attempts = row.attempts.saturating_add(condition.failures.min(u16::MAX.into()) as u16);
+            row.error = condition.last_error.map(Into::into);
+            row.next_attempt_ms = condition.next_attempt_ms;
+        }
+        Ok(page.map(|(_, row)| row))
+    }
+
+    /// Cancels the batch of this id.
+    pub async fn cancel(&self, id: &str, origin: Origin) -> Result<BatchSeq, FleetError> {
+        let seq = self.batch(id)?;
+        self.coordinator.send(Cancel(seq, origin)).await??.await??;
+        Ok(seq)
+    }
+
+    /// Sends the batch of this id again to the panels where it was not applied.
+    pub async fn retry(&self, id: &str, mut origin: Origin) -> Result<Submitted, FleetError> {
+        let seq = self.batch(id)?;
+        origin.span = tracing::info_span!(parent: &origin.span, "batch", batch.id = %id, retry = true);
+        Ok(self.coordinator.send(Retry(seq, origin)).await??.await??)
+    }
+}
+
+fn no_such_batch() -> FleetError {
+    FleetError::NotFound("such batch".into())
+}
+
+fn plan_panels(
+    snapshot: &Snapshot,
+    panels: &[Entry],
+    operations: Arc<Operations>,
+) -> Result<Plan, StoreError> {
+    let mut zones = HashMap::new();
+    let mut report = Report::of_pending(panels.len(), &operations);
+    let mut planned = Vec::with_capacity(panels.len());
+    for panel in panels {
+        let zone = &panel.settings.zone;
+        let zoned =
+            zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
+        let mut rows = SnapshotRows::new(snapshot, panel.number);
+        // A device judges by itself.
+        let embedded = panel.settings.remote.is_none();
+        let capacity = panel.settings.capacity.filter(|_| embedded);
+        let limits = Limits { capacity, look_for_names: false };
+        let decision = decide(&mut rows, zoned, limits)?;
+        let outcome = Outcome::decided(decision.items, decision.pruned, 0);
+        report.add(&outcome, operations.len());
+        let mut alone = Report::of_pending(1, &operations);
+        alone.add(&outcome, operations.len());
+        planned.push(PlannedPanel {
+            panel: panel.settings.id.clone(),
+            outcome: outcome.state,
+            items: alone.items,
+        });
+    }
+    Ok(Plan { report, panels: planned })
+}
+
+fn outcomes(
+    snapshot: &Snapshot,
+    seq: BatchSeq,
+    wanted: Option<PanelState>,
+    after: PanelNo,
+    limit: usize,
+) -> Result<Page<(PanelNo, BatchPanel), PanelNo>, FleetError> {
+    let work = snapshot.batch_work(seq)?.ok_or_else(no_such_batch)?;
+    let links: Vec<_> = work::decode(&work)?.link_ids().collect();
+    let mut decided = snapshot.outcomes(seq, after.saturating_add(1))?.peekable();
+    let mut rows = Vec::new();
+    for panel in snapshot.batch_targets(seq)?.into_iter().filter(|panel| *panel > after) {
+        if rows.len() > limit {
+            break;
+        }
+        let outcome = match decided.next_if(|next| !matches!(next, Ok((number, _)) if *number > panel)) {
+            Some(next) => next?.1,
+            None => Outcome::pending(0),
+        };
+        if wanted.is_some_and(|wanted| wanted != outcome.state) {
+            continue;
+        }
+        let items = links.iter().zip(&outcome.items).enumerate();
+        let items = items.map(|(i, (link, item))| ItemResult::new(*link, *item, outcome.extended_info(i)));
+        let fate = match outcome.state {
+            PanelState::Pending => ItemOutcome::ToDelete,
+            _ => ItemOutcome::Deleted,
+        };
+        let pruned = outcome.pruned.iter().map(|link| ItemResult::new(*link, fate, fate.extended_info()));
+        rows.push((
+            panel,
+            BatchPanel {
+                panel: snapshot.panel_name(panel)?.unwrap_or_default(),
+                outcome: outcome.state,
+                attempts: outcome.attempts,
+                error: outcome.error.as_deref().map(str::to_owned),
+                next_attempt_ms: None,
+                items: items.chain(pruned).collect(),
+            },
+        ));
+    }
+    Ok(Page::cut(rows, limit, |(panel, _)| *panel))
+}

@@ -1,0 +1,100 @@
+//! Meeting the device of a remote panel before the panel is added or changed.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::FleetError;
+use crate::batch::Body;
+use crate::clock;
+use crate::coordinator::fleet::NewPanel;
+use crate::panel::device::ask::DeviceProfile;
+use crate::panel::device::line::{Lines, Timeouts};
+use crate::panel::device::{Device, Trouble};
+use crate::panel::settings::ApiVersion;
+use crate::profile::LinkId;
+use crate::store::tables::DeviceRecord;
+
+/// Whether a remote panel's device is asked, and what is done with what it holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Introduction {
+    /// The device is not asked: it may be offline, or that of another panel.
+    pub force: bool,
+    /// What the device holds by link_id is taken as desired, so that nothing is pushed.
+    pub adopt: bool,
+}
+
+/// Asks a remote panel's device what it is, logs in, and reads what it holds where that is to be adopted.
+pub(super) async fn meet(
+    timeouts: Timeouts,
+    panel: &mut NewPanel,
+    introduction: Introduction,
+    version_given: bool,
+) -> Result<(), FleetError> {
+    let Some(remote) = panel.settings.remote.clone() else {
+        if introduction.adopt {
+            return Err(FleetError::invalid(
+                "/driver",
+                "only a panel with the driver http has a device to adopt from",
+            ));
+        }
+        return Ok(());
+    };
+    if introduction.force {
+        if introduction.adopt {
+            return Err(FleetError::Unreadable(
+                "either force or adopt: what a device holds can only be asked".into(),
+            ));
+        }
+        return Ok(());
+    }
+    let Some(password) = panel.password_md5.clone() else {
+        return Err(FleetError::invalid(
+            "/password",
+            "a remote panel needs its account's password; with force it can be set later",
+        ));
+    };
+    let (id, family) = (panel.settings.id.as_str(), panel.settings.family);
+    let mut device = Device::new(id, family, remote, password, Rc::new(Lines::new(timeouts)));
+    let hint = "add it with --force if that is all right for now";
+    let info =
+        device.info().await.map_err(|trouble| FleetError::invalid("/url", format!("{trouble}; {hint}")))?;
+    device.log_in().await.map_err(|trouble| {
+        let path = if trouble.needs_a_person() { "/password" } else { "/url" };
+        let detail = match &trouble {
+            Trouble::WrongPassword(_) => "the panel refuses the user name or the password".to_owned(),
+            Trouble::NotAdministrator(_) => "the account is not an administrator of the panel".to_owned(),
+            trouble => trouble.to_string(),
+        };
+        FleetError::invalid(path, format!("{detail}; {hint}"))
+    })?;
+    if let Some(version) = ApiVersion::said(&info.api_version).filter(|_| !version_given) {
+        panel.settings.api_version = version;
+    }
+    let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
+    info.put_into(&mut record);
+    if introduction.adopt {
+        let read = device.profiles().await;
+        let held = read.map_err(|trouble| FleetError::invalid("/url", trouble.to_string()))?;
+        record.last_read_ms = Some(record.last_seen_ms);
+        record.unlinked = held.unlinked;
+        panel.adopted = adopted(held.profiles)?;
+    }
+    device.log_out().await;
+    panel.device = Some(record);
+    Ok(())
+}
+
+/// What a device holds by link_id, in link_id order.
+fn adopted(profiles: Vec<DeviceProfile>) -> Result<Vec<(LinkId, Body)>, FleetError> {
+    let mut adopted = BTreeMap::new();
+    for DeviceProfile { link_id, name, body, .. } in profiles {
+        let Some(link) = link_id else { continue };
+        let Some(body) = body else {
+            let why =
+                format!("the profile {link} ({name:?}) on the device cannot be read; change it there first");
+            return Err(FleetError::invalid("/url", why));
+        };
+        adopted.insert(link, body);
+    }
+    Ok(adopted.into_iter().collect())
+}

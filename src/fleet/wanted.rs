@@ -1,0 +1,169 @@
+//! A batch as it is asked for, in JSON: read, checked, and everything that is wrong with it gathered.
+
+use std::collections::HashSet;
+
+use super::error::Gathered;
+use super::{FieldError, FleetError};
+use crate::batch::Operations;
+use crate::batch::selector::Selector;
+use crate::coordinator::Target;
+use crate::panel::settings::PanelId;
+use crate::profile::error::WireError;
+use crate::profile::parse::{self, LinkedProfile};
+use crate::profile::rule::Family;
+use crate::profile::wire::{self, Json, Piece};
+use crate::profile::{LinkId, opens};
+
+/// A checked submission.
+pub struct Wanted {
+    /// Which panels.
+    pub target: Target,
+    /// What is asked of them.
+    pub operations: Operations,
+    /// Whether it is only asked what would come of it.
+    pub dry_run: bool,
+    /// How many deletions are meant.
+    pub confirm_deletes: Option<u64>,
+}
+
+impl Wanted {
+    /// Reads a submission of at most so many items and gathers what is wrong with it. Lists are read item by item,
+    /// so that no body takes much more memory than what it asks for.
+    pub fn parse(body: &[u8], most: usize) -> Result<Self, FleetError> {
+        let mut errors = Gathered::default();
+        let mut items = parse::Items::default();
+        let mut fields = Fields::default();
+        wire::pieces(body, |key, piece| fields.take(key, piece, most, &mut errors, &mut items))?;
+        let Fields { mut targets, panels, profiles, deletes, dry_run, prune, confirm_deletes, .. } = fields;
+        targets.extend(panels.map(Target::Panels));
+        let (found, all) = items.found();
+        if found.is_empty() {
+            // Every item is there then, each at its own index.
+            let beyond = profiles.iter().map(|item| opens::out_of_calendar(&item.profile)).enumerate();
+            for (i, never) in beyond.filter_map(|(i, never)| Some((i, never?))) {
+                errors.add(|| FieldError::at(format!("/upsert/{i}{}", never.path()), never.to_string()));
+            }
+        }
+        errors.extend(found.into_iter().map(FieldError::from), all);
+        let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
+        for (i, link) in deletes.iter().enumerate() {
+            if upserted.contains(link) {
+                errors.add(|| FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
+            }
+        }
+        let target = targets.pop();
+        if !targets.is_empty() || (target.is_none() && errors.is_empty()) {
+            errors.add(|| {
+                FieldError::at("", "exactly one of selector, panels and all says for which panels it is")
+            });
+        }
+        if profiles.is_empty() && deletes.is_empty() && !prune && errors.is_empty() {
+            errors.add(|| FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
+        }
+        match target {
+            Some(target) if errors.is_empty() => {
+                let operations = Operations::new(profiles, deletes, prune);
+                Ok(Self { target, operations, dry_run, confirm_deletes })
+            }
+            _ => Err(errors.into_error()),
+        }
+    }
+}
+
+/// A submission as far as it was read.
+#[derive(Default)]
+struct Fields {
+    /// The keys that were there.
+    seen: Vec<&'static str>,
+    targets: Vec<Target>,
+    panels: Option<Vec<String>>,
+    profiles: Vec<LinkedProfile>,
+    deletes: Vec<LinkId>,
+    /// How many upserts and deletes there were, good or not.
+    items: usize,
+    dry_run: bool,
+    prune: bool,
+    confirm_deletes: Option<u64>,
+}
+
+impl Fields {
+    const KEYS: [&'static str; 8] =
+        ["selector", "panels", "all", "upsert", "delete", "dry_run", "prune", "confirm_deletes"];
+
+    fn take(
+        &mut self,
+        key: &str,
+        piece: Piece<'_>,
+        most: usize,
+        errors: &mut Gathered,
+        items: &mut parse::Items,
+    ) -> Result<(), FleetError> {
+        let known = Self::KEYS.into_iter().find(|known| *known == key);
+        if !matches!(piece, Piece::Item(..)) {
+            match known {
+                None => errors.add(|| {
+                    FieldError::at(
+                        wire::step(key),
+                        "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
+                    )
+                }),
+                Some(known) if self.seen.contains(&known) => {
+                    errors.add(|| FieldError::at(format!("/{key}"), WireError::Twice.to_string()));
+                }
+                Some(known) => self.seen.push(known),
+            }
+        }
+        let wrong = |errors: &mut Gathered, takes| errors.add(|| FieldError::at(format!("/{key}"), takes));
+        match (key, piece) {
+            (_, Piece::Value(Json::Null))
+            | ("all", Piece::Value(Json::Bool(false)))
+            | ("upsert" | "delete", Piece::List) => {}
+            ("selector", Piece::Value(Json::Text(text))) => match Selector::parse(&text) {
+                Ok(selector) => self.targets.push(Target::Selector(selector)),
+                Err(error) => errors.add(|| FieldError::at("/selector", error.to_string())),
+            },
+            ("all", Piece::Value(Json::Bool(true))) => self.targets.push(Target::All),
+            ("dry_run", Piece::Value(Json::Bool(value))) => self.dry_run = value,
+            ("prune", Piece::Value(Json::Bool(value))) => self.prune = value,
+            ("confirm_deletes", Piece::Value(Json::Int(number))) if number >= 0 => {
+                self.confirm_deletes = Some(number.unsigned_abs());
+            }
+            ("panels", Piece::List) => self.panels = Some(self.panels.take().unwrap_or_default()),
+            ("panels", Piece::Item(i, item)) => {
+                if i >= most {
+                    return Err(FleetError::TooManyItems(most));
+                }
+                match (item, &mut self.panels) {
+                    (Json::Text(id), Some(panels)) if PanelId::new(&id).is_some() => {
+                        panels.push(id.into_owned());
+                    }
+                    (Json::Text(id), _) => errors
+                        .add(|| FieldError::at(format!("/panels/{i}"), format!("there is no panel {id}"))),
+                    _ => errors.add(|| FieldError::at(format!("/panels/{i}"), "a panel's id is expected")),
+                }
+            }
+            ("upsert" | "delete", Piece::Item(i, item)) => {
+                self.items += 1;
+                if self.items > most {
+                    return Err(FleetError::TooManyItems(most));
+                }
+                if key == "upsert" {
+                    // What a family cannot say is found when its panels are known.
+                    self.profiles.extend(items.linked(&item, ("upsert", i), Family::DoorController));
+                } else {
+                    self.deletes.extend(items.link_id(&item, ("delete", i)));
+                }
+            }
+            ("all" | "dry_run" | "prune", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "true or false is expected");
+            }
+            ("confirm_deletes", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "the number of deletions is expected");
+            }
+            ("panels" | "upsert" | "delete", Piece::Value(_)) => wrong(errors, "a list is expected"),
+            ("selector", Piece::Value(_) | Piece::List) => wrong(errors, "a text is expected"),
+            _ => {} // of a field that was said to be wrong
+        }
+        Ok(())
+    }
+}

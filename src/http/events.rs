@@ -1,0 +1,289 @@
+//! Server-sent events of batches and panels, for the fleet API and for the pages.
+//!
+//! `panel` as each outcome lands, `progress` at most ten times a second, `done` at the end; among the events of all
+//! batches also `connection` when a remote panel goes offline or comes back. Every event has
+//! an id; a client that comes back with `Last-Event-ID` goes on behind it. One that falls behind what is kept
+//! gets an event `lagged` with how many it missed (null where that is not known, since its id is none that was given),
+//! and should read the batch instead. A stream ends with the token that opened it.
+//!
+//! An event is written once for all listeners ([`Chunk::wire`]), and the more listeners there are, the more rarely each
+//! of them looks: they must not take from a batch the time that it needs.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::access::Principal;
+use crate::batch::BatchState;
+use crate::coordinator::events::{Chunk, Event, Feed, Found, What};
+use crate::coordinator::{Progress, Subscribe};
+use crate::http::Shared;
+use crate::http::listeners::Place;
+use crate::http::problem::Problem;
+use crate::store::read::Snapshot;
+use crate::store::{BatchSeq, StoreError, StoreHandle};
+
+/// Chunks of events fetched at once.
+const PIECE: usize = 4;
+
+/// Between two looks of a listener while there is something new; and how much later it looks for each listener there is.
+const PACE: Duration = Duration::from_millis(100);
+const PACE_EACH: Duration = Duration::from_micros(250);
+
+/// Between two looks whether the token that opened a stream is still good.
+const TOKEN_LOOK: Duration = Duration::from_secs(1);
+
+/// A comment goes out when nothing else has for so long, so that a vanished client is noticed.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The last event that the client knows.
+pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
+    request.headers().get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+/// A client that listens.
+struct Listener {
+    shared: web::Data<Shared>,
+    place: Place,
+    /// What it showed; the stream ends with it.
+    token: Uuid,
+    /// When it was last looked at the token.
+    token_seen: Instant,
+    feed: Arc<Feed>,
+    changes: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
+    batch: Option<BatchSeq>,
+    from: u64,
+    /// Whether the client knows of events before `from`, so that missing some is worth a word.
+    resumed: bool,
+    /// Whether the batch's end may be among what is kept no more.
+    perhaps_over: bool,
+    /// When something was last found for this client.
+    found: Instant,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// The events of a batch, or of all that happens, behind the last one that the client knows.
+pub async fn stream_events(
+    shared: web::Data<Shared>,
+    who: &Principal,
+    last: Option<u64>,
+    batch: Option<BatchSeq>,
+) -> Result<HttpResponse, Problem> {
+    let place = shared.listeners.join(who.token)?;
+    let feed = shared.fleet.coordinator.send(Subscribe).await?;
+    let from = match (last, batch) {
+        (Some(last), _) => last.saturating_add(1),
+        (None, Some(_)) => 0,
+        (None, None) => feed.next(),
+    };
+    let now = Instant::now();
+    let listener = Listener {
+        stopping: shared.fleet.stopping.clone(),
+        changes: feed.subscribe(),
+        shared,
+        place,
+        token: who.token,
+        token_seen: now,
+        feed,
+        batch,
+        from,
+        resumed: last.is_some(),
+        perhaps_over: true,
+        found: now.checked_sub(PACE * 10).unwrap_or(now),
+        ready: VecDeque::new(),
+        ended: false,
+    };
+    let events = stream::unfold(listener, |mut listener| async move {
+        let event = listener.next().await?;
+        Some((Ok::<_, actix_web::Error>(event), listener))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
+        .streaming(events))
+}
+
+impl Listener {
+    /// The next piece of the stream; nothing at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(events) = self.ready.pop_front() {
+                return Some(events);
+            }
+            if self.ended {
+                return None;
+            }
+            if self.token_seen.elapsed() >= TOKEN_LOOK {
+                if !self.shared.fleet.access.lasts(self.token).ok()? {
+                    return None;
+                }
+                self.token_seen = Instant::now();
+            }
+            // With many listeners each takes its pieces at a distance, or what they are sent is all that is done.
+            self.pause((PACE_EACH * self.place.of() as u32).saturating_sub(self.found.elapsed())).await?;
+            self.changes.mark_unchanged();
+            if self.fetch()? || (self.perhaps_over && self.is_over().await?) {
+                continue;
+            }
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?, // or the coordinator has stopped
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b": still here\n\n")),
+            }
+            // What happens at once is told together, and not while it happens: the more listeners, the later.
+            let others = PACE_EACH * self.place.of() as u32;
+            self.pause((PACE + others).saturating_sub(self.found.elapsed()).max(others)).await?;
+        }
+    }
+
+    /// Waits; nothing when the server stops.
+    async fn pause(&mut self, time: Duration) -> Option<()> {
+        if time.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            _ = self.stopping.wait_for(|stopping| *stopping) => None,
+            () = tokio::time::sleep(time) => Some(()),
+        }
+    }
+
+    /// Fetches a piece; says whether there was any. Nothing when the stream cannot go on.
+    fn fetch(&mut self) -> Option<bool> {
+        let Found { chunks, from, missed } = self.feed.since(self.from, PIECE);
+        self.from = from;
+        if missed != Some(0) {
+            self.perhaps_over = true;
+            if self.resumed {
+                self.ready.push_back(text(None, "lagged", &json!({ "missed": missed })));
+            }
+        }
+        self.resumed = true;
+        for chunk in &chunks {
+            self.take(chunk).ok()?;
+            self.from = chunk.next();
+            if self.ended {
+                break;
+            }
+        }
+        if !self.ready.is_empty() {
+            self.found = Instant::now();
+        }
+        Some(!chunks.is_empty() || !self.ready.is_empty())
+    }
+
+    /// Takes the events of a chunk that this listener wants.
+    fn take(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
+        let wanted =
+            |event: &Event| event.id >= self.from && (self.batch.is_none() || self.batch == event.batch);
+        if !chunk.events.iter().any(wanted) {
+            return Ok(());
+        }
+        let (wire, ends) = on_the_wire(chunk, &self.shared.fleet.store)?;
+        // Neighbours go out together.
+        let mut run: Option<(usize, usize)> = None;
+        let mut runs = Vec::new();
+        for (i, event) in chunk.events.iter().enumerate() {
+            if !wanted(event) {
+                runs.extend(run.take());
+                continue;
+            }
+            let begin = if i == 0 { 0 } else { ends[i - 1] };
+            run = Some((run.map_or(begin, |(begin, _)| begin), ends[i]));
+            if self.batch.is_some() && matches!(event.what, What::Done(..)) {
+                self.ended = true;
+                break;
+            }
+        }
+        runs.extend(run);
+        self.ready.extend(runs.into_iter().map(|(begin, end)| wire.slice(begin..end)));
+        Ok(())
+    }
+
+    /// Whether the batch ended before what is kept of its events: its end is told from its record.
+    async fn is_over(&mut self) -> Option<bool> {
+        self.perhaps_over = false;
+        let Some(seq) = self.batch else { return Some(false) };
+        let record = self.shared.fleet.store.read().ok()?.batch(seq).ok()??;
+        if record.state == BatchState::Running {
+            return Some(false);
+        }
+        // Its record may be written and its last events be on their way: they are here when the coordinator answers.
+        if self.shared.fleet.coordinator.send(Progress(seq)).await.ok()?.is_some() || self.fetch()? {
+            return Some(true);
+        }
+        let data = json!({ "batch": record.id, "state": record.state, "panels": record.report.panels, "items": record.report.items });
+        self.ready.push_back(text(None, "done", &data));
+        self.ended = true;
+        Some(true)
+    }
+}
+
+/// What a chunk looks like on the wire, and where each of its events ends there; made once.
+fn on_the_wire<'c>(chunk: &'c Chunk, store: &StoreHandle) -> Result<&'c (Bytes, Vec<usize>), StoreError> {
+    if let Some(wire) = chunk.wire.get() {
+        return Ok(wire);
+    }
+    let snapshot = store.read()?;
+    let mut batch_ids = HashMap::new();
+    let (mut wire, mut ends) = (Vec::new(), Vec::with_capacity(chunk.events.len()));
+    for event in &chunk.events {
+        wire.extend_from_slice(&render(event, &snapshot, &mut batch_ids)?);
+        ends.push(wire.len());
+    }
+    // Two listeners may have made it at once, and both the same.
+    Ok(chunk.wire.get_or_init(|| (Bytes::from(wire), ends)))
+}
+
+fn render(
+    event: &Event,
+    snapshot: &Snapshot,
+    batch_ids: &mut HashMap<BatchSeq, Uuid>,
+) -> Result<Bytes, StoreError> {
+    let batch = match event.batch {
+        None => None,
+        Some(seq) => match batch_ids.get(&seq) {
+            Some(id) => Some(*id),
+            None => {
+                let id = snapshot.batch(seq)?.map(|record| record.id).unwrap_or_default();
+                batch_ids.insert(seq, id);
+                Some(id)
+            }
+        },
+    };
+    Ok(match &event.what {
+        What::Connection { panel, connection, error } => {
+            let panel = snapshot.panel_name(*panel)?;
+            let data = json!({ "panel": panel, "connection": connection.as_str(), "error": error });
+            text(Some(event.id), "connection", &data)
+        }
+        What::Panel { panel, outcome, attempts, error } => {
+            let panel = snapshot.panel_name(*panel)?;
+            let data = json!({ "batch": batch, "panel": panel, "outcome": outcome, "attempts": attempts, "error": error });
+            text(Some(event.id), "panel", &data)
+        }
+        What::Progress(report) => {
+            let data = json!({ "batch": batch, "panels": report.panels, "items": report.items });
+            text(Some(event.id), "progress", &data)
+        }
+        What::Done(state, report) => {
+            let data =
+                json!({ "batch": batch, "state": state, "panels": report.panels, "items": report.items });
+            text(Some(event.id), "done", &data)
+        }
+    })
+}
+
+/// An event as it is sent.
+pub fn text(id: Option<u64>, event: &str, data: &serde_json::Value) -> Bytes {
+    let id = id.map_or(String::new(), |id| format!("id: {id}\n"));
+    Bytes::from(format!("{id}event: {event}\ndata: {data}\n\n"))
+}
