@@ -22,7 +22,7 @@
 //! 3. [`Delivery::recorded`] goes on after a record.
 //!
 //! A call that fails by the device's own words is cut in halves until the items that it cannot take stand alone
-//! ([`Sifting`]). What the calls ask for is in [`call`], how long a device is waited for in [`patience`].
+//! (`sifting`). What the calls ask for is in [`call`], how long a device is waited for in [`patience`].
 
 use std::collections::HashSet;
 use std::rc::Rc;

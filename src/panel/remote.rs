@@ -4,10 +4,10 @@
 //! the difference. There is one delivery path, woken without a hint by whatever changes that, by a timer, or by a
 //! person. What is done when is decided by [`super::delivery`]; here its effects are carried out:
 //!
-//! 1. A **step** is one call to the device ([`stepper`]). At most one is under way per panel; how many calls are under
+//! 1. A **step** is one call to the device (`stepper`). At most one is under way per panel; how many calls are under
 //!    way of all panels is up to the [`super::device::gate::Gate`].
-//! 2. A **record** is what came of it ([`record`]), in one transaction.
-//! 3. [`facts`] is all that the delivery reads of the store, and [`devices`] what the panels of a thread share.
+//! 2. A **record** is what came of it ([`record`]), in one transaction; `recording` gives it to the store.
+//! 3. `facts` is all that the delivery reads of the store, and [`devices`] what the panels of a thread share.
 //!
 //! Nothing here waits: a step is a future of its own, and its end comes back to the actor.
 

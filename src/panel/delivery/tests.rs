@@ -1,4 +1,5 @@
-//! The laws of a delivery, and what it does in the cases that have a name.
+//! The laws of a delivery, and what it does in the cases that have a name. One file, however long, since all of them
+//! look into one world.
 
 use std::time::Duration;
 
