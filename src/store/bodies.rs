@@ -1,5 +1,7 @@
 //! Bodies: each text is kept once, with the number of rows that name it.
 
+use std::collections::hash_map::Entry;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,7 +10,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
 use super::memory::REMEMBERED;
-use super::row;
+use super::pack::Pack;
+use super::row::{self, LAST_BODY, Row, RowKey};
 use super::tables::Tables;
 use crate::batch::Body;
 
@@ -37,13 +40,6 @@ struct NewText {
 }
 
 impl BodyChanges {
-    /// Whether one row named this body before this transaction, and none has begun or ceased to since.
-    fn of_one_row(&self, body: u64) -> bool {
-        self.had_users.get(&body) == Some(&1)
-            && !self.named.contains(&body)
-            && self.users.get(&body).is_none_or(|delta| *delta == 0)
-    }
-
     /// Rows begin and cease to name bodies just as those of another panel did.
     pub(super) fn repeat(&mut self, users: &Rc<Users>) {
         if let Some((repeated, times)) = &mut self.repeated
@@ -100,38 +96,88 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The number of the body with this text: a known one, or a new one.
-    pub(super) fn body_number(&mut self, body: &Body) -> Result<u64, StoreError> {
-        if let Some(number) = self.memory.by_digest.get(&body.digest()) {
-            self.body_changes.named.insert(*number);
-            return Ok(*number);
-        }
+    /// The number of the body with this text, where one is remembered, for one row more that names it.
+    pub(super) fn known_body(&mut self, body: &Body) -> Option<u64> {
+        let number = *self.memory.by_digest.get(&body.digest())?;
+        self.body_changes.named.insert(number);
+        Some(number)
+    }
+
+    /// The number of a new body with this text, which this row names as its own.
+    pub(super) fn new_body(&mut self, body: &Body, owner: &RowKey) -> Result<u64, StoreError> {
         let number = match self.memory.next_body {
             Some(number) => number,
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
         };
+        if number > LAST_BODY {
+            return Err(StoreError::Corrupt("body number"));
+        }
         self.memory.next_body = Some(number + 1);
         self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 0 });
         self.body_changes.named.insert(number);
-        self.memory.remember(body.digest(), number);
+        self.memory.remember(body.digest(), number, Some(owner));
         Ok(number)
     }
 
-    /// Gives the body of one row another text, where no other row names it and none has the text already. Says
-    /// whether it did.
-    pub(super) fn replace_body(&mut self, number: u64, body: &Body) -> bool {
-        if !self.body_changes.of_one_row(number) || self.memory.by_digest.contains_key(&body.digest()) {
-            return false;
+    /// Gives the body of a row another text, where no other row names it and none has the text already. Says
+    /// whether it did; then the body is the row's own.
+    pub(super) fn replace_body(
+        &mut self,
+        row: &Row,
+        owner: &RowKey,
+        body: &Body,
+    ) -> Result<bool, StoreError> {
+        let number = row.body;
+        // The row is perhaps as it was before another one began to name its body in this transaction.
+        if self.body_changes.named.contains(&number)
+            || self.memory.by_digest.contains_key(&body.digest())
+            || !(row.own || self.is_of_one_row(number)?)
+        {
+            return Ok(false);
         }
         self.memory.forget(number);
-        self.memory.remember(body.digest(), number);
-        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 1 });
+        self.memory.remember(body.digest(), number, Some(owner));
+        let had_users = self.body_changes.new.get(&number).map_or(1, |new| new.had_users);
+        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users });
         self.body_changes.users.entry(number).or_default();
-        true
+        Ok(true)
     }
 
-    /// Whether the body has this text.
-    pub(super) fn body_is(&mut self, number: u64, body: &Body) -> Result<bool, StoreError> {
+    /// Whether one row named this body before this transaction, and none has begun or ceased to since.
+    fn is_of_one_row(&mut self, body: u64) -> Result<bool, StoreError> {
+        let BodyChanges { users, new, had_users, .. } = &mut self.body_changes;
+        if new.contains_key(&body) || users.get(&body).is_some_and(|delta| *delta != 0) {
+            return Ok(false);
+        }
+        let had = match had_users.entry(body) {
+            Entry::Occupied(had) => *had.get(),
+            Entry::Vacant(place) => {
+                let stored = self.bodies.get(body)?.ok_or(StoreError::Corrupt("body number"))?;
+                *place.insert(split_body(stored.value())?.0)
+            }
+        };
+        Ok(had == 1)
+    }
+
+    /// Takes it back that a row, of which nobody has a copy in memory, names a body as its own.
+    pub(super) fn disown(&mut self, owner: &RowKey, body: u64) -> Result<(), StoreError> {
+        let from =
+            self.packs.upper_bound(Bound::Included(owner))?.peek_prev()?.map(|(from, _)| *from.value());
+        let Some(from) = from.filter(|from| from[..4] == owner[..4]) else {
+            return Ok(()); // its panel is gone
+        };
+        if let Some(mut stored) = self.packs.get_mut(&from)? {
+            let mut pack = Pack::read(stored.value())?;
+            if pack.disown(owner, body) {
+                stored.insert(pack.bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the row's body has this text. One that is the row's own is not offered to others.
+    pub(super) fn body_is(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        let number = row.body;
         if self.memory.by_digest.get(&body.digest()) == Some(&number) {
             return Ok(true);
         }
@@ -153,8 +199,8 @@ impl Tables<'_> {
             self.memory.compared.clear();
         }
         self.memory.compared.insert(number, (body.digest(), same));
-        if same {
-            self.memory.remember(body.digest(), number);
+        if same && !row.own {
+            self.memory.remember(body.digest(), number, None);
         }
         Ok(same)
     }
@@ -173,4 +219,157 @@ impl Tables<'_> {
 pub(super) fn split_body(value: &[u8]) -> Result<(u64, &[u8]), StoreError> {
     let (users, json) = value.split_at_checked(8).ok_or(StoreError::Corrupt("body"))?;
     Ok((row::be_u64(users), json))
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::Database;
+
+    use super::*;
+    use crate::batch::Operations;
+    use crate::batch::item::ItemId;
+    use crate::profile::rule::Family;
+    use crate::profile::{LinkId, parse};
+    use crate::store::memory::Memory;
+    use crate::store::read::Snapshot;
+    use crate::store::row::RowName;
+    use crate::store::seal::Seal;
+    use crate::store::{PanelNo, migrate, render};
+
+    fn body(name: &str) -> Body {
+        let json = format!(
+            r#"{{"list_items":[{{"link_id":"91c615e3-1040-4815-8ecb-000000000001","name":"{name}",
+            "repeat_options":{{"repeat_enable":false}},
+            "time_options":{{"is_all_day":false,"date_from":1000,"date_to":1060}}}}]}}"#
+        );
+        let profiles = parse::link_body(json.as_bytes(), Family::Android).expect("well-formed");
+        Operations::new(profiles, Vec::new(), false).upserts[0].body.clone()
+    }
+
+    fn name(n: u8) -> RowName {
+        RowName::Link(ItemId::profile(LinkId::from_bytes([n; 16])))
+    }
+
+    struct World {
+        db: Database,
+        seal: Arc<Seal>,
+        memory: Memory,
+        _folder: tempfile::TempDir,
+    }
+
+    impl World {
+        /// With three panels.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let db = Database::create(folder.path().join("db")).expect("a database");
+            let seal = Arc::new(Seal::new([1; 32]));
+            migrate::run(&db, &seal).expect("made");
+            let memory = Memory::new(Arc::clone(&seal));
+            let mut world = Self { db, seal, memory, _folder: folder };
+            world.commit(|tables| {
+                for n in 1..=3 {
+                    tables.add_panel(&format!("p{n}"), br#"{"driver":"embedded"}"#).expect("added");
+                }
+            });
+            world
+        }
+
+        fn commit(&mut self, work: impl FnOnce(&mut Tables<'_>)) {
+            let write = self.db.begin_write().expect("a transaction");
+            let mut tables = Tables::open(&write, &mut self.memory).expect("opened");
+            work(&mut tables);
+            tables.finish().expect("finished");
+            drop(tables);
+            write.commit().expect("committed");
+            self.memory.keep_transaction();
+            assert_eq!(render::contradictions(&self.read()).expect("readable"), Vec::<String>::new());
+        }
+
+        fn put(&mut self, panel: PanelNo, n: u8, text: &str) {
+            self.commit(|tables| put(tables, panel, n, text));
+        }
+
+        fn read(&self) -> Snapshot {
+            Snapshot::new(&self.db, &self.seal).expect("readable")
+        }
+
+        /// The row, and its text.
+        fn row(&self, panel: PanelNo, n: u8) -> (Row, String) {
+            let snapshot = self.read();
+            let row = snapshot.row(panel, name(n)).expect("readable").expect("a row");
+            (row, snapshot.body(row.body).expect("a body").into())
+        }
+
+        /// Which body the row has, and whether it is its own.
+        fn names(&self, panel: PanelNo, n: u8) -> (u64, bool) {
+            let (row, _) = self.row(panel, n);
+            (row.body, row.own)
+        }
+    }
+
+    fn put(tables: &mut Tables<'_>, panel: PanelNo, n: u8, text: &str) {
+        let mut rows = tables.panel(panel);
+        let standing = rows.get(name(n)).expect("readable");
+        rows.put_in_place(name(n), standing, &body(text)).expect("written");
+        rows.finish().expect("written");
+    }
+
+    #[test]
+    fn a_body_is_a_rows_own_until_another_row_names_it() {
+        let mut world = World::new();
+        world.put(1, 1, "a");
+        assert_eq!(world.names(1, 1), (1, true));
+        world.put(2, 1, "a");
+        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, false), (1, false)));
+        world.put(2, 1, "b");
+        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, false), (2, true)));
+        world.memory.forget_transaction();
+        world.put(2, 1, "c");
+        assert_eq!(world.names(2, 1), (2, true), "in its place, unread");
+        world.put(1, 1, "d");
+        assert_eq!(world.names(1, 1), (1, true), "it has become the only one");
+        world.put(3, 1, "c");
+        assert_eq!((world.names(2, 1), world.names(3, 1)), ((2, false), (2, false)));
+        assert!(world.row(3, 1).1.contains("\"c\""));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_offered_to_others() {
+        let mut world = World::new();
+        world.put(1, 1, "a");
+        world.memory.forget_transaction();
+        world.commit(|tables| {
+            let mut rows = tables.panel(1);
+            let row = rows.get(name(1)).expect("readable").expect("a row");
+            assert!(rows.holds(&row, &body("a")).expect("readable"));
+            assert!(!rows.holds(&row, &body("b")).expect("readable"));
+        });
+        world.put(2, 1, "a");
+        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, true), (2, true)));
+    }
+
+    #[test]
+    fn within_a_transaction_a_row_as_it_was_before_takes_no_others_text_away() {
+        let mut world = World::new();
+        world.put(1, 1, "a");
+        world.put(1, 2, "b");
+        world.commit(|tables| {
+            let mut rows = tables.panel(1);
+            let [one, two] = [1, 2].map(|n| rows.get(name(n)).expect("readable"));
+            rows.put_in_place(name(2), two, &body("a")).expect("written");
+            rows.put_in_place(name(1), one, &body("c")).expect("written");
+            rows.finish().expect("written");
+            put(tables, 2, 1, "c");
+        });
+        assert!(world.row(1, 2).1.contains("\"a\""));
+        assert!(world.row(1, 1).1.contains("\"c\""));
+        assert_eq!(world.names(1, 1).0, world.names(2, 1).0);
+        world.commit(|tables| {
+            tables.remove_panel(2).expect("removed");
+            put(tables, 3, 1, "c");
+            put(tables, 3, 2, "d");
+            put(tables, 3, 2, "e");
+        });
+        assert!(world.row(3, 2).1.contains("\"e\""));
+    }
 }

@@ -4,7 +4,7 @@
 //! A snapshot of this text shows everything that a step changed. [`text`] destructures every record by name,
 //! so that a new field or table does not go unseen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle};
@@ -16,7 +16,7 @@ use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, Row, RowName};
 use super::tables::{self};
-use crate::batch::BatchRecord;
+use crate::batch::{BatchRecord, digest};
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
 pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
@@ -93,7 +93,7 @@ pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<()
     }
     line(out, format_args!("rows"))?;
     let mut written = Ok(());
-    snapshot.each_row(|panel, name, Row { body, uid, revision }| {
+    snapshot.each_row(|panel, name, Row { body, print: _, own: _, uid, revision }| {
         let name = match name {
             RowName::Link(item) => item.to_string(),
             RowName::Uid(uid) => format!("uid {uid}"),
@@ -346,7 +346,8 @@ struct Driven {
 
 /// What contradicts itself between tables; empty when all is well.
 ///
-/// Every row is found by its name; its body exists and knows its exact number of users, every head counts its rows and its next uid is
+/// Every row is found by its name; its body exists, knows its exact number of users, has the print that the
+/// row says, and no other row where it is the row's own; every head counts its rows and its next uid is
 /// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
 /// its connection belongs to a known panel, and is counted as it is; what is unknown waits for its device, and nothing else; what it is said to hold is what is desired of it;
 /// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
@@ -365,9 +366,16 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         Ok::<_, StoreError>(())
     })?;
     let mut users = BTreeMap::<u64, u64>::new();
+    let (mut owned, mut prints) = (BTreeSet::new(), BTreeSet::new());
     let mut heads = BTreeMap::<u32, Head>::new();
     snapshot.each_row(|panel, name, row| {
         *users.entry(row.body).or_default() += 1;
+        if row.own {
+            owned.insert(row.body);
+        }
+        if row.print != 0 {
+            prints.insert((row.body, row.print));
+        }
         let head = heads.entry(panel).or_default();
         head.count += 1;
         head.next_uid = head.next_uid.max(row.uid + 1);
@@ -384,7 +392,14 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
         let counted = users.remove(&number.value()).unwrap_or(0);
-        let (stored, _) = split_body(value.value())?;
+        let (stored, json) = split_body(value.value())?;
+        if stored != 1 && owned.contains(&number.value()) {
+            found.push(format!("body {} is said to be a row's own, and has {stored} users", number.value()));
+        }
+        let of_it = prints.range((number.value(), 0)..=(number.value(), row::Print::MAX));
+        if of_it.into_iter().any(|(_, print)| *print != row::print(&digest(json))) {
+            found.push(format!("body {} has another print than rows say", number.value()));
+        }
         if counted != stored || counted == 0 {
             found.push(format!("body {} says {stored} users and has {counted}", number.value()));
         }

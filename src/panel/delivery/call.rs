@@ -90,7 +90,7 @@ mod tests {
     }
 
     fn desired(n: u8) -> (LinkId, Option<Row>) {
-        (link(n), Some(Row { body: u64::from(n), uid: 1, revision: 1 }))
+        (link(n), Some(Row { body: u64::from(n), print: 0, own: false, uid: 1, revision: 1 }))
     }
 
     #[test]
