@@ -11,6 +11,9 @@ use crate::batch::{BatchRecord, Outcome};
 use crate::panel::{Attend, Landed};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
+/// What is said here is of the coordinator: logs are read, and filtered, by that.
+const LOGGED_AS: &str = "panelsync::coordinator";
+
 /// Room for effects that is kept between letters; more of it is given back.
 const ROOM: usize = 1024;
 
@@ -35,7 +38,7 @@ impl Coordinator {
     ) {
         let result = result.map_err(|error| self.refused(&error));
         if let Err(Refused::OfOnePlace(error)) = &result {
-            tracing::error!(batch.number = settling.seq, %error, "outcomes could not be recorded");
+            tracing::error!(target: LOGGED_AS, { batch.number = settling.seq, %error }, "outcomes could not be recorded");
         }
         self.batches.settled(settling, waiter, result, self.now, &mut self.effects);
     }
@@ -43,7 +46,7 @@ impl Coordinator {
     pub(super) fn end_recorded(&mut self, seq: BatchSeq, result: Result<(), StoreError>) {
         let result = result.map_err(|error| self.refused(&error));
         if let Err(Refused::OfOnePlace(error)) = &result {
-            tracing::error!(batch.number = seq, %error, "a batch's end could not be recorded");
+            tracing::error!(target: LOGGED_AS, { batch.number = seq, %error }, "a batch's end could not be recorded");
         }
         self.batches.end_recorded(seq, result, self.now, &mut self.effects);
     }
@@ -107,9 +110,12 @@ impl Coordinator {
         let panels = end.report.panels;
         end.origin.span.in_scope(|| {
             tracing::info!(
-                panels.total = panels.total,
-                panels.applied = panels.applied,
-                duration_ms = end.took.as_millis() as u64,
+                target: LOGGED_AS,
+                {
+                    panels.total = panels.total,
+                    panels.applied = panels.applied,
+                    duration_ms = end.took.as_millis() as u64
+                },
                 "every panel of the batch has an outcome"
             );
         });
