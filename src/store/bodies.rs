@@ -221,6 +221,12 @@ pub(super) fn split_body(value: &[u8]) -> Result<(u64, &[u8]), StoreError> {
     Ok((row::be_u64(users), json))
 }
 
+/// A body's JSON.
+pub(super) fn body_text(value: &[u8]) -> Result<Box<str>, StoreError> {
+    let (_, json) = split_body(value)?;
+    std::str::from_utf8(json).map(Into::into).map_err(|_| StoreError::Corrupt("body"))
+}
+
 #[cfg(test)]
 mod tests {
     use redb::Database;

@@ -9,7 +9,7 @@ use redb::{
 };
 use uuid::Uuid;
 
-use super::bodies::split_body;
+use super::bodies::body_text;
 use super::json::decode;
 use super::outcomes::row_of_outcome;
 use super::pack;
@@ -497,9 +497,4 @@ impl Counts {
         let counts = self.0.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
         Ok(counts.unwrap_or_default())
     }
-}
-
-fn body_text(value: &[u8]) -> Result<Box<str>, StoreError> {
-    let (_, json) = split_body(value)?;
-    std::str::from_utf8(json).map(Into::into).map_err(|_| StoreError::Corrupt("body"))
 }

@@ -1,22 +1,23 @@
 //! The whole durable state as text, table by table in key order (where keys are random, in the order in which
-//! they were given), and the invariants between tables.
+//! they were given). The invariants between tables are looked at in [`contradictions`].
 //!
 //! A snapshot of this text shows everything that a step changed. [`text`] destructures every record by name,
 //! so that a new field or table does not go unseen.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::StoreError;
 use super::bodies::split_body;
-use super::changes::access::{end_key, token_of};
+use super::changes::access::token_of;
 use super::json::decode;
 use super::read::Snapshot;
-use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, Row, RowName};
-use super::tables::{self};
-use crate::batch::{BatchRecord, digest};
+use super::row::{self, Head, Pending, Reported, ReportedCounts, Row, RowName};
+use super::tables;
+use crate::batch::BatchRecord;
+
+pub use super::contradictions::contradictions;
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
 pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
@@ -336,214 +337,4 @@ fn entries(
         line(out, format_args!("  {} at_ms={at_ms} {actor} {address} {action} {target}", number.value()))?;
     }
     Ok(())
-}
-
-/// What says of a panel whether it is embedded.
-#[derive(serde::Deserialize)]
-struct Driven {
-    driver: String,
-}
-
-/// What contradicts itself between tables; empty when all is well.
-///
-/// Every row is found by its name; its body exists, knows its exact number of users, has the print that the
-/// row says, and no other row where it is the row's own; every head counts its rows and its next uid is
-/// above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
-/// its connection belongs to a known panel, and is counted as it is; what is unknown waits for its device, and nothing else; what it is said to hold is what is desired of it;
-/// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
-/// Every panel is found by its id, and what else is kept of a panel (rows, connections, device, password) is kept of one
-/// that is there. Every idempotency key has its time. Every token that ends is found by its end, and every session by its
-/// user; and nothing is found there that is not.
-pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
-    let mut found = Vec::new();
-    let read = snapshot.transaction();
-    let (mut panels, mut embedded) = (Vec::new(), Vec::new());
-    snapshot.each_panel(|panel, record| {
-        panels.push(panel);
-        if decode::<Driven>(record, "panel").is_ok_and(|panel| panel.driver == "embedded") {
-            embedded.push(panel);
-        }
-        Ok::<_, StoreError>(())
-    })?;
-    let mut users = BTreeMap::<u64, u64>::new();
-    let (mut owned, mut prints) = (BTreeSet::new(), BTreeSet::new());
-    let mut heads = BTreeMap::<u32, Head>::new();
-    snapshot.each_row(|panel, name, row| {
-        *users.entry(row.body).or_default() += 1;
-        if row.own {
-            owned.insert(row.body);
-        }
-        if row.print != 0 {
-            prints.insert((row.body, row.print));
-        }
-        let head = heads.entry(panel).or_default();
-        head.count += 1;
-        head.next_uid = head.next_uid.max(row.uid + 1);
-        if panels.binary_search(&panel).is_err() {
-            found.push(format!("a row of panel {panel}, which is not there"));
-        }
-        if matches!(name, RowName::Uid(uid) if uid != row.uid) {
-            found.push(format!("panel {panel} has {name:?} with uid {}", row.uid));
-        }
-        if !snapshot.row(panel, name).is_ok_and(|found| found == Some(row)) {
-            found.push(format!("panel {panel} has {name:?} where nobody looks for it"));
-        }
-    })?;
-    for entry in read.open_table(tables::BODIES)?.iter()? {
-        let (number, value) = entry?;
-        let counted = users.remove(&number.value()).unwrap_or(0);
-        let (stored, json) = split_body(value.value())?;
-        if stored != 1 && owned.contains(&number.value()) {
-            found.push(format!("body {} is said to be a row's own, and has {stored} users", number.value()));
-        }
-        let of_it = prints.range((number.value(), 0)..=(number.value(), row::Print::MAX));
-        if of_it.into_iter().any(|(_, print)| *print != row::print(&digest(json))) {
-            found.push(format!("body {} has another print than rows say", number.value()));
-        }
-        if counted != stored || counted == 0 {
-            found.push(format!("body {} says {stored} users and has {counted}", number.value()));
-        }
-    }
-    found.extend(users.keys().map(|body| format!("body {body} is named and not there")));
-    for panel in snapshot.panels_with_rows()? {
-        let (stored, counted) = (snapshot.head(panel)?, heads.get(&panel).copied().unwrap_or_default());
-        if stored.count != counted.count || stored.next_uid < counted.next_uid {
-            found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
-        }
-    }
-    let mut unknown = BTreeMap::new();
-    let mut reported_by = BTreeMap::<u32, u32>::new();
-    let mut changes = BTreeMap::<u32, CountsChange>::new();
-    for entry in read.open_table(tables::REPORTED)?.iter()? {
-        let (key, value) = entry?;
-        let (panel, item) = row::item_name(key.value())?;
-        for counted in [panel, tables::ALL_PANELS] {
-            changes.entry(counted).or_default().count(value.value(), 1);
-        }
-        let reported = Reported::decode(value.value())?;
-        let desired = snapshot.row(panel, RowName::Link(item))?;
-        if embedded.binary_search(&panel).is_err() {
-            *reported_by.entry(panel).or_default() += u32::from(desired.is_some());
-        } else if !matches!(reported, Reported::Refused(_)) {
-            found.push(format!("the embedded panel {panel} has {item} as {reported:?}"));
-        }
-        if reported == Reported::Unknown {
-            unknown.insert((panel, item), Pending::of(desired.is_some()));
-        }
-        if panels.binary_search(&panel).is_err() {
-            found.push(format!("a reported state of panel {panel}, which is not there"));
-        }
-        if let Reported::Held(body) = reported
-            && desired.is_none_or(|row| row.body != body)
-        {
-            found.push(format!(
-                "panel {panel} is said to hold {item} as body {body}, and desired is {desired:?}"
-            ));
-        }
-    }
-    let mut waits = BTreeMap::new();
-    for entry in read.open_table(tables::PENDING)?.iter()? {
-        let (key, pending) = entry?;
-        waits.insert(row::item_name(key.value())?, Pending::from_byte(pending.value())?);
-    }
-    if waits != unknown {
-        found.push(format!("{waits:?} are said to wait for their devices, and {unknown:?} do"));
-    }
-    let mut stored = BTreeMap::new();
-    for entry in read.open_table(tables::COUNTS)?.iter()? {
-        let (panel, counts) = entry?;
-        stored.insert(panel.value(), ReportedCounts::decode(counts.value()));
-    }
-    let counted =
-        changes.into_iter().filter_map(|(panel, of)| Some((panel, of.of(ReportedCounts::default())?)));
-    let counted: BTreeMap<_, _> = counted.collect();
-    if stored != counted {
-        found.push(format!("the counts of states are said to be {stored:?} and are {counted:?}"));
-    }
-    for (panel, reported) in reported_by {
-        let desired = snapshot.head(panel)?.count;
-        if desired != reported {
-            found.push(format!(
-                "panel {panel} should hold {desired} profiles and has {reported} reported states"
-            ));
-        }
-    }
-    for (what, table) in
-        [("connections", tables::CONNECTIONS), ("a device", tables::DEVICES), ("a password", tables::SECRETS)]
-    {
-        for entry in read.open_table(table)?.iter()? {
-            let panel = entry?.0.value();
-            let for_the_key = table.name() == tables::SECRETS.name() && panel == tables::KEY_CHECK;
-            if panels.binary_search(&panel).is_err() && !for_the_key {
-                found.push(format!("{what} of panel {panel}, which is not there"));
-            }
-        }
-    }
-    let ids = read.open_table(tables::PANEL_IDS)?;
-    for entry in ids.iter()? {
-        let (id, panel) = entry?;
-        if panels.binary_search(&panel.value()).is_err()
-            || snapshot.panel_name(panel.value())?.as_deref() != Some(id.value())
-        {
-            found.push(format!("{:?} is said to be panel {}", id.value(), panel.value()));
-        }
-    }
-    if ids.len()? != panels.len() as u64 {
-        found.push(format!("{} panels are found by their ids, and there are {}", ids.len()?, panels.len()));
-    }
-    let keys = read.open_table(tables::KEYS)?;
-    let times = read.open_table(tables::KEY_TIMES)?;
-    for entry in keys.iter()? {
-        let (name, value) = entry?;
-        let at_ms = tables::IdempotencyKey::decode(value.value()).at_ms;
-        if times.get((at_ms.max(0).unsigned_abs(), name.value()))?.is_none() {
-            found.push(format!("the key {:?} has no time", name.value()));
-        }
-    }
-    if keys.len()? != times.len()? {
-        found.push(format!("{} keys have {} times", keys.len()?, times.len()?));
-    }
-    let tokens = snapshot.tokens()?;
-    let ends = |token: &&tables::TokenRecord| token.expires_at_ms.is_some();
-    let ends_of = |token: &tables::TokenRecord| end_key(token.expires_at_ms.unwrap_or(0), token.id);
-    let by_end = read.open_table(tables::TOKEN_ENDS)?;
-    let by_user = read.open_table(tables::USER_SESSIONS)?;
-    for token in tokens.iter().filter(ends) {
-        let key = ends_of(token);
-        let by_user = !token.session || by_user.get((token.name.as_str(), &key))?.is_some();
-        if by_end.get(&key)?.is_none() || !by_user {
-            found.push(format!("token {} is not found where it ends, or by its user", token.id));
-        }
-    }
-    let sessions = tokens.iter().filter(ends).filter(|token| token.session).count() as u64;
-    for (table, named, counted) in [
-        ("token_ends", by_end.len()?, tokens.iter().filter(ends).count() as u64),
-        ("user_sessions", by_user.len()?, sessions),
-    ] {
-        if named != counted {
-            found.push(format!("{table} names {named} tokens and {counted} are there"));
-        }
-    }
-    let (mut batch, mut free_from) = (0, 0);
-    for entry in read.open_table(tables::OUTCOMES)?.iter()? {
-        let (key, value) = entry?;
-        let seq = row::be_u64(&key.value()[..8]);
-        let first = row::outcome_panel(key.value());
-        let end = u64::from(first) + u64::from(row::split_outcome(value.value())?.0);
-        if batch == seq && u64::from(first) < free_from {
-            found.push(format!("two outcomes of panel {first} in batch {seq}"));
-        }
-        (batch, free_from) = (seq, end);
-        let targets = snapshot.batch_targets(seq)?;
-        let place = targets.partition_point(|panel| *panel < first);
-        let run = (u64::from(first)..end).zip(targets[place..].iter().map(|panel| u64::from(*panel)));
-        if end == u64::from(first)
-            || run.filter(|(panel, target)| panel == target).count() as u64 != end - u64::from(first)
-        {
-            found.push(format!(
-                "outcomes of panels {first} to {end} in batch {seq}, which is not for all of them"
-            ));
-        }
-    }
-    Ok(found)
 }
