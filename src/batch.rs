@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::Report;
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
@@ -61,49 +62,67 @@ impl Body {
     }
 }
 
-/// One profile to create or update.
+/// What an item says, by its kind.
+#[derive(Debug)]
+pub enum Content {
+    /// When a door opens.
+    Profile(TimeProfile),
+}
+
+/// One item to create or update.
 #[derive(Debug)]
 pub struct Upsert {
-    /// Under which link_id.
-    pub link_id: LinkId,
-    /// What the profile says.
-    pub profile: TimeProfile,
+    /// Which item.
+    pub item: ItemId,
+    /// What it says; of the item's kind.
+    pub content: Content,
     /// How it is stored.
     pub body: Body,
-    /// An earlier item of the same batch bears the same link_id; that one wins.
+    /// An earlier item of the same batch is the same item; that one wins.
     pub repeated: bool,
 }
 
 /// What a batch asks of each panel, in order: the upserts, then the deletes, then the pruning.
 #[derive(Debug, Default)]
 pub struct Operations {
-    /// Profiles to create or update.
+    /// Items to create or update.
     pub upserts: Vec<Upsert>,
-    /// Link_ids to delete.
-    pub deletes: Vec<LinkId>,
-    /// Whether every other link_id of the panel is deleted too.
-    pub prune: bool,
+    /// Items to delete.
+    pub deletes: Vec<ItemId>,
+    /// Of these kinds, every other item of the panel is deleted too.
+    pub pruned_kinds: Vec<Kind>,
 }
 
 impl Operations {
-    /// From parsed items, in request order.
-    pub fn new(profiles: Vec<LinkedProfile>, deletes: Vec<LinkId>, prune: bool) -> Self {
+    /// On time profiles, from parsed ones in request order.
+    pub fn of_profiles(profiles: Vec<LinkedProfile>, deletes: Vec<LinkId>, prune: bool) -> Self {
         let mut seen = HashSet::with_capacity(profiles.len());
         let upserts = profiles
             .into_iter()
             .map(|LinkedProfile { link_id, profile }| Upsert {
-                link_id,
+                item: ItemId::profile(link_id),
                 body: Body::of(&profile),
-                profile,
+                content: Content::Profile(profile),
                 repeated: !seen.insert(link_id),
             })
             .collect();
-        Self { upserts, deletes, prune }
+        let deletes = deletes.into_iter().map(ItemId::profile).collect();
+        let pruned_kinds = if prune { vec![Kind::Profile] } else { Vec::new() };
+        Self { upserts, deletes, pruned_kinds }
+    }
+
+    /// Whether any kind is pruned.
+    pub fn prune(&self) -> bool {
+        !self.pruned_kinds.is_empty()
     }
 
     /// The indexes of the upserts that some of these families cannot say.
     pub fn unknown_to(&self, families: impl Iterator<Item = Family>) -> Vec<usize> {
-        let mut rules = self.upserts.iter().filter_map(|upsert| upsert.profile.repeat.as_ref());
+        let profiles = self.upserts.iter().map(|upsert| {
+            let Content::Profile(profile) = &upsert.content;
+            profile
+        });
+        let mut rules = profiles.clone().filter_map(|profile| profile.repeat.as_ref());
         if rules.all(|repeat| Family::ALL.iter().all(|family| repeat.rule.known_to(*family))) {
             return Vec::new(); // as nearly always, and then a large fleet need not be gone through
         }
@@ -119,8 +138,7 @@ impl Operations {
                 .as_ref()
                 .is_some_and(|repeat| kinds.iter().any(|kind| !repeat.rule.known_to(*kind)))
         };
-        let upserts = self.upserts.iter().enumerate();
-        upserts.filter(|(_, upsert)| unknown(&upsert.profile)).map(|(i, _)| i).collect()
+        profiles.enumerate().filter(|(_, profile)| unknown(profile)).map(|(i, _)| i).collect()
     }
 
     /// How many items the batch names (what pruning finds comes on top).
@@ -130,12 +148,12 @@ impl Operations {
 
     /// Whether the batch names no item and prunes nothing.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.prune
+        self.len() == 0 && !self.prune()
     }
 
-    /// The named link_ids, in item order.
-    pub fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
-        self.upserts.iter().map(|upsert| upsert.link_id).chain(self.deletes.iter().copied())
+    /// The named items, in item order.
+    pub fn items(&self) -> impl Iterator<Item = ItemId> + '_ {
+        self.upserts.iter().map(|upsert| upsert.item).chain(self.deletes.iter().copied())
     }
 }
 
@@ -149,8 +167,10 @@ pub struct Zoned {
 impl Zoned {
     /// Asks each profile once whether it can open a door in this zone.
     pub fn new(operations: Arc<Operations>, zone: &TimeZone) -> Self {
-        let never_opens =
-            operations.upserts.iter().map(|upsert| opens::check(&upsert.profile, zone).is_err()).collect();
+        let never_opens = |upsert: &Upsert| match &upsert.content {
+            Content::Profile(profile) => opens::check(profile, zone).is_err(),
+        };
+        let never_opens = operations.upserts.iter().map(never_opens).collect();
         Self { operations, never_opens }
     }
 
@@ -265,8 +285,8 @@ impl ItemOutcome {
 /// An item's outcome as a panel answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ItemResult {
-    /// Which profile.
-    pub link_id: LinkId,
+    /// Which item.
+    pub item: ItemId,
     /// What came of it.
     pub outcome: ItemOutcome,
     /// Another profile of the panel bears the same name. Only panels of `api_version` 2.10.0 and later look.
@@ -285,7 +305,7 @@ pub struct Outcome {
     /// One per named item, in item order; empty before the panel has taken its part, and when failed.
     pub items: Vec<ItemOutcome>,
     /// What pruning deleted beyond the named items.
-    pub pruned: Vec<LinkId>,
+    pub pruned: Vec<ItemId>,
     /// Whether the panel has taken its part. A remote panel's is pending then, but must not be sent to it again:
     /// what later batches asked for would be undone.
     pub taken: bool,
@@ -295,7 +315,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Of items that a panel has decided on; pending while a device has not answered for one of them.
-    pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<LinkId>, attempts: u16) -> Self {
+    pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<ItemId>, attempts: u16) -> Self {
         let pending = items.iter().any(|item| item.pending());
         let refused = items.iter().any(|item| item.refused());
         let done = !pruned.is_empty() || items.iter().any(|item| item.success());

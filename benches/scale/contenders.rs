@@ -46,7 +46,7 @@ pub fn profiles(items: usize, variant: u64) -> String {
 /// The same as operations.
 pub fn operations(items: usize, variant: u64) -> Operations {
     let body = format!(r#"{{"list_items":{}}}"#, profiles(items, variant));
-    Operations::new(
+    Operations::of_profiles(
         parse::link_body(body.as_bytes(), Family::Android).expect("well-formed"),
         Vec::new(),
         false,
@@ -244,7 +244,7 @@ fn key(panel: usize, link: u128) -> (u32, u128) {
 /// Link id and body of each item.
 fn rows(operations: &Operations) -> Vec<(u128, &str)> {
     let upserts = operations.upserts.iter();
-    upserts.map(|upsert| (u128::from_be_bytes(*upsert.link_id.as_bytes()), upsert.body.json())).collect()
+    upserts.map(|upsert| (u128::from_be_bytes(*upsert.item.link_id.as_bytes()), upsert.body.json())).collect()
 }
 
 /// Panels in groups of so many that a commit has [`GROUP`] items.

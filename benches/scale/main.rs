@@ -229,7 +229,7 @@ fn one_of_many(size: &Size, table: &mut Table) {
     let mut seconds = Vec::new();
     for round in 1..=size.rounds as u64 {
         let mut one = operations(held, round);
-        one.upserts.retain(|upsert| upsert.link_id.as_bytes()[15] == (held / 2) as u8);
+        one.upserts.retain(|upsert| upsert.item.link_id.as_bytes()[15] == (held / 2) as u8);
         one.upserts.truncate(1);
         settle();
         let started = Instant::now();

@@ -13,9 +13,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in the order in which a batch names its upserts.
+    pub const ALL: [Self; 1] = [Self::Profile];
+
     /// From the number that it has in keys, which has seven bits.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Profile].into_iter().find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

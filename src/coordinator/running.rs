@@ -290,7 +290,7 @@ pub(super) mod tests {
             span: tracing::Span::none(),
         };
         let operations =
-            Operations::new(Vec::new(), vec![crate::profile::LinkId::from_bytes([1; 16])], false);
+            Operations::of_profiles(Vec::new(), vec![crate::profile::LinkId::from_bytes([1; 16])], false);
         Running::new(seq, record, Arc::new(operations), targets, Arc::new(origin), Instant::now())
     }
 

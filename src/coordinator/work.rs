@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::batch::Operations;
+use crate::batch::item::{ItemId, Kind};
 use crate::profile::LinkId;
 use crate::profile::parse::{self, LinkedProfile};
 use crate::store::StoreError;
@@ -29,14 +30,13 @@ pub fn encode(operations: &Operations) -> Vec<u8> {
         .filter_map(|upsert| {
             // A body is JSON that this program wrote.
             let profile: &RawValue = serde_json::from_str(upsert.body.json()).ok()?;
-            Some(Linked { link_id: upsert.link_id, profile })
+            let ItemId { kind: Kind::Profile, link_id } = upsert.item;
+            Some(Linked { link_id, profile })
         })
         .collect();
-    crate::store::tables::encode(&Work {
-        upsert,
-        delete: operations.deletes.clone(),
-        prune: operations.prune,
-    })
+    let delete = operations.deletes.iter().map(|ItemId { kind: Kind::Profile, link_id }| *link_id).collect();
+    let prune = operations.pruned_kinds.contains(&Kind::Profile);
+    crate::store::tables::encode(&Work { upsert, delete, prune })
 }
 
 /// The operations from what [`encode`] made.
@@ -48,5 +48,5 @@ pub fn decode(bytes: &[u8]) -> Result<Operations, StoreError> {
         let profile = parse::stored(profile.get().as_bytes()).map_err(|_| corrupt.clone())?;
         profiles.push(LinkedProfile { link_id, profile });
     }
-    Ok(Operations::new(profiles, work.delete, work.prune))
+    Ok(Operations::of_profiles(profiles, work.delete, work.prune))
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::wanted::Wanted;
 use super::{FieldError, Fleet, FleetError, Page};
+use crate::batch::item::ItemId;
 use crate::batch::report::{ItemCounts, Report};
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
@@ -18,7 +19,6 @@ use crate::panel::Origin;
 use crate::panel::decide::{Limits, decide};
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::settings::PanelId;
-use crate::profile::LinkId;
 use crate::store::read::Snapshot;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -71,8 +71,8 @@ pub struct BatchPanel {
 
 /// What came of one item on one panel.
 pub struct ItemResult {
-    /// Which profile.
-    pub link_id: LinkId,
+    /// Which item.
+    pub item: ItemId,
     /// Whether it was done.
     pub success: bool,
     /// How, or why not, in the panel's words.
@@ -80,8 +80,8 @@ pub struct ItemResult {
 }
 
 impl ItemResult {
-    fn new(link_id: LinkId, outcome: ItemOutcome, word: &str) -> Self {
-        Self { link_id, success: outcome.success(), extended_info: word.to_owned() }
+    fn new(item: ItemId, outcome: ItemOutcome, word: &str) -> Self {
+        Self { item, success: outcome.success(), extended_info: word.to_owned() }
     }
 }
 
@@ -107,7 +107,7 @@ impl Fleet {
         // One's keys are not another's. No name holds a line feed.
         let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
         let operations = Arc::new(operations);
-        if operations.prune && !self.sent_before(key.as_ref())? {
+        if operations.prune() && !self.sent_before(key.as_ref())? {
             self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
@@ -269,7 +269,7 @@ fn plan_panels(
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         // A device judges by itself.
-        let embedded = panel.settings.remote.is_none();
+        let embedded = !panel.settings.is_device();
         let capacity = panel.settings.capacity.filter(|_| embedded);
         let limits = Limits { capacity, look_for_names: false };
         let decision = decide(&mut rows, zoned, limits)?;
@@ -294,7 +294,7 @@ fn outcomes(
     limit: usize,
 ) -> Result<Page<(PanelNo, BatchPanel), PanelNo>, FleetError> {
     let work = snapshot.batch_work(seq)?.ok_or_else(no_such_batch)?;
-    let links: Vec<_> = work::decode(&work)?.link_ids().collect();
+    let named: Vec<_> = work::decode(&work)?.items().collect();
     let mut decided = snapshot.outcomes(seq, after.saturating_add(1))?.peekable();
     let mut rows = Vec::new();
     for panel in snapshot.batch_targets(seq)?.into_iter().filter(|panel| *panel > after) {
@@ -308,13 +308,14 @@ fn outcomes(
         if wanted.is_some_and(|wanted| wanted != outcome.state) {
             continue;
         }
-        let items = links.iter().zip(&outcome.items).enumerate();
-        let items = items.map(|(i, (link, item))| ItemResult::new(*link, *item, outcome.extended_info(i)));
+        let items = named.iter().zip(&outcome.items).enumerate();
+        let items = items
+            .map(|(i, (item, came_of_it))| ItemResult::new(*item, *came_of_it, outcome.extended_info(i)));
         let fate = match outcome.state {
             PanelState::Pending => ItemOutcome::ToDelete,
             _ => ItemOutcome::Deleted,
         };
-        let pruned = outcome.pruned.iter().map(|link| ItemResult::new(*link, fate, fate.extended_info()));
+        let pruned = outcome.pruned.iter().map(|item| ItemResult::new(*item, fate, fate.extended_info()));
         rows.push((
             panel,
             BatchPanel {

@@ -9,7 +9,6 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{oneshot, watch};
 
 use super::{Fleet, FleetError};
-use crate::batch::item::ItemId;
 use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
 use crate::panel::remote::record::{Difference, Findings, Found};
@@ -241,8 +240,8 @@ impl Fleet {
             return Ok(DiffState::Pending);
         }
         let mut state = DiffState::Repaired;
-        for link in diff.differences.iter().filter_map(|difference| difference.link_id) {
-            match snapshot.reported(panel.number, ItemId::profile(link))? {
+        for item in diff.differences.iter().filter_map(|difference| difference.item) {
+            match snapshot.reported(panel.number, item)? {
                 Some(Reported::Unknown) => return Ok(DiffState::Pending),
                 Some(Reported::Refused(_) | Reported::KeptOtherwise(_)) => state = DiffState::Differs,
                 Some(Reported::Held(_) | Reported::Drifted(_)) | None => {}

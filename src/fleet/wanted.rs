@@ -62,7 +62,7 @@ impl Wanted {
         }
         match target {
             Some(target) if errors.is_empty() => {
-                let operations = Operations::new(profiles, deletes, prune);
+                let operations = Operations::of_profiles(profiles, deletes, prune);
                 Ok(Self { target, operations, dry_run, confirm_deletes })
             }
             _ => Err(errors.into_error()),

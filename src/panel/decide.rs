@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::batch::item::ItemId;
-use crate::batch::{Body, ItemOutcome, Zoned};
+use crate::batch::item::{ItemId, Kind};
+use crate::batch::{Body, Content, ItemOutcome, Zoned};
 use crate::profile::LinkId;
 use crate::store::StoreError;
 use crate::store::row::{Row, RowName};
@@ -12,8 +12,8 @@ use crate::store::row::{Row, RowName};
 pub trait Standing {
     /// How many profiles the panel holds; asked only where there is a capacity.
     fn count(&mut self) -> Result<u32, StoreError>;
-    /// The row of a link_id.
-    fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError>;
+    /// The row of an item.
+    fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError>;
     /// Whether a row's body is this one.
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError>;
     /// All rows; asked only for pruning and for names.
@@ -36,8 +36,8 @@ pub struct Limits {
 pub enum Change {
     /// Write the upsert of this index where this row stands, or as a new one.
     Put(usize, Option<Row>),
-    /// Delete the row that stands under this link_id.
-    Remove(LinkId, Row),
+    /// Delete the row of this item.
+    Remove(ItemId, Row),
 }
 
 /// What is to change and what each item comes to.
@@ -48,7 +48,7 @@ pub struct Decision {
     /// One outcome per named item, in item order.
     pub items: Vec<ItemOutcome>,
     /// What pruning deletes beyond the named items.
-    pub pruned: Vec<LinkId>,
+    pub pruned: Vec<ItemId>,
     /// For each upsert, whether another profile bears its name; empty unless looked for.
     pub names_taken: Vec<bool>,
 }
@@ -68,7 +68,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         } else if zoned.never_opens(i) {
             ItemOutcome::NeverOpens
         } else {
-            match standing.row(upsert.link_id)? {
+            match standing.row(upsert.item)? {
                 None if room == 0 => ItemOutcome::Full,
                 None => {
                     room -= 1;
@@ -83,20 +83,22 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
             }
         };
         if let Some(names) = &mut names {
-            let taken = !outcome.refused() && names.take(upsert.link_id, upsert.profile.name.as_str());
+            let Content::Profile(profile) = &upsert.content;
+            let taken = !outcome.refused() && names.give(upsert.item.link_id, profile.name.as_str());
             decision.names_taken.push(taken);
         }
         decision.items.push(outcome);
     }
     decide_deletes(standing, &operations.deletes, &mut decision)?;
-    if operations.prune {
-        let named: HashSet<_> = operations.link_ids().collect();
+    if operations.prune() {
+        let named: HashSet<_> = operations.items().collect();
         for (name, row) in standing.all()? {
-            if let RowName::Link(ItemId { link_id: link, .. }) = name
-                && !named.contains(&link)
+            if let RowName::Link(item) = name
+                && operations.pruned_kinds.contains(&item.kind)
+                && !named.contains(&item)
             {
-                decision.changes.push(Change::Remove(link, row));
-                decision.pruned.push(link);
+                decision.changes.push(Change::Remove(item, row));
+                decision.pruned.push(item);
             }
         }
     }
@@ -105,14 +107,14 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
 
 fn decide_deletes(
     standing: &mut impl Standing,
-    deletes: &[LinkId],
+    deletes: &[ItemId],
     decision: &mut Decision,
 ) -> Result<(), StoreError> {
     let mut gone = HashSet::new();
-    for link in deletes {
-        let outcome = match standing.row(*link)? {
-            Some(row) if gone.insert(*link) => {
-                decision.changes.push(Change::Remove(*link, row));
+    for item in deletes {
+        let outcome = match standing.row(*item)? {
+            Some(row) if gone.insert(*item) => {
+                decision.changes.push(Change::Remove(*item, row));
                 ItemOutcome::Deleted
             }
             Some(_) | None => ItemOutcome::NotFound,
@@ -134,7 +136,7 @@ impl Names {
         for (row_name, row) in standing.all()? {
             let name = standing.name(&row)?;
             *names.bearers.entry(name.clone()).or_default() += 1;
-            if let RowName::Link(ItemId { link_id: link, .. }) = row_name {
+            if let RowName::Link(ItemId { kind: Kind::Profile, link_id: link }) = row_name {
                 names.of_link.insert(link, name);
             }
         }
@@ -142,7 +144,7 @@ impl Names {
     }
 
     /// The profile of this link_id bears this name now; says whether another one does too.
-    fn take(&mut self, link: LinkId, name: &str) -> bool {
+    fn give(&mut self, link: LinkId, name: &str) -> bool {
         if let Some(old) = self.of_link.insert(link, name.into())
             && let Some(bearers) = self.bearers.get_mut(&old)
         {
@@ -176,7 +178,7 @@ mod tests {
                 let zoned = upserts(&[(*n, name, OPENS)]);
                 let upsert = &zoned.operations().upserts[0];
                 let row = Row { body: u64::from(*n), print: 0, own: false, uid: u32::from(*n), revision: 1 };
-                rows.rows.insert(upsert.link_id, (row, upsert.body.clone(), (*name).to_owned()));
+                rows.rows.insert(upsert.item.link_id, (row, upsert.body.clone(), (*name).to_owned()));
             }
             rows
         }
@@ -186,8 +188,8 @@ mod tests {
         fn count(&mut self) -> Result<u32, StoreError> {
             Ok(self.rows.len() as u32)
         }
-        fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
-            Ok(self.rows.get(&link).map(|(row, _, _)| *row))
+        fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError> {
+            Ok(self.rows.get(&item.link_id).map(|(row, _, _)| *row))
         }
         fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
             Ok(self.rows.values().any(|(r, b, _)| r == row && b == body))
@@ -230,7 +232,7 @@ mod tests {
             .collect();
         let body = format!(r#"{{"list_items":[{}]}}"#, items.join(","));
         let profiles = parse::link_body(body.as_bytes(), Family::Android).expect("well-formed");
-        let operations = Operations::new(profiles, deletes.iter().map(|n| link(*n)).collect(), prune);
+        let operations = Operations::of_profiles(profiles, deletes.iter().map(|n| link(*n)).collect(), prune);
         Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC)
     }
 
@@ -283,7 +285,7 @@ mod tests {
         let batch = zoned(&[(1, "a", OPENS)], &[2], true);
         let decision = decide(&mut rows, &batch, Limits::default()).expect("memory does not fail");
         assert_eq!(decision.items, [ItemOutcome::Unchanged, ItemOutcome::Deleted]);
-        assert_eq!(decision.pruned, [link(3)]);
+        assert_eq!(decision.pruned, [ItemId::profile(link(3))]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::device::ask::Said;
 use super::device::{DeviceSettings, Trouble};
-use crate::profile::LinkId;
+use crate::batch::item::ItemId;
 use crate::store::PanelNo;
 
 pub mod call;
@@ -90,7 +90,7 @@ pub struct Delivery {
     /// Items of the next call at most: halved when a call is refused as a whole, doubled when one is not.
     limit: usize,
     /// Upserts that a full device refused while deletes wait, or that are perhaps those that it fails with.
-    held_back: HashSet<LinkId>,
+    held_back: HashSet<ItemId>,
     /// Everything was sent again since the device had lost its profiles, and it was not seen to hold any since.
     emptied: bool,
 }
@@ -248,10 +248,10 @@ impl Delivery {
         effects: &mut Vec<Effect>,
     ) {
         if let Answer::Sent(call, said) = &answer
-            && let Some((link, _)) = call.links().into_iter().zip(said).find(|(_, said)| said.is_none())
+            && let Some((item, _)) = call.items().into_iter().zip(said).find(|(_, said)| said.is_none())
         {
             // What it says of the others holds; of this one nothing is known, so it is asked again after a pause.
-            let trouble = Trouble::Garbled(format!("it says nothing of {link}"));
+            let trouble = Trouble::Garbled(format!("it says nothing of {item}"));
             let Answer::Sent(call, said) = answer else { return };
             effects.push(self.confirm(call, said, Then::Fail(trouble, blocked), facts));
             return;
@@ -273,8 +273,8 @@ impl Delivery {
                 self.limit = self.limit.saturating_mul(2).min(self.settings.chunk);
                 self.confirm(call, said, Then::Idle, facts)
             }
-            Answer::Refused(call, _) if call.items() > 1 => {
-                self.limit = call.items() / 2;
+            Answer::Refused(call, _) if call.count() > 1 => {
+                self.limit = call.count() / 2;
                 self.meet(seen)
             }
             Answer::Refused(call, word) => {
@@ -307,7 +307,7 @@ impl Delivery {
     }
 
     /// The upserts that the device is too full for while deletes wait: they are sent again after those.
-    fn hold_back(&mut self, call: &Call, said: &[Option<Said>], facts: &impl Facts) -> HashSet<LinkId> {
+    fn hold_back(&mut self, call: &Call, said: &[Option<Said>], facts: &impl Facts) -> HashSet<ItemId> {
         let Call::Upsert(items) = call else { return HashSet::new() };
         let too_full = |said: &Option<Said>| {
             said.as_ref().is_some_and(|said| !said.success && call::says_full(&said.word))
@@ -315,8 +315,8 @@ impl Delivery {
         let full: HashSet<_> = items
             .iter()
             .zip(said)
-            .filter(|((link, _), said)| too_full(said) && !self.held_back.contains(link))
-            .map(|((link, _), _)| *link)
+            .filter(|((item, _), said)| too_full(said) && !self.held_back.contains(item))
+            .map(|((item, _), _)| *item)
             .collect();
         if full.is_empty() || !facts.deletes_wait().unwrap_or(false) {
             return HashSet::new();

@@ -12,7 +12,6 @@ use super::decide::{Change, Decision, Limits, Standing, decide};
 use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
 use crate::batch::item::ItemId;
 use crate::batch::{Body, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
-use crate::profile::LinkId;
 use crate::store::read::Snapshot;
 use crate::store::row::{Reported, Row, RowName};
 use crate::store::tables::{AuditRecord, Made, PanelRows, Whole};
@@ -24,8 +23,8 @@ impl Standing for PanelRows<'_, '_> {
         PanelRows::count(self)
     }
 
-    fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
-        self.get(RowName::Link(ItemId::profile(link)))
+    fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError> {
+        self.get(RowName::Link(item))
     }
 
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
@@ -59,8 +58,8 @@ impl Standing for SnapshotRows<'_> {
         Ok(self.snapshot.head(self.panel)?.count)
     }
 
-    fn row(&mut self, link: LinkId) -> Result<Option<Row>, StoreError> {
-        self.snapshot.row(self.panel, RowName::Link(ItemId::profile(link)))
+    fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError> {
+        self.snapshot.row(self.panel, RowName::Link(item))
     }
 
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
@@ -164,11 +163,11 @@ impl PanelWork for ApplyToRows {
             Reply::Caller(caller) => {
                 let results = zoned
                     .operations()
-                    .link_ids()
+                    .items()
                     .zip(decision.items)
                     .enumerate()
-                    .map(|(i, (link_id, outcome))| ItemResult {
-                        link_id,
+                    .map(|(i, (item, outcome))| ItemResult {
+                        item,
                         outcome,
                         name_taken: decision.names_taken.get(i).copied().unwrap_or(false),
                     })
@@ -191,17 +190,18 @@ fn note_refusals(
         return Ok(false);
     }
     let before = rows.all_reported()?;
-    if operations.prune {
-        let named: HashSet<_> = operations.link_ids().collect();
-        for (item, _) in before.iter().filter(|(item, _)| !named.contains(&item.link_id)) {
+    if operations.prune() {
+        let named: HashSet<_> = operations.items().collect();
+        let pruned = |item: &ItemId| operations.pruned_kinds.contains(&item.kind) && !named.contains(item);
+        for (item, _) in before.iter().filter(|(item, _)| pruned(item)) {
             rows.set_reported(*item, None)?;
         }
     }
-    for (link, item) in operations.link_ids().zip(items) {
-        if !item.refused() {
-            rows.set_reported(ItemId::profile(link), None)?;
+    for (item, outcome) in operations.items().zip(items) {
+        if !outcome.refused() {
+            rows.set_reported(item, None)?;
         } else if refused {
-            rows.set_reported(ItemId::profile(link), Some(&Reported::Refused(item.extended_info().into())))?;
+            rows.set_reported(item, Some(&Reported::Refused(outcome.extended_info().into())))?;
         }
     }
     Ok(rows.all_reported()? != before)
@@ -251,15 +251,9 @@ impl ApplyToRows {
             match change {
                 Change::Put(index, standing) => {
                     let upsert = &operations.upserts[index]; // decide() gives indexes of this list
-                    rows.put_in_place(
-                        RowName::Link(ItemId::profile(upsert.link_id)),
-                        standing,
-                        &upsert.body,
-                    )?;
+                    rows.put_in_place(RowName::Link(upsert.item), standing, &upsert.body)?;
                 }
-                Change::Remove(link, standing) => {
-                    rows.remove(RowName::Link(ItemId::profile(link)), standing)?;
-                }
+                Change::Remove(item, standing) => rows.remove(RowName::Link(item), standing)?,
             }
         }
         Ok(())

@@ -249,7 +249,7 @@ mod tests {
             "time_options":{{"is_all_day":false,"date_from":1000,"date_to":1060}}}}]}}"#
         );
         let profiles = parse::link_body(json.as_bytes(), Family::Android).expect("well-formed");
-        Operations::new(profiles, Vec::new(), false).upserts[0].body.clone()
+        Operations::of_profiles(profiles, Vec::new(), false).upserts[0].body.clone()
     }
 
     fn name(n: u8) -> RowName {

@@ -84,6 +84,17 @@ fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result
         rows.finish()?;
     }
     tables.finish()?;
+    let mut pruned = Vec::new();
+    for entry in tables.outcomes.iter()? {
+        let (key, value) = entry?;
+        let (panels, outcome) = row::split_outcome(value.value())?;
+        if let Some(outcome) = row::outcome_from_format_6(outcome) {
+            pruned.push((*key.value(), row::join_outcome(panels, &outcome)));
+        }
+    }
+    for (key, outcome) in pruned {
+        tables.outcomes.insert(&key, outcome.as_slice())?;
+    }
     drop(tables);
     transaction.delete_table(REPORTED_6)?;
     Ok(())

@@ -36,6 +36,9 @@ pub fn print(digest: &BodyDigest) -> Print {
 /// The key of an outcome: batch (8), panel (4).
 pub type OutcomeKey = [u8; 12];
 
+/// The bytes of one item that was pruned: its kind, and its link_id.
+const PRUNED: usize = 17;
+
 /// The byte of a pending outcome whose panel has taken its part.
 const PENDING_TAKEN: u8 = 6;
 
@@ -171,11 +174,12 @@ pub fn outcome_panel(key: &OutcomeKey) -> PanelNo {
 }
 
 /// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, number of pruned
-/// link_ids (4), 16 bytes each, number of words (4), each with its item's index (4), its length (4) and its
+/// items (4), each with its kind (1) and link_id (16), number of words (4), each with its item's index (4), its length (4) and its
 /// text, and the error's text up to the end.
 pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     let error = outcome.error.as_deref().unwrap_or_default();
-    let mut bytes = Vec::with_capacity(11 + outcome.items.len() + 16 * outcome.pruned.len() + error.len());
+    let mut bytes =
+        Vec::with_capacity(11 + outcome.items.len() + PRUNED * outcome.pruned.len() + error.len());
     bytes.push(match outcome.state {
         PanelState::Pending if outcome.taken => PENDING_TAKEN,
         state => state as u8,
@@ -184,8 +188,9 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     bytes.extend((outcome.items.len() as u32).to_be_bytes());
     bytes.extend(outcome.items.iter().map(|item| *item as u8));
     bytes.extend((outcome.pruned.len() as u32).to_be_bytes());
-    for link in &outcome.pruned {
-        bytes.extend(link.as_bytes());
+    for item in &outcome.pruned {
+        bytes.push(item.kind as u8);
+        bytes.extend(item.link_id.as_bytes());
     }
     bytes.extend((outcome.said.len() as u32).to_be_bytes());
     for (item, word) in &outcome.said {
@@ -222,6 +227,25 @@ pub fn outcome_from_format_1(mut bytes: &[u8]) -> Option<Vec<u8>> {
     Some(now)
 }
 
+/// An outcome of formats 2 to 6, where what was pruned had no kind, as it is stored now; nothing where it is the same.
+pub fn outcome_from_format_6(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let whole = bytes;
+    bytes.split_off(..3)?;
+    let items = be_u32(bytes.split_off(..4)?) as usize;
+    bytes.split_off(..items)?;
+    let pruned = be_u32(bytes.split_off(..4)?) as usize;
+    if pruned == 0 {
+        return None;
+    }
+    let mut now = whole[..whole.len() - bytes.len()].to_vec();
+    for link in bytes.split_off(..pruned.checked_mul(16)?)?.chunks_exact(16) {
+        now.push(Kind::Profile as u8);
+        now.extend(link);
+    }
+    now.extend(bytes);
+    Some(now)
+}
+
 /// From what [`encode_outcome`] stored.
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, StoreError> {
     read_outcome(bytes).ok_or(StoreError::Corrupt("outcome"))
@@ -238,9 +262,10 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
     let items =
         bytes.split_off(..items)?.iter().map(|b| ItemOutcome::from_byte(*b)).collect::<Option<_>>()?;
     let pruned = be_u32(bytes.split_off(..4)?) as usize;
-    let pruned = bytes.split_off(..pruned.checked_mul(16)?)?;
-    let pruned =
-        pruned.chunks_exact(16).filter_map(|link| Some(LinkId::from_bytes(link.try_into().ok()?))).collect();
+    let pruned = bytes.split_off(..pruned.checked_mul(PRUNED)?)?.chunks_exact(PRUNED);
+    let pruned = pruned
+        .map(|item| Some(ItemId { kind: Kind::from_byte(item[0])?, link_id: link_id(&item[1..]) }))
+        .collect::<Option<_>>()?;
     let mut said = Vec::new();
     for _ in 0..be_u32(bytes.split_off(..4)?) {
         let item = be_u32(bytes.split_off(..4)?);
@@ -297,7 +322,7 @@ mod tests {
         let head = Head { next_uid: 77, count: 12 };
         assert_eq!(Head::decode(&head.encode()), head);
         let items = (1..=13).filter_map(ItemOutcome::from_byte).collect();
-        let mut outcome = Outcome::decided(items, vec![link, link], 3);
+        let mut outcome = Outcome::decided(items, vec![item, item], 3);
         outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
         outcome.error = Some("because".into());
         assert_eq!(item_name(&item_key(7, item)).expect("a key"), (7, item));
@@ -319,9 +344,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_pruned_before_there_were_kinds_are_profiles() {
+        let pruned = [1, 2].map(|n| ItemId::profile(LinkId::from_bytes([n; 16]))).to_vec();
+        let mut outcome = Outcome::decided(vec![ItemOutcome::Created; 3], pruned, 1);
+        outcome.said = vec![(1, "why".into())];
+        let now = encode_outcome(&outcome);
+        let (head, rest) = now.split_at(3 + 4 + 3 + 4);
+        let (pruned, rest) = rest.split_at(2 * PRUNED);
+        let links = pruned.chunks_exact(PRUNED).flat_map(|item| item[1..].to_vec());
+        let before: Vec<_> = head.iter().copied().chain(links).chain(rest.iter().copied()).collect();
+        assert_eq!(outcome_from_format_6(&before), Some(now));
+        assert_eq!(outcome_from_format_6(&encode_outcome(&Outcome::failed("why", 1))), None);
+    }
+
+    #[test]
     fn a_cut_outcome_is_corrupt_and_never_a_panic() {
-        let mut outcome =
-            Outcome::decided(vec![ItemOutcome::Created; 3], vec![LinkId::from_bytes([1; 16])], 1);
+        let mut outcome = Outcome::decided(
+            vec![ItemOutcome::Created; 3],
+            vec![ItemId::profile(LinkId::from_bytes([1; 16]))],
+            1,
+        );
         outcome.said = vec![(1, "why".into())];
         let bytes = encode_outcome(&outcome);
         for end in 0..bytes.len() {

@@ -8,7 +8,7 @@ use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
-use crate::batch::{BatchRecord, BatchState, Operations, PanelState};
+use crate::batch::{BatchRecord, BatchState, Content, Operations, PanelState};
 use crate::fleet::batches::BatchPanel;
 use crate::fleet::{Fleet, FleetError, Page};
 use crate::http::{Shared, auth, events, percent};
@@ -190,11 +190,12 @@ pub async fn show(
 fn named(asked: &Operations) -> Markup {
     html! {
         @for upsert in asked.upserts.iter().take(NAMED) {
-            a href={ "/profiles/" (upsert.link_id) } { (layout::name(upsert.profile.name.as_str())) } " "
+            @let Content::Profile(profile) = &upsert.content;
+            a href={ "/profiles/" (upsert.item.link_id) } { (layout::name(profile.name.as_str())) } " "
         }
         @if asked.upserts.len() > NAMED { "and " (asked.upserts.len() - NAMED) " more " }
         @if !asked.deletes.is_empty() { (asked.deletes.len()) " to delete" }
-        @if asked.prune { " and every other link_id deleted" }
+        @if asked.prune() { " and every other link_id deleted" }
     }
 }
 

@@ -18,6 +18,7 @@ use super::problem::PageProblem;
 use super::profiles::zone_of;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
+use crate::batch::Content;
 use crate::batch::report::{ItemCounts, Report};
 use crate::coordinator::register::Entry;
 use crate::fleet::batches::{self, IdempotencyKey, PlannedPanel};
@@ -131,7 +132,11 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
     let wanted = Wanted::parse(body, shared.max_items)?;
     let panels = shared.fleet.targets(&wanted.target)?;
     let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
-    let profiles: Vec<_> = profiles.map(|upsert| upsert.profile.clone()).collect();
+    let profiles: Vec<_> = profiles
+        .map(|upsert| match &upsert.content {
+            Content::Profile(profile) => profile.clone(),
+        })
+        .collect();
     let zones = by_zone(&panels, &profiles);
     let Wanted { target, operations, .. } = wanted;
     Ok(Plan { run: shared.fleet.plan(target, Arc::new(operations)).await?, zones })

@@ -249,7 +249,7 @@ fn operations(random: &mut fastrand::Rng, marker: u32) -> Operations {
     let body = format!(r#"{{"list_items":[{}]}}"#, items.join(","));
     let profiles = parse::link_body(body.as_bytes(), Family::Android).expect("well-formed");
     let deletes = links[upserts..upserts + deletes].iter().map(|n| link(*n).parse().expect("a link_id"));
-    Operations::new(profiles, deletes.collect(), false)
+    Operations::of_profiles(profiles, deletes.collect(), false)
 }
 
 /// What every panel must hold after these batches, each with its panels, in the order of acceptance.
@@ -275,10 +275,10 @@ fn expected(snapshot: &Snapshot) -> Held {
             }
             let panel = held.entry(panel).or_default();
             for upsert in &operations.upserts {
-                panel.insert(upsert.link_id, upsert.body.json().to_owned());
+                panel.insert(upsert.item.link_id, upsert.body.json().to_owned());
             }
             for deleted in &operations.deletes {
-                panel.remove(deleted);
+                panel.remove(&deleted.link_id);
             }
         }
     }

@@ -18,6 +18,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, post, web};
 use crate::access::Role;
 use crate::access::actor::Actor;
 use crate::access::sessions::Scope;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::selector::Selector;
 use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{SubmitError, Submitted, Target};
@@ -26,8 +27,8 @@ use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
 use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
+use crate::profile::parse;
 use crate::profile::rule::Family;
-use crate::profile::{LinkId, parse};
 use crate::store::{BatchSeq, PanelNo, StoreHandle};
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -187,7 +188,7 @@ async fn apply_upserts(
     let most = shared.max_items;
     let operations = shared.turns.parse(body, move |body| {
         let profiles = parse::link_body_within(body, Family::Android, most)?;
-        Ok::<_, PanelError>(Operations::new(profiles, Vec::new(), false))
+        Ok::<_, PanelError>(Operations::of_profiles(profiles, Vec::new(), false))
     });
     let operations = operations.await??;
     apply(shared, &request, who, selector, operations).await
@@ -233,7 +234,7 @@ async fn apply_deletes(
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
-    apply(shared, &request, who, selector, Operations::new(Vec::new(), deletes, false)).await
+    apply(shared, &request, who, selector, Operations::of_profiles(Vec::new(), deletes, false)).await
 }
 
 async fn apply(
@@ -269,7 +270,7 @@ fn results(
         }
     }
     answered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let result = |(i, link): (usize, LinkId)| {
+    let result = |(i, ItemId { kind: Kind::Profile, link_id }): (usize, ItemId)| {
         // What is pending comes to what it should: it is durable here, and will be delivered.
         let of = |outcome: &Outcome| outcome.items.get(i).map(|item| item.foretold());
         let first = |wanted: fn(ItemOutcome) -> bool| {
@@ -283,13 +284,13 @@ fn results(
             _ => outcome.extended_info(),
         };
         LinkResult {
-            link_id: link.to_string(),
+            link_id: link_id.to_string(),
             success: outcome.success(),
             extended_info: word.to_owned(),
             has_dublicates: None,
         }
     };
-    Ok(operations.link_ids().enumerate().map(result).collect())
+    Ok(operations.items().enumerate().map(result).collect())
 }
 
 impl From<SubmitError> for PanelError {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::types::TimeProfileBody;
 use super::{Page, Paging};
 use crate::access::actor;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::{ItemCounts, PanelCounts};
 use crate::batch::{BatchRecord, BatchState, PanelState};
 use crate::clock;
@@ -306,7 +307,8 @@ impl From<asked::BatchPanel> for BatchPanel {
 
 impl From<asked::ItemResult> for BatchItem {
     fn from(item: asked::ItemResult) -> Self {
-        let asked::ItemResult { link_id, success, extended_info } = item;
+        let asked::ItemResult { item: ItemId { kind: Kind::Profile, link_id }, success, extended_info } =
+            item;
         Self { link_id: link_id.to_string(), success, extended_info }
     }
 }

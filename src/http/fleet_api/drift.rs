@@ -15,6 +15,7 @@ use super::panels::Selection;
 use super::session::read_json;
 use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::fleet;
@@ -91,9 +92,9 @@ impl From<drift::PanelDiff> for PanelDiff {
 
 impl From<Found> for ProfileDiff {
     fn from(found: Found) -> Self {
-        let Found { difference, link_id, name, desired, on_device, refused } = found;
+        let Found { difference, item, name, desired, on_device, refused } = found;
         Self {
-            link_id,
+            link_id: item.map(|ItemId { kind: Kind::Profile, link_id }| link_id),
             name,
             difference: difference.as_str().to_owned(),
             extended_info: refused.map(Into::into),

@@ -65,7 +65,7 @@ impl LinkResult {
             (_, outcome) => outcome.extended_info(),
         };
         Self {
-            link_id: result.link_id.to_string(),
+            link_id: result.item.link_id.to_string(),
             success: result.outcome.success(),
             extended_info: word.to_owned(),
             has_dublicates: tells_names.then_some(result.name_taken),
@@ -112,7 +112,7 @@ pub(super) async fn apply_upserts(
     let (family, most) = (panel.settings.family, shared.max_items);
     let profiles =
         shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
-    let operations = Operations::new(profiles, Vec::new(), false);
+    let operations = Operations::of_profiles(profiles, Vec::new(), false);
     let tells_names = panel.settings.tells_taken_names();
     apply(&panel, &session, &request, operations, "panel.upsert", tells_names).await
 }
@@ -155,7 +155,7 @@ pub(super) async fn apply_deletes(
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
-    let operations = Operations::new(Vec::new(), deletes, false);
+    let operations = Operations::of_profiles(Vec::new(), deletes, false);
     apply(&panel, &session, &request, operations, "panel.delete", false).await
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Work is the difference between what is desired and what the device has confirmed, read anew for every call.
 //! So the first send, a retry, a restart, a device that is back and a repair are all the same, only the latest
-//! desired state of a link_id is ever sent, and nothing beside the state can disagree with it.
+//! desired state of an item is ever sent, and nothing beside the state can disagree with it.
 //!
 //! **Nobody is locked out.** Upserts come before deletes, and a device is never cleared: a right that holds before
 //! and after is there in between. Where a device is too full for an upsert while deletes wait, the upsert waits
@@ -10,49 +10,49 @@
 
 use std::collections::HashSet;
 
-use crate::profile::LinkId;
+use crate::batch::item::ItemId;
 use crate::store::row::Row;
 
-/// The next call to a device.
+/// The next call to a device. Its items are of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Create or update these, each with the number of its body.
-    Upsert(Vec<(LinkId, u64)>),
+    Upsert(Vec<(ItemId, u64)>),
     /// Delete these.
-    Delete(Vec<LinkId>),
+    Delete(Vec<ItemId>),
 }
 
 impl Call {
     /// How many items it has.
-    pub fn items(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Self::Upsert(items) => items.len(),
-            Self::Delete(links) => links.len(),
+            Self::Delete(items) => items.len(),
         }
     }
 
-    /// Its link_ids, in order.
-    pub fn links(&self) -> Vec<LinkId> {
+    /// Its items, in order.
+    pub fn items(&self) -> Vec<ItemId> {
         match self {
-            Self::Upsert(items) => items.iter().map(|(link, _)| *link).collect(),
-            Self::Delete(links) => links.clone(),
+            Self::Upsert(items) => items.iter().map(|(item, _)| *item).collect(),
+            Self::Delete(items) => items.clone(),
         }
     }
 }
 
-/// The next call of at most `limit` items. `unknown` are the link_ids whose state on the device is not known, each
+/// The next call of at most `limit` items. `unknown` are the items whose state on the device is not known, each
 /// with what is desired; `held_back` are upserts that wait until there is nothing left to delete.
 pub fn next_call(
-    unknown: impl IntoIterator<Item = (LinkId, Option<Row>)>,
+    unknown: impl IntoIterator<Item = (ItemId, Option<Row>)>,
     limit: usize,
-    held_back: &HashSet<LinkId>,
+    held_back: &HashSet<ItemId>,
 ) -> Option<Call> {
     let (mut upserts, mut deletes, mut last) = (Vec::new(), Vec::new(), Vec::new());
-    for (link, desired) in unknown {
+    for (item, desired) in unknown {
         match desired {
-            Some(row) if held_back.contains(&link) => last.push((link, row.body)),
-            Some(row) => upserts.push((link, row.body)),
-            None => deletes.push(link),
+            Some(row) if held_back.contains(&item) => last.push((item, row.body)),
+            Some(row) => upserts.push((item, row.body)),
+            None => deletes.push(item),
         }
         if upserts.len() >= limit {
             break;
@@ -84,33 +84,34 @@ pub fn says_full(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::LinkId;
 
-    fn link(n: u8) -> LinkId {
-        LinkId::from_bytes([n; 16])
+    fn item(n: u8) -> ItemId {
+        ItemId::profile(LinkId::from_bytes([n; 16]))
     }
 
-    fn desired(n: u8) -> (LinkId, Option<Row>) {
-        (link(n), Some(Row { body: u64::from(n), print: 0, own: false, uid: 1, revision: 1 }))
+    fn desired(n: u8) -> (ItemId, Option<Row>) {
+        (item(n), Some(Row { body: u64::from(n), print: 0, own: false, uid: 1, revision: 1 }))
     }
 
     #[test]
     fn every_upsert_comes_before_any_delete() {
-        let unknown = [(link(1), None), desired(2), (link(3), None), desired(4), desired(5)];
+        let unknown = [(item(1), None), desired(2), (item(3), None), desired(4), desired(5)];
         let none = HashSet::new();
         let next = |unknown: &[_], limit| next_call(unknown.iter().copied(), limit, &none);
-        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![(link(2), 2), (link(4), 4)])));
-        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![(link(2), 2), (link(4), 4), (link(5), 5)])));
-        assert_eq!(next(&[unknown[0], unknown[2]], 1), Some(Call::Delete(vec![link(1)])));
+        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![(item(2), 2), (item(4), 4)])));
+        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![(item(2), 2), (item(4), 4), (item(5), 5)])));
+        assert_eq!(next(&[unknown[0], unknown[2]], 1), Some(Call::Delete(vec![item(1)])));
         assert_eq!(next(&[], 9), None);
     }
 
     #[test]
     fn what_a_full_device_refused_waits_for_the_deletes() {
-        let held_back = HashSet::from([link(2)]);
-        let unknown = [desired(2), (link(3), None), desired(4)];
+        let held_back = HashSet::from([item(2)]);
+        let unknown = [desired(2), (item(3), None), desired(4)];
         let next = |unknown: &[_]| next_call(unknown.iter().copied(), 9, &held_back);
-        assert_eq!(next(&unknown), Some(Call::Upsert(vec![(link(4), 4)])));
-        assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![link(3)])));
-        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![(link(2), 2)])));
+        assert_eq!(next(&unknown), Some(Call::Upsert(vec![(item(4), 4)])));
+        assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![item(3)])));
+        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![(item(2), 2)])));
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::facts::Loss;
+use crate::batch::item::ItemId;
 use crate::panel::device::ask::Said;
 use crate::panel::device::{Held, Trouble};
-use crate::profile::LinkId;
 
 /// What a step is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Step {
     /// Items of a call at most.
     pub limit: usize,
     /// Upserts that come after all else.
-    pub held_back: HashSet<LinkId>,
+    pub held_back: HashSet<ItemId>,
     /// Whether all was sent to the device before, since it had lost that.
     pub emptied: bool,
     /// Whether the device counts as offline.
@@ -45,7 +45,7 @@ pub enum Record {
         /// Of each item, where it said anything.
         said: Vec<Option<Said>>,
         /// Answers that are not taken as final.
-        ignored: HashSet<LinkId>,
+        ignored: HashSet<ItemId>,
     },
     /// What it holds, to be compared with what is desired.
     Compared {

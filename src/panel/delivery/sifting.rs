@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::call::Call;
 use super::facts::Answer;
 use super::patience::InARow;
-use crate::profile::LinkId;
+use crate::batch::item::ItemId;
 
 #[derive(Debug, Default)]
 pub(super) struct Sifting {
@@ -22,7 +22,7 @@ impl Sifting {
         &mut self,
         call: Call,
         words: &str,
-        held_back: &mut HashSet<LinkId>,
+        held_back: &mut HashSet<ItemId>,
         now: Instant,
         long: Duration,
     ) -> Option<Answer> {
@@ -30,12 +30,12 @@ impl Sifting {
             self.others_taken = Some(false);
         }
         let others_taken = self.others_taken?;
-        if call.items() > 1 {
+        if call.count() > 1 {
             return Some(Answer::Refused(call, words.into()));
         }
         // Perhaps it is this one alone; that shows when it takes others, which are sent first.
         if let Call::Upsert(items) = &call
-            && items.iter().any(|(link, _)| held_back.insert(*link))
+            && items.iter().any(|(item, _)| held_back.insert(*item))
         {
             return Some(Answer::Nothing);
         }

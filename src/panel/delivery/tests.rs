@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::facts::{Ended, Seen};
 use super::*;
+use crate::batch::item::ItemId;
 use crate::panel::device::Held;
+use crate::profile::LinkId;
 
 /// A delivery, the world around it, and what of its effects is under way.
 struct World {
@@ -215,12 +217,12 @@ impl World {
     }
 }
 
-fn link(n: u8) -> LinkId {
-    LinkId::from_bytes([n; 16])
+fn item(n: u8) -> ItemId {
+    ItemId::profile(LinkId::from_bytes([n; 16]))
 }
 
 fn upserts(items: u8) -> Call {
-    Call::Upsert((1..=items).map(|n| (link(n), u64::from(n))).collect())
+    Call::Upsert((1..=items).map(|n| (item(n), u64::from(n))).collect())
 }
 
 fn said(success: bool, word: &str) -> Said {
@@ -437,9 +439,9 @@ fn what_a_device_fails_with_is_found_out_and_the_rest_delivered() {
     world.say_error(2);
     assert_eq!(world.limit(), Some(1), "it says so for a minute: halved");
     world.say_error(1);
-    let held_back = |world: &World| world.step.as_ref().is_some_and(|step| step.held_back.contains(&link(1)));
+    let held_back = |world: &World| world.step.as_ref().is_some_and(|step| step.held_back.contains(&item(1)));
     assert!(held_back(&world), "others come first");
-    world.end_well(Answer::Sent(Call::Upsert(vec![(link(2), 2)]), vec![Some(said(true, "created"))]));
+    world.end_well(Answer::Sent(Call::Upsert(vec![(item(2), 2)]), vec![Some(said(true, "created"))]));
     world.end_record(true, false);
     world.say_error(1);
     assert!(

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 
+use crate::batch::item::{ItemId, Kind};
 use crate::panel::delivery::call::{self, Call};
 use crate::panel::delivery::facts::Facts;
 use crate::profile::LinkId;
@@ -86,7 +87,7 @@ pub(super) fn next_call(
     snapshot: &Snapshot,
     panel: PanelNo,
     limit: usize,
-    held_back: &HashSet<LinkId>,
+    held_back: &HashSet<ItemId>,
 ) -> Result<Option<(Call, Bodies)>, StoreError> {
     let mut unknown = Vec::new();
     let mut upserts = 0;
@@ -95,15 +96,15 @@ pub(super) fn next_call(
             Pending::Upsert => snapshot.row(panel, RowName::Link(item))?,
             Pending::Delete => None,
         };
-        upserts += usize::from(desired.is_some() && !held_back.contains(&item.link_id));
-        unknown.push((item.link_id, desired));
+        upserts += usize::from(desired.is_some() && !held_back.contains(&item));
+        unknown.push((item, desired));
         Ok(upserts < limit)
     })?;
     let Some(call) = call::next_call(unknown, limit, held_back) else { return Ok(None) };
     let mut bodies = Vec::new();
     if let Call::Upsert(items) = &call {
-        for (link, body) in items {
-            bodies.push((*link, snapshot.body(*body)?));
+        for (ItemId { kind: Kind::Profile, link_id }, body) in items {
+            bodies.push((*link_id, snapshot.body(*body)?));
         }
     }
     Ok(Some((call, bodies)))

@@ -9,7 +9,6 @@ use super::Waiting;
 use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, Outcome, PanelState};
 use crate::panel::device::ask::Said;
-use crate::profile::LinkId;
 use crate::store::row::{Reported, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::{BatchSeq, StoreError};
@@ -43,7 +42,7 @@ pub(in crate::panel) struct Settled {
 fn settle(
     rows: &mut PanelRows<'_, '_>,
     waiting: &[(BatchSeq, Waiting)],
-    answers: Option<&HashMap<LinkId, Said>>,
+    answers: Option<&HashMap<ItemId, Said>>,
 ) -> Result<Vec<Settled>, StoreError> {
     let mut settled = Vec::new();
     let panel = rows.number();
@@ -58,18 +57,18 @@ fn settle(
         }
         let operations = batch.zoned.operations();
         let mut changed = false;
-        for (i, link) in operations.link_ids().enumerate() {
+        for (i, named) in operations.items().enumerate() {
             let Some(item) = outcome.items.get(i).copied().filter(|item| item.pending()) else { continue };
-            let answer = answers.and_then(|answers| answers.get(&link));
+            let answer = answers.and_then(|answers| answers.get(&named));
             if answers.is_some() && answer.is_none() {
                 continue;
             }
-            let known = rows.reported(ItemId::profile(link))?;
+            let known = rows.reported(named)?;
             if known == Some(Reported::Unknown) {
                 continue;
             }
             let upsert = operations.upserts.get(i);
-            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
+            let desired = rows.get(RowName::Link(named))?;
             let as_asked = match (upsert, desired) {
                 (Some(upsert), Some(row)) => rows.holds(&row, &upsert.body)?,
                 (None, None) => true,
@@ -92,11 +91,11 @@ fn settle(
             changed = true;
         }
         let mut complete = !outcome.items.iter().any(|item| item.pending());
-        if complete && operations.prune {
+        if complete && operations.prune() {
             let device = rows.tables().device(panel)?;
             complete = !device.is_some_and(|device| device.reconcile);
-            for link in &outcome.pruned {
-                complete &= rows.reported(ItemId::profile(*link))? != Some(Reported::Unknown);
+            for pruned in &outcome.pruned {
+                complete &= rows.reported(*pruned)? != Some(Reported::Unknown);
             }
         }
         if complete {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::devices::Devices;
 use super::facts;
+use crate::batch::item::{ItemId, Kind};
 use crate::clock;
 use crate::panel::delivery::call::Call;
 use crate::panel::delivery::effect::{Step, Task};
@@ -203,7 +204,10 @@ impl Visit<'_> {
         let Some((call, bodies)) = next else { return Ok(Answer::Nothing) };
         let said = match &call {
             Call::Upsert(_) => device.upsert(&bodies).await,
-            Call::Delete(links) => device.delete(links).await,
+            Call::Delete(items) => {
+                let links = items.iter().map(|ItemId { kind: Kind::Profile, link_id }| *link_id);
+                device.delete(&links.collect::<Vec<_>>()).await
+            }
         };
         match said {
             Ok(said) => Ok(Answer::Sent(call, said)),

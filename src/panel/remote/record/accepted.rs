@@ -8,9 +8,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::batch::item::ItemId;
-use crate::batch::{Body, ItemOutcome, Outcome, PanelState, Zoned};
+use crate::batch::{Body, ItemOutcome, Operations, Outcome, PanelState, Zoned};
 use crate::panel::{Landed, Origin, Reply};
-use crate::profile::LinkId;
 use crate::store::row::{Drift, Reported, RowName};
 use crate::store::tables::PanelRows;
 use crate::store::writer::PanelWork;
@@ -46,17 +45,16 @@ impl PanelWork for Accept {
             items.push(if upsert.repeated {
                 ItemOutcome::Repeated
             } else {
-                desire(rows, upsert.link_id, &upsert.body)?
+                desire(rows, upsert.item, &upsert.body)?
             });
         }
-        for link in &operations.deletes {
-            items.push(undesire(rows, *link)?);
+        for item in &operations.deletes {
+            items.push(undesire(rows, *item)?);
         }
-        let pruned =
-            if operations.prune { prune(rows, operations.link_ids().collect())? } else { Vec::new() };
+        let pruned = if operations.prune() { prune(rows, operations)? } else { Vec::new() };
         self.outcome = Outcome::decided(items, pruned, self.attempts);
         self.outcome.taken = true;
-        if operations.prune {
+        if operations.prune() {
             // What else the device holds is known only when it has been read.
             self.outcome.state = PanelState::Pending;
             let panel = rows.number();
@@ -93,11 +91,11 @@ impl PanelWork for Accept {
     }
 }
 
-/// From now on this is what the device should hold under the link_id.
-fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<ItemOutcome, StoreError> {
-    let name = RowName::Link(ItemId::profile(link));
+/// From now on this is what the device should hold as the item.
+fn desire(rows: &mut PanelRows<'_, '_>, item: ItemId, body: &Body) -> Result<ItemOutcome, StoreError> {
+    let name = RowName::Link(item);
     let standing = rows.get(name)?;
-    let known = rows.reported(ItemId::profile(link))?;
+    let known = rows.reported(item)?;
     match standing {
         Some(row) if rows.holds(&row, body)? => match known {
             // What a device keeps otherwise comes out the same when it is sent again.
@@ -105,34 +103,38 @@ fn desire(rows: &mut PanelRows<'_, '_>, link: LinkId, body: &Body) -> Result<Ite
             Some(Reported::Unknown) => {}
             // Asked for once more: so it is tried once more.
             Some(Reported::Refused(_) | Reported::Drifted(_)) | None => {
-                rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
+                rows.set_reported(item, Some(&Reported::Unknown))?;
             }
         },
         standing => {
             rows.put(name, standing, body)?;
-            rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
+            rows.set_reported(item, Some(&Reported::Unknown))?;
         }
     }
     Ok(if standing.is_some() || known.is_some() { ItemOutcome::ToUpdate } else { ItemOutcome::ToCreate })
 }
 
-/// From now on the device should hold nothing under the link_id. What is not known to stand there is asked of the
+/// From now on the device should hold nothing as the item. What is not known to stand there is asked of the
 /// device too: it may hold more than was ever sent from here.
-fn undesire(rows: &mut PanelRows<'_, '_>, link: LinkId) -> Result<ItemOutcome, StoreError> {
-    if let Some(row) = rows.get(RowName::Link(ItemId::profile(link)))? {
-        rows.remove(RowName::Link(ItemId::profile(link)), row)?;
+fn undesire(rows: &mut PanelRows<'_, '_>, item: ItemId) -> Result<ItemOutcome, StoreError> {
+    if let Some(row) = rows.get(RowName::Link(item))? {
+        rows.remove(RowName::Link(item), row)?;
     }
-    rows.set_reported(ItemId::profile(link), Some(&Reported::Unknown))?;
+    rows.set_reported(item, Some(&Reported::Unknown))?;
     Ok(ItemOutcome::ToDelete)
 }
 
-fn prune(rows: &mut PanelRows<'_, '_>, named: HashSet<LinkId>) -> Result<Vec<LinkId>, StoreError> {
+fn prune(rows: &mut PanelRows<'_, '_>, operations: &Operations) -> Result<Vec<ItemId>, StoreError> {
+    let named: HashSet<_> = operations.items().collect();
     let mut pruned = Vec::new();
-    for (ItemId { link_id: link, .. }, known) in rows.all_reported()? {
-        let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
-        if !named.contains(&link) && (desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra))) {
-            undesire(rows, link)?;
-            pruned.push(link);
+    for (item, known) in rows.all_reported()? {
+        if named.contains(&item) || !operations.pruned_kinds.contains(&item.kind) {
+            continue;
+        }
+        let desired = rows.get(RowName::Link(item))?;
+        if desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra)) {
+            undesire(rows, item)?;
+            pruned.push(item);
         }
     }
     Ok(pruned)

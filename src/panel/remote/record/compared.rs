@@ -12,7 +12,6 @@ use crate::panel::device::Held;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::embedded::name_in;
 use crate::panel::remote::Waiting;
-use crate::profile::LinkId;
 use crate::store::row::{Drift, Kept, Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
@@ -50,7 +49,7 @@ pub struct Found {
     /// How.
     pub difference: Difference,
     /// Which; none where it was made on the device.
-    pub link_id: Option<LinkId>,
+    pub item: Option<ItemId>,
     /// Its name, as it is desired or else as the device has it.
     pub name: String,
     /// The desired JSON.
@@ -67,7 +66,7 @@ const SHOWN: usize = 10_000;
 /// What was found when a device was read.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// The differences, by link_id; those without one last.
+    /// The differences, by item; those that were made on the device last.
     pub found: Vec<Found>,
     /// How many more there are.
     pub not_shown: u64,
@@ -81,8 +80,8 @@ pub struct Findings {
     pub clock_ahead_s: Option<i64>,
 }
 
-/// What a device held instead of which body before it was sent that again: the print of its profile, by link_id.
-pub(in crate::panel) type Repairs = HashMap<LinkId, (u64, u64)>;
+/// What a device held instead of which body before it was sent that again: the print of its profile, by item.
+pub(in crate::panel) type Repairs = HashMap<ItemId, (u64, u64)>;
 
 /// The longest JSON that is kept of what a device keeps otherwise, in bytes.
 const KEPT: usize = 4096;
@@ -124,47 +123,46 @@ impl PanelWork for Compare {
         // What such a device confirms it does not keep; it is sent again when a person wants that.
         let repair = (self.repair && !self.emptied) || asked;
         // A batch that prunes has the device read; that is no wish to write in vain once more.
-        let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune);
-        let mut on_device: BTreeMap<LinkId, &DeviceProfile> = BTreeMap::new();
+        let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune());
+        let mut on_device: BTreeMap<ItemId, &DeviceProfile> = BTreeMap::new();
         for profile in &self.held.profiles {
             if let Some(link) = profile.link_id {
-                on_device.insert(link, profile);
+                on_device.insert(ItemId::profile(link), profile);
             }
         }
-        let known: BTreeMap<_, _> =
-            rows.all_reported()?.into_iter().map(|(item, known)| (item.link_id, known)).collect();
+        let known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
         let mut confirmed = known
             .iter()
             .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
             .peekable();
         let reset = !self.emptied
             && confirmed.peek().is_some()
-            && !confirmed.any(|(link, _)| on_device.contains_key(link));
-        let links: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
+            && !confirmed.any(|(item, _)| on_device.contains_key(item));
+        let items: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
         let mut findings =
             Findings { clock_ahead_s: self.device.clock_ahead_s, reset, ..Findings::default() };
         let mut repairs = Repairs::new();
         let mut extra = Vec::new();
-        for link in links {
-            let profile = on_device.get(&link).copied();
-            let desired = rows.get(RowName::Link(ItemId::profile(link)))?;
-            let before = known.get(&link);
+        for item in items {
+            let profile = on_device.get(&item).copied();
+            let desired = rows.get(RowName::Link(item))?;
+            let before = known.get(&item);
             let mut verdict = Verdict::of(rows, before, desired, profile)?;
             if let (Verdict::Drifted(Drift::Changed), Some(row), Some(profile)) = (&verdict, desired, profile)
             {
                 let same_as_before = match before {
                     Some(Reported::KeptOtherwise(kept)) => kept.print == profile.print(),
-                    _ => self.repaired.get(&link) == Some(&(profile.print(), row.body)),
+                    _ => self.repaired.get(&item) == Some(&(profile.print(), row.body)),
                 };
                 if same_as_before && !asked {
                     verdict = Verdict::KeptOtherwise(kept(profile));
                 } else if repair || same_as_before {
-                    repairs.insert(link, (profile.print(), row.body));
+                    repairs.insert(item, (profile.print(), row.body));
                 }
             } else if let (Verdict::Waits(Difference::Pending), Some(repaired)) =
-                (&verdict, self.repaired.get(&link))
+                (&verdict, self.repaired.get(&item))
             {
-                repairs.insert(link, *repaired);
+                repairs.insert(item, *repaired);
             }
             let send_again = match &verdict {
                 Verdict::Drifted(Drift::Extra) => repair,
@@ -180,7 +178,7 @@ impl PanelWork for Compare {
                 Verdict::KeptOtherwise(kept) => Some(Reported::KeptOtherwise(Box::new(kept.clone()))),
             };
             if now.as_ref() != before {
-                rows.set_reported(ItemId::profile(link), now.as_ref())?;
+                rows.set_reported(item, now.as_ref())?;
             }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {
@@ -190,7 +188,7 @@ impl PanelWork for Compare {
                 Verdict::Drifted(Drift::Missing) => Difference::Missing,
                 Verdict::Drifted(Drift::Changed) => Difference::Changed,
                 Verdict::Drifted(Drift::Extra) => {
-                    extra.push(link);
+                    extra.push(item);
                     Difference::Extra
                 }
             };
@@ -203,7 +201,7 @@ impl PanelWork for Compare {
                 Some(Reported::Refused(words)) => Some(words.clone()),
                 _ => None,
             };
-            findings.found.push(found(rows, difference, Some(link), desired, profile, refused)?);
+            findings.found.push(found(rows, difference, Some(item), desired, profile, refused)?);
         }
         for profile in self.held.profiles.iter().filter(|profile| profile.link_id.is_none()) {
             findings.found.push(found(rows, Difference::Unlinked, None, None, Some(profile), None)?);
@@ -233,10 +231,10 @@ fn kept(profile: &DeviceProfile) -> Kept {
 
 impl Compare {
     /// What a batch that prunes could not know of before the device was read.
-    fn prune_too(&self, rows: &mut PanelRows<'_, '_>, extra: &[LinkId]) -> Result<(), StoreError> {
+    fn prune_too(&self, rows: &mut PanelRows<'_, '_>, extra: &[ItemId]) -> Result<(), StoreError> {
         let panel = rows.number();
         for (seq, batch) in &self.waiting {
-            if !batch.zoned.operations().prune || extra.is_empty() {
+            if !batch.zoned.operations().prune() || extra.is_empty() {
                 continue;
             }
             if let Some(mut outcome) = rows.tables().outcome(*seq, panel)?
@@ -252,7 +250,7 @@ impl Compare {
     }
 }
 
-/// What is to be said of a link_id after a device was read.
+/// What is to be said of an item after a device was read.
 enum Verdict {
     /// It stands there as desired (then with its body), or is desired and there no more.
     AsDesired(Option<u64>),
@@ -298,7 +296,7 @@ impl Verdict {
 fn found(
     rows: &PanelRows<'_, '_>,
     difference: Difference,
-    link_id: Option<LinkId>,
+    item: Option<ItemId>,
     desired: Option<Row>,
     on_device: Option<&DeviceProfile>,
     refused: Option<Box<str>>,
@@ -316,5 +314,5 @@ fn found(
         (None, None) => String::new(),
     };
     let on_device = on_device.and_then(DeviceProfile::json);
-    Ok(Found { difference, link_id, name, desired, on_device, refused })
+    Ok(Found { difference, item, name, desired, on_device, refused })
 }

@@ -9,7 +9,6 @@ use crate::batch::item::ItemId;
 use crate::panel::delivery::call::Call;
 use crate::panel::device::ask::Said;
 use crate::panel::remote::Waiting;
-use crate::profile::LinkId;
 use crate::store::row::{Reported, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
@@ -22,7 +21,7 @@ pub(in crate::panel) struct Confirm {
     /// Of an item that the device says nothing of, nothing is known.
     pub said: Vec<Option<Said>>,
     /// Answers that are not taken as final.
-    pub ignored: HashSet<LinkId>,
+    pub ignored: HashSet<ItemId>,
     pub device: Option<DeviceRecord>,
     pub waiting: Vec<(BatchSeq, Waiting)>,
     pub settled: Vec<Settled>,
@@ -35,39 +34,39 @@ impl PanelWork for Confirm {
     }
 
     fn items(&self) -> usize {
-        self.call.items().max(1)
+        self.call.count().max(1)
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let mut answers = HashMap::with_capacity(self.said.len());
         match &self.call {
             Call::Upsert(items) => {
-                for ((link, body), said) in items.iter().zip(&self.said) {
+                for ((item, body), said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
-                    if self.ignored.contains(link) {
+                    if self.ignored.contains(item) {
                         continue;
                     }
-                    let desired = rows.get(RowName::Link(ItemId::profile(*link)))?;
+                    let desired = rows.get(RowName::Link(*item))?;
                     if desired.is_some_and(|row| row.body == *body) {
                         let known = if said.success {
                             Reported::Held(*body)
                         } else {
                             Reported::Refused(said.word.clone())
                         };
-                        rows.set_reported(ItemId::profile(*link), Some(&known))?;
+                        rows.set_reported(*item, Some(&known))?;
                     }
-                    answers.insert(*link, said.clone());
+                    answers.insert(*item, said.clone());
                 }
             }
-            Call::Delete(links) => {
-                for (link, said) in links.iter().zip(&self.said) {
+            Call::Delete(items) => {
+                for (item, said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     let gone = said.success || &*said.word == "entity_not_found";
-                    if rows.get(RowName::Link(ItemId::profile(*link)))?.is_none() {
+                    if rows.get(RowName::Link(*item))?.is_none() {
                         let refused = Reported::Refused(said.word.clone());
-                        rows.set_reported(ItemId::profile(*link), (!gone).then_some(&refused))?;
+                        rows.set_reported(*item, (!gone).then_some(&refused))?;
                     }
-                    answers.insert(*link, said.clone());
+                    answers.insert(*item, said.clone());
                 }
             }
         }
