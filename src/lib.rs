@@ -13,8 +13,8 @@
 //! | [`profile`] | the time profile, parsing into it, its wire errors, what its rules mean; pure |
 //! | [`batch`] | operations, item results, outcomes, the aggregated report, selectors; pure |
 //! | [`store`] | redb: tables, encodings, migrations, and the one writer that commits for all panels |
-//! | [`panel`] | the actor of one panel, and the pure decision what operations do to its rows |
-//! | [`coordinator`] | the actor that owns what was accepted: register, fan-out, progress, events |
+//! | [`panel`] | the actor of one panel; two pure parts, what operations do to its rows and what its device is asked next |
+//! | [`coordinator`] | the actor that owns what was accepted, over a pure model of running batches; the register, which all read |
 //! | [`access`] | roles, users, tokens, sessions |
 //! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
@@ -25,6 +25,9 @@
 //!
 //! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`parts`] (what the process cannot go on
 //! without), [`clock`].
+//!
+//! **Threads**: the coordinator and all panels share one; the store's writer has one; HTTP has one for each core, and slow
+//! reads and password hashes go to a pool.
 //!
 //! ## The way of one batch
 //!
@@ -37,8 +40,8 @@
 //! 4. The store's writer takes many panels' work into one transaction. For each,
 //!    [`panel::decide::decide`] says what changes and what each item comes to; rows, bodies and the panel's
 //!    [`batch::Outcome`] are written; one fsync commits all.
-//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, which adds it to the
-//!    [`batch::report::Report`], tells [`coordinator::events`], and ends the batch when none is missing.
+//! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, whose [`coordinator::model`] adds it to the
+//!    [`batch::report::Report`] and says what follows: [`coordinator::events`], and the end when none is missing.
 //! 6. [`fleet::Fleet::outcome_within`], which has waited no longer than the client wanted, gives the report, and the
 //!    handler answers with it.
 //!

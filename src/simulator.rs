@@ -36,6 +36,7 @@ mod content;
 pub mod control;
 pub mod faults;
 mod front;
+pub mod latency;
 pub mod quirk;
 
 use faults::{Faults, Panels};

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{Exit, Failure, serve};
 use crate::config::TlsFiles;
-use crate::simulator::faults::{Faults, Latency};
+use crate::simulator::faults::Faults;
+use crate::simulator::latency::Latency;
 use crate::simulator::quirk::Quirk;
 use crate::simulator::{SimulateError, Simulator, SimulatorSettings, panel_id};
 

@@ -9,8 +9,6 @@
 //! type, the nearest of the documented texts; what is not read (`repeat_format` without `repeat_enable`,
 //! `repeat_custom` without `custom`) is not checked either.
 
-use std::fmt;
-
 use super::error::{Problem, WireError};
 use super::rule::{
     CustomDates, DayType, DaysOfMonth, Every, Family, Months, Name, NthDay, Repeat, Rule, WEEKDAYS,
@@ -18,6 +16,10 @@ use super::rule::{
 };
 use super::wire::{self, Json, MAX_VALUES, Piece, Unread};
 use super::{LinkId, TimeProfile, text};
+
+mod problems;
+
+use problems::{At, Problems};
 
 /// A profile with the link_id that it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -495,175 +497,4 @@ fn numbers(of: &Json<'_>, key: &'static str, at: &At<'_>, problems: &mut Problem
         }
     }
     (numbers.len() == list.len()).then_some(numbers)
-}
-
-/// Where the parser is: a path that costs nothing until a problem is found.
-struct At<'a> {
-    parent: Option<&'a At<'a>>,
-    step: Step<'a>,
-}
-
-enum Step<'a> {
-    /// A pointer given by the caller, or none.
-    Root(&'a str),
-    Key(&'static str),
-    Index(usize),
-}
-
-impl<'a> At<'a> {
-    fn root() -> Self {
-        Self::named("")
-    }
-
-    fn named(path: &'a str) -> Self {
-        Self { parent: None, step: Step::Root(path) }
-    }
-
-    fn key<'b>(&'b self, key: &'static str) -> At<'b> {
-        At { parent: Some(self), step: Step::Key(key) }
-    }
-
-    fn index(&self, index: usize) -> At<'_> {
-        At { parent: Some(self), step: Step::Index(index) }
-    }
-}
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(parent) = self.parent {
-            parent.fmt(f)?;
-        }
-        match self.step {
-            Step::Root(path) => f.write_str(path),
-            Step::Key(key) => write!(f, "/{key}"),
-            Step::Index(index) => write!(f, "/{index}"),
-        }
-    }
-}
-
-/// Problems that are named; those beyond are counted.
-const NAMED: usize = 100;
-
-/// The problems of all items so far, and those of the item being read in two heaps: its structure and its values.
-#[derive(Default)]
-struct Problems {
-    done: Vec<Problem>,
-    structure: Vec<Problem>,
-    values: Vec<Problem>,
-    /// How many there are, named or not.
-    all: usize,
-    /// Whether it is looked at what a panel lets pass.
-    strict: bool,
-}
-
-impl Problems {
-    fn structure(&mut self, at: &At<'_>, error: WireError) {
-        self.all += 1;
-        if self.done.len() + self.structure.len() < NAMED {
-            self.structure.push(Problem { path: at.to_string(), error });
-        }
-    }
-
-    fn value(&mut self, at: &At<'_>, error: WireError) {
-        self.all += 1;
-        if self.done.len() + self.values.len() < NAMED {
-            self.values.push(Problem { path: at.to_string(), error });
-        }
-    }
-
-    /// Notes the keys that the item or an object in it has twice.
-    fn twice(&mut self, item: &Json<'_>, at: &At<'_>) {
-        if !self.strict {
-            return;
-        }
-        for path in item.twice(NAMED) {
-            self.structure(&At { parent: Some(at), step: Step::Root(&path) }, WireError::Twice);
-        }
-    }
-
-    fn in_range(
-        &mut self,
-        numbers: &[i64],
-        range: std::ops::RangeInclusive<i64>,
-        at: &At<'_>,
-        error: WireError,
-    ) {
-        for (i, number) in numbers.iter().enumerate() {
-            if !range.contains(number) {
-                self.value(&at.index(i), error);
-            }
-        }
-    }
-
-    fn end_of_item(&mut self) {
-        self.done.append(&mut self.structure);
-        self.done.append(&mut self.values);
-        self.done.truncate(NAMED);
-    }
-
-    /// The required field `key`, or a note that it is missing.
-    fn required<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j Json<'a>> {
-        let value = of.get(key);
-        if value.is_none() {
-            self.structure(&at.key(key), WireError::Missing(key));
-        }
-        value
-    }
-
-    /// The required field `key` read as `T`, or a note of what is wrong with it.
-    fn typed<'j, 'a, T>(
-        &mut self,
-        of: &'j Json<'a>,
-        key: &'static str,
-        at: &At<'_>,
-        read: impl FnOnce(&'j Json<'a>) -> Option<T>,
-    ) -> Option<T> {
-        let read = read(self.required(of, key, at)?);
-        if read.is_none() {
-            self.structure(&at.key(key), WireError::WrongType(key));
-        }
-        read
-    }
-
-    fn object<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j Json<'a>> {
-        self.typed(of, key, at, |value| matches!(value, Json::Object(_)).then_some(value))
-    }
-
-    fn list<'j, 'a>(&mut self, of: &'j Json<'a>, key: &'static str, at: &At<'_>) -> Option<&'j [Json<'a>]> {
-        self.typed(of, key, at, |value| match value {
-            Json::List(list) => Some(list.as_slice()),
-            _ => None,
-        })
-    }
-
-    fn text<'j>(&mut self, of: &'j Json<'_>, key: &'static str, at: &At<'_>) -> Option<&'j str> {
-        self.typed(of, key, at, |value| match value {
-            Json::Text(text) => Some(&**text),
-            _ => None,
-        })
-    }
-
-    fn bool(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<bool> {
-        self.typed(of, key, at, |value| match value {
-            Json::Bool(value) => Some(*value),
-            _ => None,
-        })
-    }
-
-    fn int(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<i64> {
-        self.typed(of, key, at, |value| match value {
-            Json::Int(value) => Some(*value),
-            _ => None,
-        })
-    }
-
-    /// The first problem; called only when there is one.
-    fn first(self) -> Problem {
-        let nothing = || Problem { path: String::new(), error: WireError::NotAJsonObject };
-        self.done.into_iter().next().unwrap_or_else(nothing)
-    }
-
-    fn first_or<T>(self, value: T) -> Result<T, Problem> {
-        if self.done.is_empty() { Ok(value) } else { Err(self.first()) }
-    }
 }

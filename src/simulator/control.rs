@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::faults::{Faults, Panels, duration};
+use super::faults::{Faults, Panels};
 use super::front::Front;
+use super::latency::duration;
 use crate::access::sessions::Scope;
 use crate::coordinator::fleet::ChangePanel;
 use crate::coordinator::register::Entry;
