@@ -20,8 +20,9 @@ use crate::batch::item::ItemId;
 /// The format that this version writes.
 pub const FORMAT: u32 = 7;
 
-/// One step, for all formats before the one that it leads to.
+/// One step, for all formats from the first that needs it to before the one that it leads to.
 struct Migration {
+    from: u32,
     to: u32,
     what: &'static str,
     run: fn(&WriteTransaction, &Arc<Seal>) -> Result<(), StoreError>,
@@ -31,27 +32,38 @@ struct Migration {
 /// rows are kept, and the step to format 4 reads both.
 const MIGRATIONS: &[Migration] = &[
     Migration {
+        from: 1,
         to: 2,
         what: "outcomes carry a device's own words; tables for remote panels",
         run: words_in_outcomes,
     },
     Migration {
+        from: 1,
         to: 4,
         what: "a panel's rows and its head are packed; equal outcomes of neighbours are one row",
         run: packed,
     },
-    Migration { to: 5, what: "passwords of devices are sealed", run: sealed },
+    Migration { from: 1, to: 5, what: "passwords of devices are sealed", run: sealed },
     Migration {
+        from: 1,
         to: 6,
         what: "idempotency keys are kept by time; panels are found by their ids",
         run: keys_and_ids,
     },
     Migration {
+        from: 1,
         to: 6,
         what: "the audit counts sessions by themselves; tokens are found by their ends",
         run: sessions_apart,
     },
     Migration {
+        from: 4, // the step to format 4 writes outcomes as they are today
+        to: 7,
+        what: "what was pruned has a kind",
+        run: kinds_in_outcomes,
+    },
+    Migration {
+        from: 1,
         to: 7,
         what: "what is known of items on devices is kept by their kinds and counted; what waits for a device is found by itself",
         run: kinds_and_pending,
@@ -84,19 +96,25 @@ fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result
         rows.finish()?;
     }
     tables.finish()?;
-    let mut pruned = Vec::new();
-    for entry in tables.outcomes.iter()? {
-        let (key, value) = entry?;
-        let (panels, outcome) = row::split_outcome(value.value())?;
-        if let Some(outcome) = row::outcome_from_format_6(outcome) {
-            pruned.push((*key.value(), row::join_outcome(panels, &outcome)));
-        }
-    }
-    for (key, outcome) in pruned {
-        tables.outcomes.insert(&key, outcome.as_slice())?;
-    }
     drop(tables);
     transaction.delete_table(REPORTED_6)?;
+    Ok(())
+}
+
+fn kinds_in_outcomes(transaction: &WriteTransaction, _: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut outcomes = transaction.open_table(OUTCOMES)?;
+    let mut changed = Vec::new();
+    for entry in outcomes.iter()? {
+        let (key, value) = entry?;
+        let (panels, before) = row::split_outcome(value.value())?;
+        let now = row::outcome_from_format_6(before).ok_or(StoreError::Corrupt("outcome"))?;
+        if now != before {
+            changed.push((*key.value(), row::join_outcome(panels, &now)));
+        }
+    }
+    for (key, outcome) in changed {
+        outcomes.insert(&key, outcome.as_slice())?;
+    }
     Ok(())
 }
 
@@ -190,7 +208,8 @@ fn packed(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreE
     for entry in transaction.open_table(OUTCOMES_3)?.iter()? {
         let (key, value) = entry?;
         let seq = row::be_u64(&key.value()[..8]);
-        tables.set_outcome(seq, row::outcome_panel(key.value()), &row::decode_outcome(value.value())?)?;
+        let now = row::outcome_from_format_6(value.value()).ok_or(StoreError::Corrupt("outcome"))?;
+        tables.set_outcome(seq, row::outcome_panel(key.value()), &row::decode_outcome(&now)?)?;
     }
     tables.finish()?;
     drop(tables);
@@ -248,7 +267,9 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
     if found < FORMAT {
         set_aside(&transaction)?;
     }
-    for Migration { to, what, run } in MIGRATIONS.iter().filter(|step| found < step.to) {
+    for Migration { to, what, run, .. } in
+        MIGRATIONS.iter().filter(|step| step.from <= found && found < step.to)
+    {
         tracing::info!(from = found, to, "migrating the database: {what}");
         run(&transaction, seal)?;
     }
@@ -291,6 +312,8 @@ pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{ItemOutcome, Outcome};
+    use crate::profile::LinkId;
 
     #[test]
     fn a_newer_format_is_left_alone() {
@@ -302,6 +325,32 @@ mod tests {
         write.open_table(META).expect("a table").insert("format", 9).expect("written");
         write.commit().expect("committed");
         assert_eq!(run(&db, &seal).expect("read"), Migrated::Newer(9));
+    }
+
+    #[test]
+    fn what_was_pruned_before_there_were_kinds_are_profiles() {
+        let pruned = vec![ItemId::profile(LinkId::from_bytes([7; 16]))];
+        let outcome = Outcome::decided(vec![ItemOutcome::Created], pruned, 1);
+        let now = row::encode_outcome(&outcome);
+        let (head, item) = now.split_at(3 + 4 + 1 + 4);
+        let before = [head, &item[1..]].concat();
+        let shared = row::join_outcome(1, &before);
+        for (format, stored) in [(2, &before), (3, &before), (4, &shared), (5, &shared), (6, &shared)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let db = Database::create(folder.path().join("db")).expect("a database");
+            let write = db.begin_write().expect("a transaction");
+            write.open_table(META).expect("a table").insert("format", format).expect("written");
+            let mut outcomes = write.open_table(OUTCOMES).expect("a table");
+            outcomes.insert(&row::outcome_key(5, 9), stored.as_slice()).expect("written");
+            drop(outcomes);
+            write.commit().expect("committed");
+            let seal = Arc::new(Seal::new([1; 32]));
+            assert_eq!(run(&db, &seal).expect("brought up to date"), Migrated::Current);
+            let write = db.begin_write().expect("a transaction");
+            let mut memory = Memory::new(seal);
+            let mut tables = Tables::open(&write, &mut memory).expect("opened");
+            assert_eq!(tables.outcome(5, 9).expect("readable"), Some(outcome.clone()), "format {format}");
+        }
     }
 
     #[test]

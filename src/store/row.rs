@@ -227,16 +227,13 @@ pub fn outcome_from_format_1(mut bytes: &[u8]) -> Option<Vec<u8>> {
     Some(now)
 }
 
-/// An outcome of formats 2 to 6, where what was pruned had no kind, as it is stored now; nothing where it is the same.
+/// An outcome of formats 2 to 6, where what was pruned had no kind, as it is stored now.
 pub fn outcome_from_format_6(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let whole = bytes;
     bytes.split_off(..3)?;
     let items = be_u32(bytes.split_off(..4)?) as usize;
     bytes.split_off(..items)?;
     let pruned = be_u32(bytes.split_off(..4)?) as usize;
-    if pruned == 0 {
-        return None;
-    }
     let mut now = whole[..whole.len() - bytes.len()].to_vec();
     for link in bytes.split_off(..pruned.checked_mul(16)?)?.chunks_exact(16) {
         now.push(Kind::Profile as u8);
@@ -354,7 +351,9 @@ mod tests {
         let links = pruned.chunks_exact(PRUNED).flat_map(|item| item[1..].to_vec());
         let before: Vec<_> = head.iter().copied().chain(links).chain(rest.iter().copied()).collect();
         assert_eq!(outcome_from_format_6(&before), Some(now));
-        assert_eq!(outcome_from_format_6(&encode_outcome(&Outcome::failed("why", 1))), None);
+        let none = encode_outcome(&Outcome::failed("why", 1));
+        assert_eq!(outcome_from_format_6(&none).as_ref(), Some(&none));
+        assert_eq!(outcome_from_format_6(&before[..20]), None, "it is cut");
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl<'a, 't> PanelRows<'a, 't> {
     ) -> Result<Row, StoreError> {
         let key = row::row_key(self.panel, name);
         let old = match standing {
-            Some(old) if self.tables.replace_body(&old, &key, body)? => old,
+            Some(old) if self.tables.replace_body(&old, &key, body) => old,
             standing => return self.put(name, standing, body),
         };
         self.owns = true;
