@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::batches::{Accepted, AgainReply, CancelReply, Cancelled, Retried};
+use super::batches::{Accepted, AgainReply, CancelReply};
 use super::fleet::{AddReply, AddedPanels, Change, ChangeReply, RemoveReply};
 use super::model::{Settling, Waiter};
 use crate::batch::Outcome;
 use crate::panel::Landed;
 use crate::panel::remote::Condition;
 use crate::panel::settings::Settings;
+use crate::store::changes::batches::{Cancelled, Retried};
 use crate::store::writer::Telling;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
