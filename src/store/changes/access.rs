@@ -285,7 +285,7 @@ impl Tables<'_> {
     }
 
     /// Drops tokens that have ended by now; says how many.
-    pub fn drop_ended_tokens(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+    pub(super) fn drop_ended_tokens(&mut self, now_ms: i64) -> Result<usize, StoreError> {
         let until = end_key(now_ms, Uuid::max());
         let ended = self.token_ends.range::<&EndKey>(..=&until)?.take(SWEPT_AT_ONCE);
         let ended: Vec<_> = ended.map(|entry| Ok(*entry?.0.value())).collect::<Result<_, StoreError>>()?;
