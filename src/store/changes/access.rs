@@ -227,7 +227,7 @@ impl Tables<'_> {
     }
 
     /// Adds or replaces a user.
-    pub fn set_user(&mut self, name: &str, record: &UserRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_user(&mut self, name: &str, record: &UserRecord) -> Result<(), StoreError> {
         self.users.insert(name, encode(record).as_slice())?;
         Ok(())
     }

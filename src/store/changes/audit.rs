@@ -27,7 +27,11 @@ impl Tables<'_> {
     }
 
     /// [`Tables::audit`] in place of the entry with this number, where that still stands. Gives the entry's number.
-    pub fn audit_over(&mut self, standing: Option<u64>, record: &AuditRecord) -> Result<u64, StoreError> {
+    pub(crate) fn audit_over(
+        &mut self,
+        standing: Option<u64>,
+        record: &AuditRecord,
+    ) -> Result<u64, StoreError> {
         let next = match self.memory.next_audit {
             Some(number) => number,
             None => self.meta.get("next_audit")?.map_or(1, |number| number.value()),

@@ -20,7 +20,7 @@ const KEYS_AT_ONCE: usize = 2;
 pub struct NewBatch {
     /// Its record.
     pub record: BatchRecord,
-    /// Its operations.
+    /// Its operations, as the rooms above encode them.
     pub work: Vec<u8>,
     /// The numbers of its panels, ascending.
     pub targets: Vec<PanelNo>,
@@ -236,7 +236,7 @@ impl Tables<'_> {
     }
 
     /// Replaces a batch's record.
-    pub fn set_batch(&mut self, seq: BatchSeq, record: &BatchRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_batch(&mut self, seq: BatchSeq, record: &BatchRecord) -> Result<(), StoreError> {
         self.batches.insert(seq, encode(record).as_slice())?;
         Ok(())
     }

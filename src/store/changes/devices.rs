@@ -37,13 +37,13 @@ impl Tables<'_> {
     }
 
     /// What a panel's device said of itself.
-    pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
+    pub(crate) fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
         self.devices.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
     }
 
     /// Keeps what a panel's device said of itself.
     /// Nothing where the panel is gone.
-    pub fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
         if self.panels.get(panel)?.is_none() {
             return Ok(());
         }
