@@ -70,7 +70,7 @@ pub enum Telling {
     /// All were told.
     Ends,
     /// After a failed commit all work was told that it was not done, and the database is open again. No work is
-    /// taken before [`super::StoreHandle::resume`].
+    /// taken before [`crate::store::StoreHandle::resume`].
     Recovered,
 }
 
