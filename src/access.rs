@@ -106,7 +106,8 @@ pub struct Proven {
     pub name: String,
     /// The role.
     pub role: Role,
-    user: UserRecord,
+    /// What was stored of the user.
+    pub user: UserRecord,
 }
 
 impl std::fmt::Debug for Proven {

@@ -57,7 +57,6 @@ pub mod recovery;
 pub mod register;
 pub mod running;
 pub mod sending;
-pub mod settle;
 pub mod waiters;
 pub mod work;
 

@@ -23,8 +23,8 @@
 //! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
 //!
-//! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics), [`parts`] (what the process cannot go on
-//! without), [`clock`].
+//! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics; of the rooms it knows only [`batch`], whose outcomes
+//! it counts), [`parts`] (what the process cannot go on without), [`clock`].
 //!
 //! **Threads**: the coordinator and all panels share one; the store's writer has one; HTTP has one for each core, and slow
 //! reads and password hashes go to a pool.
@@ -34,7 +34,7 @@
 //! 1. [`http::fleet_api::batches::submit`] has the body read by [`fleet::wanted::Wanted`], which tells whatever is wrong at
 //!    once, and [`fleet::Fleet::submit`] sends one [`coordinator::Submit`].
 //! 2. The [`coordinator::Coordinator`] picks the panels and has the batch made durable
-//!    ([`store::tables::Tables::add_batch`]). From here on it is accepted: the request may go away.
+//!    ([`store::tables::Tables::accept_batch`]). From here on it is accepted: the request may go away.
 //! 3. In panel order, a slice at a time, each [`panel::Panel`] is sent a [`panel::Apply`]. It queues one
 //!    [`store::writer::PanelWork`] and is done.
 //! 4. The store's writer takes many panels' work into one transaction. For each,

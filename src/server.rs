@@ -179,9 +179,7 @@ async fn tidy(store: StoreHandle, keep_audit: Duration, mut stopping: watch::Rec
     loop {
         let now = clock::now_ms();
         let oldest = now - keep_audit.as_millis() as i64;
-        let dropped =
-            store.change(move |tables| Ok(tables.drop_ended_tokens(now)? + tables.drop_old_audit(oldest)?));
-        let pause = match dropped.await {
+        let pause = match store.change(move |tables| tables.drop_outdated(now, oldest)).await {
             Ok(0) => TIDY_EVERY,
             Ok(_) => Duration::ZERO, // there may be more
             Err(error) => {

@@ -78,14 +78,7 @@ impl Access {
         let token = NewToken { name: proven.name.clone(), role: proven.role, expires_at_ms: Some(ends) };
         let NewTokenRecord { text, mut record } = token.record()?;
         record.session = true;
-        let opened = self.store.change(move |tables| {
-            if !proven.is(tables.user(&proven.name)?.as_ref()) {
-                return Ok(false);
-            }
-            tables.add_token(&record, now)?;
-            tables.audit(&audit)?;
-            Ok(true)
-        });
+        let opened = self.store.change(move |tables| tables.open_session(&proven.user, &record, &audit));
         Ok(opened.await?.then_some((text, ends)))
     }
 
@@ -102,14 +95,7 @@ impl Access {
         record.owner.clone_from(&maker.owner);
         let audit = audit(&Actor::Token(record.id, record.name.clone()));
         let (kept, maker) = (record.clone(), maker.token);
-        let made = self.store.change(move |tables| {
-            if !tables.has_token(maker)? {
-                return Ok(false);
-            }
-            tables.add_token(&kept, kept.created_at_ms)?;
-            tables.audit(&audit)?;
-            Ok(true)
-        });
+        let made = self.store.change(move |tables| tables.make_token(maker, &kept, &audit));
         Ok(made.await?.then_some((text, record)))
     }
 

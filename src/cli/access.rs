@@ -259,7 +259,7 @@ fn set_password(store: &StoreHandle, name: &str, from_stdin: bool) -> Result<(),
         };
         let change = store.change(move |tables| {
             let user = UserRecord { verifier: record.verifier.clone(), ..user.clone() };
-            tables.change_password(&changed, &user, None, &audit)
+            tables.replace_user(&changed, &user, &audit)
         });
         Ok(change.await?)
     };

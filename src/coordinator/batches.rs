@@ -12,9 +12,10 @@ use super::running::Running;
 use super::{Coordinator, work};
 use crate::batch::report::Report;
 use crate::batch::selector::Selector;
-use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState};
+use crate::batch::{BatchRecord, BatchState, Operations};
 use crate::clock;
 use crate::panel::Origin;
+use crate::store::changes::batches::{Acceptance, Cancelled, NewBatch, Retried};
 use crate::store::tables::{AuditRecord, IdempotencyKey};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -33,47 +34,17 @@ pub struct Accepted {
     retried: Option<BatchSeq>,
     /// The digest of the request's body, where it came under a key.
     digest: Option<[u8; 32]>,
-    result: Result<Taken, StoreError>,
+    result: Result<Acceptance, StoreError>,
     operations: Arc<Operations>,
     targets: Vec<PanelNo>,
     origin: Arc<Origin>,
     reply: SubmittedReply,
 }
 
-/// What the transaction of an acceptance came to.
-enum Taken {
-    /// The batch is there and to be sent out.
-    New(BatchSeq, Box<BatchRecord>),
-    /// A batch that had ended is there again, with these outcomes.
-    Again(BatchSeq, Box<BatchRecord>, Vec<(PanelNo, Outcome)>),
-    /// The key stands for something.
-    Known(IdempotencyKey),
-    /// The batch to retry was pushed out by newer ones.
-    Gone,
-    /// The batch is not in a state to be retried.
-    Not(&'static str),
-}
-
-/// What the transaction of a cancellation came to.
-pub enum Cancelled {
-    /// The batch is cancelled.
-    Now,
-    /// It was before.
-    Before,
-    /// It has ended.
-    Ended,
-}
-
-/// What the transaction of a running batch's retry came to.
-pub enum Retried {
-    /// These panels, which had these outcomes, are to be sent their part again.
-    Again(Vec<(PanelNo, Outcome)>),
-    /// The batch is not in a state to be retried.
-    Not(&'static str),
-}
-
 const STILL_SENT: &str = "is still being sent out; wait for it or cancel it";
 const HAS_ENDED: &str = "has ended already";
+const IS_APPLIED: &str = "was applied on every panel; there is nothing to retry";
+const IS_CANCELLED: &str = "is cancelled; retry it once it has ended";
 
 /// Which panels a batch is for.
 #[derive(Debug, Clone)]
@@ -197,14 +168,15 @@ impl Coordinator {
             self.batches.begun_again(seq);
         }
         let (seq, record, outcomes) = match result {
-            Ok(Taken::New(seq, record)) => (seq, record, Vec::new()),
-            Ok(Taken::Again(seq, record, outcomes)) => (seq, record, outcomes),
-            Ok(Taken::Known(key)) => {
+            Ok(Acceptance::New(seq, record)) => (seq, record, Vec::new()),
+            Ok(Acceptance::Again(seq, record, outcomes)) => (seq, record, outcomes),
+            Ok(Acceptance::Known(key)) => {
                 let known = self.known(key, &digest.unwrap_or_default());
                 return drop(reply.send(known)); // whoever asked may have left
             }
-            Ok(Taken::Gone) => return drop(reply.send(Err(SubmitError::NoSuchBatch))),
-            Ok(Taken::Not(why)) => return drop(reply.send(Err(SubmitError::WrongState(why)))),
+            Ok(Acceptance::Gone) => return drop(reply.send(Err(SubmitError::NoSuchBatch))),
+            Ok(Acceptance::Running) => return drop(reply.send(Err(SubmitError::WrongState(STILL_SENT)))),
+            Ok(Acceptance::Applied) => return drop(reply.send(Err(SubmitError::WrongState(IS_APPLIED)))),
             Err(error) => return drop(reply.send(Err(error.into()))),
         };
         if retried.is_none() {
@@ -255,29 +227,19 @@ impl Handler<Submit> for Coordinator {
             report: Report::of_pending(targets.len(), &operations),
             duration_ms: None,
         };
-        let work = work::encode(&operations);
         let audit = origin.audit("batch.submit", id);
         let digest = idempotency.as_ref().map(|(_, digest)| *digest);
-        let (inbox, keep) = (self.inbox.clone(), self.kept.batches);
-        let numbers = targets.clone();
+        let batch = NewBatch {
+            record,
+            work: work::encode(&operations),
+            targets: targets.clone(),
+            idempotency,
+            keys_since_ms: since_ms,
+            keep: self.kept.batches,
+        };
+        let inbox = self.inbox.clone();
         self.store.submit_change(
-            move |tables| {
-                let key = match &idempotency {
-                    Some((name, digest)) => {
-                        if let Some(known) = tables.key(name)?.filter(|key| key.at_ms >= since_ms) {
-                            return Ok(Taken::Known(known));
-                        }
-                        Some((name, IdempotencyKey { digest: *digest, batch: id, at_ms: now_ms }))
-                    }
-                    None => None,
-                };
-                let seq = tables.add_batch(&record, &work, &numbers, keep)?;
-                if let Some((name, key)) = key {
-                    tables.add_key(name, &key, since_ms)?;
-                }
-                tables.audit(&audit)?;
-                Ok(Taken::New(seq, Box::new(record.clone())))
-            },
+            move |tables| tables.accept_batch(&batch, &audit),
             move |result| {
                 let origin = Arc::new(origin);
                 let accepted = Accepted { retried: None, digest, result, operations, targets, origin, reply };
@@ -306,19 +268,7 @@ impl Handler<Cancel> for Coordinator {
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         self.store.submit_accepted_change(
-            move |tables| {
-                let Some(mut record) = tables.batch(seq)? else { return Ok(Cancelled::Ended) };
-                if record.state != BatchState::Running {
-                    return Ok(Cancelled::Ended);
-                }
-                if record.cancelled {
-                    return Ok(Cancelled::Before);
-                }
-                record.cancelled = true;
-                tables.set_batch(seq, &record)?;
-                tables.audit(&audit)?;
-                Ok(Cancelled::Now)
-            },
+            move |tables| tables.cancel_batch(seq, &audit),
             move |result| inbox.put(FromStore::Cancelled(seq, reply, result)),
         );
         Ok(answer)
@@ -374,33 +324,7 @@ impl Handler<Retry> for Coordinator {
         let named = Arc::clone(&operations);
         self.batches.begin_again(seq);
         self.store.submit_change(
-            move |tables| {
-                let Some(mut record) = tables.batch(seq)? else { return Ok(Taken::Gone) };
-                if record.state == BatchState::Running {
-                    return Ok(Taken::Not(STILL_SENT));
-                }
-                let mut outcomes = tables.outcomes(seq)?;
-                record.report = Report::of_pending(outcomes.len(), &named);
-                let mut again = false;
-                for (panel, outcome) in &mut outcomes {
-                    if outcome.state == PanelState::Applied {
-                        record.report.add(outcome, named.len());
-                    } else {
-                        again = true;
-                        *outcome = Outcome::pending(outcome.attempts);
-                        tables.set_outcome(seq, *panel, outcome)?;
-                    }
-                }
-                if !again {
-                    return Ok(Taken::Not("was applied on every panel; there is nothing to retry"));
-                }
-                record.state = BatchState::Running;
-                record.cancelled = false;
-                record.duration_ms = None;
-                tables.set_batch(seq, &record)?;
-                tables.audit(&audit)?;
-                Ok(Taken::Again(seq, Box::new(record), outcomes))
-            },
+            move |tables| tables.retry_ended_batch(seq, &named, &audit),
             move |result| {
                 let accepted =
                     Accepted { retried: Some(seq), digest: None, result, operations, targets, origin, reply };
@@ -421,21 +345,7 @@ impl Coordinator {
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         self.store.submit_change(
-            move |tables| {
-                let Some(record) = tables.batch(seq)? else { return Ok(Retried::Not(HAS_ENDED)) };
-                if record.state != BatchState::Running || record.cancelled {
-                    return Ok(Retried::Not("is cancelled; retry it once it has ended"));
-                }
-                let mut again = tables.outcomes(seq)?;
-                again.retain(|(_, outcome)| {
-                    !matches!(outcome.state, PanelState::Applied | PanelState::Pending)
-                });
-                for (panel, outcome) in &again {
-                    tables.set_outcome(seq, *panel, &Outcome::pending(outcome.attempts))?;
-                }
-                tables.audit(&audit)?;
-                Ok(Retried::Again(again))
-            },
+            move |tables| tables.retry_running_batch(seq, &audit),
             move |result| inbox.put(FromStore::Retried(seq, reply, result)),
         );
         answer
@@ -444,7 +354,8 @@ impl Coordinator {
     pub(super) fn retried(&mut self, seq: BatchSeq, reply: AgainReply, result: Result<Retried, StoreError>) {
         let outcomes = match result {
             Ok(Retried::Again(outcomes)) => Ok(outcomes),
-            Ok(Retried::Not(why)) => Err(SubmitError::WrongState(why)),
+            Ok(Retried::Gone) => Err(SubmitError::WrongState(HAS_ENDED)),
+            Ok(Retried::Cancelled) => Err(SubmitError::WrongState(IS_CANCELLED)),
             Err(error) => Err(error.into()),
         };
         let answer = match outcomes {

@@ -129,7 +129,7 @@ impl Coordinator {
         let inbox = self.inbox.clone();
         let asked = Arc::clone(&settling);
         self.store.submit_accepted_change(
-            move |tables| asked.settle_in(tables),
+            move |tables| tables.settle_outcomes(asked.seq, &asked.panels, |taken| asked.why.words(taken)),
             move |result| inbox.put(FromStore::Settled(settling, waiter, result)),
         );
     }

@@ -16,7 +16,8 @@ use crate::panel::remote::{Condition, Connection, Waiting};
 use crate::panel::settings::{PanelRecord, Settings};
 use crate::panel::{Attend, Configure, Origin, Panel, Retire, Stop};
 use crate::profile::LinkId;
-use crate::store::tables::{ConnectionRecord, DeviceRecord, Tables, encode};
+use crate::store::changes::panels::{NewPanelRecord, PanelChange, PanelChanged};
+use crate::store::tables::{ConnectionRecord, DeviceRecord, encode};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// What has changed in the register.
@@ -101,19 +102,19 @@ impl NewPanel {
         }
     }
 
-    fn add(&self, record: &[u8], tables: &mut Tables<'_>) -> Result<PanelNo, StoreError> {
-        let number = tables.add_panel(self.settings.id.as_str(), record)?;
-        if let Some(password) = &self.password_md5 {
-            tables.set_credential(number, password)?;
-        }
-        if let Some(device) = &self.device {
-            tables.set_device(number, device)?;
+    /// What is stored of it.
+    fn to_store<'p>(&'p self, record: &'p [u8]) -> NewPanelRecord<'p> {
+        let met = self.device.as_ref().map(|device| {
             let connection = Connection::Online.as_str().to_owned();
-            let met = ConnectionRecord { at_ms: device.last_seen_ms, connection, error: None };
-            tables.connection_changed(number, met)?;
+            (device, ConnectionRecord { at_ms: device.last_seen_ms, connection, error: None })
+        });
+        NewPanelRecord {
+            id: self.settings.id.as_str(),
+            record,
+            password_md5: self.password_md5.as_deref(),
+            met,
+            adopted: &self.adopted,
         }
-        tables.adopt(number, &self.adopted)?;
-        Ok(number)
     }
 }
 
@@ -160,22 +161,13 @@ impl Handler<AddPanels> for Coordinator {
         self.store.submit_change(
             move |tables| {
                 // Somebody else may have added one in between, and be told so before this is.
-                let mut taken = Vec::new();
-                for (i, panel) in panels.iter().enumerate() {
-                    if tables.panel_number(panel.settings.id.as_str())?.is_some() {
-                        taken.push(i);
-                    }
-                }
-                if !taken.is_empty() {
-                    return Ok(Err(taken));
-                }
-                let mut added = Vec::with_capacity(panels.len());
-                for (panel, record) in panels.iter().zip(&records) {
-                    let number = panel.add(record, tables)?;
-                    added.push((number, Arc::new(panel.settings.clone()), panel.condition()));
-                }
-                tables.audit(&audit)?;
-                Ok(Ok(added))
+                let new: Vec<_> =
+                    panels.iter().zip(&records).map(|(panel, record)| panel.to_store(record)).collect();
+                let numbers = tables.add_panels(&new, &audit)?;
+                let added = |(number, panel): (PanelNo, &NewPanel)| {
+                    (number, Arc::new(panel.settings.clone()), panel.condition())
+                };
+                Ok(numbers.map(|numbers| numbers.into_iter().zip(&panels).map(added).collect()))
             },
             move |result| {
                 inbox.put(FromStore::Added(reply, result));
@@ -187,7 +179,7 @@ impl Handler<AddPanels> for Coordinator {
 
 /// Give a panel other settings; the id stays. `None` when there is no such panel.
 #[derive(Message)]
-#[rtype(result = "Option<oneshot::Receiver<Result<Change, StoreError>>>")]
+#[rtype(result = "Option<oneshot::Receiver<Result<PanelChanged, StoreError>>>")]
 pub struct ChangePanel {
     /// What holds from now on.
     pub settings: Settings,
@@ -200,21 +192,10 @@ pub struct ChangePanel {
 }
 
 /// Whoever waits for a panel to be changed.
-pub type ChangeReply = oneshot::Sender<Result<Change, StoreError>>;
-
-/// What came of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It holds.
-    Done,
-    /// Others have changed the panel meanwhile; nothing was done.
-    Overtaken,
-    /// The panel is gone.
-    Gone,
-}
+pub type ChangeReply = oneshot::Sender<Result<PanelChanged, StoreError>>;
 
 impl Handler<ChangePanel> for Coordinator {
-    type Result = Option<oneshot::Receiver<Result<Change, StoreError>>>;
+    type Result = Option<oneshot::Receiver<Result<PanelChanged, StoreError>>>;
 
     fn handle(
         &mut self,
@@ -223,26 +204,18 @@ impl Handler<ChangePanel> for Coordinator {
     ) -> Self::Result {
         let number = self.register.find(settings.id.as_str())?.number;
         let settings = Arc::new(settings);
-        let record = encode(&settings.record());
+        let change = PanelChange { panel: number, record: encode(&settings.record()), password_md5 };
         let audit = origin.audit("panel.change", settings.id.as_str());
+        // Earlier versions wrote fewer fields; what they mean is compared.
+        let is_expected = move |stored: &[u8]| {
+            let stored: Option<PanelRecord> = serde_json::from_slice(stored).ok();
+            let stored = stored.and_then(|stored| Settings::parse(&stored).ok());
+            stored.is_some_and(|stored| stored.record() == expected)
+        };
         let (reply, answer) = oneshot::channel();
         let inbox = self.inbox.clone();
         self.store.submit_change(
-            move |tables| {
-                let Some(stored) = tables.panel_record(number)? else { return Ok(Change::Gone) };
-                // Earlier versions wrote fewer fields; what they mean is compared.
-                let stored: Option<PanelRecord> = serde_json::from_slice(&stored).ok();
-                let stored = stored.and_then(|stored| Settings::parse(&stored).ok());
-                if stored.is_none_or(|stored| stored.record() != expected) {
-                    return Ok(Change::Overtaken);
-                }
-                tables.set_panel(number, &record)?;
-                if let Some(password) = &password_md5 {
-                    tables.set_credential(number, password)?;
-                }
-                tables.audit(&audit)?;
-                Ok(Change::Done)
-            },
+            move |tables| tables.change_panel(&change, &is_expected, &audit),
             move |result| inbox.put(FromStore::Changed(number, settings, reply, result)),
         );
         Some(answer)
@@ -319,9 +292,9 @@ impl Coordinator {
         number: PanelNo,
         settings: Arc<Settings>,
         reply: ChangeReply,
-        result: Result<Change, StoreError>,
+        result: Result<PanelChanged, StoreError>,
     ) {
-        if matches!(result, Ok(Change::Done)) {
+        if matches!(result, Ok(PanelChanged::Done)) {
             self.configure(number, settings);
         }
         self.publish_register();

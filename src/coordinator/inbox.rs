@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::batches::{Accepted, AgainReply, CancelReply, Cancelled, Retried};
-use super::fleet::{AddReply, AddedPanels, Change, ChangeReply, RemoveReply};
+use super::batches::{Accepted, AgainReply, CancelReply};
+use super::fleet::{AddReply, AddedPanels, ChangeReply, RemoveReply};
 use super::model::{Settling, Waiter};
 use crate::batch::Outcome;
 use crate::panel::Landed;
 use crate::panel::remote::Condition;
 use crate::panel::settings::Settings;
+use crate::store::changes::batches::{Cancelled, Retried};
+use crate::store::changes::panels::PanelChanged;
 use crate::store::writer::Telling;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -37,7 +39,7 @@ pub enum FromStore {
     /// Panels are in the register's table, or some of their ids are taken.
     Added(AddReply, Result<Result<AddedPanels, Vec<usize>>, StoreError>),
     /// A panel's new record is there, or others came first.
-    Changed(PanelNo, Arc<Settings>, ChangeReply, Result<Change, StoreError>),
+    Changed(PanelNo, Arc<Settings>, ChangeReply, Result<PanelChanged, StoreError>),
     /// The database has failed and is open again; nothing is taken before [`crate::store::StoreHandle::resume`].
     Recovered,
     /// A panel is gone.

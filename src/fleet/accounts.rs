@@ -10,6 +10,7 @@ use crate::access::{
 use crate::batch::selector::is_key;
 use crate::clock;
 use crate::panel::Origin;
+use crate::store::changes::access::{PasswordChange, UserRemoval, UserUnchanged};
 use crate::store::tables::{Tables, TokenRecord, UserRecord};
 
 /// A user's name and password. Never logged: it has no `Debug`.
@@ -91,11 +92,7 @@ impl Fleet {
     /// Ends the session, or revokes the token that was shown.
     pub async fn log_out(&self, who: &Principal, origin: &Origin) -> Result<(), FleetError> {
         let (token, audit) = (who.token, origin.audit("session.close", ""));
-        let change = move |tables: &mut Tables<'_>| {
-            tables.remove_token(token)?;
-            tables.audit(&audit)
-        };
-        Ok(self.store.change(change).await?)
+        Ok(self.store.change(move |tables| tables.close_session(token, &audit)).await?)
     }
 
     /// The users, by name.
@@ -124,19 +121,9 @@ impl Fleet {
         }
         let record = self.access.user_record(PasswordMd5::of(&password), role).await?;
         let audit = origin.audit("user.add", name.as_str());
-        let (added, shown) = (record.clone(), who.token);
-        let change = move |tables: &mut Tables<'_>| {
-            if !tables.has_token(shown)? {
-                return Ok(Err(FleetError::Unauthorized)); // revoked while this was under way
-            }
-            if tables.user(&name)?.is_some() {
-                return Ok(Err(FleetError::Conflict(format!("there is a user {name} already"))));
-            }
-            tables.set_user(&name, &added)?;
-            tables.audit(&audit)?;
-            Ok(Ok(()))
-        };
-        self.access.change_users(change).await??;
+        let (added, asker, named) = (record.clone(), who.token, name.clone());
+        let change = move |tables: &mut Tables<'_>| tables.add_user(asker, &named, &added, &audit);
+        self.access.change_users(change).await?.map_err(|why| unchanged(why, &name))?;
         Ok(record)
     }
 
@@ -149,34 +136,20 @@ impl Fleet {
         revoke_tokens: bool,
         origin: Origin,
     ) -> Result<Vec<TokenRecord>, FleetError> {
-        let (removed, shown) = (name.to_owned(), who.token);
+        let (asker, kept_role) = (who.token, Role::Admin.as_str());
+        let removal = UserRemoval { name: name.to_owned(), asker, kept_role, revoke_tokens };
         let change = move |tables: &mut Tables<'_>| {
-            if !tables.has_token(shown)? {
-                return Ok(Err(FleetError::Unauthorized)); // revoked while this was under way
-            }
-            let Some(user) = tables.user(&removed)? else {
-                return Ok(Err(no_user(&removed)));
+            let removed = |living: usize| {
+                let target = match living {
+                    0 => removal.name.clone(),
+                    left => format!("{} (tokens that live on: {left})", removal.name),
+                };
+                origin.audit("user.remove", target)
             };
-            let admin = Role::Admin.as_str();
-            if user.role == admin && tables.users_with_role(admin)? == 1 {
-                return Ok(Err(FleetError::Conflict(format!(
-                    "{removed} is the last administrator; add another one first"
-                ))));
-            }
-            tables.remove_user(&removed)?;
-            let made = tables.tokens_made_by(&removed, clock::now_ms())?;
-            let target = match made.len() {
-                left if left > 0 && !revoke_tokens => format!("{removed} (tokens that live on: {left})"),
-                _ => removed.clone(),
-            };
-            tables.audit(&origin.audit("user.remove", target))?;
-            for token in made.iter().filter(|_| revoke_tokens) {
-                tables.remove_token(token.id)?;
-                tables.audit(&origin.audit("token.revoke", token.actor().to_string()))?;
-            }
-            Ok(Ok(made))
+            let revoked = |token: &TokenRecord| origin.audit("token.revoke", token.actor().to_string());
+            tables.remove_user(&removal, clock::now_ms(), removed, revoked)
         };
-        self.access.change_users(change).await?
+        self.access.change_users(change).await?.map_err(|why| unchanged(why, name))
     }
 
     /// Changes the password of who asks, or as an administrator of another user. The user's other sessions end.
@@ -213,25 +186,10 @@ impl Fleet {
         let verifier = self.access.new_verifier(&who.name, password, &origin.address).await?;
         // One's own changes are counted with one's sessions, which push out nothing else.
         let audit = origin.audit(if own { "session.password" } else { "user.password" }, name);
-        let (changed, keep) = (name.to_owned(), who.token);
-        let change = move |tables: &mut Tables<'_>| {
-            if !tables.has_token(keep)? {
-                return Ok(Err(FleetError::Unauthorized)); // revoked while this was under way
-            }
-            let Some(user) = tables.user(&changed)? else {
-                return Ok(Err(no_user(&changed)));
-            };
-            if proven.as_ref().is_some_and(|proven| !proven.is(Some(&user))) {
-                let meanwhile =
-                    "the password was changed by somebody else meanwhile; try again with that one";
-                return Ok(Err(FleetError::Conflict(meanwhile.into())));
-            }
-            tables.set_user(&changed, &UserRecord { verifier: verifier.clone(), ..user })?;
-            tables.end_sessions(&changed, Some(keep))?;
-            tables.audit(&audit)?;
-            Ok(Ok(()))
-        };
-        self.access.change_users(change).await?
+        let proven = proven.map(|proven| proven.user);
+        let change = PasswordChange { name: name.to_owned(), verifier, asker: who.token, proven };
+        let change = move |tables: &mut Tables<'_>| tables.change_password(&change, &audit);
+        self.access.change_users(change).await?.map_err(|why| unchanged(why, name))
     }
 
     /// The tokens and sessions that have not expired, the oldest first.
@@ -271,19 +229,29 @@ impl Fleet {
     pub async fn revoke_token(&self, id: &str, origin: Origin) -> Result<(), FleetError> {
         let no_token = || FleetError::NotFound(format!("token {id}"));
         let token = Uuid::try_parse(id).map_err(|_| no_token())?;
-        let change = move |tables: &mut Tables<'_>| {
-            let removed = tables.remove_token(token)?;
-            if let Some(removed) = &removed {
-                tables.audit(&origin.audit("token.revoke", removed.actor().to_string()))?;
-            }
-            Ok(removed.is_some())
-        };
+        let audit = move |removed: &TokenRecord| origin.audit("token.revoke", removed.actor().to_string());
+        let change = move |tables: &mut Tables<'_>| tables.revoke_token(token, &audit);
         if self.store.change(change).await? { Ok(()) } else { Err(no_token()) }
     }
 }
 
 fn short_password() -> String {
     format!("a password has at least {MIN_PASSWORD} characters")
+}
+
+/// Why a change of this user was not made.
+fn unchanged(why: UserUnchanged, name: &str) -> FleetError {
+    match why {
+        UserUnchanged::Revoked => FleetError::Unauthorized,
+        UserUnchanged::Unknown => no_user(name),
+        UserUnchanged::Taken => FleetError::Conflict(format!("there is a user {name} already")),
+        UserUnchanged::LastOfRole => {
+            FleetError::Conflict(format!("{name} is the last administrator; add another one first"))
+        }
+        UserUnchanged::Overtaken => FleetError::Conflict(
+            "the password was changed by somebody else meanwhile; try again with that one".into(),
+        ),
+    }
 }
 
 fn no_user(name: &str) -> FleetError {

@@ -186,16 +186,7 @@ impl Fleet {
         let mut panels = self.targets(&target)?;
         panels.retain(|panel| panel.settings.is_device());
         let numbers: Vec<_> = panels.iter().map(|panel| panel.number).collect();
-        self.store
-            .change(move |tables| {
-                for panel in &numbers {
-                    let mut device = tables.device(*panel)?.unwrap_or_default();
-                    device.reconcile = true;
-                    tables.set_device(*panel, &device)?;
-                }
-                tables.audit(&audit)
-            })
-            .await?;
+        self.store.change(move |tables| tables.ask_to_reconcile(&numbers, &audit)).await?;
         let mut found = compare_all(&panels, until).await;
         for (panel, diff) in
             panels.iter().zip(&mut found).filter(|(_, diff)| diff.state == DiffState::Differs)

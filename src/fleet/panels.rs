@@ -7,12 +7,11 @@ use super::meeting::{Introduction, meet};
 use super::status::PanelStatus;
 use super::{FieldError, Fleet, FleetError, Page};
 use crate::batch::selector::Selector;
-use crate::coordinator::fleet::{
-    AddError, AddPanels, Change, ChangePanel, NewPanel, RemovePanel, ResyncPanel,
-};
+use crate::coordinator::fleet::{AddError, AddPanels, ChangePanel, NewPanel, RemovePanel, ResyncPanel};
 use crate::coordinator::register::Entry;
 use crate::panel::Origin;
 use crate::panel::settings::{PanelId, Remote, Settings};
+use crate::store::changes::panels::PanelChanged;
 use crate::store::tables::ConnectionRecord;
 
 /// A panel of an import.
@@ -174,9 +173,9 @@ impl Fleet {
             };
             let changed = self.coordinator.send(asked).await?;
             match changed.ok_or_else(|| FleetError::no_panel(id))?.await?? {
-                Change::Done => return self.panel(id),
-                Change::Overtaken => {}
-                Change::Gone => return Err(FleetError::no_panel(id)),
+                PanelChanged::Done => return self.panel(id),
+                PanelChanged::Overtaken => {}
+                PanelChanged::Gone => return Err(FleetError::no_panel(id)),
             }
         }
         Err(FleetError::Conflict(format!("others are changing the panel {id}; look at it, and try again")))

@@ -359,8 +359,7 @@ impl PanelWork for Remove {
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let panel = rows.number();
-        rows.tables().remove_panel(panel)?;
-        rows.tables().audit(&self.audit)
+        rows.tables().remove_panel(panel, &self.audit)
     }
 
     fn committed(self: Box<Self>, result: Result<(), StoreError>) {

@@ -347,7 +347,7 @@ mod tests {
         assert!(world.row(1, 1).1.contains("\"c\""));
         assert_eq!(world.names(1, 1).0, world.names(2, 1).0);
         world.commit(|tables| {
-            tables.remove_panel(2).expect("removed");
+            tables.delete_panel(2).expect("removed");
             put(tables, 3, 1, "c");
             put(tables, 3, 2, "d");
             put(tables, 3, 2, "e");

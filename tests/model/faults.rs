@@ -17,13 +17,14 @@ use actix_web::rt::System;
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchState, Operations, Outcome, PanelState};
 use panelsync::config::Settings;
-use panelsync::coordinator::fleet::{AddError, AddPanels, Change, ChangePanel, NewPanel, RemovePanel};
+use panelsync::coordinator::fleet::{AddError, AddPanels, ChangePanel, NewPanel, RemovePanel};
 use panelsync::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::panel::{Attend, Origin};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
+use panelsync::store::changes::panels::PanelChanged;
 use panelsync::store::disk::SyncTime;
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
@@ -423,7 +424,7 @@ struct Asked {
     batches: Vec<(Uuid, oneshot::Receiver<Result<Submitted, SubmitError>>)>,
     added: Vec<oneshot::Receiver<Result<(), AddError>>>,
     removed: Vec<oneshot::Receiver<Result<(), StoreError>>>,
-    changed: Vec<oneshot::Receiver<Result<Change, StoreError>>>,
+    changed: Vec<oneshot::Receiver<Result<PanelChanged, StoreError>>>,
     cancelled: Vec<oneshot::Receiver<Result<(), SubmitError>>>,
 }
 

@@ -14,7 +14,7 @@ use panelsync::batch::{BatchRecord, BatchState, Body, ItemOutcome, Outcome};
 use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::store::row::RowName;
-use panelsync::store::tables::{ConnectionRecord, KEPT_CONNECTIONS, PanelRows, Tables};
+use panelsync::store::tables::{AuditRecord, ConnectionRecord, KEPT_CONNECTIONS, PanelRows, Tables};
 use panelsync::store::writer::PanelWork;
 use panelsync::store::{BatchSeq, PanelNo, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
@@ -131,6 +131,17 @@ fn add_panel(store: &Store, id: &str) -> PanelNo {
     change(store, move |tables| tables.add_panel(&id, b"{}"))
 }
 
+/// What the audit has of a panel's removal.
+fn removal() -> AuditRecord {
+    AuditRecord {
+        at_ms: 0,
+        actor: "console".into(),
+        address: String::new(),
+        action: "panel.remove".into(),
+        target: "panel".into(),
+    }
+}
+
 fn check(store: &Store, panels: &[PanelNo], models: &[Model]) {
     let snapshot = store.handle().read().expect("a snapshot");
     assert_eq!(render::contradictions(&snapshot).expect("readable"), Vec::<String>::new());
@@ -234,7 +245,7 @@ proptest! {
                 Step::Replace { panel } => {
                     work(&store, panels[panel], |rows| {
                         let number = rows.number();
-                        rows.tables().remove_panel(number)
+                        rows.tables().remove_panel(number, &removal())
                     });
                     let number = add_panel(&store, &format!("after-{}", panels[panel]));
                     prop_assert!(number > panels[panel], "numbers are not given twice");
@@ -302,7 +313,7 @@ fn the_last_changes_of_a_panels_connection_are_kept_and_go_with_it() {
     let at: Vec<_> = kept(panel).iter().map(|change| change.at_ms).collect();
     assert_eq!(at, (50..times).collect::<Vec<_>>());
     assert!(kept(panel + 1).is_empty(), "of a panel that is not there");
-    change(&store, move |tables| tables.remove_panel(panel));
+    change(&store, move |tables| tables.remove_panel(panel, &removal()));
     assert!(kept(panel).is_empty());
 }
 

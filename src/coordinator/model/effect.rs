@@ -89,6 +89,19 @@ pub enum Why {
     Failed(Box<str>),
 }
 
+impl Why {
+    /// As an outcome says it. `taken` says whether the panel has taken its part.
+    pub fn words(&self, taken: bool) -> &str {
+        match self {
+            Self::Cancelled if taken => {
+                "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that"
+            }
+            Self::Cancelled => "cancelled before it was sent; retry the batch to send it",
+            Self::Failed(why) => why,
+        }
+    }
+}
+
 /// Why something was not committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {

@@ -21,12 +21,11 @@ pub(in crate::panel) mod started_over;
 
 pub use compared::{Difference, Findings, Found};
 
-/// Keeps what a device said of itself; the wish to reconcile is not the device's to say.
+/// Keeps what a device said of itself, where it said something.
 fn keep_device(rows: &mut PanelRows<'_, '_>, device: Option<&DeviceRecord>) -> Result<(), StoreError> {
     let Some(device) = device else { return Ok(()) };
     let panel = rows.number();
-    let reconcile = rows.tables().device(panel)?.is_some_and(|known| known.reconcile);
-    rows.tables().set_device(panel, &DeviceRecord { reconcile, ..device.clone() })
+    rows.tables().keep_device(panel, device)
 }
 
 /// A batch that waits for this panel no longer, since it has this outcome.

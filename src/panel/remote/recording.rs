@@ -89,10 +89,7 @@ impl Panel {
     fn keep_record(&self, device: DeviceRecord) -> oneshot::Receiver<Result<(), StoreError>> {
         let (done, committed) = oneshot::channel();
         let panel = self.number;
-        let change = move |tables: &mut Tables<'_>| {
-            let reconcile = tables.device(panel)?.is_some_and(|known| known.reconcile);
-            tables.set_device(panel, &DeviceRecord { reconcile, ..device.clone() })
-        };
+        let change = move |tables: &mut Tables<'_>| tables.keep_device(panel, &device);
         self.store.submit_accepted_change(change, move |result| {
             let _ = done.send(result); // gone only at the end
         });

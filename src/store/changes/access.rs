@@ -1,6 +1,6 @@
 //! Changes to users and tokens.
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTable;
 use uuid::Uuid;
 
 use super::audit::SWEPT_AT_ONCE;
@@ -30,9 +30,48 @@ pub(in crate::store) fn token_of(key: &EndKey) -> Uuid {
 /// Sessions of one user at most; beyond, the oldest goes.
 pub const KEPT_SESSIONS: usize = 100;
 
+/// Why a change of users was not made. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserUnchanged {
+    /// The token of whoever asked has been revoked meanwhile.
+    Revoked,
+    /// There is no such user.
+    Unknown,
+    /// There is a user of this name already.
+    Taken,
+    /// Nobody else has the user's role, which somebody must have.
+    LastOfRole,
+    /// The user has been changed since the password of now was right.
+    Overtaken,
+}
+
+/// A user to be removed.
+pub struct UserRemoval {
+    /// The user's name.
+    pub name: String,
+    /// The token of whoever asks.
+    pub asker: Uuid,
+    /// The role whose last user stays.
+    pub kept_role: &'static str,
+    /// Whether the tokens that the user made end too.
+    pub revoke_tokens: bool,
+}
+
+/// A password to be changed.
+pub struct PasswordChange {
+    /// The user's name.
+    pub name: String,
+    /// What the new password is verified with.
+    pub verifier: String,
+    /// The token of whoever asks, which stays even where it is a session of the user.
+    pub asker: Uuid,
+    /// The user as the password of now was right, where that was asked for.
+    pub proven: Option<UserRecord>,
+}
+
 impl Tables<'_> {
     /// A user's record.
-    pub fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
+    fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
         self.users.get(name)?.map(|record| decode(record.value(), "user")).transpose()
     }
 
@@ -86,32 +125,115 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// Gives a user another verifier, and ends the user's sessions but for the one of this token.
-    pub fn change_password(
-        &mut self,
-        name: &str,
-        record: &UserRecord,
-        but: Option<Uuid>,
-        audit: &AuditRecord,
-    ) -> Result<(), StoreError> {
-        self.set_user(name, record)?;
-        self.end_sessions(name, but)?;
+    /// Ends a session, or revokes a token, for whoever bears it.
+    pub fn close_session(&mut self, token: Uuid, audit: &AuditRecord) -> Result<(), StoreError> {
+        self.remove_token(token)?;
         self.audit(audit)
     }
 
-    /// Whether there is any user.
-    pub fn has_users(&self) -> Result<bool, StoreError> {
-        Ok(!self.users.is_empty()?)
+    /// Revokes a token or ends a session; the entry is made of what it was. Says whether there was one.
+    pub fn revoke_token(
+        &mut self,
+        token: Uuid,
+        audit: impl FnOnce(&TokenRecord) -> AuditRecord,
+    ) -> Result<bool, StoreError> {
+        let removed = self.remove_token(token)?;
+        if let Some(removed) = &removed {
+            self.audit(&audit(removed))?;
+        }
+        Ok(removed.is_some())
+    }
+
+    /// Adds a user, unless the token of whoever asks has been revoked.
+    pub fn add_user(
+        &mut self,
+        asker: Uuid,
+        name: &str,
+        record: &UserRecord,
+        audit: &AuditRecord,
+    ) -> Result<Result<(), UserUnchanged>, StoreError> {
+        if !self.has_token(asker)? {
+            return Ok(Err(UserUnchanged::Revoked));
+        }
+        if self.user(name)?.is_some() {
+            return Ok(Err(UserUnchanged::Taken));
+        }
+        self.set_user(name, record)?;
+        self.audit(audit)?;
+        Ok(Ok(()))
+    }
+
+    /// Removes a user with the sessions, and gives the tokens that the user made, be it through other tokens, and that
+    /// have not ended by now. `removed` makes the entry from the number of those that live on, `revoked` that of each
+    /// other one.
+    pub fn remove_user(
+        &mut self,
+        removal: &UserRemoval,
+        now_ms: i64,
+        removed: impl FnOnce(usize) -> AuditRecord,
+        revoked: impl Fn(&TokenRecord) -> AuditRecord,
+    ) -> Result<Result<Vec<TokenRecord>, UserUnchanged>, StoreError> {
+        let UserRemoval { name, asker, kept_role, revoke_tokens } = removal;
+        if !self.has_token(*asker)? {
+            return Ok(Err(UserUnchanged::Revoked));
+        }
+        let Some(user) = self.user(name)? else { return Ok(Err(UserUnchanged::Unknown)) };
+        if user.role == *kept_role && self.users_with_role(kept_role)? == 1 {
+            return Ok(Err(UserUnchanged::LastOfRole));
+        }
+        self.users.remove(name.as_str())?;
+        self.end_sessions(name, None)?;
+        let made = self.tokens_made_by(name, now_ms)?;
+        self.audit(&removed(if *revoke_tokens { 0 } else { made.len() }))?;
+        if *revoke_tokens {
+            for token in &made {
+                self.remove_token(token.id)?;
+                self.audit(&revoked(token))?;
+            }
+        }
+        Ok(Ok(made))
+    }
+
+    /// Gives a user another verifier, and ends the user's other sessions.
+    pub fn change_password(
+        &mut self,
+        change: &PasswordChange,
+        audit: &AuditRecord,
+    ) -> Result<Result<(), UserUnchanged>, StoreError> {
+        let PasswordChange { name, verifier, asker, proven } = change;
+        if !self.has_token(*asker)? {
+            return Ok(Err(UserUnchanged::Revoked));
+        }
+        let Some(user) = self.user(name)? else { return Ok(Err(UserUnchanged::Unknown)) };
+        if proven.as_ref().is_some_and(|proven| !user.logs_in_as(proven)) {
+            return Ok(Err(UserUnchanged::Overtaken));
+        }
+        self.set_user(name, &UserRecord { verifier: verifier.clone(), ..user })?;
+        self.end_sessions(name, Some(*asker))?;
+        self.audit(audit)?;
+        Ok(Ok(()))
+    }
+
+    /// Replaces a user, whose password is another one, and ends the user's sessions: where nobody asks through a server.
+    pub fn replace_user(
+        &mut self,
+        name: &str,
+        record: &UserRecord,
+        audit: &AuditRecord,
+    ) -> Result<(), StoreError> {
+        self.set_user(name, record)?;
+        self.end_sessions(name, None)?;
+        self.audit(audit)
     }
 
     /// Adds or replaces a user.
-    pub fn set_user(&mut self, name: &str, record: &UserRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_user(&mut self, name: &str, record: &UserRecord) -> Result<(), StoreError> {
         self.users.insert(name, encode(record).as_slice())?;
         Ok(())
     }
 
     /// How many users have this role.
-    pub fn users_with_role(&self, role: &str) -> Result<usize, StoreError> {
+    fn users_with_role(&self, role: &str) -> Result<usize, StoreError> {
         let mut count = 0;
         for entry in self.users.iter()? {
             let user: UserRecord = decode(entry?.1.value(), "user")?;
@@ -120,15 +242,8 @@ impl Tables<'_> {
         Ok(count)
     }
 
-    /// Removes a user with the sessions; returns false where there is no such user.
-    pub fn remove_user(&mut self, name: &str) -> Result<bool, StoreError> {
-        let removed = self.users.remove(name)?.is_some();
-        self.end_sessions(name, None)?;
-        Ok(removed)
-    }
-
     /// Ends a user's sessions, but for the one of this token.
-    pub fn end_sessions(&mut self, name: &str, but: Option<Uuid>) -> Result<(), StoreError> {
+    fn end_sessions(&mut self, name: &str, but: Option<Uuid>) -> Result<(), StoreError> {
         for id in self.sessions_of(name)? {
             if Some(id) != but {
                 self.remove_token(id)?;
@@ -146,7 +261,7 @@ impl Tables<'_> {
 
     /// Keeps a token, and drops some of those that have ended by now, and a user's oldest sessions beyond
     /// [`KEPT_SESSIONS`].
-    pub fn add_token(&mut self, record: &TokenRecord, now_ms: i64) -> Result<(), StoreError> {
+    fn add_token(&mut self, record: &TokenRecord, now_ms: i64) -> Result<(), StoreError> {
         self.drop_ended_tokens(now_ms)?;
         if record.session {
             let sessions = self.sessions_of(&record.name)?;
@@ -170,7 +285,7 @@ impl Tables<'_> {
     }
 
     /// Drops tokens that have ended by now; says how many.
-    pub fn drop_ended_tokens(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+    pub(super) fn drop_ended_tokens(&mut self, now_ms: i64) -> Result<usize, StoreError> {
         let until = end_key(now_ms, Uuid::max());
         let ended = self.token_ends.range::<&EndKey>(..=&until)?.take(SWEPT_AT_ONCE);
         let ended: Vec<_> = ended.map(|entry| Ok(*entry?.0.value())).collect::<Result<_, StoreError>>()?;
@@ -182,12 +297,12 @@ impl Tables<'_> {
     }
 
     /// Whether there is this token, revoked neither by itself nor with its user.
-    pub fn has_token(&self, id: Uuid) -> Result<bool, StoreError> {
+    fn has_token(&self, id: Uuid) -> Result<bool, StoreError> {
         Ok(self.tokens.get(id.as_bytes())?.is_some())
     }
 
     /// Removes a token, and gives what it was; nothing where there is none.
-    pub fn remove_token(&mut self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
+    fn remove_token(&mut self, id: Uuid) -> Result<Option<TokenRecord>, StoreError> {
         let removed = self.tokens.remove(id.as_bytes())?;
         let removed: Option<TokenRecord> =
             removed.map(|record| decode(record.value(), "token")).transpose()?;
@@ -202,7 +317,7 @@ impl Tables<'_> {
     }
 
     /// The tokens that a user made, be it through other tokens, and that have not ended by now.
-    pub fn tokens_made_by(&self, user: &str, now_ms: i64) -> Result<Vec<TokenRecord>, StoreError> {
+    fn tokens_made_by(&self, user: &str, now_ms: i64) -> Result<Vec<TokenRecord>, StoreError> {
         let mut made = Vec::new();
         for entry in self.tokens.iter()? {
             let token: TokenRecord = decode(entry?.1.value(), "token")?;

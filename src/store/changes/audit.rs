@@ -27,7 +27,11 @@ impl Tables<'_> {
     }
 
     /// [`Tables::audit`] in place of the entry with this number, where that still stands. Gives the entry's number.
-    pub fn audit_over(&mut self, standing: Option<u64>, record: &AuditRecord) -> Result<u64, StoreError> {
+    pub(crate) fn audit_over(
+        &mut self,
+        standing: Option<u64>,
+        record: &AuditRecord,
+    ) -> Result<u64, StoreError> {
         let next = match self.memory.next_audit {
             Some(number) => number,
             None => self.meta.get("next_audit")?.map_or(1, |number| number.value()),
@@ -52,8 +56,14 @@ impl Tables<'_> {
         Ok(number)
     }
 
+    /// Drops tokens that have ended by now, and entries of the audit from before a moment; says how many. There may be
+    /// more.
+    pub fn drop_outdated(&mut self, now_ms: i64, audit_before_ms: i64) -> Result<usize, StoreError> {
+        Ok(self.drop_ended_tokens(now_ms)? + self.drop_old_audit(audit_before_ms)?)
+    }
+
     /// Drops entries of the audit from before this moment; says how many.
-    pub fn drop_old_audit(&mut self, before_ms: i64) -> Result<usize, StoreError> {
+    fn drop_old_audit(&mut self, before_ms: i64) -> Result<usize, StoreError> {
         let mut dropped = 0;
         for table in [&mut self.audit, &mut self.audit_sessions] {
             while dropped < SWEPT_AT_ONCE {

@@ -2,9 +2,10 @@
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use crate::batch::{BatchRecord, BatchState};
+use crate::batch::report::Report;
+use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState};
 use crate::store::json::{decode, encode};
-use crate::store::records::{IdempotencyKey, key_time};
+use crate::store::records::{AuditRecord, IdempotencyKey, key_time};
 use crate::store::row::{self, OutcomeKey};
 use crate::store::tables::Tables;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -15,7 +16,171 @@ const KEPT_KEYS: u64 = 1_000_000;
 /// Keys that have had their time and go with a new one, at most: twice as fast as they come is fast enough.
 const KEYS_AT_ONCE: usize = 2;
 
+/// A batch to be accepted.
+pub struct NewBatch {
+    /// Its record.
+    pub record: BatchRecord,
+    /// Its operations, as the rooms above encode them.
+    pub work: Vec<u8>,
+    /// The numbers of its panels, ascending.
+    pub targets: Vec<PanelNo>,
+    /// The key that it was sent under, and the digest of the request's body.
+    pub idempotency: Option<(String, [u8; 32])>,
+    /// Keys from before this moment stand for nothing any more.
+    pub keys_since_ms: i64,
+    /// Finished batches beyond so many in all are pushed out, the oldest first.
+    pub keep: u64,
+}
+
+/// What came of accepting a batch, or of beginning an ended one again.
+pub enum Acceptance {
+    /// The batch is there and to be sent out.
+    New(BatchSeq, Box<BatchRecord>),
+    /// The batch that had ended is running again, with these outcomes.
+    Again(BatchSeq, Box<BatchRecord>, Vec<(PanelNo, Outcome)>),
+    /// The key stands for something.
+    Known(IdempotencyKey),
+    /// The batch to begin again was pushed out by newer ones.
+    Gone,
+    /// The batch to begin again has not ended.
+    Running,
+    /// The batch to begin again was applied on every panel.
+    Applied,
+}
+
+/// What came of a cancellation.
+pub enum Cancelled {
+    /// The batch is cancelled.
+    Now,
+    /// It was before.
+    Before,
+    /// It has ended.
+    Ended,
+}
+
+/// What came of sending a running batch again.
+pub enum Retried {
+    /// These panels, which had these outcomes, are to be sent their part again.
+    Again(Vec<(PanelNo, Outcome)>),
+    /// The batch is not there any more.
+    Gone,
+    /// The batch is cancelled, or has ended.
+    Cancelled,
+}
+
 impl Tables<'_> {
+    /// Accepts a batch, unless the key stands for something.
+    pub fn accept_batch(&mut self, batch: &NewBatch, audit: &AuditRecord) -> Result<Acceptance, StoreError> {
+        let NewBatch { record, work, targets, idempotency, keys_since_ms, keep } = batch;
+        if let Some((name, _)) = idempotency
+            && let Some(known) = self.key(name)?.filter(|key| key.at_ms >= *keys_since_ms)
+        {
+            return Ok(Acceptance::Known(known));
+        }
+        let seq = self.add_batch(record, work, targets, *keep)?;
+        if let Some((name, digest)) = idempotency {
+            let key = IdempotencyKey { digest: *digest, batch: record.id, at_ms: record.created_at_ms };
+            self.add_key(name, &key, *keys_since_ms)?;
+        }
+        self.audit(audit)?;
+        Ok(Acceptance::New(seq, Box::new(record.clone())))
+    }
+
+    /// Cancels a running batch. Which outcomes follow is not decided here.
+    pub fn cancel_batch(&mut self, seq: BatchSeq, audit: &AuditRecord) -> Result<Cancelled, StoreError> {
+        let Some(mut record) = self.batch(seq)? else { return Ok(Cancelled::Ended) };
+        if record.state != BatchState::Running {
+            return Ok(Cancelled::Ended);
+        }
+        if record.cancelled {
+            return Ok(Cancelled::Before);
+        }
+        record.cancelled = true;
+        self.set_batch(seq, &record)?;
+        self.audit(audit)?;
+        Ok(Cancelled::Now)
+    }
+
+    /// Begins a batch that has ended again: it runs, and has no outcome yet on panels where it was not applied.
+    pub fn retry_ended_batch(
+        &mut self,
+        seq: BatchSeq,
+        operations: &Operations,
+        audit: &AuditRecord,
+    ) -> Result<Acceptance, StoreError> {
+        let Some(mut record) = self.batch(seq)? else { return Ok(Acceptance::Gone) };
+        if record.state == BatchState::Running {
+            return Ok(Acceptance::Running);
+        }
+        let mut outcomes = self.outcomes(seq)?;
+        record.report = Report::of_pending(outcomes.len(), operations);
+        let mut again = false;
+        for (panel, outcome) in &mut outcomes {
+            if outcome.state == PanelState::Applied {
+                record.report.add(outcome, operations.len());
+            } else {
+                again = true;
+                *outcome = Outcome::pending(outcome.attempts);
+                self.set_outcome(seq, *panel, outcome)?;
+            }
+        }
+        if !again {
+            return Ok(Acceptance::Applied);
+        }
+        record.state = BatchState::Running;
+        record.cancelled = false;
+        record.duration_ms = None;
+        self.set_batch(seq, &record)?;
+        self.audit(audit)?;
+        Ok(Acceptance::Again(seq, Box::new(record), outcomes))
+    }
+
+    /// Takes back a running batch's outcomes other than applied, so that these panels are sent their part again.
+    pub fn retry_running_batch(&mut self, seq: BatchSeq, audit: &AuditRecord) -> Result<Retried, StoreError> {
+        let Some(record) = self.batch(seq)? else { return Ok(Retried::Gone) };
+        if record.state != BatchState::Running || record.cancelled {
+            return Ok(Retried::Cancelled);
+        }
+        let mut again = self.outcomes(seq)?;
+        again.retain(|(_, outcome)| !matches!(outcome.state, PanelState::Applied | PanelState::Pending));
+        for (panel, outcome) in &again {
+            self.set_outcome(seq, *panel, &Outcome::pending(outcome.attempts))?;
+        }
+        self.audit(audit)?;
+        Ok(Retried::Again(again))
+    }
+
+    /// Sets a failure as the outcome of these panels, each with its attempts by then, where the store has none yet. Gives
+    /// the outcomes that they have then. `why` is told whether the panel has taken its part. `panels` are ascending.
+    pub fn settle_outcomes<'w>(
+        &mut self,
+        seq: BatchSeq,
+        panels: &[(PanelNo, u16)],
+        why: impl Fn(bool) -> &'w str,
+    ) -> Result<Vec<(PanelNo, Outcome)>, StoreError> {
+        let stored = match panels {
+            [(panel, _)] => self.outcome(seq, *panel)?.map(|outcome| (*panel, outcome)).into_iter().collect(),
+            _ => self.outcomes(seq)?,
+        };
+        let mut stored = stored.into_iter().peekable();
+        let mut settled = Vec::with_capacity(panels.len());
+        for (panel, attempts) in panels {
+            while stored.next_if(|(before, _)| before < panel).is_some() {}
+            let standing = stored.next_if(|(is, _)| is == panel).map(|(_, outcome)| outcome);
+            let outcome = match standing {
+                Some(decided) if decided.state != PanelState::Pending => decided,
+                standing => {
+                    let taken = standing.is_some_and(|outcome| outcome.taken);
+                    let outcome = Outcome::failed(why(taken), *attempts);
+                    self.set_outcome(seq, *panel, &outcome)?;
+                    outcome
+                }
+            };
+            settled.push((*panel, outcome));
+        }
+        Ok(settled)
+    }
+
     /// Keeps a new batch with its operations and targets. Returns its number. Pushes out the oldest finished batches
     /// beyond `keep`.
     pub fn add_batch(
@@ -66,19 +231,24 @@ impl Tables<'_> {
     }
 
     /// A batch's record.
-    pub fn batch(&self, seq: BatchSeq) -> Result<Option<BatchRecord>, StoreError> {
+    pub(in crate::store) fn batch(&self, seq: BatchSeq) -> Result<Option<BatchRecord>, StoreError> {
         self.batches.get(seq)?.map(|record| decode(record.value(), "batch")).transpose()
     }
 
     /// Replaces a batch's record.
-    pub fn set_batch(&mut self, seq: BatchSeq, record: &BatchRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_batch(&mut self, seq: BatchSeq, record: &BatchRecord) -> Result<(), StoreError> {
         self.batches.insert(seq, encode(record).as_slice())?;
         Ok(())
     }
 
     /// Keeps the key under which a batch was sent. Keys from before `since_ms` go, and the oldest where there are very
     /// many.
-    pub fn add_key(&mut self, name: &str, key: &IdempotencyKey, since_ms: i64) -> Result<(), StoreError> {
+    pub(in crate::store) fn add_key(
+        &mut self,
+        name: &str,
+        key: &IdempotencyKey,
+        since_ms: i64,
+    ) -> Result<(), StoreError> {
         if let Some(before) = self.key(name)? {
             self.key_times.remove((key_time(before.at_ms), name))?;
         }
@@ -99,7 +269,7 @@ impl Tables<'_> {
     }
 
     /// The batch that was sent under this key.
-    pub fn key(&self, name: &str) -> Result<Option<IdempotencyKey>, StoreError> {
+    fn key(&self, name: &str) -> Result<Option<IdempotencyKey>, StoreError> {
         Ok(self.keys.get(name)?.map(|value| IdempotencyKey::decode(value.value())))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::store::json::{decode, encode};
-use crate::store::records::{ConnectionRecord, DeviceRecord};
+use crate::store::records::{AuditRecord, ConnectionRecord, DeviceRecord};
 use crate::store::row::{CountsChange, ReportedCounts};
 use crate::store::seal::Seal;
 use crate::store::tables::{ALL_PANELS, KEY_CHECK, Tables};
@@ -16,14 +16,34 @@ use crate::store::{PanelNo, StoreError};
 pub const KEPT_CONNECTIONS: usize = 100;
 
 impl Tables<'_> {
+    /// Has these panels' devices read, and put right, as soon as they can be reached.
+    pub fn ask_to_reconcile(&mut self, panels: &[PanelNo], audit: &AuditRecord) -> Result<(), StoreError> {
+        for panel in panels {
+            self.mark_to_reconcile(*panel)?;
+        }
+        self.audit(audit)
+    }
+
+    /// Has a panel's device read, and put right, as soon as it can be reached.
+    pub fn mark_to_reconcile(&mut self, panel: PanelNo) -> Result<(), StoreError> {
+        let device = self.device(panel)?.unwrap_or_default();
+        self.set_device(panel, &DeviceRecord { reconcile: true, ..device })
+    }
+
+    /// Keeps what a panel's device said of itself; the wish to reconcile is not the device's to say.
+    pub fn keep_device(&mut self, panel: PanelNo, said: &DeviceRecord) -> Result<(), StoreError> {
+        let reconcile = self.device(panel)?.is_some_and(|known| known.reconcile);
+        self.set_device(panel, &DeviceRecord { reconcile, ..said.clone() })
+    }
+
     /// What a panel's device said of itself.
-    pub fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
+    pub(crate) fn device(&self, panel: PanelNo) -> Result<Option<DeviceRecord>, StoreError> {
         self.devices.get(panel)?.map(|record| decode(record.value(), "device")).transpose()
     }
 
     /// Keeps what a panel's device said of itself.
     /// Nothing where the panel is gone.
-    pub fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
+    pub(crate) fn set_device(&mut self, panel: PanelNo, record: &DeviceRecord) -> Result<(), StoreError> {
         if self.panels.get(panel)?.is_none() {
             return Ok(());
         }
@@ -52,7 +72,11 @@ impl Tables<'_> {
     }
 
     /// Sets or changes the password of a remote panel's account.
-    pub fn set_credential(&mut self, panel: PanelNo, password_md5: &str) -> Result<(), StoreError> {
+    pub(in crate::store) fn set_credential(
+        &mut self,
+        panel: PanelNo,
+        password_md5: &str,
+    ) -> Result<(), StoreError> {
         let sealed = self.memory.seal.seal(panel, password_md5)?;
         self.secrets.insert(panel, sealed.as_slice())?;
         Ok(())

@@ -58,9 +58,7 @@ impl PanelWork for Accept {
             // What else the device holds is known only when it has been read.
             self.outcome.state = PanelState::Pending;
             let panel = rows.number();
-            let mut device = rows.tables().device(panel)?.unwrap_or_default();
-            device.reconcile = true;
-            rows.tables().set_device(panel, &device)?;
+            rows.tables().mark_to_reconcile(panel)?;
         }
         let panel = rows.number();
         rows.tables().set_outcome(self.batch, panel, &self.outcome)
