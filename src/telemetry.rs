@@ -61,7 +61,9 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
         (1, _) => "warn,panelsync=debug",
         _ => "debug",
     };
-    let asked = std::env::var("RUST_LOG").ok().and_then(|asked| targets(&asked));
+    let text = std::env::var("RUST_LOG").ok();
+    let asked = text.as_deref().and_then(targets);
+    let unread = text.filter(|_| asked.is_none());
     let Some(filter) = asked.or_else(|| targets(level)) else { return }; // ours can be read
     let Ok(written) = Lines::start(std::io::stderr()) else { return }; // a process without threads has other worries
     let written = LINES.get_or_init(|| written).clone();
@@ -72,6 +74,12 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
         LogFormat::Text => logged.with(lines.with_ansi(quiet)).with(filter).try_init(),
         LogFormat::Json => logged.with(lines.json().flatten_event(true)).with(filter).try_init(),
     };
+    if let Some(text) = unread {
+        tracing::warn!(
+            text,
+            "RUST_LOG cannot be read, so -v says what is logged; it takes levels and modules, such as warn,panelsync=debug"
+        );
+    }
 }
 
 /// What is logged: levels, for all or below a module (`warn,panelsync=debug`); nothing where the text names none. None

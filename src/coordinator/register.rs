@@ -47,6 +47,8 @@ pub struct Register {
     version: u64,
     /// At which version a panel last came, went, or got other settings.
     shape: u64,
+    /// How many panels there are, by connection.
+    connections: [u64; 3],
 }
 
 impl Register {
@@ -63,17 +65,22 @@ impl Register {
     /// Adds or replaces a panel. The id of a number stays.
     pub fn set(&mut self, mut panel: Registered) {
         panel.changed = self.reshaped();
-        if self.find(panel.settings.id.as_str()).is_none() {
-            self.numbers.insert(panel.settings.id.clone(), panel.number);
+        match self.by_number(panel.number).map(|before| place_of(before.connection())) {
+            Some(before) => self.connections[before] -= 1,
+            None => self.numbers.insert(panel.settings.id.clone(), panel.number),
         }
+        self.connections[place_of(panel.connection())] += 1;
         self.entries.insert(panel.number, Arc::new(panel));
     }
 
     /// A panel's condition is this now; gives what its connection was.
     pub fn set_condition(&mut self, number: PanelNo, condition: Condition) -> Option<Connection> {
         let panel = self.touched(number)?;
-        let before = panel.condition.connection;
+        let (before, shown_before) = (panel.condition.connection, panel.connection());
         panel.condition = condition;
+        let shown = panel.connection();
+        self.connections[place_of(shown_before)] -= 1;
+        self.connections[place_of(shown)] += 1;
         Some(before)
     }
 
@@ -116,6 +123,7 @@ impl Register {
     pub fn remove(&mut self, number: PanelNo) -> Option<Entry> {
         self.reshaped();
         let entry = self.entries.remove(&number)?;
+        self.connections[place_of(entry.connection())] -= 1;
         self.numbers.remove(&entry.settings.id);
         Some(entry)
     }
@@ -159,15 +167,16 @@ impl Register {
 
     /// How many panels there are, by connection: online, offline, unknown.
     pub fn connections(&self) -> [u64; 3] {
-        let mut counts = [0; 3];
-        for (_, entry) in self.entries.iter() {
-            counts[match entry.connection() {
-                Connection::Online => 0,
-                Connection::Offline => 1,
-                Connection::Unknown => 2,
-            }] += 1;
-        }
-        counts
+        self.connections
+    }
+}
+
+/// Where the counts by connection have this one.
+fn place_of(connection: Connection) -> usize {
+    match connection {
+        Connection::Online => 0,
+        Connection::Offline => 1,
+        Connection::Unknown => 2,
     }
 }
 

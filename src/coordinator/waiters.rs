@@ -49,3 +49,15 @@ impl Waiters {
         }
     }
 }
+
+impl Drop for Waiters {
+    /// The server stops. Who waits for a cancellation is told of it all the same: it is durable, and what it settles
+    /// follows from it.
+    fn drop(&mut self) {
+        for (_, waits) in self.waiting.drain() {
+            if let Waits::ForCancel(reply) = waits {
+                let _ = reply.send(Ok(())); // whoever asked may have left
+            }
+        }
+    }
+}

@@ -43,7 +43,7 @@ impl PanelFields {
             ));
         }
         plain_username(&settings)?;
-        if self.password_md5.is_some() && settings.remote.is_none() {
+        if self.password_md5.is_some() && !settings.is_device() {
             return Err(FleetError::invalid("/password", "only a panel with the driver http has one"));
         }
         Ok(NewPanel { password_md5: self.password_md5, ..NewPanel::new(settings) })
@@ -86,7 +86,7 @@ impl PanelFields {
                 "a panel's driver cannot be changed; add a new panel and remove this one",
             ));
         }
-        if self.password_md5.is_some() && settings.remote.is_none() {
+        if self.password_md5.is_some() && !settings.is_device() {
             return Err(FleetError::invalid("/password", "only a panel with the driver http has one"));
         }
         Ok(settings)

@@ -76,10 +76,10 @@ impl Fleet {
             return Err(exists());
         }
         if !force {
-            self.refuse_address(&panel.settings).await?;
+            self.refuse_address(&panel.settings)?;
         }
         meet(self.device_timeouts, &mut panel, introduction, version_given).await?;
-        self.refuse_device(&panel).await?;
+        self.refuse_device(&panel)?;
         self.add_all(vec![panel], origin).await?.map_err(|_| exists())?;
         self.panel(id.as_str())
     }
@@ -91,7 +91,7 @@ impl Fleet {
         origin: Origin,
     ) -> Result<usize, FleetError> {
         let places: Vec<_> = panels.iter().map(|line| (line.line, &line.panel, line.forced)).collect();
-        self.refuse_lines(&places).await?;
+        self.refuse_lines(&places)?;
         let (lines, panels): (Vec<_>, Vec<_>) =
             panels.into_iter().map(|imported| (imported.line, imported.panel)).unzip();
         let added = panels.len();
@@ -156,11 +156,11 @@ impl Fleet {
                         |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url().to_owned());
                     let moves = url(&settings) != url(&panel.settings);
                     if moves && !force {
-                        self.refuse_address(&settings).await?;
+                        self.refuse_address(&settings)?;
                     }
                     meet(self.device_timeouts, &mut changed, introduction, true).await?;
                     if moves {
-                        self.refuse_device(&changed).await?;
+                        self.refuse_device(&changed)?;
                     }
                     met.clone_from(&settings.remote);
                 }
@@ -190,7 +190,7 @@ impl Fleet {
     /// Sends everything that is desired to a remote panel's device again, whatever it has confirmed.
     pub async fn resync_panel(&self, id: &str, origin: Origin) -> Result<Entry, FleetError> {
         let panel = self.panel(id)?;
-        if panel.settings.remote.is_none() {
+        if !panel.settings.is_device() {
             return Err(FleetError::Conflict(format!(
                 "panel {id} is embedded: this server is the panel, and nothing is sent"
             )));

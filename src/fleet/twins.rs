@@ -3,27 +3,13 @@
 //! A device is known by its address, and by its serial number once it has been asked.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-
-use hyper::Uri;
 
 use super::{FieldError, Fleet, FleetError};
 use crate::coordinator::fleet::NewPanel;
-use crate::panel::settings::Settings;
-
-/// An address in the one spelling in which it is compared.
-fn place(url: &str) -> String {
-    let Ok(uri) = url.parse::<Uri>() else { return url.to_owned() };
-    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
-    let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |ip| ip.to_canonical().to_string());
-    format!("{scheme}://{host}:{port}{}", uri.path().trim_end_matches('/'))
-}
+use crate::panel::settings::{Remote, Settings};
 
 fn place_of(settings: &Settings) -> Option<String> {
-    settings.remote.as_ref().map(|remote| place(remote.url()))
+    settings.remote.as_ref().map(Remote::place)
 }
 
 fn taken(other: &str, what: &str) -> String {
@@ -34,7 +20,7 @@ fn taken(other: &str, what: &str) -> String {
 
 impl Fleet {
     /// Refuses a panel at whose address another one has its device.
-    pub(super) async fn refuse_address(&self, settings: &Settings) -> Result<(), FleetError> {
+    pub(super) fn refuse_address(&self, settings: &Settings) -> Result<(), FleetError> {
         let Some(wanted) = place_of(settings) else { return Ok(()) };
         let panels = self.panels_with_a_device();
         let other = panels
@@ -51,7 +37,7 @@ impl Fleet {
     }
 
     /// Refuses a panel whose device, which has been asked, is that of another one.
-    pub(super) async fn refuse_device(&self, panel: &NewPanel) -> Result<(), FleetError> {
+    pub(super) fn refuse_device(&self, panel: &NewPanel) -> Result<(), FleetError> {
         let serial = panel.device.as_ref().map_or("", |device| &*device.serial);
         if serial.is_empty() {
             return Ok(());
@@ -69,7 +55,7 @@ impl Fleet {
 
     /// Refuses a list of panels of which one has its device where another one has, be that in the list or there already.
     /// Each is given with its line, and whether that does not matter.
-    pub(super) async fn refuse_lines(&self, panels: &[(usize, &NewPanel, bool)]) -> Result<(), FleetError> {
+    pub(super) fn refuse_lines(&self, panels: &[(usize, &NewPanel, bool)]) -> Result<(), FleetError> {
         let mut places = HashMap::new();
         for panel in self.panels_with_a_device() {
             if let Some(place) = place_of(&panel.settings) {
@@ -89,26 +75,5 @@ impl Fleet {
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(FleetError::ConflictAt(errors)) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_is_one_however_it_is_written() {
-        for same in [
-            "http://door.example",
-            "HTTP://Door.Example:80/",
-            "http://door.example.:80",
-            "http://DOOR.example//",
-        ] {
-            assert_eq!(place(same), "http://door.example:80", "{same}");
-        }
-        assert_eq!(place("https://[0:0:0:0:0:0:0:1]/x/"), "https://::1:443/x");
-        assert_eq!(place("http://[::ffff:10.0.3.17]"), place("http://10.0.3.17"));
-        assert_ne!(place("http://door.example/a"), place("http://door.example/b"));
-        assert_ne!(place("http://door.example"), place("http://door.example:8080"));
     }
 }

@@ -83,7 +83,7 @@ impl FromRequest for PanelRef {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { find_panel(&request).await.map(Self) })
+        Box::pin(async move { find_panel(&request).map(Self) })
     }
 }
 
@@ -94,7 +94,7 @@ impl FromRequest for Account {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let panel = find_panel(&request).await?;
+            let panel = find_panel(&request)?;
             let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
             let shared = Shared::of(&request);
             let session = shared.fleet.access.session(&shared.sessions, Scope::Panel(panel.number), token)?;
@@ -122,7 +122,7 @@ impl FromRequest for Administrator {
     }
 }
 
-async fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
+fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let by_port = request.extensions().get::<OnlyPanel>().map(|OnlyPanel(id)| id.clone());
     let id = match (by_port, request.app_data::<OnlyPanel>()) {
         (Some(id), _) => id,
@@ -157,6 +157,6 @@ async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, 
 
 /// Any other path.
 pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    let _ = find_panel(&request).await; // so that it is known in whose form to say it
+    let _ = find_panel(&request); // so that it is known in whose form to say it
     Err(PanelError::NotFound)
 }

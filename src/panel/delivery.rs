@@ -21,6 +21,9 @@
 //!    wait. The device is looked at all the same.
 //! 3. [`Delivery::recorded`] goes on after a record.
 //!
+//! An item that the device refuses waits until something else is desired. From time to time an idle device is looked at,
+//! and, much more rarely, all that it holds is read and compared.
+//!
 //! A call that fails by the device's own words is cut in halves until the items that it cannot take stand alone
 //! (`sifting`). What the calls ask for is in [`call`], how long a device is waited for in [`patience`].
 

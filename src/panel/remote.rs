@@ -135,7 +135,7 @@ impl DeviceDriver {
             panel,
             waiting: self.waiting.len(),
             readers: self.readers.len(),
-            another_leaves: self.devices.another_leaves(address_of(settings)),
+            another_leaves: self.devices.another_leaves(settings),
             snapshot: OnceCell::new(),
         }
     }
@@ -160,11 +160,6 @@ impl DeviceDriver {
             })
             .collect()
     }
-}
-
-/// Where the device is.
-fn address_of(settings: &Settings) -> &str {
-    settings.remote.as_ref().map_or("", |remote| remote.url())
 }
 
 fn now() -> Now {
@@ -381,13 +376,12 @@ impl Panel {
         );
     }
 
-    /// The panel was removed: its actor ends, after the call that is under way. A panel that is added at the same
+    /// The panel was removed: its actor ends, after the call that is under way has ended or taken too long. A panel that is added at the same
     /// address begins when that has ended, since the device could take the old call for the newer one.
     pub(super) fn leave(&mut self, ctx: &mut Context<Self>) {
         match &mut self.driver {
             Some(driver) if driver.delivery.is_stepping() => {
-                driver.leaving = Some(driver.devices.leave(address_of(&self.settings)));
-                driver.last.notify_one();
+                driver.leaving = Some(driver.devices.leave(&self.settings));
             }
             _ => ctx.stop(),
         }

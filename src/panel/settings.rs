@@ -307,6 +307,13 @@ impl Remote {
         }
     }
 
+    /// Its address in the one spelling in which it is compared.
+    pub fn place(&self) -> String {
+        match &self.address {
+            DeviceAddress::Http(address) => address.place(),
+        }
+    }
+
     fn parse(record: &PanelRecord, wrong: &mut impl FnMut(&str, &str)) -> Option<Self> {
         let url = match record.url.as_deref().map(base_url) {
             Some(Ok(url)) => Some(url),

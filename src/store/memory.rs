@@ -61,7 +61,7 @@ impl Memory {
         *self = Self { gone, perhaps_gone, ..Self::new(Arc::clone(&self.seal)) };
     }
 
-    /// Which body has this digest. A row that names it as its own must be found by that, since only what is remembered
+    /// Which body has this digest; what is remembered by digest and who owns it are forgotten together. A row that names it as its own must be found by that, since only what is remembered
     /// can be named by another row.
     pub(super) fn remember(&mut self, digest: BodyDigest, body: u64, owner: Option<&RowKey>) {
         if self.digests.len() >= REMEMBERED {

@@ -13,7 +13,8 @@ use super::{PanelNo, StoreError};
 use crate::batch::Body;
 use crate::batch::item::ItemId;
 
-/// One panel's rows within a transaction. What is changed here is seen by every later question.
+/// One panel's rows within a transaction. What is changed here is seen by every later question. They are finished before
+/// those of another panel are opened: what takes back that a row owns its body looks at packs as they are written.
 pub struct PanelRows<'a, 't> {
     tables: &'a mut Tables<'t>,
     panel: PanelNo,

@@ -29,7 +29,7 @@ pub async fn compare(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let panel = shared.fleet.panel(&id)?;
-    if panel.settings.remote.is_none() {
+    if !panel.settings.is_device() {
         return Err(FleetError::Conflict(format!("panel {id} is embedded: this server is the panel")).into());
     }
     let diff = drift::compare(&panel, shared.fleet.until(drift::WAIT)).await;

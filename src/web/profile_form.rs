@@ -61,7 +61,7 @@ const DAY_TYPES: [(&str, &str); 10] = [
 #[get("/profiles/new")]
 pub async fn new_profile(visitor: Visitor, shared: web::Data<Shared>) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
-    let zones = zones(&shared.fleet).await?;
+    let zones = zones(&shared.fleet);
     let zone = zones.first().and_then(|name| Zone::new(name)).unwrap_or_else(Zone::utc);
     let now = Timestamp::from_millisecond(clock::now_ms()).unwrap_or_default();
     let today = zone.rules().to_datetime(now).date().to_string();
@@ -93,7 +93,7 @@ pub async fn edit_profile(
     let held = push::held(&shared.fleet, &link_id, None).await?;
     let profile = profiles::read(held.version.profile.get())?;
     let fields = fields_of(held.link_id, &profile, &held.zone);
-    let zones = zones(&shared.fleet).await?;
+    let zones = zones(&shared.fleet);
     Ok(show(HttpResponse::Ok(), &visitor, &fields, &zones, &[], "Edit a profile"))
 }
 
@@ -105,7 +105,7 @@ pub async fn check_form(
 ) -> Result<HttpResponse, PageProblem> {
     let read = Read::of(&fields);
     if !read.errors.is_empty() {
-        let zones = zones(&shared.fleet).await?;
+        let zones = zones(&shared.fleet);
         let response = HttpResponse::UnprocessableEntity();
         return Ok(show(response, &visitor, &fields, &zones, &read.errors, "Put the profile right"));
     }
@@ -129,7 +129,7 @@ pub async fn preview_form(Posted { fields, .. }: Posted<ByViewer>) -> Result<Htt
 }
 
 /// The zones of the fleet's panels, the most frequent first.
-async fn zones(fleet: &Fleet) -> Result<Vec<String>, PageProblem> {
+fn zones(fleet: &Fleet) -> Vec<String> {
     let panels = fleet.changed_since(0).panels;
     let mut zones: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for panel in &panels {
@@ -137,7 +137,7 @@ async fn zones(fleet: &Fleet) -> Result<Vec<String>, PageProblem> {
     }
     let mut zones: Vec<_> = zones.into_iter().collect();
     zones.sort_by_key(|(_, panels)| std::cmp::Reverse(*panels));
-    Ok(zones.into_iter().map(|(name, _)| name.to_owned()).collect())
+    zones.into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 fn show(

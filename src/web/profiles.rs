@@ -97,7 +97,7 @@ pub async fn show(
     let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or("Refused by every panel");
     let mut versions = Vec::new();
     for version in &found.versions {
-        let zone = zone_of(&shared.fleet, version).await;
+        let zone = zone_of(&shared.fleet, version);
         let differs = match &most {
             Some(most) => differences(most, &parsed(version)?),
             None => Vec::new(),
@@ -159,7 +159,7 @@ pub async fn show(
 }
 
 /// The zone of the first panel that holds it.
-pub async fn zone_of(fleet: &Fleet, version: &ProfileVersion) -> Zone {
+pub fn zone_of(fleet: &Fleet, version: &ProfileVersion) -> Zone {
     let panel = match version.panels.first() {
         Some(id) => fleet.panel(id).ok(),
         None => None,

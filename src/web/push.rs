@@ -58,7 +58,7 @@ pub async fn held(fleet: &Fleet, link_id: &str, like: Option<&str>) -> Result<He
     let mut versions = found.versions.into_iter();
     let no_version = || FleetError::NotFound(format!("version of {link_id} on that panel"));
     let version = versions.find(wanted).ok_or_else(no_version)?;
-    let zone = zone_of(fleet, &version).await;
+    let zone = zone_of(fleet, &version);
     Ok(Held { link_id: found.link_id, version, zone })
 }
 

@@ -379,7 +379,7 @@ fn a_panel_that_is_removed_in_the_middle_of_a_call_and_added_again_ends_with_the
         let good = Arc::clone(&good);
         Hand::new(move |asked| {
             if asked.body["list_items"][0]["name"] == "old" {
-                std::thread::sleep(Duration::from_millis(700)); // a slow one, that then does as it was told
+                std::thread::sleep(Duration::from_millis(1500)); // a slow one, that then does as it was told
             }
             good.answer(asked)
         })

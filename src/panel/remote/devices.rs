@@ -8,6 +8,7 @@ use crate::panel::delivery::condition::Condition;
 use crate::panel::device::DeviceSettings;
 use crate::panel::device::gate::Gate;
 use crate::panel::device::line::Lines;
+use crate::panel::settings::{Remote, Settings};
 use crate::store::PanelNo;
 
 /// What the remote panels of one thread share.
@@ -17,7 +18,7 @@ pub struct Devices {
     pub(super) gate: Rc<Gate>,
     tell: Box<dyn Fn(PanelNo, Condition)>,
     /// By address, how many removed panels end a call there.
-    leaving: Rc<RefCell<HashMap<Box<str>, usize>>>,
+    leaving: Rc<RefCell<HashMap<String, usize>>>,
 }
 
 impl Devices {
@@ -37,30 +38,36 @@ impl Devices {
     }
 
     /// Whether a removed panel ends a call at this address: what is sent there meanwhile could be overtaken by it.
-    pub(super) fn another_leaves(&self, url: &str) -> bool {
-        self.leaving.borrow().contains_key(url)
+    pub(super) fn another_leaves(&self, settings: &Settings) -> bool {
+        let leaving = self.leaving.borrow();
+        !leaving.is_empty() && leaving.contains_key(&place_of(settings))
     }
 
     /// A removed panel ends a call at this address, until the answer to this is dropped.
-    pub(super) fn leave(&self, url: &str) -> Leaving {
-        *self.leaving.borrow_mut().entry(url.into()).or_default() += 1;
-        Leaving { url: url.into(), leaving: Rc::clone(&self.leaving) }
+    pub(super) fn leave(&self, settings: &Settings) -> Leaving {
+        let place = place_of(settings);
+        *self.leaving.borrow_mut().entry(place.clone()).or_default() += 1;
+        Leaving { place, leaving: Rc::clone(&self.leaving) }
     }
+}
+
+fn place_of(settings: &Settings) -> String {
+    settings.remote.as_ref().map(Remote::place).unwrap_or_default()
 }
 
 /// A removed panel ends a call.
 pub(super) struct Leaving {
-    url: Box<str>,
-    leaving: Rc<RefCell<HashMap<Box<str>, usize>>>,
+    place: String,
+    leaving: Rc<RefCell<HashMap<String, usize>>>,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         let mut leaving = self.leaving.borrow_mut();
-        if let Some(count) = leaving.get_mut(&self.url) {
+        if let Some(count) = leaving.get_mut(&self.place) {
             *count -= 1;
             if *count == 0 {
-                leaving.remove(&self.url);
+                leaving.remove(&self.place);
             }
         }
     }

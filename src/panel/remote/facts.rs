@@ -93,7 +93,9 @@ pub(super) fn next_call(
     let mut upserts = 0;
     snapshot.each_pending(panel, |item, pending| {
         let desired = match pending {
-            Pending::Upsert => snapshot.row(panel, RowName::Link(item))?,
+            Pending::Upsert => {
+                Some(snapshot.row(panel, RowName::Link(item))?.ok_or(StoreError::Corrupt("pending item"))?)
+            }
             Pending::Delete => None,
         };
         upserts += usize::from(desired.is_some() && !held_back.contains(&item));

@@ -1,5 +1,7 @@
 //! Where a device is, how it is spoken to, and what vouches for it.
 
+use std::net::IpAddr;
+
 use hyper::Uri;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -28,6 +30,21 @@ impl HttpAddress {
         let port = url.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
         Some((scheme, url.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
     }
+
+    /// The address in the one spelling in which it is compared.
+    pub fn place(&self) -> String {
+        place(&self.url)
+    }
+}
+
+fn place(url: &str) -> String {
+    let Ok(uri) = url.parse::<Uri>() else { return url.to_owned() };
+    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |ip| ip.to_canonical().to_string());
+    format!("{scheme}://{host}:{port}{}", uri.path().trim_end_matches('/'))
 }
 
 /// Which certificates of a device are good.
@@ -97,4 +114,25 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<Vec<_>>>()?;
     let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
     (digits.len() == 64).then(|| bytes.try_into().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_one_however_it_is_written() {
+        for same in [
+            "http://door.example",
+            "HTTP://Door.Example:80/",
+            "http://door.example.:80",
+            "http://DOOR.example//",
+        ] {
+            assert_eq!(place(same), "http://door.example:80", "{same}");
+        }
+        assert_eq!(place("https://[0:0:0:0:0:0:0:1]/x/"), "https://::1:443/x");
+        assert_eq!(place("http://[::ffff:10.0.3.17]"), place("http://10.0.3.17"));
+        assert_ne!(place("http://door.example/a"), place("http://door.example/b"));
+        assert_ne!(place("http://door.example"), place("http://door.example:8080"));
+    }
 }

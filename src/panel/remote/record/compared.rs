@@ -1,4 +1,7 @@
 //! All that a device holds was read: it is compared with what is desired.
+//!
+//! Where it holds nothing of what it had confirmed, it was replaced or reset, and all is sent again. What is put right and
+//! found as it was before is kept otherwise by the device, and not sent again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
