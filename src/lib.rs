@@ -45,6 +45,9 @@
 //! 6. [`fleet::Fleet::outcome_within`], which has waited no longer than the client wanted, gives the report, and the
 //!    handler answers with it.
 //!
+//! To follow one in the code, read [`fleet::batches`], [`coordinator::batches`], [`coordinator::sending`], [`panel`],
+//! [`panel::embedded`] and [`coordinator::model`], in this order.
+//!
 //! Where the commit fails, everybody is told so, the writer opens the database again, and the coordinator sends what
 //! came back once more ([`store::writer::Telling::Recovered`]), each panel's earlier batches first.
 //!

@@ -33,7 +33,7 @@ impl Wanted {
         let mut errors = Gathered::default();
         let mut items = parse::Items::default();
         let mut fields = Fields::default();
-        wire::pieces(body, |key, piece| fields.take(key, piece, most, &mut errors, &mut items))?;
+        wire::pieces(body, |key, piece| fields.take_field(key, piece, most, &mut errors, &mut items))?;
         let Fields { mut targets, panels, profiles, deletes, dry_run, prune, confirm_deletes, .. } = fields;
         targets.extend(panels.map(Target::Panels));
         let (found, all) = items.found();
@@ -90,7 +90,7 @@ impl Fields {
     const KEYS: [&'static str; 8] =
         ["selector", "panels", "all", "upsert", "delete", "dry_run", "prune", "confirm_deletes"];
 
-    fn take(
+    fn take_field(
         &mut self,
         key: &str,
         piece: Piece<'_>,

@@ -168,7 +168,7 @@ impl Listener {
         }
         self.resumed = true;
         for chunk in &chunks {
-            self.take(chunk).ok()?;
+            self.take_chunk(chunk).ok()?;
             self.from = chunk.next();
             if self.ended {
                 break;
@@ -181,7 +181,7 @@ impl Listener {
     }
 
     /// Takes the events of a chunk that this listener wants.
-    fn take(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
+    fn take_chunk(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
         let wanted =
             |event: &Event| event.id >= self.from && (self.batch.is_none() || self.batch == event.batch);
         if !chunk.events.iter().any(wanted) {

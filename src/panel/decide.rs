@@ -84,7 +84,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         };
         if let Some(names) = &mut names {
             let Content::Profile(profile) = &upsert.content;
-            let taken = !outcome.refused() && names.give(upsert.item.link_id, profile.name.as_str());
+            let taken = !outcome.refused() && names.name_profile(upsert.item.link_id, profile.name.as_str());
             decision.names_taken.push(taken);
         }
         decision.items.push(outcome);
@@ -144,7 +144,7 @@ impl Names {
     }
 
     /// The profile of this link_id bears this name now; says whether another one does too.
-    fn give(&mut self, link: LinkId, name: &str) -> bool {
+    fn name_profile(&mut self, link: LinkId, name: &str) -> bool {
         if let Some(old) = self.of_link.insert(link, name.into())
             && let Some(bearers) = self.bearers.get_mut(&old)
         {

@@ -287,7 +287,7 @@ impl Panels {
         (fate, latency, faults)
     }
 
-    fn keep(&self, place: usize, call: impl FnOnce() -> Call) {
+    fn keep_call(&self, place: usize, call: impl FnOnce() -> Call) {
         if self.keep_calls == 0 {
             return;
         }
@@ -355,7 +355,7 @@ pub async fn suffer<B: MessageBody + 'static>(
     };
     let closed = matches!(fate, Fate::Closed | Fate::AnswerLost | Fate::Hanging);
     let status = answered.status();
-    panels.keep(place, || Call {
+    panels.keep_call(place, || Call {
         at_ms,
         method,
         path,

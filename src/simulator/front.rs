@@ -190,7 +190,7 @@ async fn serve(
             break;
         }
         let Some(answer) = ask(shared.behind, &request, &path).await? else { break };
-        tell(&mut stream, &answer, &quirks).await?;
+        give_answer(&mut stream, &answer, &quirks).await?;
         if has(Quirk::UntilClose) || has(Quirk::Http10) || request.closes {
             break;
         }
@@ -309,7 +309,11 @@ fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Gives an answer as the quirks have it.
-async fn tell(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer, quirks: &Quirks) -> io::Result<()> {
+async fn give_answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    answer: &Answer,
+    quirks: &Quirks,
+) -> io::Result<()> {
     let has = |quirk| quirks.contains(&quirk);
     let mut body = answer.body.clone();
     if has(Quirk::Bom) && matches!(body.first(), Some(b'{' | b'[')) {

@@ -38,21 +38,21 @@ pub fn close_folder(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(FILE_NAME) || name.starts_with(KEY_FILE) {
-            tell(&entry.path(), close_to_others(&entry.path(), 0o600)?);
+            log_closed(&entry.path(), close_to_others(&entry.path(), 0o600)?);
         } else if !backup::is_copy(&entry.path()) {
             only_ours = false;
         }
     }
     if only_ours {
         let closed = close_to_others(folder, 0o700)?;
-        tell(folder, closed && !is_new);
+        log_closed(folder, closed && !is_new);
     } else if is_open_to_others(folder) {
         tracing::warn!(folder = %folder.display(), "others can read the data folder, and it is left so since it holds other things too; chmod 700 it");
     }
     Ok(())
 }
 
-fn tell(path: &Path, closed: bool) {
+fn log_closed(path: &Path, closed: bool) {
     if closed {
         tracing::warn!(path = %path.display(), "others could read it until now");
     }

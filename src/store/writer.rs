@@ -102,7 +102,7 @@ pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
     let memory = Memory::new(Arc::clone(&file.seal));
     let mut writer = Writer { file, queue, metrics, memory, pause: PAUSE };
     loop {
-        match queue.take(LOOK_EVERY) {
+        match queue.take_work(LOOK_EVERY) {
             Next::Jobs(jobs) => writer.commit_or_tell(jobs),
             Next::Nothing if !file.stands() => writer.fail(Vec::new(), StoreError::Gone),
             Next::Nothing => {}
@@ -128,7 +128,7 @@ impl Writer<'_> {
         while let Some(mut jobs) = groups.pop_front() {
             let error = match self.commit(&mut jobs) {
                 Ok(gone) => {
-                    self.tell(jobs, &Ok(()), &gone);
+                    self.tell_jobs(jobs, &Ok(()), &gone);
                     continue;
                 }
                 Err(error) => error,
@@ -148,7 +148,7 @@ impl Writer<'_> {
                 if unreadable == 1 {
                     tracing::error!(%error, "a piece of work met something in the database that cannot be read");
                 }
-                self.tell(jobs, &Err(error), &[]);
+                self.tell_jobs(jobs, &Err(error), &[]);
                 continue;
             }
             // What waits comes after what has failed, and must not be done before it.
@@ -184,7 +184,7 @@ impl Writer<'_> {
         Ok(gone)
     }
 
-    fn tell(&self, jobs: Vec<Job>, result: &Result<(), StoreError>, gone: &[usize]) {
+    fn tell_jobs(&self, jobs: Vec<Job>, result: &Result<(), StoreError>, gone: &[usize]) {
         self.queue.telling(Telling::Begins);
         let mut gone = gone.iter().copied().peekable();
         for (place, job) in jobs.into_iter().enumerate() {
@@ -206,7 +206,7 @@ impl Writer<'_> {
         if !matches!(error, StoreError::Gone) {
             self.file.close_failed(error.no_room());
         }
-        self.tell(jobs, &Err(error), &[]);
+        self.tell_jobs(jobs, &Err(error), &[]);
         self.recover();
     }
 

@@ -43,7 +43,7 @@ impl Lines {
         Ok(lines)
     }
 
-    fn keep(&self, line: &[u8]) {
+    fn queue_line(&self, line: &[u8]) {
         let size = line.len();
         let room = self.waiting.fetch_add(size, Ordering::Relaxed) + size <= WAITING_BYTES;
         if !room || self.sender.try_send(Told::Line(line.to_vec())).is_err() {
@@ -98,7 +98,7 @@ pub(super) struct Line<'a>(&'a Lines);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.keep(line);
+        self.0.queue_line(line);
         Ok(line.len())
     }
 

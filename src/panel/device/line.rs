@@ -304,13 +304,13 @@ impl UnderWay<'_> {
             afterwards == Afterwards::Kept && !known.one_connection_a_call && known.busy == 1
         });
         if keeps == Some(true) {
-            self.keep(connection);
+            self.keep_connection(connection);
         } else {
             connection.close().await;
         }
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep_connection(&self, connection: Connection) {
         let mut devices = self.lines.devices.borrow_mut();
         if devices.idle >= MAX_IDLE {
             return;

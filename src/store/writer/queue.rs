@@ -178,7 +178,7 @@ impl Queue {
     }
 
     /// Waits for work, but no longer than this, and takes a commit's worth of it.
-    pub(super) fn take(&self, patience: Duration) -> Next {
+    pub(super) fn take_work(&self, patience: Duration) -> Next {
         let until = Instant::now() + patience;
         let mut waiting = self.lock();
         if waiting.lane.is_empty() && waiting.line.is_empty() {

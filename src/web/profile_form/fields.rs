@@ -138,7 +138,7 @@ fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
         repeat => {
             let mut format = Map::new();
             format.insert("repeat_type".into(), repeat.into());
-            format.insert("repeat_end".into(), end(fields, zone, errors));
+            format.insert("repeat_end".into(), repeat_end(fields, zone, errors));
             if repeat == "custom" {
                 format.insert("repeat_custom".into(), custom(fields));
             }
@@ -173,7 +173,7 @@ fn instant(local: DateTime, zone: &Zone) -> Option<i64> {
     Some(opens::instant_of(local, zone.rules())).filter(|instant| *instant <= opens::LAST)
 }
 
-fn end(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
+fn repeat_end(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
     if fields.one("end") != "date" {
         return json!({ "format": "never" });
     }

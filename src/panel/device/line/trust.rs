@@ -59,18 +59,18 @@ impl Configs {
         let config = config(trust, false).map_err(|error| {
             Refused::Certificate(format!("none can be checked here ({error}); give its CA with --ca-file"))
         })?;
-        Self::keep(&mut all, trust, name, &config);
+        Self::keep_config(&mut all, trust, name, &config);
         Ok(config)
     }
 
     /// From now on with TLS 1.2 and signatures that a short key can make.
     pub fn get_for_short_keys(&self, trust: &Trust, name: &str) -> Result<Arc<ClientConfig>, Refused> {
         let config = config(trust, true).map_err(|error| Refused::Certificate(error.to_string()))?;
-        Self::keep(&mut self.kept.borrow_mut(), trust, name, &config);
+        Self::keep_config(&mut self.kept.borrow_mut(), trust, name, &config);
         Ok(config)
     }
 
-    fn keep(all: &mut HashMap<Trust, Kept>, trust: &Trust, name: &str, config: &Arc<ClientConfig>) {
+    fn keep_config(all: &mut HashMap<Trust, Kept>, trust: &Trust, name: &str, config: &Arc<ClientConfig>) {
         if all.len() >= KEPT {
             all.clear();
         }
