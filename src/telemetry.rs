@@ -61,7 +61,7 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
         (1, _) => "warn,panelsync=debug",
         _ => "debug",
     };
-    let text = std::env::var("RUST_LOG").ok();
+    let text = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
     let asked = text.as_deref().and_then(targets);
     let unread = text.filter(|_| asked.is_none());
     let Some(filter) = asked.or_else(|| targets(level)) else { return }; // ours can be read
@@ -82,11 +82,10 @@ pub fn start_logging(format: LogFormat, verbose: u8) {
     }
 }
 
-/// What is logged: levels, for all or below a module (`warn,panelsync=debug`); nothing where the text names none. None
-/// where it cannot be read.
+/// What is logged: levels, for all or below a module (`warn,panelsync=debug`). None where it cannot be read.
 fn targets(text: &str) -> Option<Targets> {
     let parts: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { Some(Targets::new()) } else { parts.join(",").parse().ok() }
+    parts.join(",").parse().ok()
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -314,7 +313,6 @@ mod tests {
         assert!(!logs("warn,panelsync=debug", "actix_http", Level::INFO));
         assert!(logs(" WARN, ,panelsync", "panelsync::store", Level::TRACE));
         assert!(!logs("debug,panelsync::store=off", "panelsync::store", Level::ERROR));
-        assert!(!logs("", "panelsync", Level::ERROR));
         assert!(targets("panelsync=loud").is_none());
     }
 }
