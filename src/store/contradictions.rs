@@ -118,8 +118,14 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     }
     let mut waits = BTreeMap::new();
     for entry in read.open_table(tables::PENDING)?.iter()? {
-        let (key, pending) = entry?;
-        waits.insert(row::item_name(key.value())?, Pending::from_byte(pending.value())?);
+        let (panel, items) = entry?;
+        for item in row::decode_pending(items.value()) {
+            let (item, pending) = item?;
+            waits.insert((panel.value(), item), pending);
+        }
+        if items.value().is_empty() {
+            found.push(format!("nothing is said to wait for the device of panel {}", panel.value()));
+        }
     }
     if waits != unknown {
         found.push(format!("{waits:?} are said to wait for their devices, and {unknown:?} do"));

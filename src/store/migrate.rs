@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use redb::{Database, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{AccessGuard, Database, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use super::memory::Memory;
 use super::records::IdempotencyKey;
@@ -87,13 +87,25 @@ fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result
     let mut memory = Memory::new(Arc::clone(seal));
     let mut tables = Tables::open(transaction, &mut memory)?;
     tables.counts.retain(|_, _| false)?;
-    for entry in transaction.open_table(REPORTED_6)?.iter()? {
-        let (key, reported) = entry?;
-        let (panel, link) = key.value().split_at(4);
-        let item = ItemId::profile(row::link_id(link));
-        let mut rows = tables.panel(row::be_u32(panel));
-        rows.set_reported(item, Some(&Reported::decode(reported.value())?))?;
-        rows.finish()?;
+    {
+        let before = transaction.open_table(REPORTED_6)?;
+        let mut entries = before.iter()?.peekable();
+        while let Some(Ok((key, _))) = entries.peek() {
+            let panel = row::be_u32(&key.value()[..4]);
+            let mut rows = tables.panel(panel);
+            let of_panel = |entry: &Result<(AccessGuard<'_, &[u8; 20]>, _), _>| {
+                entry.as_ref().is_ok_and(|(key, _)| row::be_u32(&key.value()[..4]) == panel)
+            };
+            while let Some(entry) = entries.next_if(of_panel) {
+                let (key, reported) = entry?;
+                let item = ItemId::profile(row::link_id(&key.value()[4..]));
+                rows.set_reported(item, Some(&Reported::decode(reported.value())?))?;
+            }
+            rows.finish()?;
+        }
+        if let Some(Err(error)) = entries.next() {
+            return Err(error.into());
+        }
     }
     tables.finish()?;
     drop(tables);

@@ -223,12 +223,7 @@ impl Snapshot {
 
     /// Whether something waits for a panel's device.
     pub fn has_pending(&self, panel: PanelNo) -> Result<bool, StoreError> {
-        let mut has = false;
-        self.each_pending(panel, |_, _| {
-            has = true;
-            Ok(false)
-        })?;
-        Ok(has)
+        damage::read(|| Ok(self.transaction.open_table(tables::PENDING)?.get(panel)?.is_some()))
     }
 
     /// Calls `each` with every item that waits for a panel's device, in the order of the items, until it says no.
@@ -238,11 +233,12 @@ impl Snapshot {
         mut each: impl FnMut(ItemId, Pending) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         damage::read(|| {
-            let table = self.transaction.open_table(tables::PENDING)?;
-            let (first, last) = row::item_range(panel);
-            for entry in table.range::<&ItemKey>(&first..=&last)? {
-                let (key, pending) = entry?;
-                if !each(row::item_name(key.value())?.1, Pending::from_byte(pending.value())?)? {
+            let Some(stored) = self.transaction.open_table(tables::PENDING)?.get(panel)? else {
+                return Ok(());
+            };
+            for item in row::decode_pending(stored.value()) {
+                let (item, pending) = item?;
+                if !each(item, pending)? {
                     break;
                 }
             }

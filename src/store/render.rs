@@ -13,7 +13,7 @@ use super::bodies::split_body;
 use super::changes::access::token_of;
 use super::json::decode;
 use super::read::Snapshot;
-use super::row::{self, Head, Pending, Reported, ReportedCounts, Row, RowName};
+use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
 use super::tables;
 use crate::batch::BatchRecord;
 
@@ -211,9 +211,11 @@ pub(super) fn reported(snapshot: &Snapshot, out: &mut String) -> Result<(), Fail
 pub(super) fn pending(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("pending"))?;
     for entry in snapshot.transaction().open_table(tables::PENDING)?.iter()? {
-        let (key, pending) = entry?;
-        let (panel, item) = row::item_name(key.value())?;
-        line(out, format_args!("  {panel} {item} {:?}", Pending::from_byte(pending.value())?))?;
+        let (panel, items) = entry?;
+        for item in row::decode_pending(items.value()) {
+            let (item, pending) = item?;
+            line(out, format_args!("  {} {item} {pending:?}", panel.value()))?;
+        }
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! What is known of items on devices, and what waits for them.
 
+use std::collections::BTreeMap;
+
 use super::row::{be_u32, be_u64, link_id, panel_range};
 use super::{PanelNo, StoreError};
 use crate::batch::item::{ItemId, Kind};
 
-/// The key of what a device last confirmed of an item, and of what waits for it: panel (4), kind (1), link_id (16).
+/// The key of what a device last confirmed of an item: panel (4), kind (1), link_id (16).
 pub type ItemKey = [u8; 21];
 
 /// What a device is to do with an item.
@@ -23,11 +25,37 @@ impl Pending {
         if desired { Self::Upsert } else { Self::Delete }
     }
 
-    /// From what is stored.
-    pub fn from_byte(byte: u8) -> Result<Self, StoreError> {
-        let known = [Self::Upsert, Self::Delete].into_iter().find(|pending| *pending as u8 == byte);
-        known.ok_or(StoreError::Corrupt("pending item"))
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Upsert, Self::Delete].into_iter().find(|pending| *pending as u8 == byte)
     }
+}
+
+/// The bytes of one item that waits: its kind (1), its link_id (16), and what the device is to do with it (1).
+const WAITS: usize = 18;
+
+/// All that waits for a panel's device, as stored: one value, since a call settles many of its items at once.
+pub fn encode_pending(pending: &BTreeMap<ItemId, Pending>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(WAITS * pending.len());
+    for (item, pending) in pending {
+        bytes.push(item.kind as u8);
+        bytes.extend(item.link_id.as_bytes());
+        bytes.push(*pending as u8);
+    }
+    bytes
+}
+
+/// The items of what [`encode_pending`] made, in their order.
+pub fn decode_pending(bytes: &[u8]) -> impl Iterator<Item = Result<(ItemId, Pending), StoreError>> {
+    let (items, cut) = bytes.as_chunks::<WAITS>();
+    let cut = (!cut.is_empty()).then_some(Err(StoreError::Corrupt("pending item")));
+    let items = items.iter().map(|item| {
+        let (kind, pending) = (Kind::from_byte(item[0]), Pending::from_byte(item[WAITS - 1]));
+        let (Some(kind), Some(pending)) = (kind, pending) else {
+            return Err(StoreError::Corrupt("pending item"));
+        };
+        Ok((ItemId { kind, link_id: link_id(&item[1..WAITS - 1]) }, pending))
+    });
+    items.chain(cut)
 }
 
 /// What is known of an item on a device. One that is neither desired nor known there has no row.

@@ -7,7 +7,8 @@ use crate::profile::LinkId;
 use super::{BatchSeq, PanelNo, StoreError};
 
 pub use super::reported::{
-    CountsChange, Drift, ItemKey, Kept, Pending, Reported, ReportedCounts, item_key, item_name, item_range,
+    CountsChange, Drift, ItemKey, Kept, Pending, Reported, ReportedCounts, decode_pending, encode_pending,
+    item_key, item_name, item_range,
 };
 
 /// The key of an item's row on a panel: panel (4), kind (7 bits), whether it has no link_id (1 bit), then the link_id

@@ -1,5 +1,6 @@
 //! The rows of one panel within a transaction, and what is known of its device.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
@@ -24,6 +25,8 @@ pub struct PanelRows<'a, 't> {
     users: Vec<(u64, i64)>,
     /// Whether a row here has come to a body of its own.
     owns: bool,
+    /// Items that wait for the panel's device from now on, or no longer.
+    pending: BTreeMap<ItemId, Option<Pending>>,
 }
 
 /// All that a panel's rows are, where they fit into one pack.
@@ -48,7 +51,7 @@ struct Loaded {
 
 impl<'a, 't> PanelRows<'a, 't> {
     pub(super) fn of(tables: &'a mut Tables<'t>, panel: PanelNo) -> Self {
-        Self { tables, panel, packs: Vec::new(), users: Vec::new(), owns: false }
+        Self { tables, panel, packs: Vec::new(), users: Vec::new(), owns: false, pending: BTreeMap::new() }
     }
 
     /// The tables, for what goes into the same transaction beside the rows.
@@ -319,7 +322,7 @@ impl<'a, 't> PanelRows<'a, 't> {
         let key = row::item_key(self.panel, item);
         if reported == Some(&Reported::Unknown) {
             let pending = Pending::of(self.get(RowName::Link(item))?.is_some());
-            self.tables.pending.insert(&key, pending as u8)?;
+            self.pending.insert(item, Some(pending));
         }
         let now = reported.map(Reported::encode);
         let before = match &now {
@@ -330,7 +333,7 @@ impl<'a, 't> PanelRows<'a, 't> {
         if let Some(before) = before {
             change.count(before.value(), -1);
             if Reported::is_unknown(before.value()) && reported != Some(&Reported::Unknown) {
-                self.tables.pending.remove(&key)?;
+                self.pending.insert(item, None);
             }
         }
         if let Some(now) = &now {
@@ -350,6 +353,23 @@ impl<'a, 't> PanelRows<'a, 't> {
                 self.tables.packs.insert(key, pack.bytes())?;
             } else {
                 self.tables.packs.remove(key)?;
+            }
+        }
+        if !self.pending.is_empty() {
+            let mut waits = match self.tables.pending.get(self.panel)? {
+                Some(stored) => row::decode_pending(stored.value()).collect::<Result<BTreeMap<_, _>, _>>()?,
+                None => BTreeMap::new(),
+            };
+            for (item, pending) in self.pending {
+                match pending {
+                    Some(pending) => _ = waits.insert(item, pending),
+                    None => _ = waits.remove(&item),
+                }
+            }
+            if waits.is_empty() {
+                self.tables.pending.remove(self.panel)?;
+            } else {
+                self.tables.pending.insert(self.panel, row::encode_pending(&waits).as_slice())?;
             }
         }
         Ok(())

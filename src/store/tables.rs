@@ -16,7 +16,7 @@
 //! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
 //! | `reported` | panel, kind, link_id ([`super::row::ItemKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
-//! | `pending` | of a row in `reported` that is unknown, its key | what the device is to do with the item (1, [`super::row::Pending`]) | with that row, or when it is known |
+//! | `pending` | panel number | of its rows in `reported` that are unknown, the items, each with what the device is to do with it ([`super::row::encode_pending`]) | there is no such row |
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
@@ -130,7 +130,7 @@ tables! {
     KEYS keys: &'static str => &'static [u8; 56], render::keys;
     KEY_TIMES key_times: (u64, &'static str) => (), render::key_times;
     REPORTED reported: &'static ItemKey => &'static [u8], render::reported;
-    PENDING pending: &'static ItemKey => u8, render::pending;
+    PENDING pending: PanelNo => &'static [u8], render::pending;
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;
     CONNECTIONS connections: PanelNo => &'static [u8], render::connections;
