@@ -31,18 +31,13 @@ pub struct Body {
 /// The first half of the SHA-256 of a body.
 pub type BodyDigest = [u8; 16];
 
-/// The digest of a body's JSON.
-pub fn digest(json: &[u8]) -> BodyDigest {
-    let mut digest = BodyDigest::default();
-    digest.copy_from_slice(&Sha256::digest(json)[..16]);
-    digest
-}
-
 impl Body {
     /// The stored text of a profile.
     pub fn of(profile: &TimeProfile) -> Self {
         let json = Arc::<str>::from(wire::body(profile));
-        let digest = digest(json.as_bytes());
+        let hash = Sha256::digest(json.as_bytes());
+        let mut digest = BodyDigest::default();
+        digest.copy_from_slice(&hash[..16]);
         Self { json, digest }
     }
 

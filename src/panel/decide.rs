@@ -177,7 +177,7 @@ mod tests {
             for (n, name) in names {
                 let zoned = upserts(&[(*n, name, OPENS)]);
                 let upsert = &zoned.operations().upserts[0];
-                let row = Row { body: u64::from(*n), print: 0, own: false, uid: u32::from(*n), revision: 1 };
+                let row = Row { body: u64::from(*n), uid: u32::from(*n), revision: 1 };
                 rows.rows.insert(upsert.item.link_id, (row, upsert.body.clone(), (*name).to_owned()));
             }
             rows

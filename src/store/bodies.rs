@@ -1,6 +1,5 @@
 //! Bodies: each text is kept once, with the number of rows that name it.
 
-use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,8 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
 use super::memory::REMEMBERED;
-use super::pack::Pack;
-use super::row::{self, LAST_BODY, Row, RowKey};
+use super::row;
 use super::tables::Tables;
 use crate::batch::Body;
 
@@ -23,6 +21,8 @@ pub(super) type Users = [(u64, i64)];
 pub(super) struct BodyChanges {
     pub(super) users: FxHashMap<u64, i64>,
     new: FxHashMap<u64, NewText>,
+    /// How many rows named the bodies that were read, before this transaction.
+    had_users: FxHashMap<u64, u64>,
     /// Bodies that some row began to name.
     named: FxHashSet<u64>,
     /// The same change of users for so many panels, which is not in `users` yet.
@@ -37,6 +37,13 @@ struct NewText {
 }
 
 impl BodyChanges {
+    /// Whether one row named this body before this transaction, and none has begun or ceased to since.
+    fn of_one_row(&self, body: u64) -> bool {
+        self.had_users.get(&body) == Some(&1)
+            && !self.named.contains(&body)
+            && self.users.get(&body).is_none_or(|delta| *delta == 0)
+    }
+
     /// Rows begin and cease to name bodies just as those of another panel did.
     pub(super) fn repeat(&mut self, users: &Rc<Users>) {
         if let Some((repeated, times)) = &mut self.repeated
@@ -93,68 +100,38 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// The number of the body with this text, where one is remembered, for one row more that names it.
-    pub(super) fn known_body(&mut self, body: &Body) -> Option<u64> {
-        let number = *self.memory.by_digest.get(&body.digest())?;
-        self.body_changes.named.insert(number);
-        Some(number)
-    }
-
-    /// The number of a new body with this text, which this row names as its own.
-    pub(super) fn new_body(&mut self, body: &Body, owner: &RowKey) -> Result<u64, StoreError> {
+    /// The number of the body with this text: a known one, or a new one.
+    pub(super) fn body_number(&mut self, body: &Body) -> Result<u64, StoreError> {
+        if let Some(number) = self.memory.by_digest.get(&body.digest()) {
+            self.body_changes.named.insert(*number);
+            return Ok(*number);
+        }
         let number = match self.memory.next_body {
             Some(number) => number,
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
         };
-        if number > LAST_BODY {
-            return Err(StoreError::Corrupt("body number"));
-        }
         self.memory.next_body = Some(number + 1);
         self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 0 });
         self.body_changes.named.insert(number);
-        self.memory.remember(body.digest(), number, Some(owner));
+        self.memory.remember(body.digest(), number);
         Ok(number)
     }
 
-    /// Gives the body of a row another text, where it is the row's own and no other has the text already. Says whether
-    /// it did. A body that another row ever named gets no other text: a device's answer to that number may be on its
-    /// way, and would confirm a text that the device was never sent.
-    pub(super) fn replace_body(&mut self, row: &Row, owner: &RowKey, body: &Body) -> bool {
-        let number = row.body;
-        // The row is perhaps as it was before another one began to name its body in this transaction.
-        if !row.own
-            || self.body_changes.named.contains(&number)
-            || self.memory.by_digest.contains_key(&body.digest())
-        {
+    /// Gives the body of one row another text, where no other row names it and none has the text already. Says
+    /// whether it did.
+    pub(super) fn replace_body(&mut self, number: u64, body: &Body) -> bool {
+        if !self.body_changes.of_one_row(number) || self.memory.by_digest.contains_key(&body.digest()) {
             return false;
         }
         self.memory.forget(number);
-        self.memory.remember(body.digest(), number, Some(owner));
-        let had_users = self.body_changes.new.get(&number).map_or(1, |new| new.had_users);
-        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users });
+        self.memory.remember(body.digest(), number);
+        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 1 });
         self.body_changes.users.entry(number).or_default();
         true
     }
 
-    /// Takes it back that a row, of which nobody has a copy in memory, names a body as its own.
-    pub(super) fn disown(&mut self, owner: &RowKey, body: u64) -> Result<(), StoreError> {
-        let from =
-            self.packs.upper_bound(Bound::Included(owner))?.peek_prev()?.map(|(from, _)| *from.value());
-        let Some(from) = from.filter(|from| from[..4] == owner[..4]) else {
-            return Ok(()); // its panel is gone
-        };
-        if let Some(mut stored) = self.packs.get_mut(&from)? {
-            let mut pack = Pack::read(stored.value())?;
-            if pack.disown(owner, body) {
-                stored.insert(pack.bytes())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the row's body has this text. One that is the row's own is not offered to others.
-    pub(super) fn body_is(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
-        let number = row.body;
+    /// Whether the body has this text.
+    pub(super) fn body_is(&mut self, number: u64, body: &Body) -> Result<bool, StoreError> {
         if self.memory.by_digest.get(&body.digest()) == Some(&number) {
             return Ok(true);
         }
@@ -167,15 +144,17 @@ impl Tables<'_> {
             Some(new) => *new.json == *body.json(),
             None => {
                 let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-                split_body(stored.value())?.1 == body.json().as_bytes()
+                let (users, json) = split_body(stored.value())?;
+                self.body_changes.had_users.insert(number, users);
+                json == body.json().as_bytes()
             }
         };
         if self.memory.compared.len() >= REMEMBERED {
             self.memory.compared.clear();
         }
         self.memory.compared.insert(number, (body.digest(), same));
-        if same && !row.own {
-            self.memory.remember(body.digest(), number, None);
+        if same {
+            self.memory.remember(body.digest(), number);
         }
         Ok(same)
     }
@@ -213,7 +192,7 @@ mod tests {
     use crate::profile::{LinkId, parse};
     use crate::store::memory::Memory;
     use crate::store::read::Snapshot;
-    use crate::store::row::RowName;
+    use crate::store::row::{Row, RowName};
     use crate::store::seal::Seal;
     use crate::store::{PanelNo, migrate, render};
 
@@ -281,53 +260,37 @@ mod tests {
             (row, snapshot.body(row.body).expect("a body").into())
         }
 
-        /// Which body the row has, and whether it is its own.
-        fn names(&self, panel: PanelNo, n: u8) -> (u64, bool) {
-            let (row, _) = self.row(panel, n);
-            (row.body, row.own)
+        /// Which body the row has.
+        fn names(&self, panel: PanelNo, n: u8) -> u64 {
+            self.row(panel, n).0.body
         }
     }
 
     fn put(tables: &mut Tables<'_>, panel: PanelNo, n: u8, text: &str) {
         let mut rows = tables.panel(panel);
         let standing = rows.get(name(n)).expect("readable");
+        if let Some(row) = &standing {
+            assert!(!rows.holds(row, &body(text)).expect("readable"), "it is looked at before it is written");
+        }
         rows.put_in_place(name(n), standing, &body(text)).expect("written");
         rows.finish().expect("written");
     }
 
     #[test]
-    fn a_body_is_a_rows_own_until_another_row_names_it() {
+    fn a_text_takes_the_place_of_one_that_no_other_row_names() {
         let mut world = World::new();
         world.put(1, 1, "a");
-        assert_eq!(world.names(1, 1), (1, true));
         world.put(2, 1, "a");
-        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, false), (1, false)));
+        assert_eq!((world.names(1, 1), world.names(2, 1)), (1, 1));
         world.put(2, 1, "b");
-        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, false), (2, true)));
+        assert_eq!((world.names(1, 1), world.names(2, 1)), (1, 2));
+        assert!(world.row(1, 1).1.contains("\"a\""));
         world.memory.forget_transaction();
         world.put(2, 1, "c");
-        assert_eq!(world.names(2, 1), (2, true), "in its place, unread");
-        world.put(1, 1, "d");
-        let (number, own) = world.names(1, 1);
-        assert!(number != 1 && own, "another one has named it, and its number stands for that text alone");
+        assert_eq!(world.names(2, 1), 2, "in its place");
         world.put(3, 1, "c");
-        assert_eq!((world.names(2, 1), world.names(3, 1)), ((2, false), (2, false)));
+        assert_eq!((world.names(2, 1), world.names(3, 1)), (2, 2));
         assert!(world.row(3, 1).1.contains("\"c\""));
-    }
-
-    #[test]
-    fn what_is_forgotten_is_not_offered_to_others() {
-        let mut world = World::new();
-        world.put(1, 1, "a");
-        world.memory.forget_transaction();
-        world.commit(|tables| {
-            let mut rows = tables.panel(1);
-            let row = rows.get(name(1)).expect("readable").expect("a row");
-            assert!(rows.holds(&row, &body("a")).expect("readable"));
-            assert!(!rows.holds(&row, &body("b")).expect("readable"));
-        });
-        world.put(2, 1, "a");
-        assert_eq!((world.names(1, 1), world.names(2, 1)), ((1, true), (2, true)));
     }
 
     #[test]
@@ -345,7 +308,7 @@ mod tests {
         });
         assert!(world.row(1, 2).1.contains("\"a\""));
         assert!(world.row(1, 1).1.contains("\"c\""));
-        assert_eq!(world.names(1, 1).0, world.names(2, 1).0);
+        assert_eq!(world.names(1, 1), world.names(2, 1));
         world.commit(|tables| {
             tables.delete_panel(2).expect("removed");
             put(tables, 3, 1, "c");

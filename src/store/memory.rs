@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PanelNo;
-use super::row::RowKey;
 use super::seal::Seal;
 use crate::batch::BodyDigest;
 
@@ -22,8 +21,6 @@ pub(super) struct Memory {
     pub(super) perhaps_gone: FxHashSet<PanelNo>,
     pub(super) by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
-    /// Of these bodies, the rows that say they are their own ([`super::row::Row::own`]).
-    owners: FxHashMap<u64, RowKey>,
     pub(super) compared: FxHashMap<u64, (BodyDigest, bool)>,
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
@@ -41,7 +38,6 @@ impl Memory {
             perhaps_gone: FxHashSet::default(),
             by_digest: FxHashMap::default(),
             digests: FxHashMap::default(),
-            owners: FxHashMap::default(),
             compared: FxHashMap::default(),
             next_body: None,
             next_audit: None,
@@ -61,29 +57,17 @@ impl Memory {
         *self = Self { gone, perhaps_gone, ..Self::new(Arc::clone(&self.seal)) };
     }
 
-    /// Which body has this digest; what is remembered by digest and who owns it are forgotten together. A row that names it as its own must be found by that, since only what is remembered
-    /// can be named by another row.
-    pub(super) fn remember(&mut self, digest: BodyDigest, body: u64, owner: Option<&RowKey>) {
+    pub(super) fn remember(&mut self, digest: BodyDigest, body: u64) {
         if self.digests.len() >= REMEMBERED {
             self.by_digest.clear();
             self.digests.clear();
-            self.owners.clear();
         }
         self.by_digest.insert(digest, body);
         self.digests.insert(body, digest);
-        if let Some(owner) = owner {
-            self.owners.insert(body, *owner);
-        }
-    }
-
-    /// The row that names the body as its own, which it no longer is after this.
-    pub(super) fn take_owner(&mut self, body: u64) -> Option<RowKey> {
-        self.owners.remove(&body)
     }
 
     pub(super) fn forget(&mut self, body: u64) {
         self.compared.remove(&body);
-        self.owners.remove(&body);
         if let Some(digest) = self.digests.remove(&body) {
             self.by_digest.remove(&digest);
         }

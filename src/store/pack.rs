@@ -85,13 +85,6 @@ impl Pack {
         }
     }
 
-    /// Takes it back that the row of a name has a body as its own. Says whether it said so.
-    pub fn disown(&mut self, key: &RowKey, body: u64) -> bool {
-        let Some(row) = self.get(key).filter(|row| row.own && row.body == body) else { return false };
-        self.put(key, Row { own: false, ..row });
-        true
-    }
-
     /// Takes the row of a name out.
     pub fn remove(&mut self, key: &RowKey) {
         if let Ok(at) = find(&self.0, key) {
@@ -168,7 +161,7 @@ mod tests {
     }
 
     fn row(n: u8) -> Row {
-        Row { body: u64::from(n), print: 0, own: false, uid: u32::from(n), revision: 1 }
+        Row { body: u64::from(n), uid: u32::from(n), revision: 1 }
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<()
     }
     line(out, format_args!("rows"))?;
     let mut written = Ok(());
-    snapshot.each_row(|panel, name, Row { body, print: _, own: _, uid, revision }| {
+    snapshot.each_row(|panel, name, Row { body, uid, revision }| {
         let name = match name {
             RowName::Link(item) => item.to_string(),
             RowName::Uid(uid) => format!("uid {uid}"),

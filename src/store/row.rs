@@ -1,7 +1,7 @@
 //! Bytes of keys and values. Keys are big-endian, so that they sort as their numbers do.
 
 use crate::batch::item::{ItemId, Kind};
-use crate::batch::{BodyDigest, ItemOutcome, Outcome, PanelState};
+use crate::batch::{ItemOutcome, Outcome, PanelState};
 use crate::profile::LinkId;
 
 use super::{BatchSeq, PanelNo, StoreError};
@@ -15,24 +15,8 @@ pub use super::reported::{
 /// (16) or, for a profile that was made by uid, the uid (4, then zeros).
 pub type RowKey = [u8; 21];
 
-/// The value of an item's row: whether the body is its own (1 bit), the body's print (15 bits) and number (48 bits), uid
-/// (4), revision (4).
+/// The value of an item's row: body (8), uid (4), revision (4).
 pub type RowBytes = [u8; 16];
-
-/// The bits of a body's number.
-const NUMBER: u64 = (1 << 48) - 1;
-
-/// The highest number that a body can have.
-pub const LAST_BODY: u64 = NUMBER;
-
-/// A few bits of a body's digest: bodies with different prints are different. None is known where it is 0, as in rows
-/// that were written before format 7.
-pub type Print = u16;
-
-/// The print of the body with this digest.
-pub fn print(digest: &BodyDigest) -> Print {
-    Print::from_be_bytes([digest[0], digest[1]]) >> 1
-}
 
 /// The key of an outcome: batch (8), panel (4).
 pub type OutcomeKey = [u8; 12];
@@ -60,10 +44,6 @@ pub enum RowName {
 pub struct Row {
     /// Which body.
     pub body: u64,
-    /// The body's print.
-    pub print: Print,
-    /// No other row names the body. Where others could come to name it, this is taken back first.
-    pub own: bool,
     /// The panel's own number for the profile, at least 1.
     pub uid: u32,
     /// How often the profile was written here: 1 when created, one more at each change.
@@ -126,8 +106,7 @@ impl Row {
     /// As stored.
     pub fn encode(self) -> RowBytes {
         let mut bytes = [0; 16];
-        let body = u64::from(self.own) << 63 | u64::from(self.print) << 48 | self.body & NUMBER;
-        bytes[..8].copy_from_slice(&body.to_be_bytes());
+        bytes[..8].copy_from_slice(&self.body.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.uid.to_be_bytes());
         bytes[12..].copy_from_slice(&self.revision.to_be_bytes());
         bytes
@@ -135,14 +114,7 @@ impl Row {
 
     /// From what is stored.
     pub fn decode(bytes: &RowBytes) -> Self {
-        let body = be_u64(&bytes[..8]);
-        Self {
-            body: body & NUMBER,
-            print: (body >> 48) as Print & (Print::MAX >> 1), // the high bit is the other one
-            own: body >> 63 == 1,
-            uid: be_u32(&bytes[8..12]),
-            revision: be_u32(&bytes[12..]),
-        }
+        Self { body: be_u64(&bytes[..8]), uid: be_u32(&bytes[8..12]), revision: be_u32(&bytes[12..]) }
     }
 }
 
@@ -313,10 +285,8 @@ mod tests {
         for name in [RowName::Link(item), RowName::Uid(0x0102_0304)] {
             assert_eq!(row_name(&row_key(9, name)).expect("a key"), (9, name));
         }
-        for (print, own) in [(0, false), (Print::MAX >> 1, false), (0, true), (7, true)] {
-            let row = Row { body: LAST_BODY - 5, print, own, uid: 3, revision: u32::MAX };
-            assert_eq!(Row::decode(&row.encode()), row);
-        }
+        let row = Row { body: u64::MAX - 5, uid: 3, revision: u32::MAX };
+        assert_eq!(Row::decode(&row.encode()), row);
         let head = Head { next_uid: 77, count: 12 };
         assert_eq!(Head::decode(&head.encode()), head);
         let items = (1..=13).filter_map(ItemOutcome::from_byte).collect();

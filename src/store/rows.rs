@@ -14,8 +14,7 @@ use super::{PanelNo, StoreError};
 use crate::batch::Body;
 use crate::batch::item::ItemId;
 
-/// One panel's rows within a transaction. What is changed here is seen by every later question. They are finished before
-/// those of another panel are opened: what takes back that a row owns its body looks at packs as they are written.
+/// One panel's rows within a transaction. What is changed here is seen by every later question.
 pub struct PanelRows<'a, 't> {
     tables: &'a mut Tables<'t>,
     panel: PanelNo,
@@ -23,8 +22,6 @@ pub struct PanelRows<'a, 't> {
     packs: Vec<Loaded>,
     /// Bodies that rows here begin and cease to name.
     users: Vec<(u64, i64)>,
-    /// Whether a row here has come to a body of its own.
-    owns: bool,
     /// Items that wait for the panel's device from now on, or no longer.
     pending: BTreeMap<ItemId, Option<Pending>>,
 }
@@ -51,7 +48,7 @@ struct Loaded {
 
 impl<'a, 't> PanelRows<'a, 't> {
     pub(super) fn of(tables: &'a mut Tables<'t>, panel: PanelNo) -> Self {
-        Self { tables, panel, packs: Vec::new(), users: Vec::new(), owns: false, pending: BTreeMap::new() }
+        Self { tables, panel, packs: Vec::new(), users: Vec::new(), pending: BTreeMap::new() }
     }
 
     /// The tables, for what goes into the same transaction beside the rows.
@@ -157,10 +154,7 @@ impl<'a, 't> PanelRows<'a, 't> {
 
     /// Whether the row's body is this one.
     pub fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
-        if row.print != 0 && row.print != row::print(&body.digest()) {
-            return Ok(false);
-        }
-        self.tables.body_is(row, body)
+        self.tables.body_is(row.body, body)
     }
 
     /// The JSON of a row's body.
@@ -170,41 +164,22 @@ impl<'a, 't> PanelRows<'a, 't> {
 
     /// Writes a profile under a name; a new one gets the next uid. `standing` is the row that stands there.
     pub fn put(&mut self, name: RowName, standing: Option<Row>, body: &Body) -> Result<Row, StoreError> {
-        let (number, own) = self.name_body(name, body)?;
-        let print = row::print(&body.digest());
+        let number = self.tables.body_number(body)?;
         let row = match standing {
             Some(old) => {
                 self.users.push((old.body, -1));
-                let revision = old.revision.saturating_add(1);
-                Row { body: number, print, own, uid: old.uid, revision }
+                Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
             }
             None => {
                 let Head { next_uid: uid, count } = self.first()?.pack.head();
                 let next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
                 self.set_head(Head { next_uid, count: count + 1 })?;
-                Row { body: number, print, own, uid, revision: 1 }
+                Row { body: number, uid, revision: 1 }
             }
         };
         self.users.push((number, 1));
         self.set(name, row)?;
         Ok(row)
-    }
-
-    /// The number of the body that the row of a name is to have, and whether it is its own.
-    fn name_body(&mut self, name: RowName, body: &Body) -> Result<(u64, bool), StoreError> {
-        let Some(number) = self.tables.known_body(body) else {
-            self.owns = true;
-            return Ok((self.tables.new_body(body, &row::row_key(self.panel, name))?, true));
-        };
-        if let Some(owner) = self.tables.memory.take_owner(number) {
-            if owner[..4] == self.panel.to_be_bytes() {
-                let at = self.pack(&owner)?;
-                self.packs[at].changed |= self.packs[at].pack.disown(&owner, number);
-            } else {
-                self.tables.disown(&owner, number)?;
-            }
-        }
-        Ok((number, false))
     }
 
     /// As [`PanelRows::put`], and where no other row names the body that stands there, the new text takes its place
@@ -215,14 +190,10 @@ impl<'a, 't> PanelRows<'a, 't> {
         standing: Option<Row>,
         body: &Body,
     ) -> Result<Row, StoreError> {
-        let key = row::row_key(self.panel, name);
-        let old = match standing {
-            Some(old) if self.tables.replace_body(&old, &key, body) => old,
-            standing => return self.put(name, standing, body),
+        let Some(old) = standing.filter(|old| self.tables.replace_body(old.body, body)) else {
+            return self.put(name, standing, body);
         };
-        self.owns = true;
-        let print = row::print(&body.digest());
-        let row = Row { print, own: true, revision: old.revision.saturating_add(1), ..old };
+        let row = Row { revision: old.revision.saturating_add(1), ..old };
         self.set(name, row)?;
         Ok(row)
     }
@@ -251,12 +222,8 @@ impl<'a, 't> PanelRows<'a, 't> {
         Ok((!pack.has_others()).then(|| Whole(pack.clone())))
     }
 
-    /// What was made of the rows since they were looked at first; nothing where that is a body of a row's own, which no
-    /// other panel can have.
+    /// What was made of the rows since they were looked at first.
     pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
-        if self.owns {
-            return Ok(None);
-        }
         let users = self.users.as_slice().into();
         Ok(self.whole()?.map(|whole| Made { whole, users }))
     }

@@ -6,7 +6,7 @@
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
-//! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, its print and whether it is the row's own, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
+//! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
 //! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
 //! | `batches` | batch number | [`crate::batch::BatchRecord`], JSON | newer batches push it out |
 //! | `batch_ids` | the batch's UUID | batch number | with its batch |

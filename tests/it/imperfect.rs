@@ -401,6 +401,32 @@ fn a_panel_that_is_removed_in_the_middle_of_a_call_and_added_again_ends_with_the
 }
 
 #[test]
+fn a_late_answer_confirms_no_text_that_the_device_was_not_sent() {
+    let good = Arc::new(Good::default());
+    let device = {
+        let good = Arc::clone(&good);
+        Hand::new(move |asked| {
+            if asked.body["list_items"][0]["name"] == "old" {
+                std::thread::sleep(Duration::from_millis(800));
+            }
+            good.answer(asked)
+        })
+    };
+    let server = TestServer::start_with(impatient);
+    server.add_panel("embedded", &json!({}));
+    add(&server, "d1", &device.url());
+    apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "old")] }));
+    let sent = "POST /api/v1/access/timeprofile/items/link";
+    until("the old value is under way", || device.calls(sent) == 1);
+    // The embedded panel is left alone with the old text, and the next one takes its place, which both name then.
+    apply(&server, 0, &json!({ "panels": ["d1"], "upsert": [once(1, "other")] }));
+    apply(&server, 0, &json!({ "all": true, "upsert": [once(1, "new")] }));
+    until("the device holds the newest", || {
+        good.held.lock().expect("whole").get(&link(1)).is_some_and(|held| held["name"] == "new")
+    });
+}
+
+#[test]
 fn a_device_emptied_by_hand_gets_everything_again_whoever_sees_it_first() {
     let devices = Simulated::start(1, &[]);
     let server = TestServer::start_with(|settings| settings.devices.check_every = Duration::from_mins(10));

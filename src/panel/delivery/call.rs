@@ -16,8 +16,8 @@ use crate::store::row::Row;
 /// The next call to a device. Its items are of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// Create or update these, each with the number of its body.
-    Upsert(Vec<(ItemId, u64)>),
+    /// Create or update these, each as it is desired by its row.
+    Upsert(Vec<(ItemId, Row)>),
     /// Delete these.
     Delete(Vec<ItemId>),
 }
@@ -50,8 +50,8 @@ pub fn next_call(
     let (mut upserts, mut deletes, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for (item, desired) in unknown {
         match desired {
-            Some(row) if held_back.contains(&item) => last.push((item, row.body)),
-            Some(row) => upserts.push((item, row.body)),
+            Some(row) if held_back.contains(&item) => last.push((item, row)),
+            Some(row) => upserts.push((item, row)),
             None => deletes.push(item),
         }
         if upserts.len() >= limit {
@@ -90,8 +90,13 @@ mod tests {
         ItemId::profile(LinkId::from_bytes([n; 16]))
     }
 
+    fn upsert(n: u8) -> (ItemId, Row) {
+        (item(n), Row { body: u64::from(n), uid: 1, revision: 1 })
+    }
+
     fn desired(n: u8) -> (ItemId, Option<Row>) {
-        (item(n), Some(Row { body: u64::from(n), print: 0, own: false, uid: 1, revision: 1 }))
+        let (item, row) = upsert(n);
+        (item, Some(row))
     }
 
     #[test]
@@ -99,8 +104,8 @@ mod tests {
         let unknown = [(item(1), None), desired(2), (item(3), None), desired(4), desired(5)];
         let none = HashSet::new();
         let next = |unknown: &[_], limit| next_call(unknown.iter().copied(), limit, &none);
-        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![(item(2), 2), (item(4), 4)])));
-        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![(item(2), 2), (item(4), 4), (item(5), 5)])));
+        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![upsert(2), upsert(4)])));
+        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![upsert(2), upsert(4), upsert(5)])));
         assert_eq!(next(&[unknown[0], unknown[2]], 1), Some(Call::Delete(vec![item(1)])));
         assert_eq!(next(&[], 9), None);
     }
@@ -110,8 +115,8 @@ mod tests {
         let held_back = HashSet::from([item(2)]);
         let unknown = [desired(2), (item(3), None), desired(4)];
         let next = |unknown: &[_]| next_call(unknown.iter().copied(), 9, &held_back);
-        assert_eq!(next(&unknown), Some(Call::Upsert(vec![(item(4), 4)])));
+        assert_eq!(next(&unknown), Some(Call::Upsert(vec![upsert(4)])));
         assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![item(3)])));
-        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![(item(2), 2)])));
+        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![upsert(2)])));
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::batch::item::ItemId;
 use crate::panel::device::Held;
 use crate::profile::LinkId;
+use crate::store::row::Row;
 
 /// A delivery, the world around it, and what of its effects is under way.
 struct World {
@@ -221,8 +222,12 @@ fn item(n: u8) -> ItemId {
     ItemId::profile(LinkId::from_bytes([n; 16]))
 }
 
+fn upsert(n: u8) -> (ItemId, Row) {
+    (item(n), Row { body: u64::from(n), uid: 1, revision: 1 })
+}
+
 fn upserts(items: u8) -> Call {
-    Call::Upsert((1..=items).map(|n| (item(n), u64::from(n))).collect())
+    Call::Upsert((1..=items).map(upsert).collect())
 }
 
 fn said(success: bool, word: &str) -> Said {
@@ -441,7 +446,7 @@ fn what_a_device_fails_with_is_found_out_and_the_rest_delivered() {
     world.say_error(1);
     let held_back = |world: &World| world.step.as_ref().is_some_and(|step| step.held_back.contains(&item(1)));
     assert!(held_back(&world), "others come first");
-    world.end_well(Answer::Sent(Call::Upsert(vec![(item(2), 2)]), vec![Some(said(true, "created"))]));
+    world.end_well(Answer::Sent(Call::Upsert(vec![upsert(2)]), vec![Some(said(true, "created"))]));
     world.end_record(true, false);
     world.say_error(1);
     assert!(

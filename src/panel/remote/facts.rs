@@ -105,8 +105,8 @@ pub(super) fn next_call(
     let Some(call) = call::next_call(unknown, limit, held_back) else { return Ok(None) };
     let mut bodies = Vec::new();
     if let Call::Upsert(items) = &call {
-        for (ItemId { kind: Kind::Profile, link_id }, body) in items {
-            bodies.push((*link_id, snapshot.body(*body)?));
+        for (ItemId { kind: Kind::Profile, link_id }, row) in items {
+            bodies.push((*link_id, snapshot.body(row.body)?));
         }
     }
     Ok(Some((call, bodies)))

@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         let (mut key, _) = row::panel_range(7);
         key[5..].fill(9);
         let standing = pack.get(&key);
-        pack.put(&key, Row { body: 1, print: 0, own: false, uid: 2, revision: 3 });
+        pack.put(&key, Row { body: 1, uid: 2, revision: 3 });
         pack.set_head(Head { next_uid: 9, count: 1 });
         let _ = (standing, pack.get(&key), pack.split(7));
     }

@@ -41,15 +41,15 @@ impl PanelWork for Confirm {
         let mut answers = HashMap::with_capacity(self.said.len());
         match &self.call {
             Call::Upsert(items) => {
-                for ((item, body), said) in items.iter().zip(&self.said) {
+                for ((item, row), said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     if self.ignored.contains(item) {
                         continue;
                     }
-                    let desired = rows.get(RowName::Link(*item))?;
-                    if desired.is_some_and(|row| row.body == *body) {
+                    // The same number of a body in another revision may stand for another text by now.
+                    if rows.get(RowName::Link(*item))? == Some(*row) {
                         let known = if said.success {
-                            Reported::Held(*body)
+                            Reported::Held(row.body)
                         } else {
                             Reported::Refused(said.word.clone())
                         };
