@@ -12,8 +12,9 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::{Access, AccessError, Proven, Role, actor, can_be_a_name, hex, random};
+use super::{Access, AccessError, Proven, Role, actor, can_be_a_name, random};
 use crate::clock;
+use crate::store::seal::hex;
 use crate::store::tables::UserRecord;
 
 /// The shortest password that a new user may have, in characters.

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::actor::Actor;
 use super::passwords::REMEMBERED;
-use super::{Access, AccessError, Principal, Proven, Role, hex, random, readable};
+use super::{Access, AccessError, Principal, Proven, Role, random, readable};
 use crate::clock;
 use crate::store::StoreError;
+use crate::store::seal::hex;
 use crate::store::tables::{AuditRecord, TokenRecord};
 
 /// How a token begins; then follow its id and its secret.

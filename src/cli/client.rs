@@ -24,6 +24,7 @@ use crate::panel::device::line::USER_AGENT;
 use crate::panel::device::line::connection::{Address, Afterwards, Connection, NoConnection};
 use crate::panel::device::line::trust::Configs;
 use crate::panel::settings::Trust;
+use crate::store::seal::hex;
 
 /// Bytes of one answer at most.
 const MAX_ANSWER: usize = 1 << 30;
@@ -429,7 +430,7 @@ pub fn keep_token(server: &str, token: &str, trust: Option<&Trust>) -> Result<Pa
     let server = server.trim_end_matches('/');
     let (ca, pin) = match trust {
         Some(Trust::Ca(pem)) => (Some(pem.to_string()), None),
-        Some(Trust::Pin(digest)) => (None, Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())),
+        Some(Trust::Pin(digest)) => (None, Some(hex(digest))),
         Some(Trust::System) => (None, None),
         None => all.remove(server).map_or((None, None), |kept| (kept.ca, kept.pin)),
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::FleetError;
+use super::fields::PanelFields;
 use crate::batch::Body;
 use crate::clock;
 use crate::coordinator::fleet::NewPanel;
@@ -21,6 +22,13 @@ pub struct Introduction {
     pub force: bool,
     /// What the device holds by link_id is taken as desired, so that nothing is pushed.
     pub adopt: bool,
+}
+
+impl Introduction {
+    /// The same where the fields of the panel say that its device is not asked, too.
+    pub(super) fn or_forced_by(self, fields: &PanelFields) -> Self {
+        Self { force: self.force || fields.force, ..self }
+    }
 }
 
 /// Asks a remote panel's device what it is, logs in, and reads what it holds where that is to be adopted.

@@ -62,8 +62,7 @@ impl Fleet {
         introduction: Introduction,
         origin: Origin,
     ) -> Result<Entry, FleetError> {
-        let force = fields.force || introduction.force;
-        let introduction = Introduction { force, ..introduction };
+        let introduction = introduction.or_forced_by(&fields);
         let version_given = fields.has("api_version");
         let mut panel = fields.new_panel()?;
         let id = panel.settings.id.clone();
@@ -75,7 +74,7 @@ impl Fleet {
         if self.find_panel(id.as_str()).is_some() {
             return Err(exists());
         }
-        if !force {
+        if !introduction.force {
             self.refuse_address(&panel.settings)?;
         }
         meet(self.device_timeouts, &mut panel, introduction, version_given).await?;
@@ -132,8 +131,7 @@ impl Fleet {
         introduction: Introduction,
         origin: Origin,
     ) -> Result<Entry, FleetError> {
-        let force = fields.force || introduction.force;
-        let introduction = Introduction { force, ..introduction };
+        let introduction = introduction.or_forced_by(&fields);
         let password_md5 = &fields.password_md5;
         // The settings of the device that was asked.
         let mut met: Option<Remote> = None;
@@ -155,7 +153,7 @@ impl Fleet {
                     let url =
                         |settings: &Settings| settings.remote.as_ref().map(|remote| remote.url().to_owned());
                     let moves = url(&settings) != url(&panel.settings);
-                    if moves && !force {
+                    if moves && !introduction.force {
                         self.refuse_address(&settings)?;
                     }
                     meet(self.device_timeouts, &mut changed, introduction, true).await?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
+use crate::store::seal::hex;
 
 mod address;
 mod zone;
@@ -19,7 +20,7 @@ mod zone;
 pub use address::{DeviceAddress, HttpAddress, Trust};
 pub use zone::Zone;
 
-use address::{base_url, hex};
+use address::base_url;
 
 /// A panel's id: 1 to 63 letters, digits and `-_.`; unique in the fleet, chosen by people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -145,14 +145,18 @@ impl Seal {
     }
 }
 
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn write_key(path: &Path, key: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    file.write_all(format!("{digits}\n").as_bytes())?;
+    file.write_all(format!("{}\n", hex(key)).as_bytes())?;
     file.sync_all()
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::access::hex;
+use crate::store::seal::hex;
 
 /// One of them.
 pub struct Asset {

@@ -9,10 +9,11 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use sha2::{Digest, Sha256};
 
-use crate::access::{Principal, Role, SESSION, hex};
+use crate::access::{Principal, Role, SESSION};
 use crate::fleet::FleetError;
 use crate::fleet::accounts::needs;
 use crate::http::{Shared, auth};
+use crate::store::seal::hex;
 
 /// The cookie's name.
 const COOKIE: &str = "panelsync_session";

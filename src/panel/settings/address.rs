@@ -105,10 +105,6 @@ pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     Ok(base.to_owned())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// 32 bytes from hex digits in either case; colons between them are passed over, as openssl prints them.
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<Vec<_>>>()?;

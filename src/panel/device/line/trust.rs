@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use super::certificate::{Certificate, Key};
 use crate::panel::settings::Trust;
+use crate::store::seal::hex;
 
 /// Kinds of trust kept ready. With a certificate of its own on each device there are as many.
 const KEPT: usize = 4096;
@@ -289,12 +290,11 @@ impl Vouched {
 
 /// The end of a sentence that says how to trust this one certificate.
 fn pin(certificate: &CertificateDer<'_>) -> String {
-    format!("if it is the right one, trust it alone with --pin {}", hex(certificate))
+    format!("if it is the right one, trust it alone with --pin {}", fingerprint(certificate))
 }
 
-fn hex(certificate: &CertificateDer<'_>) -> String {
-    let digest: [u8; 32] = Sha256::digest(certificate).into();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hex(&Sha256::digest(certificate))
 }
 
 /// A name out of a certificate, which holds what somebody else wrote: without what would confuse a terminal.
@@ -388,7 +388,7 @@ impl ServerCertVerifier for Pinned {
         } else {
             Err(refuse(Distrusted(format!(
                 "it is not the pinned one, but one whose SHA-256 is {}; if it was given a new certificate, pin that",
-                hex(certificate)
+                fingerprint(certificate)
             ))))
         }
     }
