@@ -17,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use panelsync::panel::device::Device;
 use panelsync::panel::device::ask;
 use panelsync::panel::device::line::{Lines, Timeouts};
+use panelsync::panel::dialect::Dialect;
 use panelsync::panel::settings::{DeviceAddress, HttpAddress, Remote, Trust};
 use panelsync::profile::rule::Family;
 use serde_json::{Value, json};
@@ -229,6 +230,8 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
             (link, Value::from(body).to_string().into_boxed_str())
         })
         .collect();
+    let family = Family::Android;
+    let dialect = Dialect::of(family, Dialect::default_version(family)).expect("there is one");
     actix_web::rt::System::new().block_on(async move {
         let lines = Rc::new(Lines::new(Timeouts::default()));
         let started = Instant::now();
@@ -238,7 +241,7 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
                 async move {
                     let address = DeviceAddress::Http(address_of(address, n, "http", Trust::System));
                     let remote = Remote { address, username: "admin".into(), repair: false };
-                    let mut device = Device::new("d", Family::Android, remote, PASSWORD_MD5.into(), lines);
+                    let mut device = Device::new("d", dialect, remote, PASSWORD_MD5.into(), lines);
                     device.info().await.expect("a panel");
                     device.log_in().await.expect("a session");
                     let said = device.upsert(items).await.expect("answers");

@@ -15,13 +15,17 @@
 
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::web::Bytes;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -39,12 +43,14 @@ pub mod body;
 pub mod events;
 pub mod fleet_api;
 pub mod listeners;
+mod methods;
 pub mod openapi;
 pub mod panel_api;
 pub mod probes;
 pub mod problem;
 
 use fleet_api::backup::Backups;
+use methods::Methods;
 use problem::Problem;
 
 /// What of a path is logged, in characters: anybody may send a long one.
@@ -126,7 +132,8 @@ pub fn app(
                     .default_service(web::to(not_found)),
             )
             .split_for_parts();
-    app.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
+    app.app_data(methods_of(&document))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
         .configure(pages)
         .default_service(web::to(not_found))
@@ -146,20 +153,30 @@ pub fn panel_app(
         InitError = (),
     >,
 > {
-    let (app, _) = actix_web::App::new()
+    let (app, document) = actix_web::App::new()
         .into_utoipa_app()
         .app_data(shared)
         .app_data(panel)
         .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
         .split_for_parts();
-    app.default_service(web::to(panel_api::not_found)).wrap(actix_web::middleware::from_fn(around))
+    app.app_data(methods_of(&document))
+        .default_service(web::to(panel_api::not_found))
+        .wrap(actix_web::middleware::from_fn(around))
 }
 
 async fn to_docs() -> HttpResponse {
     HttpResponse::Found().insert_header((header::LOCATION, "/docs/")).finish()
 }
 
-async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+/// Which methods the paths of an app take.
+pub(crate) fn methods_of(document: &utoipa::openapi::OpenApi) -> web::Data<Methods> {
+    web::Data::new(Methods::of(document, panel_api::controller::PATHS))
+}
+
+async fn not_found(request: HttpRequest, methods: web::Data<Methods>) -> Result<HttpResponse, Problem> {
+    if let Some(allowed) = methods.allowed(request.path()) {
+        return Err(Problem::MethodNotAllowed(allowed));
+    }
     Err(FleetError::NotFound(format!("{} {}; see /docs", request.method(), request.path())).into())
 }
 
@@ -184,12 +201,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Around every request: its id, its span, its numbers, and headers that keep answers out of caches and frames.
 pub(crate) async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.path().to_owned());
+    let is_head = method == Method::HEAD;
+    if is_head {
+        request.head_mut().method = Method::GET;
+    }
+    panel_api::take_older_path(&mut request);
     let api = if path.starts_with("/fleet/") {
         "fleet"
     } else if path.starts_with("/panels/") || path.starts_with("/api/") {
@@ -215,9 +237,14 @@ pub(crate) async fn around(
         let body = panel_api::controller::error_body(response.request(), error.as_error()?)?;
         Some(body.to_string())
     });
-    let mut response = match of_controller {
+    let response = match of_controller {
         Some(body) => response.map_body(|_, _| EitherBody::right(body)),
         None => response.map_into_left_body(),
+    };
+    let mut response = if is_head {
+        response.map_body(|_, body| EitherBody::right(HeadOnly(body.size())))
+    } else {
+        response.map_into_left_body()
     };
     let status = response.status().as_u16();
     if let Some(metrics) = metrics {
@@ -250,6 +277,21 @@ pub(crate) async fn around(
         }
     }
     Ok(response)
+}
+
+/// The body that an answer to `HEAD` would have, and has not.
+struct HeadOnly(BodySize);
+
+impl MessageBody for HeadOnly {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        self.0
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// The sender's id where it is a short plain word, else a new one.

@@ -25,6 +25,7 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 pub mod decide;
 pub mod delivery;
 pub mod device;
+pub mod dialect;
 pub mod embedded;
 pub mod remote;
 pub mod settings;
@@ -68,7 +69,7 @@ impl Panel {
         Limits {
             capacity: self.settings.capacity,
             // A batch's report does not show taken names, so only callers of the panel API pay for the search.
-            look_for_names: for_caller && self.settings.tells_taken_names(),
+            look_for_names: for_caller && self.settings.dialect.tells_taken_names,
         }
     }
 }

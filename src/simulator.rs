@@ -66,7 +66,7 @@ pub struct SimulatorSettings {
     pub port_per_panel: bool,
     /// Their family.
     pub api: String,
-    /// The version that they say they speak.
+    /// The version that they say they speak; empty for their family's default.
     pub api_version: String,
     /// How many profiles each holds at most.
     pub capacity: Option<u32>,
@@ -157,14 +157,15 @@ impl Simulator {
         }
         let (of_app, of_panels) = (shared.clone(), panels.clone());
         let app = move || {
-            let (app, _) = App::new()
+            let (app, document) = App::new()
                 .into_utoipa_app()
                 .app_data(of_app.clone())
                 .app_data(of_panels.clone())
                 .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))
                 .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
                 .split_for_parts();
-            app.default_service(web::to(panel_api::not_found))
+            app.app_data(http::methods_of(&document))
+                .default_service(web::to(panel_api::not_found))
                 .wrap(from_fn(faults::suffer))
                 .wrap(from_fn(http::around))
         };

@@ -47,6 +47,18 @@ pub struct Session {
 }
 
 impl Session {
+    /// Of someone who shows the password with every call, so that nothing of it is kept.
+    pub fn of(scope: Scope, proven: Proven) -> Self {
+        Self {
+            scope,
+            name: proven.name.clone(),
+            role: proven.role,
+            ends: Instant::now(),
+            proven: Arc::new(proven),
+            seen: Arc::default(),
+        }
+    }
+
     /// As the audit names who has it.
     pub fn actor(&self) -> Actor {
         Actor::PanelUser(self.name.clone())

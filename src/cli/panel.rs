@@ -34,10 +34,10 @@ pub enum PanelCommand {
         /// A label, for selectors; may be repeated
         #[arg(long = "label", value_name = "K=V", value_parser = label)]
         labels: Vec<(String, String)>,
-        /// The family whose API it speaks: android, camdroid or door-controller
+        /// The family whose API it speaks: android, camdroid, ingenic-mips or door-controller
         #[arg(long, default_value = "android")]
         api: String,
-        /// The version it says it speaks; a device is asked for it [default: 2.9.0]
+        /// The version it says it speaks; a device is asked for it [default: of android 2.9.0, of camdroid 1.3.5, of the others 1.0.0]
         #[arg(long)]
         api_version: Option<String>,
         /// How many profiles it holds at most
@@ -66,10 +66,10 @@ pub enum PanelCommand {
         /// A label to set, or to remove with a - behind its key; the others stay
         #[arg(long = "label", value_name = "K=V|K-", value_parser = label_change)]
         labels: Vec<(String, Option<String>)>,
-        /// The family whose API it speaks: android, camdroid or door-controller
+        /// The family whose API it speaks: android, camdroid, ingenic-mips or door-controller
         #[arg(long)]
         api: Option<String>,
-        /// The version it says it speaks
+        /// The version it says it speaks; with another --api, that family's default
         #[arg(long)]
         api_version: Option<String>,
         /// How many profiles it holds at most

@@ -45,12 +45,12 @@ pub struct SimulateArgs {
     /// Profiles that each panel holds at most
     #[arg(long, value_name = "N")]
     capacity: Option<u32>,
-    /// The family whose API they speak: android, camdroid or door-controller
+    /// The family whose API they speak: android, camdroid, ingenic-mips or door-controller
     #[arg(long, default_value = "android")]
     api: String,
-    /// The version that they say they speak
-    #[arg(long, default_value = "2.9.0")]
-    api_version: String,
+    /// The version that they say they speak [default: of android 2.9.0, of camdroid 1.3.5, of the others 1.0.0]
+    #[arg(long)]
+    api_version: Option<String>,
     /// Keep their profiles here; without, in a folder that goes at the end
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -105,7 +105,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         data_dir,
         port_per_panel: args.port_per_panel,
         api: args.api.clone(),
-        api_version: args.api_version.clone(),
+        api_version: args.api_version.clone().unwrap_or_default(),
         capacity: args.capacity,
         faults: faults(args)?,
         seed: args.seed,

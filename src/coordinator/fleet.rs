@@ -209,7 +209,7 @@ impl Handler<ChangePanel> for Coordinator {
         // Earlier versions wrote fewer fields; what they mean is compared.
         let is_expected = move |stored: &[u8]| {
             let stored: Option<PanelRecord> = serde_json::from_slice(stored).ok();
-            let stored = stored.and_then(|stored| Settings::parse(&stored).ok());
+            let stored = stored.and_then(|stored| Settings::stored(&stored).ok());
             stored.is_some_and(|stored| stored.record() == expected)
         };
         let (reply, answer) = oneshot::channel();

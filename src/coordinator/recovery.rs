@@ -190,7 +190,7 @@ fn registered(snapshot: &Snapshot) -> Result<BTreeMap<PanelNo, Arc<Settings>>, S
     snapshot.each_panel(|number, record| {
         let record: PanelRecord =
             serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
-        let settings = Settings::parse(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
+        let settings = Settings::stored(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
         panels.insert(number, Arc::new(settings));
         Ok::<_, StoreError>(())
     })?;

@@ -73,6 +73,13 @@ impl PanelFields {
                     }
                 }
             }
+            // Another family has other versions.
+            if self.has("api")
+                && fields.get("api") != Some(&now.family.as_str().into())
+                && !self.has("api_version")
+            {
+                fields.remove("api_version");
+            }
         }
         let record: PanelRecord =
             serde_json::from_value(record).map_err(|error| FleetError::invalid("", error.to_string()))?;

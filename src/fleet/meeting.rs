@@ -61,8 +61,8 @@ pub(super) async fn meet(
             "a remote panel needs its account's password; with force it can be set later",
         ));
     };
-    let (id, family) = (panel.settings.id.as_str(), panel.settings.family);
-    let mut device = Device::new(id, family, remote, password, Rc::new(Lines::new(timeouts)));
+    let (id, dialect) = (panel.settings.id.as_str(), panel.settings.dialect);
+    let mut device = Device::new(id, dialect, remote, password, Rc::new(Lines::new(timeouts)));
     let hint = "add it with --force if that is all right for now";
     let info =
         device.info().await.map_err(|trouble| FleetError::invalid("/url", format!("{trouble}; {hint}")))?;
@@ -76,7 +76,7 @@ pub(super) async fn meet(
         FleetError::invalid(path, format!("{detail}; {hint}"))
     })?;
     if let Some(version) = ApiVersion::said(&info.api_version).filter(|_| !version_given) {
-        panel.settings.api_version = version;
+        panel.settings.set_api_version(version);
     }
     let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
     info.put_into(&mut record);

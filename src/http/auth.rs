@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::problem::Problem;
 use super::{RequestSpan, Shared};
@@ -64,6 +65,21 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The longest name and password of HTTP Basic, in the characters in which they are sent.
+const MAX_BASIC: usize = 4096;
+
+/// The name and the password of an `Authorization: Basic` header.
+pub fn basic(request: &HttpRequest) -> Option<(String, String)> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, sent) = value.split_once(' ').filter(|(_, sent)| sent.len() <= MAX_BASIC)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(BASE64_STANDARD.decode(sent.trim()).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
 }
 
 /// Where the request comes from: the connection's other end, which nobody can make up, or where that is a trusted proxy,

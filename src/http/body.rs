@@ -45,22 +45,42 @@ pub const SMALL: usize = 4096;
 /// The JSON type.
 pub const JSON: &str = "application/json";
 
+/// The type of a form, as which some clients of panels send JSON.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// One JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
 
 /// Reads a body of this type (or without a type), up to `limit` bytes.
 pub async fn read(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     wanted: &'static str,
     limit: usize,
 ) -> Result<Body, BodyError> {
-    if let Some(given) = request.headers().get(header::CONTENT_TYPE) {
-        let essence = given.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
-        if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(wanted)) {
-            return Err(BodyError::WrongContentType(wanted));
-        }
+    if !is_of(request, &[wanted]) {
+        return Err(BodyError::WrongContentType(wanted));
     }
+    read_any(request, payload, limit).await
+}
+
+/// Reads the JSON body of a call of the panel API, up to `limit` bytes. Clients say of it that it is a form, as
+/// `curl -d` does.
+pub async fn read_of_panel(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Body, BodyError> {
+    if !is_of(request, &[JSON, FORM]) {
+        return Err(BodyError::WrongContentType(JSON));
+    }
+    read_any(request, payload, limit).await
+}
+
+/// Whether the body is of one of these types, or of none.
+fn is_of(request: &HttpRequest, wanted: &[&str]) -> bool {
+    let Some(given) = request.headers().get(header::CONTENT_TYPE) else { return true };
+    let essence = given.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)))
+}
+
+async fn read_any(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Body, BodyError> {
     // To unpack it would be to read a body of any size.
     for encoding in request.headers().get_all(header::CONTENT_ENCODING) {
         let named = encoding.to_str().unwrap_or("?").split(',').map(str::trim);

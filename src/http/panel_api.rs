@@ -7,10 +7,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::Uri;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::methods::Methods;
 use super::{Shared, auth};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
@@ -95,11 +97,8 @@ impl FromRequest for Account {
         let request = request.clone();
         Box::pin(async move {
             let panel = find_panel(&request)?;
-            let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
-            let shared = Shared::of(&request);
-            let session = shared.fleet.access.session(&shared.sessions, Scope::Panel(panel.number), token)?;
-            let session = session.ok_or(PanelError::LogIn)?;
-            Ok(Self { panel, session })
+            let session = session::who(&request, Scope::Panel(panel.number)).await?;
+            Ok(Self { panel, session: session.ok_or(PanelError::LogIn)? })
         })
     }
 }
@@ -122,6 +121,23 @@ impl FromRequest for Administrator {
     }
 }
 
+/// Marks a request whose path began with `/api/v0`.
+struct OlderPath;
+
+/// Older panels stand under `/api/v0`, with the same calls: the path is read as that of today, and marked.
+pub fn take_older_path(request: &mut ServiceRequest) {
+    const OLDER: &str = "/api/v0/";
+    let path = request.path();
+    if !path.contains(OLDER) || !(path.starts_with(OLDER) || path.starts_with("/panels/")) {
+        return;
+    }
+    let whole = request.uri().to_string().replacen(OLDER, "/api/v1/", 1);
+    let Ok(uri) = whole.parse::<Uri>() else { return };
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
+    request.extensions_mut().insert(OlderPath);
+}
+
 fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let by_port = request.extensions().get::<OnlyPanel>().map(|OnlyPanel(id)| id.clone());
     let id = match (by_port, request.app_data::<OnlyPanel>()) {
@@ -130,22 +146,27 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
         (None, None) => request.match_info().get("panel").unwrap_or_default().to_owned(),
     };
     let panel = Shared::of(request).fleet.find_panel(&id).ok_or(PanelError::NoSuchPanel)?;
+    let settings = &panel.settings;
     // A remote panel speaks for itself.
-    if panel.settings.is_device() {
+    if settings.is_device() {
         return Err(PanelError::NoSuchPanel);
     }
-    // A family has the other's paths no more than any other unknown ones.
-    let path = request.path();
-    let controllers = path.contains("/v1/access/time-profiles");
-    let panels = path.contains("/v1/access/timeprofile");
-    if panel.settings.family == Family::DoorController {
+    let is_controller = settings.family == Family::DoorController;
+    if is_controller {
         request.extensions_mut().insert(controller::ToController);
     }
-    match panel.settings.family {
-        Family::DoorController if panels => Err(PanelError::NotFound),
-        Family::Android | Family::Camdroid if controllers => Err(PanelError::NotFound),
-        Family::Android | Family::Camdroid | Family::DoorController => Ok(panel),
+    // A family has the other's paths no more than any other unknown ones, and newer panels not those of older ones.
+    let path = request.path();
+    let of_controllers = path.contains("/v1/access/time-profiles");
+    let of_panels = path.contains("/v1/access/timeprofile");
+    let is_older = request.extensions().get::<OlderPath>().is_some();
+    if (is_controller && of_panels)
+        || (!is_controller && of_controllers)
+        || (is_older && !settings.api_version.has_v0())
+    {
+        return Err(PanelError::NotFound);
     }
+    Ok(panel)
 }
 
 /// The panel's profiles, read on a thread that may take its time.
@@ -155,8 +176,15 @@ async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, 
     Ok(read.await.map_err(|_| PanelError::Busy)??)
 }
 
-/// Any other path.
-pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    let _ = find_panel(&request); // so that it is known in whose form to say it
-    Err(PanelError::NotFound)
+/// Any other path, or a path that is there with another method.
+pub async fn not_found(
+    request: HttpRequest,
+    methods: web::Data<Methods>,
+) -> Result<HttpResponse, PanelError> {
+    // An as-panel's path names no panel; a panel's own address may have none either.
+    let of_fleet = request.match_info().get("selector").is_some();
+    if !of_fleet {
+        find_panel(&request)?;
+    }
+    Err(methods.allowed(request.path()).map_or(PanelError::NotFound, PanelError::MethodNotAllowed))
 }

@@ -43,6 +43,9 @@ pub enum Problem {
     /// The body is compressed.
     #[error("the content encoding must be identity: send the body as it is")]
     Encoded,
+    /// The path is there, and takes the methods that are named.
+    #[error("this path takes {0}")]
+    MethodNotAllowed(String),
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
     TooSlow,
@@ -99,6 +102,9 @@ impl Problem {
                 "wrong-content-type",
                 "The body is of a type that is not read",
             ),
+            Self::MethodNotAllowed(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method")
+            }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
         }
     }
@@ -117,6 +123,7 @@ impl Problem {
             | Self::TooManyListeners(..)
             | Self::WrongContentType(_)
             | Self::Encoded
+            | Self::MethodNotAllowed(_)
             | Self::TooSlow => &[],
         }
     }
@@ -178,6 +185,11 @@ impl ResponseError for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Self::MethodNotAllowed(methods) = self
+            && let Ok(methods) = HeaderValue::from_str(methods)
+        {
+            headers.insert(header::ALLOW, methods);
         }
         if matches!(self, Self::Encoded) {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

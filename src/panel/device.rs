@@ -22,10 +22,11 @@ pub mod gate;
 pub mod line;
 pub mod words;
 
-use ask::{Answer, DeviceProfile, Info, Page, Request, Said};
+use ask::{Answer, DeviceProfile, Info, Page, Request, Said, Speech};
 use gate::{Gate, Pace, Room};
 use line::Lines;
 
+use super::dialect::Dialect;
 use super::settings::{DeviceAddress, Remote};
 
 /// Pages read of a device at most, and the profiles on them.
@@ -133,6 +134,8 @@ pub struct Habits {
     pace: Pace,
     /// Whether it deletes by `DELETE` and not by `POST`.
     deletes_by_delete: bool,
+    /// Whether its paths begin otherwise than those of its version should.
+    has_other_prefix: bool,
 }
 
 /// How much of a device is read, and for how long.
@@ -198,7 +201,7 @@ pub struct Held {
 /// A device, and the session on it.
 pub struct Device {
     panel: String,
-    family: Family,
+    dialect: &'static Dialect,
     remote: Remote,
     password_md5: String,
     lines: Rc<Lines>,
@@ -215,14 +218,14 @@ impl Device {
     /// The device of the panel with this id. `password_md5` is the MD5 hex of the account's password.
     pub fn new(
         panel: impl Into<String>,
-        family: Family,
+        dialect: &'static Dialect,
         remote: Remote,
         password_md5: String,
         lines: Rc<Lines>,
     ) -> Self {
         Self {
             panel: panel.into(),
-            family,
+            dialect,
             remote,
             password_md5,
             lines,
@@ -286,22 +289,40 @@ impl Device {
     /// Begins a session.
     pub async fn log_in(&mut self) -> Result<(), Trouble> {
         self.token = None;
-        let request = ask::login(self.family, &self.remote.username, &self.password_md5);
-        let answer = self.send(&request).await?;
-        self.token = Some(ask::read_login(&answer, &self.panel, self.family)?);
+        let mut answer = self.ask_for_token().await?;
+        if answer.status == 404 {
+            // Firmware decides on the prefix, and versions only mostly tell which.
+            self.habits.has_other_prefix = !self.habits.has_other_prefix;
+            match self.ask_for_token().await {
+                Ok(other) if other.status != 404 => answer = other,
+                Ok(_) | Err(_) => self.habits.has_other_prefix = !self.habits.has_other_prefix,
+            }
+        }
+        self.token = Some(ask::read_login(&answer, &self.panel, self.speech())?);
         Ok(())
+    }
+
+    async fn ask_for_token(&mut self) -> Result<Answer, Trouble> {
+        let request = ask::login(self.speech(), &self.remote.username, &self.password_md5);
+        self.send(&request).await
+    }
+
+    fn speech(&self) -> Speech {
+        let usual = self.dialect.prefix;
+        let prefix = if self.habits.has_other_prefix { usual.other() } else { usual };
+        Speech { dialect: self.dialect, prefix }
     }
 
     /// Ends the session, so that its token is dead. What comes of it changes nothing.
     pub async fn log_out(&mut self) {
         if let Some(token) = self.token.take() {
-            let _ = self.send(&ask::logout().with_token(&token)).await; // it expires anyway
+            let _ = self.send(&ask::logout(self.speech()).with_token(&token)).await; // it expires anyway
         }
     }
 
     /// Creates or updates these profiles; what it says of each, in their order, where it says anything.
     pub async fn upsert(&mut self, items: &[(LinkId, Box<str>)]) -> Result<Vec<Option<Said>>, Trouble> {
-        let answer = self.ask(ask::upsert(self.family, items)).await?;
+        let answer = self.ask_what_all_know(ask::upsert(self.speech(), items)).await?;
         ask::read_said(&answer, items.iter().map(|(link, _)| *link))
     }
 
@@ -309,9 +330,9 @@ impl Device {
     /// know the one form of the call is asked in the other from then on.
     pub async fn delete(&mut self, links: &[LinkId]) -> Result<Vec<Option<Said>>, Trouble> {
         let by_delete = self.habits.deletes_by_delete;
-        let answer = match self.ask(ask::delete(self.family, links, by_delete)).await {
+        let answer = match self.ask(ask::delete(self.speech(), links, by_delete)).await {
             Err(Trouble::UnknownCall(..)) => {
-                let answer = self.ask(ask::delete(self.family, links, !by_delete)).await?;
+                let answer = self.ask(ask::delete(self.speech(), links, !by_delete)).await?;
                 self.habits.deletes_by_delete = !by_delete;
                 answer
             }
@@ -322,7 +343,7 @@ impl Device {
 
     /// Whether it holds no profile with a link_id. A device that cannot be asked that is taken to hold some.
     pub async fn is_empty(&mut self) -> Result<bool, Trouble> {
-        match self.ask(ask::linked_page(self.family)).await {
+        match self.ask(ask::linked_page(self.speech())).await {
             Ok(answer) => {
                 let page = ask::read_page(&answer)?;
                 Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
@@ -372,7 +393,7 @@ impl Device {
     ) -> Result<Option<Option<u64>>, Trouble> {
         let mut said = None;
         for number in 1..=MAX_PAGES {
-            let answer = self.ask(ask::page(self.family, number)).await?;
+            let answer = self.ask_what_all_know(ask::page(self.speech(), number)).await?;
             walk.bytes += answer.body.len();
             if walk.bytes > self.limits.bytes {
                 let limit = self.limits.bytes;
@@ -385,7 +406,7 @@ impl Device {
             if number == 1 {
                 said = page.total;
             }
-            let new = walk.take_page(&page, self.family)?;
+            let new = walk.take_page(&page, self.dialect.family)?;
             // Pages say how many there are, and how long they are; a device may be wrong in either, so it has to be
             // right in both to be believed that there are no more.
             let short = page.limit.is_some_and(|limit| (page.items.len() as u64) < limit);
@@ -404,7 +425,7 @@ impl Device {
 
     /// Its clock, in Unix seconds, where it has one that can be read: a courtesy, so nothing depends on it.
     pub async fn time(&mut self) -> Result<Option<i64>, Trouble> {
-        match self.ask(ask::time()).await {
+        match self.ask(ask::time(self.speech())).await {
             Ok(answer) => Ok(ask::read_time(&answer)),
             Err(
                 trouble @ (Trouble::LoggedOut
@@ -416,11 +437,20 @@ impl Device {
         }
     }
 
+    /// Asks what every panel knows: one that does not has perhaps other firmware now, so it is logged in anew.
+    async fn ask_what_all_know(&mut self, request: Request) -> Result<Answer, Trouble> {
+        self.ask(request).await.inspect_err(|trouble| {
+            if matches!(trouble, Trouble::UnknownCall(..)) {
+                self.token = None;
+            }
+        })
+    }
+
     async fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
         let token = self.token.as_deref().ok_or(Trouble::LoggedOut)?;
         let request = request.with_token(token);
         let answer = self.send(&request).await?;
-        ask::good(answer, &request, self.family, &self.panel).inspect_err(|trouble| {
+        ask::good(answer, &request, self.dialect.family, &self.panel).inspect_err(|trouble| {
             if matches!(trouble, Trouble::LoggedOut) {
                 self.token = None;
             }

@@ -14,9 +14,12 @@ use crate::batch::selector::{Selector, is_key, is_value};
 use crate::profile::rule::Family;
 use crate::store::seal::hex;
 
+use super::dialect::Dialect;
+
 mod address;
 mod zone;
 
+pub use super::dialect::ApiVersion;
 pub use address::{DeviceAddress, HttpAddress, Trust};
 pub use zone::Zone;
 
@@ -65,11 +68,11 @@ pub struct PanelRecord {
     /// IANA name of the zone in which the panel's rules run.
     #[serde(default = "utc")]
     pub zone: String,
-    /// `android`, `camdroid` or `door-controller`.
+    /// `android`, `camdroid`, `ingenic-mips` or `door-controller`.
     #[serde(default = "android")]
     pub api: String,
-    /// The version that the panel says it speaks.
-    #[serde(default = "seed_version")]
+    /// The version that the panel says it speaks; empty for the one that panels of the family have who say none.
+    #[serde(default)]
     pub api_version: String,
     /// How many profiles it holds at most; none is no limit.
     #[serde(default)]
@@ -103,10 +106,6 @@ fn android() -> String {
     Family::Android.as_str().into()
 }
 
-fn seed_version() -> String {
-    "2.9.0".into()
-}
-
 impl PanelRecord {
     /// A record with every default.
     pub fn new(id: impl Into<String>) -> Self {
@@ -116,7 +115,7 @@ impl PanelRecord {
             labels: BTreeMap::new(),
             zone: utc(),
             api: android(),
-            api_version: seed_version(),
+            api_version: String::new(),
             capacity: None,
             url: None,
             username: None,
@@ -147,6 +146,8 @@ pub struct Settings {
     pub zone: Zone,
     /// Its family.
     pub family: Family,
+    /// What the family speaks in this version.
+    pub dialect: &'static Dialect,
     /// The version it says it speaks.
     pub api_version: ApiVersion,
     /// How many profiles it holds at most.
@@ -194,12 +195,26 @@ impl Settings {
         }
         let family = Family::parse(&record.api);
         if family.is_none() {
-            wrong("/api", "a panel speaks android, camdroid or door-controller");
+            wrong("/api", &format!("a panel speaks {}", Dialect::families()));
         }
-        let api_version = ApiVersion::new(&record.api_version);
-        if api_version.is_none() {
-            wrong("/api_version", "three numbers such as 2.9.0");
-        }
+        let api_version = match (record.api_version.as_str(), family) {
+            ("", Some(family)) => Some(Dialect::default_version(family)),
+            (text, _) => ApiVersion::new(text),
+        };
+        let dialect = match (family, api_version) {
+            (Some(family), Some(version)) => {
+                let dialect = Dialect::of(family, version);
+                if dialect.is_none() {
+                    wrong("/api_version", &Dialect::versions(family));
+                }
+                dialect
+            }
+            (_, None) => {
+                wrong("/api_version", "three numbers such as 2.9.0");
+                None
+            }
+            (None, Some(_)) => None,
+        };
         if record.capacity == Some(0) {
             wrong("/capacity", "at least 1, or null for no limit");
         }
@@ -225,12 +240,31 @@ impl Settings {
             }
         };
         let labels = record.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
-        match (id, zone, family, api_version) {
-            (Some(id), Some(zone), Some(family), Some(api_version)) if problems.is_empty() => {
-                Ok(Self { id, labels, zone, family, api_version, capacity: record.capacity, remote })
-            }
+        match (id, zone, dialect, api_version) {
+            (Some(id), Some(zone), Some(dialect), Some(api_version)) if problems.is_empty() => Ok(Self {
+                id,
+                labels,
+                zone,
+                family: dialect.family,
+                dialect,
+                api_version,
+                capacity: record.capacity,
+                remote,
+            }),
             _ => Err(problems),
         }
+    }
+
+    /// Reads a record of the store. Earlier versions took any version of a family; one that there is not counts as
+    /// that of a panel which says none.
+    pub fn stored(record: &PanelRecord) -> Result<Self, Vec<SettingProblem>> {
+        let known = Family::parse(&record.api)
+            .zip(ApiVersion::new(&record.api_version))
+            .is_none_or(|(family, version)| Dialect::of(family, version).is_some());
+        if known {
+            return Self::parse(record);
+        }
+        Self::parse(&PanelRecord { api_version: String::new(), ..record.clone() })
     }
 
     /// The record of these settings.
@@ -280,9 +314,11 @@ impl Settings {
         }
     }
 
-    /// Whether results carry `has_dublicates`: panels from 2.10.0 on do.
-    pub fn tells_taken_names(&self) -> bool {
-        self.family == Family::Android && self.api_version >= ApiVersion { numbers: [2, 10, 0] }
+    /// From now on it speaks as this version, where its family has that.
+    pub fn set_api_version(&mut self, version: ApiVersion) {
+        if let Some(dialect) = Dialect::of(self.family, version) {
+            (self.dialect, self.api_version) = (dialect, version);
+        }
     }
 }
 
@@ -365,37 +401,5 @@ impl Remote {
         };
         let address = DeviceAddress::Http(HttpAddress { url: url?.into(), trust: trust? });
         Some(Self { address, username: username?.into(), repair: repair? })
-    }
-}
-
-/// A panel API version such as 2.9.0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApiVersion {
-    numbers: [u16; 3],
-}
-
-impl ApiVersion {
-    /// `None` when the text is not three numbers with dots between them.
-    pub fn new(text: &str) -> Option<Self> {
-        let mut parts = text.split('.');
-        let mut number = || -> Option<u16> {
-            let part = parts.next()?;
-            // parse() would also take a sign
-            part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
-        };
-        let numbers = [number()?, number()?, number()?];
-        parts.next().is_none().then_some(Self { numbers })
-    }
-
-    /// As a device says it, which may leave out the last number.
-    pub fn said(text: &str) -> Option<Self> {
-        Self::new(text).or_else(|| Self::new(&format!("{text}.0")))
-    }
-}
-
-impl fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, patch] = self.numbers;
-        write!(f, "{major}.{minor}.{patch}")
     }
 }

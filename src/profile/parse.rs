@@ -237,7 +237,7 @@ fn gather<T>(
 /// The key under which a family lists its items.
 pub fn list_key(family: Family) -> &'static str {
     match family {
-        Family::Android | Family::Camdroid => "list_items",
+        Family::Android | Family::Camdroid | Family::IngenicMips => "list_items",
         Family::DoorController => "items",
     }
 }

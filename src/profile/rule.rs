@@ -243,21 +243,24 @@ impl Rule {
 pub enum Family {
     /// Android panels.
     Android,
-    /// Camdroid panels, and ingenic-mips panels, which speak the same.
+    /// Camdroid panels.
     Camdroid,
+    /// Ingenic-mips panels, whose profiles are those of camdroid panels.
+    IngenicMips,
     /// Door controllers.
     DoorController,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Android, Self::Camdroid, Self::DoorController];
+    pub const ALL: [Self; 4] = [Self::Android, Self::Camdroid, Self::IngenicMips, Self::DoorController];
 
     /// The family's name in a panel's `api` field.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Android => "android",
             Self::Camdroid => "camdroid",
+            Self::IngenicMips => "ingenic-mips",
             Self::DoorController => "door-controller",
         }
     }

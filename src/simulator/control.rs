@@ -156,7 +156,8 @@ async fn set_capacity(
     let places = places(&panels, &body.panels)?;
     for place in &places {
         let entry = entry(&shared, &panels, *place).await?;
-        let settings = Settings { capacity: body.capacity, ..Settings::clone(&entry.settings) };
+        let mut settings = Settings::clone(&entry.settings);
+        settings.capacity = body.capacity;
         let expected = entry.settings.record();
         let change = ChangePanel { settings, expected, password_md5: None, origin: origin() };
         let changed = shared.fleet.coordinator.send(change).await.map_err(broken)?;

@@ -18,8 +18,6 @@ use crate::http::Shared;
 use crate::http::body::{self, BodyError};
 use crate::http::problem::Problem;
 
-const FORM: &str = "application/x-www-form-urlencoded";
-
 impl FromRequest for Visitor {
     type Error = PageProblem;
     type Future = Ready<Result<Self, PageProblem>>;
@@ -96,7 +94,7 @@ pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     }
     let payload = web::Payload::from_request(request, &mut { payload }).await;
     let payload = payload.map_err(|_| Problem::bad_request("the form cannot be read"))?;
-    let body = body::read(request, payload, FORM, limit).await.map_err(|error| match error {
+    let body = body::read(request, payload, body::FORM, limit).await.map_err(|error| match error {
         BodyError::TooLarge(limit) => Problem::FormTooLarge(limit),
         error => error.into(),
     })?;

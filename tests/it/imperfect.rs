@@ -840,7 +840,7 @@ fn an_embedded_door_controller_answers_as_one() {
                 .call("POST", &path("/login"))
                 .json(&json!({ "username": "admin", "password": "0" }))
                 .send(),
-            401,
+            400,
             "invalid_authentication",
         ),
         (server.call("GET", &path("/access/time-profiles/items")).send(), 401, "invalid_authentication"),

@@ -24,7 +24,7 @@ use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
-use crate::http::panel_api::session::{Info, LoggedIn, close, log_in};
+use crate::http::panel_api::session::{self, Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::settings::ApiVersion;
 use crate::profile::parse;
@@ -74,15 +74,7 @@ impl FromRequest for Administrator {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let shared = Shared::of(&request);
-            let token = auth::bearer(&request).ok_or(PanelError::LogIn)?;
-            let (actor, role) = match shared.fleet.access.session(&shared.sessions, Scope::Fleet, token)? {
-                Some(session) => (session.actor(), session.role),
-                None => {
-                    let principal = shared.fleet.access.bearer(token)?.ok_or(PanelError::LogIn)?;
-                    (principal.actor(), principal.role)
-                }
-            };
+            let (actor, role) = who(&request).await?;
             if role < Role::Operator {
                 auth::denied(&request, &actor);
                 Err(PanelError::NotAdministrator(Family::Android))
@@ -91,6 +83,16 @@ impl FromRequest for Administrator {
             }
         })
     }
+}
+
+/// Who is calling: as on a panel, or with a token of the fleet API.
+async fn who(request: &HttpRequest) -> Result<(Actor, Role), PanelError> {
+    if let Some(session) = session::who(request, Scope::Fleet).await? {
+        return Ok((session.actor(), session.role));
+    }
+    let token = auth::bearer(request).ok_or(PanelError::LogIn)?;
+    let principal = Shared::of(request).fleet.access.bearer(token)?.ok_or(PanelError::LogIn)?;
+    Ok((principal.actor(), principal.role))
 }
 
 /// What the fleet says of itself as a panel.
@@ -184,7 +186,7 @@ async fn apply_upserts(
     payload: web::Payload,
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let operations = shared.turns.parse(body, move |body| {
         let profiles = parse::link_body_within(body, Family::Android, most)?;
@@ -231,7 +233,7 @@ async fn apply_deletes(
     payload: web::Payload,
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
     apply(shared, &request, who, selector, Operations::of_profiles(Vec::new(), deletes, false)).await
@@ -286,7 +288,7 @@ fn results(
         LinkResult {
             link_id: link_id.to_string(),
             success: outcome.success(),
-            extended_info: word.to_owned(),
+            extended_info: Some(word.to_owned()),
             has_dublicates: None,
         }
     };

@@ -148,7 +148,7 @@ pub(super) async fn read_all(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profiles = profiles(&shared, &account.panel).await?;
-    list::answer(profiles, &query, account.panel.settings.family)
+    list::answer(profiles, &query, account.panel.settings.dialect)
 }
 
 /// Deletes several profiles, all or none.
@@ -172,7 +172,7 @@ pub(super) async fn delete_named(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
     apply(&who, &request, UidOperation::Delete(uids), "panel.delete").await?;
@@ -191,7 +191,7 @@ pub(super) async fn read_profile(
     payload: web::Payload,
     shared: &Shared,
 ) -> Result<Body, PanelError> {
-    let body = body::read(request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(request, payload, shared.body_limit).await?;
     let settings = &who.panel.settings;
     let family = settings.family;
     let profile = shared.turns.parse(body, move |body| parse::profile_body(body, family)).await??;

@@ -1,16 +1,17 @@
 //! The same calls as door controllers have them: below `/access/time-profiles`, with `items` for `list_items`, `id`
-//! for `uid`, and `has_duplicates` spelt right; a login by `POST`; errors that are objects ([`error_body`]). The
-//! document shows the panels' names only.
+//! for `uid`, and `has_duplicates` spelt right; a login by `POST`; errors that are objects ([`error_body`]). Of
+//! these the document shows the login only.
 
 use std::collections::HashMap;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, post, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::error::PanelError;
+use super::error::{ErrorBody, PanelError};
 use super::{Account, Administrator, PanelRef, by_uid, link, list, session};
 use crate::access::Role;
 use crate::access::sessions::Scope;
@@ -29,6 +30,7 @@ pub(super) struct ToController;
 pub fn error_body(request: &HttpRequest, error: &PanelError) -> Option<Value> {
     request.extensions().get::<ToController>()?;
     let code = match error.status_code() {
+        _ if matches!(error, PanelError::WrongLogin) => "invalid_authentication",
         StatusCode::UNAUTHORIZED => "invalid_authentication",
         StatusCode::FORBIDDEN => "permission_denied",
         StatusCode::REQUEST_TIMEOUT => "connection_timeout",
@@ -39,26 +41,46 @@ pub fn error_body(request: &HttpRequest, error: &PanelError) -> Option<Value> {
     Some(json!({ "error": { "code": code, "message": error.to_string(), "data": null } }))
 }
 
-#[derive(Deserialize)]
-struct Login {
-    username: String,
-    password: String,
+/// The paths below the panel's base, with what they take.
+pub const PATHS: &[(&str, &[Method])] = &[
+    ("/v1/access/time-profiles/items/link", &[Method::GET, Method::POST, Method::DELETE]),
+    ("/v1/access/time-profiles/link", &[Method::POST]),
+    ("/v1/access/time-profiles/link/delete", &[Method::POST]),
+    ("/v1/access/time-profiles", &[Method::POST]),
+    (r"/v1/access/time-profiles/{uid:\d+}", &[Method::GET, Method::PATCH, Method::DELETE]),
+    ("/v1/access/time-profiles/item/{uid}", &[Method::GET, Method::PATCH, Method::DELETE]),
+    ("/v1/access/time-profiles/items", &[Method::GET, Method::DELETE]),
+];
+
+/// The name of an account, and the MD5 of its password.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LoginBody {
+    /// The name.
+    pub username: String,
+    /// MD5 hex of the password.
+    #[schema(example = "e10adc3949ba59abbe56e057f20f883e")]
+    pub password: String,
 }
 
-/// Logs in with the name and the MD5 in the body.
-async fn log_in(
+/// Logs in on a door controller, whose login is this one. Other families have that by `GET`.
+#[utoipa::path(tag = "panel", operation_id = "controller_login", security(()), params(("panel" = String, Path)), request_body = LoginBody,
+    responses((status = 200, body = session::LoggedIn), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 405, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 429, body = ErrorBody)))]
+#[post("/v1/login")]
+pub async fn log_in(
     PanelRef(panel): PanelRef,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     if panel.settings.family != Family::DoorController {
-        return Err(PanelError::NotFound);
+        return Err(PanelError::MethodNotAllowed("GET, HEAD".into()));
     }
-    let body = body::read(&request, payload, body::JSON, LOGIN).await?;
-    let Login { username, password } =
+    let body = body::read_of_panel(&request, payload, LOGIN).await?;
+    let login: Map<String, Value> =
         serde_json::from_slice(&body).map_err(|_| PanelError::Body(WireError::NotAJsonObject))?;
-    let query = HashMap::from([("username".to_owned(), username), ("password".to_owned(), password)]);
+    let texts = login.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+    let query: HashMap<_, _> = texts.collect();
     session::log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query, &request).await
 }
 
@@ -70,7 +92,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .route("/v1/access/time-profiles/items/link", web::get().to(link::list_linked))
         .route("/v1/access/time-profiles/link", web::post().to(link::apply_upserts))
         .route("/v1/access/time-profiles/link/delete", web::post().to(link::apply_deletes))
-        .route("/v1/login", web::post().to(log_in))
+        .service(log_in)
         .route("/v1/access/time-profiles", web::post().to(create))
         .route(r"/v1/access/time-profiles/{uid:\d+}", web::get().to(show))
         .route(r"/v1/access/time-profiles/{uid:\d+}", web::patch().to(by_uid::replace_one))

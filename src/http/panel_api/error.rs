@@ -18,9 +18,21 @@ use crate::store::StoreError;
 /// Everything that a panel says no with. `Display` gives the exact text of the `error` field.
 #[derive(Debug, thiserror::Error)]
 pub enum PanelError {
-    /// No token, an unknown one, or one that has expired; wrong credentials.
+    /// No token, an unknown one, or one that has expired.
     #[error("Log In")]
     LogIn,
+    /// Wrong credentials of a login.
+    #[error("Wrong login or password")]
+    WrongLogin,
+    /// Wrong credentials of HTTP Basic.
+    #[error("Wrong login or password")]
+    WrongBasic,
+    /// A login without a name or a password.
+    #[error("Required parameters missed")]
+    LoginWithoutName,
+    /// The path is there, and takes the methods that are named.
+    #[error("Method not allowed")]
+    MethodNotAllowed(String),
     /// A good token of an account that is not an administrator.
     #[error("{}", not_administrator(*.0).1)]
     NotAdministrator(Family),
@@ -88,20 +100,25 @@ pub struct ErrorBody {
     pub error: String,
 }
 
-/// Android panels tell the two apart; camdroid panels and door controllers know no 403.
+/// Android panels tell the two apart; the other families know no 403.
 fn not_administrator(family: Family) -> (StatusCode, &'static str) {
     match family {
         Family::Android => (StatusCode::FORBIDDEN, "Administrator rights required"),
-        Family::Camdroid | Family::DoorController => (StatusCode::UNAUTHORIZED, "Log In"),
+        Family::Camdroid | Family::IngenicMips | Family::DoorController => {
+            (StatusCode::UNAUTHORIZED, "Log In")
+        }
     }
 }
 
 impl ResponseError for PanelError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::LogIn => StatusCode::UNAUTHORIZED,
+            Self::LogIn | Self::WrongBasic => StatusCode::UNAUTHORIZED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAdministrator(family) => not_administrator(*family).0,
-            Self::Body(_)
+            Self::WrongLogin
+            | Self::LoginWithoutName
+            | Self::Body(_)
             | Self::MissingParameter(_)
             | Self::Parameter(_)
             | Self::NeverOpens
@@ -125,6 +142,9 @@ impl ResponseError for PanelError {
         let mut response = HttpResponse::build(self.status_code());
         if let Self::TooManyLogins(seconds) = self {
             response.insert_header((header::RETRY_AFTER, *seconds));
+        }
+        if let Self::MethodNotAllowed(methods) = self {
+            response.insert_header((header::ALLOW, methods.as_str()));
         }
         if matches!(self, Self::Encoded) {
             response.insert_header((header::ACCEPT_ENCODING, "identity"));

@@ -110,6 +110,9 @@ pub enum Operator {
 }
 
 impl Operator {
+    /// The names, as expressions have them.
+    pub const NAMES: [&str; 6] = ["eq", "nq", "lt", "gt", "le", "ge"];
+
     fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Equal => order.is_eq(),

@@ -11,13 +11,13 @@ use utoipa::ToSchema;
 use super::error::{ErrorBody, PanelError};
 use super::{Account, Administrator, list, profiles};
 use crate::access::sessions::Session;
-use crate::batch::{ItemOutcome, ItemResult, Operations};
+use crate::batch::{ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
+use crate::panel::dialect::Dialect;
 use crate::panel::{Apply, Reply, Work};
 use crate::profile::parse;
-use crate::profile::rule::Family;
 
 /// Many profiles, each with its link_id.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -48,27 +48,22 @@ pub struct LinkResult {
     pub link_id: String,
     /// Whether what was asked for was done.
     pub success: bool,
-    /// How, or why not.
+    /// How, or why not; null where the panel's family has no word for it.
     #[schema(example = "created")]
-    pub extended_info: String,
+    pub extended_info: Option<String>,
     /// Whether another profile bears the same name; from api 2.10.0 on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub has_dublicates: Option<bool>,
 }
 
 impl LinkResult {
-    /// As a panel answers it.
-    pub fn new(result: &ItemResult, family: Family, tells_names: bool) -> Self {
-        let word = match (family, result.outcome) {
-            (Family::DoorController, ItemOutcome::Full) => "number_of_entities_exceeded",
-            (Family::DoorController, ItemOutcome::Repeated) => "has_duplicates",
-            (_, outcome) => outcome.extended_info(),
-        };
+    /// As a panel of this dialect answers it, where the call is one in which it would say whose name is taken.
+    pub fn new(result: &ItemResult, dialect: &Dialect, names: bool) -> Self {
         Self {
             link_id: result.item.link_id.to_string(),
             success: result.outcome.success(),
-            extended_info: word.to_owned(),
-            has_dublicates: tells_names.then_some(result.name_taken),
+            extended_info: dialect.word(result.outcome).map(str::to_owned),
+            has_dublicates: (names && dialect.tells_taken_names).then_some(result.name_taken),
         }
     }
 }
@@ -108,13 +103,12 @@ pub(super) async fn apply_upserts(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let (family, most) = (panel.settings.family, shared.max_items);
     let profiles =
         shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
     let operations = Operations::of_profiles(profiles, Vec::new(), false);
-    let tells_names = panel.settings.tells_taken_names();
-    apply(&panel, &session, &request, operations, "panel.upsert", tells_names).await
+    apply(&panel, &session, &request, operations, "panel.upsert", true).await
 }
 
 /// Deletes many profiles by link_id.
@@ -152,7 +146,7 @@ pub(super) async fn apply_deletes(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
     let operations = Operations::of_profiles(Vec::new(), deletes, false);
@@ -167,15 +161,15 @@ async fn apply(
     request: &HttpRequest,
     operations: Operations,
     action: &'static str,
-    tells_names: bool,
+    names: bool,
 ) -> Result<HttpResponse, PanelError> {
     let (reply, answer) = oneshot::channel();
     let origin = Arc::new(auth::origin(request, &session.actor()));
     let work = Work::Call(Arc::new(operations), action);
     panel.address.send(Apply { work, origin, reply: Reply::Caller(reply) }).await?;
     let answer = answer.await??;
-    let family = panel.settings.family;
-    let result = answer.results.iter().map(|item| LinkResult::new(item, family, tells_names)).collect();
+    let dialect = panel.settings.dialect;
+    let result = answer.results.iter().map(|item| LinkResult::new(item, dialect, names)).collect();
     Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 
@@ -199,5 +193,5 @@ pub(super) async fn list_linked(
 ) -> Result<HttpResponse, PanelError> {
     let mut profiles = profiles(&shared, &account.panel).await?;
     profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles, &query, account.panel.settings.family)
+    list::answer(profiles, &query, account.panel.settings.dialect)
 }

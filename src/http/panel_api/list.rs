@@ -1,11 +1,13 @@
 //! The form of all lists: a page of items, with the pagination, the filter and the sorting beside it.
 //!
-//! Android panels filter by `filter_field`, `filter_type=equal`, `filter_format`, `filter_value` (plain, or
-//! as one JSON object in `filter`) and sort by `sort_field`, `sort_type`; camdroid panels take an expression
-//! ([`super::filter`]) and `order_by=name desc`. Parameters of the other dialect are unknown and so ignored.
-//! Without a word on it lists are sorted by name; equal ones by uid.
+//! Android panels filter by `filter_field`, `filter_type=equal`, `filter_format`, `filter_value` (plain, as one JSON object
+//! in `filter`, or as `filter[filter_field]`, which clients make of an object) and sort by `sort_field`, `sort_type`;
+//! camdroid and ingenic-mips panels take an expression ([`super::filter`]) and `order_by=name desc, date_from`, the oldest
+//! of them `pageNumber`, `sortField`, `sortType`. Parameters of another dialect are unknown and so ignored. Without a word
+//! on it lists are sorted by name; equal ones by uid.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use actix_web::HttpResponse;
@@ -14,8 +16,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::PanelError;
-use super::filter::{Field, Fields, Filter};
+use super::filter::{Field, Fields, Filter, Operator};
 use crate::http::fleet_api::types::{RepeatOptionsBody, TimeOptionsBody};
+use crate::panel::dialect::{Dialect, Limit, ListNotes, Paging};
 use crate::profile::rule::Family;
 use crate::profile::wire;
 use crate::store::StoreError;
@@ -29,7 +32,7 @@ use crate::store::read::StoredProfile;
     reason = "only the document reads it; handlers read the query itself, since most of it is optional"
 )]
 pub struct ListParameters {
-    /// 10, 20, 30 or 50; 10 without.
+    /// 10, 20, 30 or 50; 10 without. ingenic-mips: any from 1 on, and required. Door controllers: up to 1000.
     limit: Option<u32>,
     /// From 1 on.
     page_number: Option<u64>,
@@ -45,10 +48,22 @@ pub struct ListParameters {
     filter_format: Option<String>,
     /// android: what the field must equal.
     filter_value: Option<String>,
-    /// android: the four as one JSON object; camdroid: an expression.
+    /// android: the four as one JSON object; camdroid and ingenic-mips: an expression.
     filter: Option<String>,
-    /// camdroid: a field, and `asc` or `desc`.
+    /// camdroid from 1.0, ingenic-mips: fields with commas between them, each perhaps with `asc` or `desc`.
     order_by: Option<String>,
+    /// camdroid before 1.0: as `page_number`.
+    #[serde(rename = "pageNumber")]
+    #[param(rename = "pageNumber")]
+    page_number_before_1: Option<u64>,
+    /// camdroid before 1.0: as `sort_field`.
+    #[serde(rename = "sortField")]
+    #[param(rename = "sortField")]
+    sort_field_before_1: Option<String>,
+    /// camdroid before 1.0: as `sort_type`.
+    #[serde(rename = "sortType")]
+    #[param(rename = "sortType")]
+    sort_type_before_1: Option<String>,
 }
 
 /// A page of a list.
@@ -95,12 +110,12 @@ struct Options {
     pagination: Pagination,
 }
 
+/// What a list says of itself.
 #[derive(Debug, Serialize, ToSchema)]
 struct ListOption {
     pagination: Pagination,
-    #[schema(value_type = Object)]
-    filter: serde_json::Value,
-    sort: Sort,
+    filter: FilterNote,
+    sort: SortNote,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -111,29 +126,79 @@ struct Pagination {
     current_page: usize,
 }
 
+/// By what the list was filtered.
 #[derive(Debug, Serialize, ToSchema)]
-struct Sort {
-    field: &'static str,
-    asc: bool,
-    available_fields: [&'static str; 3],
+#[serde(untagged)]
+enum FilterNote {
+    /// camdroid from 1.0.6, ingenic-mips.
+    Described(DescribedFilter),
+    /// The others: the parameters as they were given.
+    #[schema(value_type = Object)]
+    Asked(serde_json::Map<String, serde_json::Value>),
+}
+
+/// Whether the list was filtered, and how it could be.
+#[derive(Debug, Serialize, ToSchema)]
+struct DescribedFilter {
+    available_filtering: bool,
+    is_filtered: bool,
+    available_fields: Vec<DescribedField>,
+}
+
+/// How a list can be filtered by a field.
+#[derive(Debug, Serialize, ToSchema)]
+struct DescribedField {
+    field_name: &'static str,
+    /// `string` or `int`.
+    data_type: &'static str,
+    compare_operators: [&'static str; 6],
+    /// The values that there are, where they are few; here none.
+    options: [String; 0],
+}
+
+/// How the list is sorted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum SortNote {
+    /// camdroid from 1.0.6, ingenic-mips.
+    Described {
+        /// Whether an order was asked for.
+        is_sorted: bool,
+        /// It, as `order_by` takes it.
+        order: String,
+        /// By what lists can be sorted.
+        available_fields: [&'static str; 3],
+    },
+    /// The others.
+    Asked {
+        /// The first field.
+        field: &'static str,
+        /// Whether it ascends.
+        asc: bool,
+        /// By what lists can be sorted.
+        available_fields: [&'static str; 3],
+    },
 }
 
 /// What a query asks of a list.
 struct Wanted {
     limit: usize,
     page: usize,
-    sort: (Field, bool),
+    /// Fields, and whether each ascends; never empty.
+    order: Vec<(Field, bool)>,
+    is_sorted: bool,
     filter: Option<Filter>,
-    filter_shown: serde_json::Value,
+    /// The filter's parameters as they were given.
+    asked: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The page of these profiles that the query asks for.
 pub fn answer(
     profiles: Vec<StoredProfile>,
     query: &HashMap<String, String>,
-    family: Family,
+    dialect: &Dialect,
 ) -> Result<HttpResponse, PanelError> {
-    let wanted = Wanted::parse(query, family)?;
+    let wanted = Wanted::parse(query, dialect)?;
     let mut listed = Vec::with_capacity(profiles.len());
     for profile in profiles {
         let fields = fields(&profile)?;
@@ -141,10 +206,12 @@ pub fn answer(
             listed.push((fields, profile));
         }
     }
-    let (field, asc) = wanted.sort;
     listed.sort_by(|(a, profile_a), (b, profile_b)| {
-        let order = a.compare(b, field);
-        let order = if asc { order } else { order.reverse() };
+        let by_fields = wanted.order.iter().map(|(field, asc)| {
+            let order = a.compare(b, *field);
+            if *asc { order } else { order.reverse() }
+        });
+        let order = by_fields.fold(Ordering::Equal, Ordering::then);
         order.then(profile_a.row.uid.cmp(&profile_b.row.uid))
     });
     let total_items = listed.len();
@@ -152,7 +219,7 @@ pub fn answer(
         .iter()
         .skip((wanted.page - 1).saturating_mul(wanted.limit))
         .take(wanted.limit)
-        .filter_map(|(_, profile)| RawValue::from_string(item(profile, family, true)).ok()) // item() is JSON
+        .filter_map(|(_, profile)| RawValue::from_string(item(profile, dialect.family, true)).ok()) // item() is JSON
         .collect();
     let pagination = Pagination {
         total_items,
@@ -160,36 +227,68 @@ pub fn answer(
         total_pages: total_items.div_ceil(wanted.limit),
         current_page: wanted.page,
     };
-    Ok(HttpResponse::Ok().json(match family {
-        Family::Android | Family::Camdroid => ListBody {
-            list_items: Some(list_items),
-            items: None,
-            list_option: Some(ListOption {
-                pagination,
-                filter: wanted.filter_shown,
-                sort: Sort { field: field.as_str(), asc, available_fields: Field::NAMES },
+    let (filter, sort) = match dialect.notes {
+        ListNotes::None => {
+            return Ok(HttpResponse::Ok().json(ListBody {
+                list_items: None,
+                items: Some(list_items),
+                list_option: None,
+                options: Some(Options { pagination }),
+            }));
+        }
+        ListNotes::Asked => {
+            let (field, asc) = wanted.order.first().copied().unwrap_or((Field::Name, true));
+            let sort = SortNote::Asked { field: field.as_str(), asc, available_fields: Field::NAMES };
+            (FilterNote::Asked(wanted.asked), sort)
+        }
+        ListNotes::Described => (
+            FilterNote::Described(DescribedFilter {
+                available_filtering: true,
+                is_filtered: wanted.filter.is_some(),
+                available_fields: vec![
+                    DescribedField::of(Field::Name, "string"),
+                    DescribedField::of(Field::DateFrom, "int"),
+                    DescribedField::of(Field::DateTo, "int"),
+                ],
             }),
-            options: None,
-        },
-        Family::DoorController => ListBody {
-            list_items: None,
-            items: Some(list_items),
-            list_option: None,
-            options: Some(Options { pagination }),
-        },
+            SortNote::Described {
+                is_sorted: wanted.is_sorted,
+                order: if wanted.is_sorted { order_text(&wanted.order) } else { String::new() },
+                available_fields: Field::NAMES,
+            },
+        ),
+    };
+    Ok(HttpResponse::Ok().json(ListBody {
+        list_items: Some(list_items),
+        items: None,
+        list_option: Some(ListOption { pagination, filter, sort }),
+        options: None,
     }))
+}
+
+impl DescribedField {
+    fn of(field: Field, data_type: &'static str) -> Self {
+        Self { field_name: field.as_str(), data_type, compare_operators: Operator::NAMES, options: [] }
+    }
+}
+
+/// An order as `order_by` takes it.
+fn order_text(order: &[(Field, bool)]) -> String {
+    let one =
+        |(field, asc): &(Field, bool)| format!("{} {}", field.as_str(), if *asc { "asc" } else { "desc" });
+    order.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A profile as JSON: the stored text, with what the panel adds around it.
 pub fn item(profile: &StoredProfile, family: Family, with_uid: bool) -> String {
     let key = match family {
-        Family::Android | Family::Camdroid => "time_profile_uid",
+        Family::Android | Family::Camdroid | Family::IngenicMips => "time_profile_uid",
         Family::DoorController => "id",
     };
     let uid = if with_uid { format!(r#""{key}":{},"#, profile.row.uid) } else { String::new() };
     let link_id = profile.link_id().map_or("null".to_owned(), |link| format!(r#""{link}""#));
     let json = match family {
-        Family::Android | Family::Camdroid => Cow::Borrowed(&*profile.json),
+        Family::Android | Family::Camdroid | Family::IngenicMips => Cow::Borrowed(&*profile.json),
         Family::DoorController => wire::with_year_format(&profile.json),
     };
     let inner = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
@@ -212,80 +311,100 @@ fn fields(profile: &StoredProfile) -> Result<Fields, StoreError> {
 }
 
 impl Wanted {
-    fn parse(query: &HashMap<String, String>, family: Family) -> Result<Self, PanelError> {
+    fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
         let get = |name: &str| query.get(name).map(String::as_str);
-        let limit = match get("limit") {
-            Some(limit) if family == Family::DoorController => {
-                let limit = limit.parse().ok().filter(|limit| (1..=1000).contains(limit));
-                limit.ok_or(PanelError::Parameter("limit"))?
-            }
-            None | Some("10") => 10,
-            Some("20") => 20,
-            Some("30") => 30,
-            Some("50") => 50,
-            Some(_) => return Err(PanelError::Parameter("limit")),
+        let limit = limit(get("limit"), dialect.limit)?;
+        let (page, sort_field, sort_type) = match dialect.paging {
+            Paging::SortField | Paging::OrderBy => ("page_number", "sort_field", "sort_type"),
+            Paging::CamelCase => ("pageNumber", "sortField", "sortType"),
         };
-        let page = match get("page_number") {
+        let page = match get(page) {
             None => 1,
-            Some(page) => {
-                page.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter("page_number"))?
+            Some(number) => {
+                number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(page))?
             }
         };
-        let (sort, filter, filter_shown) = match family {
-            Family::Android | Family::DoorController => {
-                let (filter, shown) = equality(query)?;
-                (sorting(get("sort_field"), get("sort_type"))?, filter, shown)
-            }
-            Family::Camdroid => {
-                let (filter, shown) = match get("filter") {
-                    None => (None, serde_json::json!({})),
-                    Some(text) => {
-                        let filter = Filter::parse(text).ok_or(PanelError::Parameter("filter"))?;
-                        (Some(filter), serde_json::json!({ "filter": text }))
-                    }
+        let (order, is_sorted) = match dialect.paging {
+            Paging::OrderBy => (ordering(get("order_by"))?, get("order_by").is_some()),
+            Paging::SortField | Paging::CamelCase => {
+                let field = match get(sort_field) {
+                    None => Field::Name,
+                    Some(name) => Field::parse(name).ok_or(PanelError::Parameter(sort_field))?,
                 };
-                (ordering(get("order_by"))?, filter, shown)
+                let asc = match get(sort_type) {
+                    None | Some("asc") => true,
+                    Some("desc") => false,
+                    Some(_) => return Err(PanelError::Parameter(sort_type)),
+                };
+                (vec![(field, asc)], get(sort_field).is_some())
             }
         };
-        Ok(Self { limit, page, sort, filter, filter_shown })
+        let (filter, asked) = match (dialect.family, get("filter")) {
+            (Family::Android | Family::DoorController, _) => equality(query)?,
+            (Family::Camdroid | Family::IngenicMips, None) => (None, serde_json::Map::new()),
+            (Family::Camdroid | Family::IngenicMips, Some(text)) => {
+                let filter = Filter::parse(text).ok_or(PanelError::Parameter("filter"))?;
+                (Some(filter), serde_json::Map::from_iter([("filter".to_owned(), text.into())]))
+            }
+        };
+        Ok(Self { limit, page, order, is_sorted, filter, asked })
     }
 }
 
-fn sorting(field: Option<&str>, direction: Option<&str>) -> Result<(Field, bool), PanelError> {
-    let field = match field {
-        None => Field::Name,
-        Some(name) => Field::parse(name).ok_or(PanelError::Parameter("sort_field"))?,
+fn limit(given: Option<&str>, takes: Limit) -> Result<usize, PanelError> {
+    let number = |most| {
+        let number = given.and_then(|limit| limit.parse().ok());
+        number.filter(|limit| (1..=most).contains(limit)).ok_or(PanelError::Parameter("limit"))
     };
-    match direction {
-        None | Some("asc") => Ok((field, true)),
-        Some("desc") => Ok((field, false)),
-        Some(_) => Err(PanelError::Parameter("sort_type")),
+    match (takes, given) {
+        (Limit::Required, None) => Err(PanelError::MissingParameter("limit")),
+        (Limit::Required, Some(_)) => number(usize::MAX),
+        (Limit::Steps | Limit::UpToThousand, None) => Ok(10),
+        (Limit::UpToThousand, Some(_)) => number(1000),
+        (Limit::Steps, Some("10" | "20" | "30" | "50")) => number(50),
+        (Limit::Steps, Some(_)) => Err(PanelError::Parameter("limit")),
     }
 }
 
-fn ordering(order_by: Option<&str>) -> Result<(Field, bool), PanelError> {
-    let Some(order_by) = order_by else { return Ok((Field::Name, true)) };
-    let mut words = order_by.split_whitespace();
-    let field = words.next().and_then(Field::parse).ok_or(PanelError::Parameter("order_by"))?;
-    let asc = match words.next() {
-        None | Some("asc") => true,
-        Some("desc") => false,
-        Some(_) => return Err(PanelError::Parameter("order_by")),
-    };
-    if words.next().is_some() { Err(PanelError::Parameter("order_by")) } else { Ok((field, asc)) }
+/// The fields of an `order_by`, each once.
+fn ordering(order_by: Option<&str>) -> Result<Vec<(Field, bool)>, PanelError> {
+    let Some(order_by) = order_by else { return Ok(vec![(Field::Name, true)]) };
+    let wrong = || PanelError::Parameter("order_by");
+    let mut order = Vec::new();
+    for part in order_by.split(',') {
+        let mut words = part.split_whitespace();
+        let field = words.next().and_then(Field::parse).ok_or_else(wrong)?;
+        let asc = match words.next() {
+            None | Some("asc") => true,
+            Some("desc") => false,
+            Some(_) => return Err(wrong()),
+        };
+        if words.next().is_some() || order.iter().any(|(named, _)| *named == field) {
+            return Err(wrong());
+        }
+        order.push((field, asc));
+    }
+    Ok(order)
 }
 
-/// The android filter, from plain parameters or from one JSON object.
-fn equality(query: &HashMap<String, String>) -> Result<(Option<Filter>, serde_json::Value), PanelError> {
-    let given = match query.get("filter") {
-        None => query.clone(),
+/// A filter and its parameters as they were given.
+type Equality = (Option<Filter>, serde_json::Map<String, serde_json::Value>);
+
+/// The android filter, from plain parameters, from one JSON object, or from the form that clients make of an object.
+fn equality(query: &HashMap<String, String>) -> Result<Equality, PanelError> {
+    let given: HashMap<String, String> = match query.get("filter") {
+        None => {
+            let in_brackets = |key: &str| Some(key.strip_prefix("filter[")?.strip_suffix(']')?.to_owned());
+            let key = |key: &String| in_brackets(key).unwrap_or_else(|| key.clone());
+            query.iter().map(|(name, value)| (key(name), value.clone())).collect()
+        }
         Some(json) => {
             let object: HashMap<String, serde_json::Value> =
                 serde_json::from_str(json).map_err(|_| PanelError::Parameter("filter"))?;
             object.into_iter().map(|(key, value)| (key, plain(&value))).collect()
         }
     };
-    let Some(field) = given.get("filter_field") else { return Ok((None, serde_json::json!({}))) };
+    let Some(field) = given.get("filter_field") else { return Ok((None, serde_json::Map::new())) };
     let field = Field::parse(field).ok_or(PanelError::Parameter("filter_field"))?;
     if given.get("filter_type").is_some_and(|kind| kind != "equal") {
         return Err(PanelError::Parameter("filter_type"));
@@ -296,7 +415,7 @@ fn equality(query: &HashMap<String, String>) -> Result<(Option<Filter>, serde_js
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), given.get(name)?.clone().into())))
         .collect();
-    Ok((Some(filter), serde_json::Value::Object(shown)))
+    Ok((Some(filter), shown))
 }
 
 fn plain(value: &serde_json::Value) -> String {

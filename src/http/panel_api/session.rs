@@ -16,6 +16,7 @@ use crate::clock;
 use crate::http::body::SMALL;
 use crate::http::{Shared, auth};
 use crate::panel::settings::ApiVersion;
+use crate::profile::rule::Family;
 
 /// What a panel says of itself.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -63,6 +64,25 @@ pub async fn info(PanelRef(panel): PanelRef) -> HttpResponse {
     HttpResponse::Ok().json(Info::new(settings.id.as_str(), serial, settings.api_version))
 }
 
+/// Who is calling: by the token of a session, or by the name and password of HTTP Basic. Nothing where neither is shown,
+/// or the token is not known. What is right is remembered, so that Basic costs a verification only now and then.
+pub async fn who(request: &HttpRequest, scope: Scope) -> Result<Option<Session>, PanelError> {
+    let shared = Shared::of(request);
+    if let Some(token) = auth::bearer(request) {
+        return Ok(shared.fleet.access.session(&shared.sessions, scope, token)?);
+    }
+    let Some((username, password)) = auth::basic(request) else { return Ok(None) };
+    let origin = auth::origin(request, &Actor::PanelUser(username.clone()));
+    let password = PasswordMd5::of(&password);
+    let proven = shared.fleet.verify(&username, password, place(request), &origin).await?;
+    Ok(Some(Session::of(scope, proven.ok_or(PanelError::WrongBasic)?)))
+}
+
+/// Where somebody logs in, as the audit names it.
+fn place(request: &HttpRequest) -> &str {
+    request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("as-panel")
+}
+
 /// A new session.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LoggedIn {
@@ -83,16 +103,19 @@ pub async fn log_in(
     if request.query_string().len() > SMALL {
         return Err(PanelError::TooLarge(SMALL));
     }
-    let username = query.get("username").ok_or(PanelError::MissingParameter("username"))?;
-    let password = query.get("password").ok_or(PanelError::MissingParameter("password"))?;
-    let password = PasswordMd5::from_hex(password).ok_or(PanelError::LogIn)?;
-    let place = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("as-panel");
+    let given = |name: &str| query.get(name).filter(|value| !value.is_empty());
+    let (Some(username), Some(password)) = (given("username"), given("password")) else {
+        return Err(PanelError::LoginWithoutName);
+    };
+    let password = PasswordMd5::from_hex(password).ok_or(PanelError::WrongLogin)?;
+    let place = place(request);
     let origin = auth::origin(request, &Actor::PanelUser(username.clone()));
-    let proven = shared.fleet.verify(username, password, place, &origin).await?.ok_or(PanelError::LogIn)?;
+    let proven =
+        shared.fleet.verify(username, password, place, &origin).await?.ok_or(PanelError::WrongLogin)?;
     let role = proven.role;
     let audit = origin.audit("session.open", place);
     let token = shared.fleet.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
-    let token = token.ok_or(PanelError::LogIn)?;
+    let token = token.ok_or(PanelError::WrongLogin)?;
     let account_type = if role >= administrator { "admin" } else { "user" };
     Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
 }
@@ -100,7 +123,7 @@ pub async fn log_in(
 /// Logs in on this panel with an account of the server.
 #[utoipa::path(tag = "panel", security(()),
     params(("panel" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
-    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody)))]
+    responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
 pub async fn login(
     PanelRef(panel): PanelRef,
@@ -108,6 +131,9 @@ pub async fn login(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    if panel.settings.family == Family::DoorController {
+        return Err(PanelError::MethodNotAllowed("POST".into()));
+    }
     log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query, &request).await
 }
 

@@ -1,8 +1,8 @@
 //! What is asked of a device, and what its answers mean. Nothing here travels.
 //!
-//! The calls and their forms are those of the panel API; families differ in the profiles' path, in the key of
-//! their lists and in how they log in. Answers are read with tolerance: what is not needed is not looked at, and
-//! what is not as it should be counts as absent. Every word of a device comes in through [`super::words`].
+//! The calls and their forms are those of the panel API, in the dialect that [`Speech`] says. Answers are read with tolerance:
+//! what is not needed is not looked at, and what is not as it should be counts as absent. Every word of a device comes
+//! in through [`super::words`].
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::Trouble;
 use super::words::words;
+use crate::panel::dialect::{Dialect, Paging, Prefix};
 use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
@@ -87,11 +88,40 @@ impl Request {
     }
 }
 
-/// Below `/api/v1/access`.
-fn profiles(family: Family) -> &'static str {
-    match family {
-        Family::Android | Family::Camdroid => "timeprofile",
-        Family::DoorController => "time-profiles",
+/// How a device is spoken to: its dialect, and with what its paths begin, which firmware changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speech {
+    /// Its dialect.
+    pub dialect: &'static Dialect,
+    /// With what its paths begin.
+    pub prefix: Prefix,
+}
+
+impl Speech {
+    fn family(self) -> Family {
+        self.dialect.family
+    }
+
+    fn path(self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix.as_str())
+    }
+
+    /// A path of the profiles' calls.
+    fn profiles(self, rest: &str) -> String {
+        let profiles = match self.family() {
+            Family::Android | Family::Camdroid | Family::IngenicMips => "timeprofile",
+            Family::DoorController => "time-profiles",
+        };
+        self.path(&format!("/access/{profiles}{rest}"))
+    }
+
+    /// The query of a page of a list.
+    fn page(self, limit: u64, number: u64) -> String {
+        let page = match self.dialect.paging {
+            Paging::SortField | Paging::OrderBy => "page_number",
+            Paging::CamelCase => "pageNumber",
+        };
+        format!("limit={limit}&{page}={number}")
     }
 }
 
@@ -101,66 +131,66 @@ pub fn info() -> Request {
 }
 
 /// A new session.
-pub fn login(family: Family, username: &str, password_md5: &str) -> Request {
+pub fn login(speech: Speech, username: &str, password_md5: &str) -> Request {
     let password = password_md5.to_ascii_uppercase();
-    match family {
-        Family::Android | Family::Camdroid => {
-            Request::get(format!("/api/v1/login?username={}&password={password}", percent(username)))
+    let path = speech.path("/login");
+    match speech.family() {
+        Family::Android | Family::Camdroid | Family::IngenicMips => {
+            Request::get(format!("{path}?username={}&password={password}", percent(username)))
         }
         Family::DoorController => {
             let body = serde_json::json!({ "username": username, "password": password });
-            Request { method: Method::Post, body: Some(body.to_string()), ..Request::get("/api/v1/login") }
+            Request { method: Method::Post, body: Some(body.to_string()), ..Request::get(path) }
         }
     }
 }
 
 /// The session's end.
-pub fn logout() -> Request {
-    Request { method: Method::Post, ..Request::get("/api/v1/logout") }
+pub fn logout(speech: Speech) -> Request {
+    Request { method: Method::Post, ..Request::get(speech.path("/logout")) }
 }
 
 /// What time is it?
-pub fn time() -> Request {
-    Request::get("/api/v1/device/time")
+pub fn time(speech: Speech) -> Request {
+    Request::get(speech.path("/device/time"))
 }
 
 /// Create or update profiles by link_id; bodies are objects without it.
-pub fn upsert(family: Family, items: &[(LinkId, Box<str>)]) -> Request {
-    let key = parse::list_key(family);
+pub fn upsert(speech: Speech, items: &[(LinkId, Box<str>)]) -> Request {
+    let key = parse::list_key(speech.family());
     let mut body = format!(r#"{{"{key}":["#);
     for (i, (link, json)) in items.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        let json = match family {
-            Family::Android | Family::Camdroid => Cow::Borrowed(&**json),
+        let json = match speech.family() {
+            Family::Android | Family::Camdroid | Family::IngenicMips => Cow::Borrowed(&**json),
             Family::DoorController => wire::with_year_format(json),
         };
         let inner = json.strip_prefix('{').unwrap_or(&json);
         let _ = write!(body, r#"{comma}{{"link_id":"{link}",{inner}"#); // a String takes everything
     }
     body.push_str("]}");
-    let path = format!("/api/v1/access/{}/items/link", profiles(family));
+    let path = speech.profiles("/items/link");
     Request { method: Method::Post, body: Some(body), ..Request::get(path) }
 }
 
 /// Delete profiles by link_id, in the one form or the other. A body in a `DELETE` is lost on some ways, so that is
 /// not the first.
-pub fn delete(family: Family, links: &[LinkId], by_delete: bool) -> Request {
+pub fn delete(speech: Speech, links: &[LinkId], by_delete: bool) -> Request {
     let links: Vec<_> = links.iter().map(|link| format!(r#""{link}""#)).collect();
     let body = format!(r#"{{"link_ids":[{}]}}"#, links.join(","));
     let (method, end) =
-        if by_delete { (Method::Delete, "items/link") } else { (Method::Post, "link/delete") };
-    let path = format!("/api/v1/access/{}/{end}", profiles(family));
-    Request { method, body: Some(body), ..Request::get(path) }
+        if by_delete { (Method::Delete, "/items/link") } else { (Method::Post, "/link/delete") };
+    Request { method, body: Some(body), ..Request::get(speech.profiles(end)) }
 }
 
 /// A page of all profiles, those without link_id too.
-pub fn page(family: Family, number: u64) -> Request {
-    Request::get(format!("/api/v1/access/{}/items?limit={PAGE}&page_number={number}", profiles(family)))
+pub fn page(speech: Speech, number: u64) -> Request {
+    Request::get(format!("{}?{}", speech.profiles("/items"), speech.page(PAGE, number)))
 }
 
 /// The first and smallest page of the profiles with a link_id.
-pub fn linked_page(family: Family) -> Request {
-    Request::get(format!("/api/v1/access/{}/items/link?limit=10&page_number=1", profiles(family)))
+pub fn linked_page(speech: Speech) -> Request {
+    Request::get(format!("{}?{}", speech.profiles("/items/link"), speech.page(10, 1)))
 }
 
 fn percent(text: &str) -> String {
@@ -321,8 +351,8 @@ fn without(field: &str, body: &[u8]) -> Trouble {
     )
 }
 
-/// The token of a login.
-pub fn read_login(answer: &Answer, panel: &str, family: Family) -> Result<String, Trouble> {
+/// The token that a login gave.
+pub fn read_login(answer: &Answer, panel: &str, speech: Speech) -> Result<String, Trouble> {
     // Some say what they were asked, and that is as good as the password there.
     let body = without_digests(&answer.body);
     match answer.status {
@@ -344,8 +374,8 @@ pub fn read_login(answer: &Answer, panel: &str, family: Family) -> Result<String
             }
         }
         400 | 401 | 403 => Err(Trouble::WrongPassword(panel.to_owned())),
-        404 => Err(Trouble::NotAPanel("it has no /api/v1/login".into())),
-        405 => Err(Trouble::UnknownCall("/api/v1/login".into(), family.as_str())),
+        404 => Err(Trouble::NotAPanel(format!("it has no {}", speech.path("/login")))),
+        405 => Err(Trouble::UnknownCall(speech.path("/login"), speech.family().as_str())),
         status => Err(failing(status, &body)),
     }
 }

@@ -109,7 +109,7 @@ impl Stepper {
         // Without one there is nothing to log in with, and a wrong try may lock the account.
         let password = password.ok_or_else(|| Trouble::WrongPassword(self.settings.id.to_string()))?;
         let lines = Rc::clone(&self.devices.lines);
-        let device = Device::new(self.settings.id.as_str(), self.settings.family, remote, password, lines);
+        let device = Device::new(self.settings.id.as_str(), self.settings.dialect, remote, password, lines);
         Ok(device.behind(Rc::clone(&self.devices.gate), self.devices.settings.read_limits, self.habits))
     }
 

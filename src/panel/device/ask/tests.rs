@@ -1,9 +1,33 @@
 //! What devices say, and how it is read.
 
 use super::*;
+use crate::panel::dialect::ApiVersion;
 
 fn answer(status: u16, body: &str) -> Answer {
     Answer { status, location: None, body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+fn speech(family: Family) -> Speech {
+    let dialect = Dialect::of(family, Dialect::default_version(family)).expect("there is one");
+    Speech { dialect, prefix: dialect.prefix }
+}
+
+#[test]
+fn older_panels_are_asked_under_their_own_prefix_and_for_pages_in_their_own_words() {
+    let of = |family, version| {
+        let dialect = Dialect::of(family, ApiVersion::new(version).expect("a version")).expect("known");
+        Speech { dialect, prefix: dialect.prefix }
+    };
+    for (speech, path) in [
+        (of(Family::Android, "1.8.0"), "/api/v0/access/timeprofile/items?limit=50&page_number=2"),
+        (of(Family::Android, "2.9.0"), "/api/v1/access/timeprofile/items?limit=50&page_number=2"),
+        (of(Family::Camdroid, "0.6.0"), "/api/v0/access/timeprofile/items?limit=50&pageNumber=2"),
+        (of(Family::Camdroid, "1.3.5"), "/api/v1/access/timeprofile/items?limit=50&page_number=2"),
+        (of(Family::IngenicMips, "1.2.0"), "/api/v1/access/timeprofile/items?limit=50&page_number=2"),
+        (of(Family::DoorController, "1.4.0"), "/api/v1/access/time-profiles/items?limit=50&page_number=2"),
+    ] {
+        assert_eq!(page(speech, 2).path, path);
+    }
 }
 
 #[test]
@@ -14,7 +38,8 @@ fn what_a_device_says_of_a_login_shows_no_password() {
         (200, r#"{"error":"e10adc3949ba59abbe56e057f20f883e is not it"}"#),
         (418, r#"{"error":"E10ADC3949BA59ABBE56E057F20F883E"}"#),
     ] {
-        let said = read_login(&answer(status, body), "p", Family::Android).expect_err("none").to_string();
+        let said =
+            read_login(&answer(status, body), "p", speech(Family::Android)).expect_err("none").to_string();
         assert!(!said.to_ascii_lowercase().contains("e10adc"), "{said}");
     }
 }
@@ -68,7 +93,7 @@ fn a_devices_own_words_are_shown_whatever_call_they_answer() {
         let answer = answer(200, body);
         let said = Trouble::Said(words.to_owned());
         assert_eq!(read_info(&answer), Err(said.clone()));
-        assert_eq!(read_login(&answer, "p", Family::Android), Err(said.clone()));
+        assert_eq!(read_login(&answer, "p", speech(Family::Android)), Err(said.clone()));
         assert_eq!(read_said(&answer, links.into_iter()), Err(said.clone()));
         assert_eq!(read_page(&answer).map(|_| ()), Err(said));
     }
@@ -110,7 +135,7 @@ fn whatever_answers_is_named_and_nothing_panics() {
     }
     for body in ["", "[]", "{\"token\":5}", "{\"token\":\"\"}", "{\"token\":\"a\\nb\"}"] {
         assert!(
-            matches!(read_login(&answer(200, body), "p", Family::Android), Err(Trouble::Garbled(_))),
+            matches!(read_login(&answer(200, body), "p", speech(Family::Android)), Err(Trouble::Garbled(_))),
             "{body}"
         );
     }
@@ -121,18 +146,18 @@ fn whatever_answers_is_named_and_nothing_panics() {
 #[test]
 fn families_ask_at_their_own_paths_and_names_are_escaped() {
     let items = [(LinkId::from_bytes([1; 16]), r#"{"name":"x"}"#.into())];
-    let android = upsert(Family::Android, &items);
+    let android = upsert(speech(Family::Android), &items);
     assert_eq!(android.path, "/api/v1/access/timeprofile/items/link");
     assert_eq!(
         android.body.as_deref(),
         Some(r#"{"list_items":[{"link_id":"01010101-0101-0101-0101-010101010101","name":"x"}]}"#)
     );
-    let controller = upsert(Family::DoorController, &items);
+    let controller = upsert(speech(Family::DoorController), &items);
     assert_eq!(controller.path, "/api/v1/access/time-profiles/items/link");
     assert!(controller.body.is_some_and(|body| body.starts_with(r#"{"items":["#)));
-    let path = login(Family::Android, "a b&c", "e1").path;
+    let path = login(speech(Family::Android), "a b&c", "e1").path;
     assert_eq!(path, "/api/v1/login?username=a%20b%26c&password=E1");
-    let login = login(Family::DoorController, "a b&c", "e1");
+    let login = login(speech(Family::DoorController), "a b&c", "e1");
     assert_eq!((login.method, &*login.path), (Method::Post, "/api/v1/login"));
     assert_eq!(login.body.as_deref(), Some(r#"{"password":"E1","username":"a b&c"}"#));
 }
