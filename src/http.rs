@@ -170,7 +170,10 @@ async fn to_docs() -> HttpResponse {
 
 /// Which methods the paths of an app take.
 pub(crate) fn methods_of(document: &utoipa::openapi::OpenApi) -> web::Data<Methods> {
-    web::Data::new(Methods::of(document, panel_api::controller::PATHS))
+    let settings = panel_api::own::paths();
+    let controllers =
+        panel_api::controller::PATHS.iter().map(|(path, methods)| ((*path).to_owned(), *methods));
+    web::Data::new(Methods::of(document, &settings.chain(controllers).collect::<Vec<_>>()))
 }
 
 async fn not_found(request: HttpRequest, methods: web::Data<Methods>) -> Result<HttpResponse, Problem> {
@@ -210,6 +213,7 @@ pub(crate) async fn around(
     let is_head = method == Method::HEAD;
     if is_head {
         request.head_mut().method = Method::GET;
+        request.extensions_mut().insert(panel_api::AsGet);
     }
     panel_api::take_older_path(&mut request);
     let api = if path.starts_with("/fleet/") {

@@ -92,9 +92,6 @@ pub enum SimulateError {
     /// The ports do not reach.
     #[error("{0} panels do not fit on ports from {1} on; give a lower --listen or fewer panels")]
     Ports(usize, u16),
-    /// The folder.
-    #[error("the panels' serial numbers cannot be kept in their folder: {0}")]
-    Folder(#[source] std::io::Error),
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -147,8 +144,7 @@ impl Simulator {
         });
         let first_port = settings.port_per_panel.then(|| settings.listen.port());
         let ids = (1..=settings.panels).map(panel_id).collect();
-        let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls)
-            .with_serials(serials(&settings.data_dir).map_err(SimulateError::Folder)?);
+        let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls);
         let panels = web::Data::new(panels);
         let tls = settings.tls.map(tls::server_config).transpose()?;
         let ports = if settings.port_per_panel { settings.panels } else { 1 };
@@ -244,19 +240,6 @@ impl Simulator {
         }
         self.engine.stop().await;
         Ok(())
-    }
-}
-
-/// With what the panels' serial numbers begin: no two simulators have the same, and each keeps its own.
-fn serials(folder: &std::path::Path) -> std::io::Result<String> {
-    let file = folder.join("serials");
-    match std::fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let serials = format!("SIM-{:08X}-", fastrand::Rng::new().u32(..));
-            std::fs::write(&file, &serials)?;
-            Ok(serials)
-        }
-        read => read,
     }
 }
 

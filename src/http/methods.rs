@@ -9,7 +9,7 @@ pub struct Methods(Vec<(ResourceDef, Vec<&'static str>)>);
 
 impl Methods {
     /// Those of the document, and those that the document does not show: their paths below each panel's base.
-    pub fn of(document: &OpenApi, of_panels: &[(&str, &[Method])]) -> Self {
+    pub fn of(document: &OpenApi, of_panels: &[(String, &[Method])]) -> Self {
         let mut paths = Vec::new();
         for (path, item) in &document.paths.paths {
             let methods = [

@@ -2,7 +2,7 @@
 //!
 //! What differs between families follows the panel's `api` and `api_version`; every error has its text from
 //! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], and once more [`controller`] as door
-//! controllers have them; [`list`] is the form of all lists.
+//! controllers have them; [`list`] is the form of all lists; [`lock`] and [`own`] are what clients call beside profiles.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +26,8 @@ pub mod error;
 pub mod filter;
 pub mod link;
 pub mod list;
+pub mod lock;
+pub mod own;
 pub mod session;
 
 use error::PanelError;
@@ -50,6 +52,11 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(by_uid::read)
         .service(by_uid::read_older)
         .service(by_uid::delete_many)
+        .service(lock::open)
+        .service(lock::open_in_emergency)
+        .service(lock::close_in_emergency)
+        .service(lock::read_log)
+        .configure(own::routes)
         .configure(controller::routes);
 }
 
@@ -119,6 +126,14 @@ impl FromRequest for Administrator {
             Ok(Self { panel, session })
         })
     }
+}
+
+/// Marks a `HEAD`, which is handled as a `GET`.
+pub struct AsGet;
+
+/// Whether only the head of the answer is wanted, so that a `GET` which does something does nothing.
+fn is_head(request: &HttpRequest) -> bool {
+    request.extensions().get::<AsGet>().is_some()
 }
 
 /// Marks a request whose path began with `/api/v0`.

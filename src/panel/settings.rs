@@ -209,11 +209,11 @@ impl Settings {
                 }
                 dialect
             }
-            (_, None) => {
+            (_, None) if !record.api_version.is_empty() => {
                 wrong("/api_version", "three numbers such as 2.9.0");
                 None
             }
-            (None, Some(_)) => None,
+            (None, _) | (_, None) => None,
         };
         if record.capacity == Some(0) {
             wrong("/capacity", "at least 1, or null for no limit");

@@ -124,8 +124,6 @@ pub struct Panels {
     places: HashMap<String, usize>,
     first_port: Option<u16>,
     keep_calls: usize,
-    /// With this their serial numbers begin.
-    serials: String,
     /// The port behind the raw server, where there is one in front of the panels.
     behind: OnceLock<u16>,
     state: Mutex<State>,
@@ -158,21 +156,7 @@ impl Panels {
             chance: fastrand::Rng::with_seed(seed),
         };
         let places = ids.iter().enumerate().map(|(place, id)| (id.clone(), place)).collect();
-        Self {
-            ids,
-            places,
-            first_port,
-            keep_calls,
-            serials: "PS-".to_owned(),
-            behind: OnceLock::new(),
-            state: Mutex::new(state),
-        }
-    }
-
-    /// With serial numbers that begin so.
-    #[must_use]
-    pub fn with_serials(self, serials: String) -> Self {
-        Self { serials, ..self }
+        Self { ids, places, first_port, keep_calls, behind: OnceLock::new(), state: Mutex::new(state) }
     }
 
     /// Their ids.
@@ -372,8 +356,8 @@ pub async fn suffer<B: MessageBody + 'static>(
             answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops"))))
         );
     }
-    if faults.clock_ahead_s != 0 || call == content::Call::Info || !faults.quirks.is_empty() {
-        return Ok(pretend(answered, &faults, &panels.serials, call).await);
+    if faults.clock_ahead_s != 0 || faults.serial.is_some() || !faults.quirks.is_empty() {
+        return Ok(pretend(answered, &faults, call).await);
     }
     Ok(answered)
 }
@@ -390,7 +374,6 @@ fn own<B>(request: ServiceRequest, response: HttpResponse) -> ServiceResponse<Ei
 async fn pretend<B: MessageBody + 'static>(
     answered: ServiceResponse<EitherBody<B, AnyBody>>,
     faults: &Faults,
-    serials: &str,
     call: content::Call,
 ) -> ServiceResponse<EitherBody<B, AnyBody>> {
     let (request, response) = answered.into_parts();
@@ -401,11 +384,8 @@ async fn pretend<B: MessageBody + 'static>(
             if let Some(time) = object.get_mut("time_unix") {
                 *time = (time.as_i64().unwrap_or_default() + faults.clock_ahead_s).into();
             }
-            if let Some(own) = object.get_mut("device_serial_number") {
-                *own = match &faults.serial {
-                    Some(serial) => serial.clone().into(),
-                    None => own.as_str().unwrap_or_default().replacen("PS-", serials, 1).into(),
-                };
+            if let (Some(own), Some(other)) = (object.get_mut("device_serial_number"), &faults.serial) {
+                *own = other.clone().into();
             }
             Bytes::from(content::after(object, call, &faults.quirks))
         }

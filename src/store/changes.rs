@@ -7,4 +7,5 @@ pub mod access;
 pub mod audit;
 pub mod batches;
 pub mod devices;
+pub mod embedded;
 pub mod panels;

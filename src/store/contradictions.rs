@@ -144,6 +144,16 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             }
         }
     }
+    let settings = read.open_table(tables::PANEL_SETTINGS)?;
+    let of_settings = settings.iter()?.map(|entry| Ok(("a setting", entry?.0.value().0)));
+    let log = read.open_table(tables::PANEL_LOG)?;
+    let of_log = log.iter()?.map(|entry| Ok(("an entry of the log", entry?.0.value().0)));
+    for entry in of_settings.chain(of_log) {
+        let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
+        if panels.binary_search(&panel).is_err() {
+            found.push(format!("{what} of panel {panel}, which is not there"));
+        }
+    }
     let ids = read.open_table(tables::PANEL_IDS)?;
     for entry in ids.iter()? {
         let (id, panel) = entry?;

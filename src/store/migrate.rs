@@ -12,13 +12,13 @@ use super::memory::Memory;
 use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, SECRETS, Tables};
+use super::tables::{KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
 use crate::batch::item::ItemId;
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// One step, for all formats from the first that needs it to before the one that it leads to.
 struct Migration {
@@ -68,7 +68,24 @@ const MIGRATIONS: &[Migration] = &[
         what: "what is known of items on devices is kept by their kinds and counted; what waits for a device is found by itself",
         run: kinds_and_pending,
     },
+    Migration { from: 1, to: 8, what: "embedded panels have settings and a log", run: more_tables },
 ];
+
+/// Tables are made when they are opened.
+fn more_tables(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    Tables::open(transaction, &mut Memory::new(Arc::clone(seal))).map(|_| ())
+}
+
+/// Gives the fleet its number, where it has none.
+fn number_fleet(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    if meta.get("fleet")?.is_none() {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(|_| StoreError::Corrupt("random bytes"))?;
+        meta.insert("fleet", u64::from(u32::from_be_bytes(random)))?;
+    }
+    Ok(())
+}
 
 /// What is known of devices, as formats 2 to 6 have it: by panel (4) and link_id (16).
 const REPORTED_6: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("reported_6");
@@ -276,7 +293,7 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
         transaction.abort()?;
         return Ok(Migrated::Newer(found));
     }
-    if found < FORMAT {
+    if found < 7 {
         set_aside(&transaction)?;
     }
     for Migration { to, what, run, .. } in
@@ -289,12 +306,13 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
         transaction.abort()?;
         return Ok(Migrated::WrongKey);
     }
+    number_fleet(&transaction)?;
     transaction.open_table(META)?.insert("format", u64::from(FORMAT))?;
     transaction.commit()?;
     Ok(Migrated::Current)
 }
 
-/// Drops all sealed passwords, and with them what the key is known by. Gives the ids of the panels that had one.
+/// Drops all sealed passwords and settings, and with them what the key is known by. Gives the ids of the panels that had one.
 /// Formats that seal nothing have nothing to drop.
 pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
     let mut transaction = db.begin_write()?;
@@ -317,6 +335,7 @@ pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
             }
         }
     }
+    transaction.open_table(PANEL_SETTINGS)?.retain(|_, _| false)?;
     transaction.commit()?;
     Ok(panels)
 }

@@ -86,6 +86,19 @@ pub struct ConnectionRecord {
     pub error: Option<Box<str>>,
 }
 
+/// Something happened at an embedded panel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// When, in Unix milliseconds.
+    pub at_ms: i64,
+    /// `access`, `info`, `system` or `emergency`.
+    pub category: String,
+    /// What happened, in the panel API's word.
+    pub key: String,
+    /// At which of the panel's locks.
+    pub lock: Option<u8>,
+}
+
 /// Who did what, when, from where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditRecord {

@@ -50,8 +50,8 @@ pub(super) fn meta(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> 
     line(out, format_args!("meta"))?;
     for entry in read.open_table(tables::META)?.iter()? {
         let (name, number) = entry?;
-        if name.value() == "starts" {
-            continue; // begins with the clock, and ascends
+        if matches!(name.value(), "starts" | "fleet") {
+            continue; // the one begins with the clock and ascends, the other is random
         }
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
@@ -250,6 +250,29 @@ pub(super) fn connections(snapshot: &Snapshot, out: &mut String) -> Result<(), F
             let error = error.unwrap_or_default();
             line(out, format_args!("  {panel} at_ms={at_ms} {connection} {error}"))?;
         }
+    }
+    Ok(())
+}
+
+pub(super) fn panel_settings(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("panel_settings"))?;
+    for entry in read.open_table(tables::PANEL_SETTINGS)?.iter()? {
+        let key = entry?.0;
+        let (panel, name) = key.value();
+        line(out, format_args!("  {panel} {name} (secret)"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn panel_log(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("panel_log"))?;
+    for entry in read.open_table(tables::PANEL_LOG)?.iter()? {
+        let (key, record) = entry?;
+        let (panel, number) = key.value();
+        let tables::LogRecord { at_ms, category, key, lock } = decode(record.value(), "log")?;
+        line(out, format_args!("  {panel} {number} at_ms={at_ms} {category} {key} lock={lock:?}"))?;
     }
     Ok(())
 }

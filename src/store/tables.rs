@@ -2,7 +2,7 @@
 //!
 //! | table | key | value | a row goes when |
 //! | --- | --- | --- | --- |
-//! | `meta` | name | 8 bytes, a number: the format, the next panel, body, batch and audit numbers, the last start | never |
+//! | `meta` | name | 8 bytes, a number: the format, the fleet's own, the next panel, body, batch and audit numbers, the last start | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
@@ -20,6 +20,8 @@
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
+//! | `panel_settings` | panel number, the setting's name | what a client set on an embedded panel, JSON, sealed as `secrets` are | the panel is removed |
+//! | `panel_log` | panel number, running number | [`LogRecord`], JSON | newer ones of the panel push it out, or it is removed |
 //! | `secrets` | panel number | MD5 hex of the password of the account on the device, which is all that its API takes, sealed ([`super::seal`]); under number 0 a text by which a wrong key is known | the panel is removed |
 //! | `users` | name | [`UserRecord`], JSON | the user is removed |
 //! | `tokens` | the token's UUID | [`TokenRecord`], JSON | it is revoked, or found expired |
@@ -45,9 +47,10 @@ use super::{BatchSeq, PanelNo, StoreError};
 pub use super::changes::access::KEPT_SESSIONS;
 pub use super::changes::audit::{KEPT_AUDIT, KEPT_AUDIT_SESSIONS, SWEPT_AT_ONCE};
 pub use super::changes::devices::KEPT_CONNECTIONS;
+pub use super::changes::embedded::KEPT_LOG;
 pub use super::json::encode;
 pub use super::records::{
-    AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord,
+    AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, LogRecord, TokenRecord, UserRecord,
 };
 pub use super::rows::{Made, PanelRows, Whole};
 
@@ -134,6 +137,8 @@ tables! {
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;
     CONNECTIONS connections: PanelNo => &'static [u8], render::connections;
+    PANEL_SETTINGS panel_settings: (PanelNo, &'static str) => &'static [u8], render::panel_settings;
+    PANEL_LOG panel_log: (PanelNo, u64) => &'static [u8], render::panel_log;
     SECRETS secrets: PanelNo => &'static [u8], render::secrets;
     USERS users: &'static str => &'static [u8], render::users;
     TOKENS tokens: &'static [u8; 16] => &'static [u8], render::tokens;

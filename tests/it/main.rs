@@ -13,6 +13,7 @@ mod bodies;
 mod cli;
 mod crash;
 mod devices;
+mod dialects;
 mod events;
 mod files;
 mod fleet_api;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, delete, get, post, web};
+use sha2::{Digest as _, Sha256};
 
 use crate::access::Role;
 use crate::access::actor::Actor;
@@ -26,9 +27,10 @@ use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
 use crate::http::panel_api::session::{self, Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
-use crate::panel::settings::ApiVersion;
+use crate::panel::dialect::Dialect;
 use crate::profile::parse;
 use crate::profile::rule::Family;
+use crate::store::seal::hex;
 use crate::store::{BatchSeq, PanelNo, StoreHandle};
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -99,9 +101,15 @@ async fn who(request: &HttpRequest) -> Result<(Actor, Role), PanelError> {
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_info", params(("selector" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 422, body = ErrorBody)))]
 #[get("/info")]
-pub async fn info(Selection(selector): Selection) -> HttpResponse {
-    let version = ApiVersion::new("2.9.0").unwrap_or_else(|| unreachable!("three numbers"));
-    HttpResponse::Ok().json(Info::new(&selector.to_string(), "PS-FLEET".into(), version))
+pub async fn info(
+    Selection(selector): Selection,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PanelError> {
+    let (selector, fleet) = (selector.to_string(), shared.fleet.store.read()?.fleet_number()?);
+    let selection = hex(&Sha256::digest(selector.as_bytes())[..6]).to_uppercase();
+    let serial = format!("PS-{fleet:08X}-S{selection}");
+    let version = Dialect::default_version(Family::Android);
+    Ok(HttpResponse::Ok().json(Info::new(&selector, serial, version)))
 }
 
 /// Logs in with an account of the server.

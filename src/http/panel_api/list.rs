@@ -118,12 +118,21 @@ struct ListOption {
     sort: SortNote,
 }
 
+/// Which part of a list it is.
 #[derive(Debug, Serialize, ToSchema)]
-struct Pagination {
+pub struct Pagination {
     total_items: usize,
     items_limit: usize,
     total_pages: usize,
     current_page: usize,
+}
+
+impl Pagination {
+    /// Of a list of so many items.
+    pub fn of(total_items: usize, limit: usize, page: usize) -> Self {
+        let total_pages = total_items.div_ceil(limit);
+        Self { total_items, items_limit: limit, total_pages, current_page: page }
+    }
 }
 
 /// By what the list was filtered.
@@ -221,12 +230,7 @@ pub fn answer(
         .take(wanted.limit)
         .filter_map(|(_, profile)| RawValue::from_string(item(profile, dialect.family, true)).ok()) // item() is JSON
         .collect();
-    let pagination = Pagination {
-        total_items,
-        items_limit: wanted.limit,
-        total_pages: total_items.div_ceil(wanted.limit),
-        current_page: wanted.page,
-    };
+    let pagination = Pagination::of(total_items, wanted.limit, wanted.page);
     let (filter, sort) = match dialect.notes {
         ListNotes::None => {
             return Ok(HttpResponse::Ok().json(ListBody {
@@ -313,16 +317,10 @@ fn fields(profile: &StoredProfile) -> Result<Fields, StoreError> {
 impl Wanted {
     fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
         let get = |name: &str| query.get(name).map(String::as_str);
-        let limit = limit(get("limit"), dialect.limit)?;
-        let (page, sort_field, sort_type) = match dialect.paging {
-            Paging::SortField | Paging::OrderBy => ("page_number", "sort_field", "sort_type"),
-            Paging::CamelCase => ("pageNumber", "sortField", "sortType"),
-        };
-        let page = match get(page) {
-            None => 1,
-            Some(number) => {
-                number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(page))?
-            }
+        let (limit, page) = wanted_page(query, dialect)?;
+        let (sort_field, sort_type) = match dialect.paging {
+            Paging::SortField | Paging::OrderBy => ("sort_field", "sort_type"),
+            Paging::CamelCase => ("sortField", "sortType"),
         };
         let (order, is_sorted) = match dialect.paging {
             Paging::OrderBy => (ordering(get("order_by"))?, get("order_by").is_some()),
@@ -349,6 +347,20 @@ impl Wanted {
         };
         Ok(Self { limit, page, order, is_sorted, filter, asked })
     }
+}
+
+/// How many items a page has, and which page is wanted.
+fn wanted_page(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(usize, usize), PanelError> {
+    let limit = limit(query.get("limit").map(String::as_str), dialect.limit)?;
+    let name = match dialect.paging {
+        Paging::SortField | Paging::OrderBy => "page_number",
+        Paging::CamelCase => "pageNumber",
+    };
+    let page = match query.get(name) {
+        None => 1,
+        Some(number) => number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(name))?,
+    };
+    Ok((limit, page))
 }
 
 fn limit(given: Option<&str>, takes: Limit) -> Result<usize, PanelError> {

@@ -58,10 +58,11 @@ impl Info {
 #[utoipa::path(tag = "panel", params(("panel" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 404, body = ErrorBody)))]
 #[get("/info")]
-pub async fn info(PanelRef(panel): PanelRef) -> HttpResponse {
+pub async fn info(PanelRef(panel): PanelRef, shared: web::Data<Shared>) -> Result<HttpResponse, PanelError> {
     let settings = &panel.settings;
-    let serial = format!("PS-{:08}", panel.number);
-    HttpResponse::Ok().json(Info::new(settings.id.as_str(), serial, settings.api_version))
+    let fleet = shared.fleet.store.read()?.fleet_number()?;
+    let serial = format!("PS-{fleet:08X}-{:06}", panel.number);
+    Ok(HttpResponse::Ok().json(Info::new(settings.id.as_str(), serial, settings.api_version)))
 }
 
 /// Who is calling: by the token of a session, or by the name and password of HTTP Basic. Nothing where neither is shown,

@@ -93,7 +93,7 @@ impl Tables<'_> {
             return Ok(true);
         }
         if checked == Some(false) {
-            if self.secrets.len()? > 1 {
+            if self.secrets.len()? > 1 || !self.panel_settings.is_empty()? {
                 return Ok(false);
             }
             tracing::warn!(
@@ -104,16 +104,26 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// Seals all passwords anew with this key; says how many there are.
+    /// Seals all passwords and settings anew with this key; says how many passwords there are.
     pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
         let mut texts = Vec::new();
         for entry in self.secrets.iter()? {
             let (panel, sealed) = entry?;
             texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
         }
+        let mut settings = Vec::new();
+        for entry in self.panel_settings.iter()? {
+            let (key, sealed) = entry?;
+            let (panel, name) = key.value();
+            settings.push((panel, name.to_owned(), self.memory.seal.open(panel, sealed.value())?));
+        }
         self.memory.seal = Arc::clone(seal);
         for (panel, text) in &texts {
             self.set_credential(*panel, text)?;
+        }
+        for (panel, name, text) in &settings {
+            let sealed = self.memory.seal.seal(*panel, text)?;
+            self.panel_settings.insert((*panel, name.as_str()), sealed.as_slice())?;
         }
         Ok(texts.len() - 1) // the first one is for the check of the key
     }

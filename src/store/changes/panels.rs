@@ -185,6 +185,7 @@ impl Tables<'_> {
         self.devices.remove(panel)?;
         self.connections.remove(panel)?;
         self.secrets.remove(panel)?;
+        self.forget_embedded(panel)?;
         self.panels.remove(panel)?;
         Ok(())
     }

@@ -13,7 +13,7 @@ static UUID: LazyLock<Regex> =
     LazyLock::new(|| regex("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex("pst_[0-9a-f]{32}_[a-z2-9]{32}"));
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z"));
-static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>at_ms=)1[0-9]{12}\b"));
+static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>at_ms=|"timestamp":)1[0-9]{12}\b"#));
 static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"duration_ms": ?|duration_ms=)\d+"#));
 static TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>done in |cancelled in )\d+(\.\d)? m?s"));
 static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+(\.\d)? m?s$"));
@@ -31,6 +31,7 @@ static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"
 static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));
 static PAGE_TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r" in \d+(\.\d)? m?s<"));
 static SHA256: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>--pin |SHA-256 is )[0-9a-f]{64}\b"));
+static SERIAL: LazyLock<Regex> = LazyLock::new(|| regex("PS-[0-9A-F]{8}-"));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -65,6 +66,7 @@ pub fn redact(text: &str) -> String {
     let text = TIME_UNIX.replace_all(&text, "${name}[now]");
     let text = EVENT_ID.replace_all(&text, "${name}[event]");
     let text = ADDRESS.replace_all(&text, "[address]");
+    let text = SERIAL.replace_all(&text, "PS-[fleet]-");
     let text = FOLDER.replace_all(&text, "[folder]");
     let line = |line| HEADING.replace(&CELL.replace(line, "  [time]"), "  TOOK").into_owned();
     text.lines().map(line).collect::<Vec<_>>().join("\n")

@@ -26,6 +26,11 @@ impl Transcript {
     pub fn check(self) {
         check(self.area, self.test, &self.text);
     }
+
+    /// Holds the whole against one of several snapshots of the test.
+    pub fn check_as(self, which: &str) {
+        check(self.area, &format!("{}_{which}", self.test), &self.text);
+    }
 }
 
 /// Holds a text against `snapshots/<area>/<name>.snap`, after redaction.
