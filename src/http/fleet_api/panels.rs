@@ -227,8 +227,14 @@ pub struct Haste {
     force: bool,
 }
 
+/// A `PanelInput` as JSON on each line.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary, example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n")]
+#[expect(dead_code, reason = "for the document")]
+struct PanelLines(String);
+
 /// Adds many panels in one transaction, one JSON object a line: all or none. Devices are not asked.
-#[utoipa::path(tag = "panels", operation_id = "import_panels", params(Haste), request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
+#[utoipa::path(tag = "panels", operation_id = "import_panels", params(Haste), request_body(content = PanelLines, content_type = "application/x-ndjson"),
     responses((status = 201, body = Imported), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels:import")]
