@@ -66,6 +66,7 @@ pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
     /// Give it as `cursor` for the next page; null on the last.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
@@ -81,7 +82,8 @@ impl<T> Page<T> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// 1 to 1000; 100 without.
+    /// How many at most; 100 without.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// From the page before.
     cursor: Option<String>,

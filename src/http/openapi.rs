@@ -1,10 +1,17 @@
 //! The OpenAPI document's frame; its paths and schemas come from the handlers.
+//!
+//! A handler names its operation (`operation_id`): generated clients call it so, and it is a promise as a path is. What
+//! handlers say the same of every answer is said once, in [`finish`].
 
+use std::collections::BTreeMap;
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{AnyOf, ArrayItems, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, RefOr, Schema};
+use utoipa::openapi::{Content, Ref, RefOr, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
-mod schemas;
+pub mod schemas;
 
 /// What the document says beside the paths.
 #[derive(OpenApi)]
@@ -13,8 +20,9 @@ mod schemas;
         title = "panelsync",
         description = "Time profiles on many entrance panels, by link_id. \
             The fleet API drives all panels; the panel API is that of one embedded panel.",
-        license(name = "MIT OR Apache-2.0"),
+        license(name = "MIT or Apache 2.0", identifier = "MIT OR Apache-2.0"),
     ),
+    servers((url = "/", description = "The server that this document is of")),
     modifiers(&Bearer),
     tags(
         (name = "session", description = "Logging in and out"),
@@ -46,31 +54,117 @@ impl Modify for Bearer {
     }
 }
 
-/// Says in the finished document what the handlers' own words cannot: problems have a content type of their own, and a
-/// panel that is answered is a record with more in it.
+/// Says in the finished document what the handlers' own words cannot, or would say again and again.
 pub fn finish(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    let mut none = BTreeMap::new();
+    let schemas = schemas.unwrap_or(&mut none);
+    if let Some(options) = schemas.get_mut("RepeatCustomOptions") {
+        fit_more_than_one(options);
+    }
+    name_items(schemas);
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put];
-        for response in
-            operations.into_iter().flatten().flat_map(|operation| operation.responses.responses.values_mut())
-        {
-            if let RefOr::T(response) = response
-                && response.content.get("application/json").is_some_and(is_problem)
-                && let Some(content) = response.content.shift_remove("application/json")
-            {
-                response.content.insert("application/problem+json".to_owned(), content);
+        for operation in operations.into_iter().flatten() {
+            name_problems(operation);
+            require_values(operation);
+            for (status, answer) in &mut operation.responses.responses {
+                if let RefOr::T(answer) = answer
+                    && answer.description.is_empty()
+                {
+                    answer.description = described(status, answer, schemas);
+                }
             }
         }
-    }
-    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
-    if let Some(RefOr::T(Schema::Object(record))) = schemas.and_then(|schemas| schemas.get_mut("PanelRecord"))
-    {
-        record.additional_properties = None;
     }
     document
 }
 
-fn is_problem(content: &RefOr<Content>) -> bool {
-    let RefOr::T(content) = content else { return false };
-    matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location.ends_with("/ProblemBody"))
+/// A page's items have a name of their own, and are not described in each page once more.
+fn name_items(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let names: Vec<_> = schemas.keys().filter(|name| name.starts_with("Page_")).cloned().collect();
+    for page in names {
+        let item = page.trim_start_matches("Page_");
+        if schemas.contains_key(item)
+            && let Some(RefOr::T(Schema::Object(page))) = schemas.get_mut(&page)
+            && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
+        {
+            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+        }
+    }
+}
+
+/// Problems have a content type of their own.
+fn name_problems(operation: &mut Operation) {
+    for answer in operation.responses.responses.values_mut() {
+        if let RefOr::T(answer) = answer
+            && answer
+                .content
+                .get("application/json")
+                .is_some_and(|content| schema_name(content) == Some("ProblemBody"))
+            && let Some(content) = answer.content.shift_remove("application/json")
+        {
+            answer.content.insert("application/problem+json".to_owned(), content);
+        }
+    }
+}
+
+/// A parameter that may be left out is not null where it is given.
+fn require_values(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && let Some(RefOr::T(Schema::Object(value))) = &mut parameter.schema
+            && let SchemaType::Array(types) = &value.schema_type
+            && let [kind, Type::Null] | [Type::Null, kind] = types.as_slice()
+        {
+            value.schema_type = SchemaType::Type(kind.clone());
+        }
+    }
+}
+
+/// Of one of several forms it is said that a value has exactly one; here it may have more.
+fn fit_more_than_one(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::OneOf(forms)) = schema {
+        let (items, description) = (std::mem::take(&mut forms.items), forms.description.take());
+        let mut forms = AnyOf::new();
+        (forms.items, forms.description) = (items, description);
+        *schema = RefOr::T(Schema::AnyOf(forms));
+    }
+}
+
+/// An answer in words: of a refusal by its status, else what its body is.
+fn described(status: &str, answer: &Response, schemas: &BTreeMap<String, RefOr<Schema>>) -> String {
+    let by_selection = answer.content.values().any(|content| schema_name(content) == Some("ErrorBody"));
+    match status {
+        "400" => "The request cannot be read, or what it says is wrong",
+        "401" => "Not logged in, or the login is refused",
+        "403" => "Who asks may not do this",
+        "404" => "What the path names is not there",
+        "409" => "In conflict with what is there",
+        "413" => "The body is too large, or names too many items",
+        "415" => "The body is of a type, or encoded in a way, that is not read",
+        "422" if by_selection => "The selector cannot be read, or picks no panel",
+        "422" => "The request is not valid; each wrong place is named",
+        "429" => "Too much of this at once; later it may be done",
+        "503" => "Not now; later it may be done",
+        _ => {
+            let body = answer.content.values().find_map(schema_name).and_then(|name| schemas.get(name));
+            return body.and_then(description).unwrap_or("Done").to_owned();
+        }
+    }
+    .to_owned()
+}
+
+/// What a body is called.
+fn schema_name(content: &RefOr<Content>) -> Option<&str> {
+    let RefOr::T(Content { schema: Some(RefOr::Ref(schema)), .. }) = content else { return None };
+    schema.ref_location.strip_prefix("#/components/schemas/")
+}
+
+fn description(schema: &RefOr<Schema>) -> Option<&str> {
+    match schema {
+        RefOr::T(Schema::Object(schema)) => schema.description.as_deref(),
+        RefOr::T(Schema::AllOf(schema)) => schema.description.as_deref(),
+        _ => None,
+    }
 }

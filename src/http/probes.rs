@@ -12,7 +12,8 @@ use crate::coordinator::Subscribe;
 use crate::telemetry::MetricsAccess;
 
 /// The process runs.
-#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "text/plain", example = json!("ok"))))]
+#[utoipa::path(tag = "probes", operation_id = "healthz", security(()),
+    responses((status = 200, body = String, content_type = "text/plain", description = "The process runs", example = json!("ok"))))]
 #[get("/healthz")]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
@@ -22,9 +23,9 @@ pub async fn healthz() -> HttpResponse {
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// The store can be read and written, and the coordinator answers.
-#[utoipa::path(tag = "probes", responses(
-    (status = 200, body = String, content_type = "text/plain"),
-    (status = 503, body = String, content_type = "text/plain"),
+#[utoipa::path(tag = "probes", operation_id = "readyz", security(()), responses(
+    (status = 200, body = String, content_type = "text/plain", description = "Ready"),
+    (status = 503, body = String, content_type = "text/plain", description = "Not ready"),
 ))]
 #[get("/readyz")]
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
@@ -40,7 +41,7 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
 
 /// Counters and histograms in the OpenMetrics text format, which Prometheus reads. Who may read them is a setting; from
 /// this machine, or with any token, unless it says something else.
-#[utoipa::path(tag = "probes", responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = ProblemBody)))]
+#[utoipa::path(tag = "probes", operation_id = "metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = ProblemBody)))]
 #[get("/metrics")]
 pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
     let open = match shared.metrics_access {

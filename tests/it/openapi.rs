@@ -1,5 +1,7 @@
 //! The OpenAPI document: one snapshot, and every operation in it is really served.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::support::server::TestServer;
@@ -13,6 +15,25 @@ fn the_document_is_as_it_was() {
     let document: Value = serde_json::from_str(&document).expect("JSON");
     let pretty = serde_json::to_string_pretty(&document).expect("JSON");
     snapshot::check_as_is("openapi", "openapi", &pretty);
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_every_answer_says_what_it_is() {
+    let server = TestServer::start();
+    let document =
+        server.call("GET", "/openapi.json").open().into_body().read_to_string().expect("a document");
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let mut names = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let name = operation["operationId"].as_str().expect("a name");
+            assert!(names.insert(name), "{name} is also {method} {path}");
+            for (status, answer) in operation["responses"].as_object().expect("answers") {
+                let said = answer["description"].as_str().unwrap_or_default();
+                assert!(!said.is_empty(), "{method} {path}: nothing is said of {status}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Sends the served OpenAPI document's operations what they allow and what they do not, with schemathesis: no answer is a
-# server's failure, and every answer has a status, a content type and a form that the document names.
+# The served OpenAPI document: it is valid, common generators take it, programs with what they generate do what a user does,
+# and the server does as it says. `npm ci --prefix tests/openapi` must have been run, and the virtual environment VENV hold
+# what requirements.txt names.
 #
-# tests/openapi/check.sh BINARY SCHEMATHESIS [examples for an operation]
+# tests/openapi/check.sh BINARY VENV [examples for an operation]
 set -euo pipefail
-binary=$1 schemathesis=$2 examples=${3:-25}
+cd "$(dirname "$0")/../.."
+binary=$1 python=$2/bin examples=${3:-25}
+here=tests/openapi tools=tests/openapi/node_modules/.bin made=tests/openapi/generated
 
 data=$(mktemp -d)
 PANELSYNC_ADMIN_PASSWORD=schema-password "$binary" serve --data-dir "$data" --listen 127.0.0.1:0 2>"$data/log" &
@@ -16,6 +19,27 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
+rm -rf "$made"
+mkdir -p "$made/panelsync_client"
+curl -sf -o "$made/openapi.json" "$address/openapi.json"
+
+echo "- it is valid"
+"$python/openapi-spec-validator" "$made/openapi.json"
+REDOCLY_TELEMETRY=off "$tools/redocly" lint --config "$here/redocly.yaml" "$made/openapi.json"
+
+echo "- a client in Python"
+"$python/openapi-python-client" generate --path "$made/openapi.json" --config "$here/python.yaml" --meta none \
+  --output-path "$made/panelsync_client" --overwrite --fail-on-warning
+PYTHONPATH=$made "$python/python" "$here/client.py" "$address" schema-password
+
+echo "- a client in TypeScript"
+"$tools/openapi-typescript" "$made/openapi.json" -o "$made/schema.d.ts"
+"$tools/tsc" -p "$here"
+node "$made/client.js" "$address" schema-password
+
+# schemathesis sends the document's operations what they allow and what they do not: no answer is a server's failure, and
+# every answer has a status, a content type and a form that the document names.
+echo "- the server does as it says"
 json=(-H 'content-type: application/json')
 session=$(curl -sf "$address/fleet/v1/session" "${json[@]}" -d '{"username":"admin","password":"schema-password"}')
 session=$(sed 's/.*"token":"//; s/".*//' <<<"$session")
@@ -28,7 +52,7 @@ checks=not_a_server_error,status_code_conformance,content_type_conformance,respo
 # What ends the session that is used, streams without an end, and lines of JSON are tested elsewhere.
 ask() {
   token=$1; shift
-  "$schemathesis" run "$address/openapi.json" -H "Authorization: Bearer $token" --checks "$checks" \
+  "$python/schemathesis" run "$address/openapi.json" -H "Authorization: Bearer $token" --checks "$checks" \
     --max-examples "$examples" --request-timeout 20 --seed 1 --warnings off --suppress-health-check all \
     --phases examples,coverage,fuzzing --exclude-path-regex '/(events|logout|session)$' "$@"
 }

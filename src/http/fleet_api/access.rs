@@ -24,6 +24,7 @@ pub struct UserBody {
     /// What the user may do.
     pub role: String,
     /// Since when.
+    #[schema(format = DateTime)]
     pub created_at: String,
 }
 
@@ -39,7 +40,7 @@ pub struct NewUser {
 }
 
 /// The users, by name.
-#[utoipa::path(tag = "access", responses((status = 200, body = Page<UserBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
+#[utoipa::path(tag = "access", operation_id = "list_users", responses((status = 200, body = Page<UserBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/users")]
 pub async fn list_users(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
     let users = shared.fleet.users()?;
@@ -55,7 +56,7 @@ pub async fn list_users(_who: Admin, shared: web::Data<Shared>) -> Result<HttpRe
 }
 
 /// Adds a user.
-#[utoipa::path(tag = "access", request_body = NewUser,
+#[utoipa::path(tag = "access", operation_id = "add_user", request_body = NewUser,
     responses((status = 201, body = UserBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/users")]
@@ -97,7 +98,7 @@ pub struct Removed {
 /// Removes a user and ends the user's sessions. The last administrator stays.
 ///
 /// Tokens that the user made are named; they live on unless `revoke_tokens` is given.
-#[utoipa::path(tag = "access", params(("name" = String, Path), Removal),
+#[utoipa::path(tag = "access", operation_id = "remove_user", params(("name" = String, Path), Removal),
     responses((status = 200, description = "The user had made tokens", body = Removed), (status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[delete("/users/{name}")]
 pub async fn remove_user(
@@ -129,7 +130,7 @@ pub struct PasswordChange {
 /// Changes a password: everybody's own, and an administrator any.
 ///
 /// The user's other sessions end, those of the panel API too.
-#[utoipa::path(tag = "access", params(("name" = String, Path)), request_body = PasswordChange,
+#[utoipa::path(tag = "access", operation_id = "set_password", params(("name" = String, Path)), request_body = PasswordChange,
     responses((status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 429, body = ProblemBody)))]
 #[post("/users/{name}/password")]
@@ -164,12 +165,16 @@ pub struct TokenBody {
     /// `token`, or `session` for a login.
     pub kind: String,
     /// When it was made.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it ends.
+    #[schema(required = true, format = DateTime)]
     pub expires_at: Option<String>,
     /// When it was last used, to the minute.
+    #[schema(required = true, format = DateTime)]
     pub last_used_at: Option<String>,
     /// Who made it, as the audit names who does something; null for a session, and where that is not known.
+    #[schema(required = true)]
     pub made_by: Option<String>,
 }
 
@@ -211,7 +216,7 @@ pub struct CreatedToken {
 }
 
 /// The tokens and sessions that have not expired.
-#[utoipa::path(tag = "access", responses((status = 200, body = Page<TokenBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
+#[utoipa::path(tag = "access", operation_id = "list_tokens", responses((status = 200, body = Page<TokenBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/tokens")]
 pub async fn list_tokens(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
     let items = shared.fleet.tokens()?.into_iter().map(TokenBody::from).collect();
@@ -219,7 +224,7 @@ pub async fn list_tokens(_who: Admin, shared: web::Data<Shared>) -> Result<HttpR
 }
 
 /// Makes a token.
-#[utoipa::path(tag = "access", request_body = TokenInput,
+#[utoipa::path(tag = "access", operation_id = "add_token", request_body = TokenInput,
     responses((status = 201, body = CreatedToken), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/tokens")]
@@ -236,7 +241,7 @@ pub async fn add_token(
 }
 
 /// Revokes a token or ends a session.
-#[utoipa::path(tag = "access", params(("id" = Uuid, Path)),
+#[utoipa::path(tag = "access", operation_id = "revoke_token", params(("id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[delete("/tokens/{id}")]
 pub async fn revoke_token(
@@ -265,6 +270,7 @@ pub struct AuditFilter {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditBody {
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// Who: `user:NAME`, `token:ID:NAME`, `panel-user:NAME` on the panel API, `login:NAME` who was refused as that.
     #[schema(example = "user:anna")]
@@ -282,7 +288,7 @@ pub struct AuditBody {
 ///
 /// The last 100,000 entries are kept for a year (`--keep-audit`), and beside them the last 20,000 of sessions and of what was
 /// refused.
-#[utoipa::path(tag = "access", params(AuditFilter, Paging),
+#[utoipa::path(tag = "access", operation_id = "list_audit", params(AuditFilter, Paging),
     responses((status = 200, body = Page<AuditBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/audit")]
 pub async fn list_audit(

@@ -158,7 +158,7 @@ async fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpRespo
 }
 
 /// Creates or updates many profiles by link_id on every selected panel.
-#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert", params(("selector" = String, Path)), request_body = LinkItems,
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert_profiles", params(("selector" = String, Path)), request_body = LinkItems,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/items/link")]
@@ -173,7 +173,7 @@ pub async fn upsert(
 }
 
 /// The same at the other path.
-#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert_at_link", params(("selector" = String, Path)), request_body = LinkItems,
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_upsert_profiles_at_link", params(("selector" = String, Path)), request_body = LinkItems,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/link")]
@@ -205,7 +205,7 @@ async fn apply_upserts(
 }
 
 /// Deletes many profiles by link_id on every selected panel.
-#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete", params(("selector" = String, Path)), request_body = LinkIds,
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete_profiles", params(("selector" = String, Path)), request_body = LinkIds,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/items/link")]
@@ -220,7 +220,7 @@ pub async fn delete_items(
 }
 
 /// The same by `POST`.
-#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete_by_post", params(("selector" = String, Path)), request_body = LinkIds,
+#[utoipa::path(tag = "as-panel", operation_id = "as_panel_delete_profiles_by_post", params(("selector" = String, Path)), request_body = LinkIds,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/link/delete")]

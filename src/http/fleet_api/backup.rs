@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use futures_util::{Stream, stream};
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use utoipa::ToSchema;
 
 use crate::fleet::FleetError;
 use crate::http::Shared;
@@ -21,10 +22,16 @@ use crate::store::{StoreError, backup};
 /// Bytes of the copy that are read at once.
 const PIECE: usize = 256 * 1024;
 
+/// A copy of the store.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the document")]
+struct StoreCopy(Vec<u8>);
+
 /// A copy of the whole store as it is at this moment, as a database file. Passwords of devices stay sealed in it: it is
 /// of use with the server's key.
-#[utoipa::path(tag = "backup",
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody)))]
+#[utoipa::path(tag = "backup", operation_id = "download_backup",
+    responses((status = 200, content_type = "application/octet-stream", body = StoreCopy, description = "The copy, a redb database"), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[get("/backup")]
 pub async fn download(
     Admin(who): Admin,

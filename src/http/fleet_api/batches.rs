@@ -67,6 +67,7 @@ pub struct BatchBody {
     /// Its id.
     pub id: Uuid,
     /// When it was accepted.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// By whom it was sent: a user's name, `token:ID:NAME`, or `panel-user:NAME`.
     pub created_by: String,
@@ -77,6 +78,7 @@ pub struct BatchBody {
     /// By item.
     pub items: ItemCounts,
     /// From acceptance to the last outcome, in milliseconds.
+    #[schema(required = true)]
     pub duration_ms: Option<u64>,
 }
 
@@ -105,6 +107,15 @@ pub struct DryRun {
     pub items: ItemCounts,
     /// Each panel's part, by id.
     pub plan: Vec<PlannedPanel>,
+}
+
+/// What a submission is answered with: how the batch is, or of a dry run, what it would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the document; each is answered by itself")]
+enum BatchAnswer {
+    Batch(BatchBody),
+    DryRun(DryRun),
 }
 
 /// What a batch would do on one panel.
@@ -156,12 +167,13 @@ impl From<asked::PlannedPanel> for PlannedPanel {
 ///
 /// One with `prune` that would delete more items than it names is refused with 409 and the number, unless
 /// `confirm_deletes` is at least that.
-#[utoipa::path(tag = "batches", request_body = BatchRequest,
+#[utoipa::path(tag = "batches", operation_id = "submit_batch", request_body = BatchRequest,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 10 without"),
     ),
-    responses((status = 200, body = BatchBody, description = "Every panel has an outcome; of a dry run, a DryRun"), (status = 202, body = BatchBody),
+    responses((status = 200, body = BatchAnswer, description = "Every panel has an outcome; or with `dry_run`, what would come of it"),
+        (status = 202, body = BatchBody, description = "Accepted and durable; some panel has no outcome yet"),
         (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody),
         (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/batches")]
@@ -228,7 +240,7 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 /// The batches, newest first.
-#[utoipa::path(tag = "batches", params(Paging),
+#[utoipa::path(tag = "batches", operation_id = "list_batches", params(Paging),
     responses((status = 200, body = Page<BatchBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody)))]
 #[get("/batches")]
 pub async fn list_batches(
@@ -241,7 +253,7 @@ pub async fn list_batches(
 }
 
 /// One batch.
-#[utoipa::path(tag = "batches", params(("id" = Uuid, Path)),
+#[utoipa::path(tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path)),
     responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}")]
 pub async fn show(
@@ -271,9 +283,11 @@ pub struct BatchPanel {
     /// How often it was tried.
     pub attempts: u16,
     /// Why it failed or waits, and what to do.
+    #[schema(required = true)]
     pub error: Option<String>,
     /// When the next attempt is; only while it waits after a failed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub next_attempt: Option<String>,
     /// One per item, then those that pruning deleted; empty before the panel has taken its part.
     pub result: Vec<BatchItem>,
@@ -315,8 +329,9 @@ impl From<asked::ItemResult> for BatchItem {
 
 /// A batch's panels, in the order in which they were added to the fleet. With `Accept: application/x-ndjson` all of
 /// them from the cursor on, a line each, written as they are read: each piece shows what was so when it was read.
-#[utoipa::path(tag = "batches", params(("id" = Uuid, Path), OutcomeFilter, Paging),
-    responses((status = 200, content((Page<BatchPanel> = "application/json"), (BatchPanel = "application/x-ndjson"))), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[utoipa::path(tag = "batches", operation_id = "list_batch_panels", params(("id" = Uuid, Path), OutcomeFilter, Paging),
+    responses((status = 200, description = "A page; or of `application/x-ndjson` all of them, a `BatchPanel` as JSON on each line",
+        content((Page<BatchPanel> = "application/json"), (String = "application/x-ndjson"))), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}/panels")]
 pub async fn list_panels(
     _who: Viewer,
@@ -369,7 +384,7 @@ fn lines(
 
 /// Cancels a running batch: panels that were not sent their part are failed, and so are panels whose device has not
 /// confirmed it, though what they have taken stays desired. The others come out as they do.
-#[utoipa::path(tag = "batches", params(("id" = Uuid, Path)),
+#[utoipa::path(tag = "batches", operation_id = "cancel_batch", params(("id" = Uuid, Path)),
     responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[post("/batches/{id}:cancel")]
@@ -385,8 +400,9 @@ pub async fn cancel(
 
 /// Sends a batch again to the panels where it was not applied; of a batch that only waits for devices, these are
 /// tried now. It counts as a request of now: it comes after the batches accepted since.
-#[utoipa::path(tag = "batches", params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`")),
-    responses((status = 200, body = BatchBody), (status = 202, body = BatchBody), (status = 401, body = ProblemBody),
+#[utoipa::path(tag = "batches", operation_id = "retry_batch", params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`")),
+    responses((status = 200, body = BatchBody, description = "Every panel has an outcome"),
+        (status = 202, body = BatchBody, description = "Accepted and durable; some panel has no outcome yet"), (status = 401, body = ProblemBody),
         (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[post("/batches/{id}:retry")]
 pub async fn retry(

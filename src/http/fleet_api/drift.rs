@@ -39,8 +39,10 @@ pub struct PanelDiff {
     #[schema(example = "differs")]
     pub state: String,
     /// Why it could not be read.
+    #[schema(required = true)]
     pub error: Option<String>,
     /// How far the device's clock is ahead of the server's, in seconds. It decides when its door opens.
+    #[schema(required = true)]
     pub clock_ahead_s: Option<i64>,
     /// What differs, by link_id; then what was made on the device.
     pub differences: Vec<ProfileDiff>,
@@ -58,7 +60,7 @@ fn is_none(number: &u64) -> bool {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProfileDiff {
     /// Null for one that was made on the device.
-    #[schema(value_type = Option<uuid::Uuid>)]
+    #[schema(value_type = Option<uuid::Uuid>, required = true)]
     pub link_id: Option<LinkId>,
     /// Its name.
     pub name: String,
@@ -67,12 +69,13 @@ pub struct ProfileDiff {
     #[schema(example = "changed")]
     pub difference: String,
     /// Why the device refuses it, in its own words.
+    #[schema(required = true)]
     pub extended_info: Option<String>,
     /// What is desired.
-    #[schema(value_type = Option<TimeProfileBody>)]
+    #[schema(value_type = Option<TimeProfileBody>, required = true)]
     pub desired: Option<Box<RawValue>>,
     /// What the device holds, as it says it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Object>, required = true)]
     pub device: Option<Box<RawValue>>,
 }
 
@@ -109,6 +112,7 @@ impl From<Found> for ProfileDiff {
 #[into_params(parameter_in = Query)]
 pub struct Patience {
     /// Seconds, at most 300; 60 without. `Prefer: wait=N` says the same.
+    #[param(value_type = Option<u32>)]
     wait: Option<String>,
 }
 
@@ -130,7 +134,7 @@ fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
 
 /// What is desired against what each device really holds, by panel. The devices are read now; those that are not read
 /// in time are named.
-#[utoipa::path(tag = "drift",
+#[utoipa::path(tag = "drift", operation_id = "show_diff",
     params(Selection, Paging, Patience, ("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 60 without")),
     responses((status = 200, body = Page<PanelDiff>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[get("/diff")]
@@ -172,7 +176,7 @@ pub struct Reconciled {
 
 /// Reads every selected device back and puts right what has drifted. Waits as long as `Prefer: wait` says for the
 /// devices and the repairs; what is not read or not done by then goes on.
-#[utoipa::path(tag = "drift", request_body = ReconcileRequest,
+#[utoipa::path(tag = "drift", operation_id = "reconcile", request_body = ReconcileRequest,
     params(("Prefer" = Option<String>, Header, description = "`wait=N`, seconds, at most 300; 60 without")),
     responses((status = 200, body = Reconciled), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]

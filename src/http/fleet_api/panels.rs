@@ -15,24 +15,13 @@ use crate::fleet::panels::ImportedPanel;
 use crate::fleet::status::{DeviceStatus, PanelStatus, Refusal};
 use crate::fleet::{FieldError, FleetError, meeting};
 use crate::http::auth::{self, Admin, Operator, Viewer};
+use crate::http::openapi::schemas::{PanelChange, PanelInput};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{Shared, body};
 use crate::panel::remote::Condition;
 use crate::panel::settings::{PanelId, PanelRecord};
 use crate::profile::LinkId;
 use crate::store::tables::ConnectionRecord;
-
-/// A panel's record, and the password of its account, which is written and never read.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct PanelInput {
-    /// The record.
-    #[serde(flatten)]
-    #[allow(dead_code, reason = "for the document; PanelFields::read reads the body")]
-    record: PanelRecord,
-    /// Of a remote panel.
-    #[allow(dead_code, reason = "for the document; PanelFields::read reads the body")]
-    password: Option<String>,
-}
 
 /// A panel and how it is.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -50,8 +39,10 @@ pub struct PanelStateBody {
     /// `online`, `offline` or `unknown`; an embedded panel is online while the server runs.
     pub connection: String,
     /// When a remote panel last answered.
+    #[schema(required = true, format = DateTime)]
     pub last_seen: Option<String>,
     /// What it last failed with.
+    #[schema(required = true)]
     pub last_error: Option<String>,
     /// How many profiles it should hold.
     pub profiles: u32,
@@ -93,14 +84,17 @@ pub struct DeviceBody {
     /// The API version that it says it speaks.
     pub api_version: String,
     /// How far its clock was ahead of the server's when it was last read, in seconds.
+    #[schema(required = true)]
     pub clock_ahead_s: Option<i64>,
     /// When all that it holds was last read.
+    #[schema(required = true, format = DateTime)]
     pub last_read: Option<String>,
     /// Profiles without link_id that it held then.
     pub unlinked: u32,
     /// How many profiles it refuses.
     pub rejected: u32,
     /// When it is tried again; only after a failure.
+    #[schema(required = true, format = DateTime)]
     pub next_attempt: Option<String>,
 }
 
@@ -183,7 +177,7 @@ impl Selection {
 }
 
 /// The panels, by id.
-#[utoipa::path(tag = "panels", params(Selection, Paging),
+#[utoipa::path(tag = "panels", operation_id = "list_panels", params(Selection, Paging),
     responses((status = 200, body = Page<PanelBody>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[get("/panels")]
 pub async fn list_panels(
@@ -198,7 +192,7 @@ pub async fn list_panels(
 }
 
 /// Adds a panel. A remote panel's device is asked first: it must answer as a panel, and take the account.
-#[utoipa::path(tag = "panels", params(Introduction), request_body = PanelInput,
+#[utoipa::path(tag = "panels", operation_id = "add_panel", params(Introduction), request_body = PanelInput,
     responses((status = 201, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels")]
@@ -233,8 +227,14 @@ pub struct Haste {
     force: bool,
 }
 
+/// A `PanelInput` as JSON on each line.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary, example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n")]
+#[expect(dead_code, reason = "for the document")]
+struct PanelLines(String);
+
 /// Adds many panels in one transaction, one JSON object a line: all or none. Devices are not asked.
-#[utoipa::path(tag = "panels", params(Haste), request_body(content = String, content_type = "application/x-ndjson", example = "{\"id\":\"p1\"}\n{\"id\":\"p2\",\"labels\":{\"site\":\"north\"}}\n"),
+#[utoipa::path(tag = "panels", operation_id = "import_panels", params(Haste), request_body(content = PanelLines, content_type = "application/x-ndjson"),
     responses((status = 201, body = Imported), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/panels:import")]
@@ -287,7 +287,7 @@ fn parse_import(body: &[u8], most: usize, force: bool) -> Result<Vec<ImportedPan
 }
 
 /// One panel.
-#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+#[utoipa::path(tag = "panels", operation_id = "show_panel", params(("id" = String, Path)),
     responses((status = 200, body = PanelBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}")]
 pub async fn show(
@@ -303,16 +303,18 @@ pub async fn show(
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionBody {
     /// When.
+    #[schema(format = DateTime)]
     pub at: String,
     /// `online` or `offline`, from then on.
     #[schema(example = "offline")]
     pub connection: String,
     /// What it failed with.
+    #[schema(required = true)]
     pub error: Option<String>,
 }
 
 /// When a remote panel went offline and came back, newest first; the last 100 times. Empty for an embedded panel.
-#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+#[utoipa::path(tag = "panels", operation_id = "list_panel_connections", params(("id" = String, Path)),
     responses((status = 200, body = Page<ConnectionBody>), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}/connections")]
 pub async fn list_connections(
@@ -335,7 +337,7 @@ impl From<ConnectionRecord> for ConnectionBody {
 /// and null removes one. Where a remote panel's device or account changes, the device is asked first. Another device gets
 /// everything that is desired by itself. Where the address, the account or what vouches for the device changes, the
 /// password is given again.
-#[utoipa::path(tag = "panels", params(("id" = String, Path), Introduction), request_body(content = Object, example = json!({"labels": {"site": "south", "wing": null}})),
+#[utoipa::path(tag = "panels", operation_id = "change_panel", params(("id" = String, Path), Introduction), request_body(content = PanelChange, example = json!({"labels": {"site": "south", "wing": null}})),
     responses((status = 200, body = PanelBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[patch("/panels/{id}")]
@@ -354,7 +356,7 @@ pub async fn change(
 }
 
 /// Removes a panel with all it holds.
-#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+#[utoipa::path(tag = "panels", operation_id = "remove_panel", params(("id" = String, Path)),
     responses((status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[delete("/panels/{id}")]
 pub async fn remove(
@@ -369,7 +371,7 @@ pub async fn remove(
 
 /// Sends everything that is desired to a remote panel's device again, whatever it has confirmed; its next attempt
 /// is now.
-#[utoipa::path(tag = "panels", params(("id" = String, Path)),
+#[utoipa::path(tag = "panels", operation_id = "resync_panel", params(("id" = String, Path)),
     responses((status = 200, body = PanelBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 #[post("/panels/{id}:resync")]
 pub async fn resync(

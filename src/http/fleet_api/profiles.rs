@@ -19,7 +19,7 @@ use crate::store::row::RowName;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PanelProfile {
     /// Null for a profile that was made by uid.
-    #[schema(value_type = Option<uuid::Uuid>)]
+    #[schema(value_type = Option<uuid::Uuid>, required = true)]
     pub link_id: Option<LinkId>,
     /// The panel's own number for it.
     pub uid: u32,
@@ -28,6 +28,7 @@ pub struct PanelProfile {
     /// before.
     pub state: &'static str,
     /// Why it is rejected, in the panel's words.
+    #[schema(required = true)]
     pub extended_info: Option<String>,
     /// 1 when created, one more at each change.
     pub revision: u32,
@@ -53,7 +54,7 @@ impl From<held::PanelProfile> for PanelProfile {
 }
 
 /// The profiles that a panel should hold: those with a link_id in its order, then those made by uid.
-#[utoipa::path(tag = "profiles", params(("id" = String, Path), Paging),
+#[utoipa::path(tag = "profiles", operation_id = "list_panel_profiles", params(("id" = String, Path), Paging),
     responses((status = 200, body = Page<PanelProfile>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}/profiles")]
 pub async fn of_panel(
@@ -90,8 +91,8 @@ fn cursor(name: RowName) -> String {
 }
 
 /// The windows of all profiles of a panel, as an iCalendar file for a calendar program.
-#[utoipa::path(tag = "profiles", params(("id" = String, Path)),
-    responses((status = 200, body = String, content_type = "text/calendar"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[utoipa::path(tag = "profiles", operation_id = "show_panel_calendar", params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/calendar", description = "A calendar (RFC 5545)"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}/profiles.ics")]
 pub async fn calendar_of_panel(
     _who: Viewer,
@@ -147,7 +148,7 @@ impl From<held::FleetProfile> for FleetProfile {
 }
 
 /// The profiles over the fleet, by link_id.
-#[utoipa::path(tag = "profiles", params(Paging),
+#[utoipa::path(tag = "profiles", operation_id = "list_profiles", params(Paging),
     responses((status = 200, body = Page<FleetProfile>), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody)))]
 #[get("/profiles")]
 pub async fn list_profiles(
@@ -218,7 +219,7 @@ impl From<held::FleetProfileVersions> for FleetProfileVersions {
 }
 
 /// One profile over the fleet: on how many panels, and which panels differ.
-#[utoipa::path(tag = "profiles", params(("link_id" = uuid::Uuid, Path)),
+#[utoipa::path(tag = "profiles", operation_id = "show_profile", params(("link_id" = uuid::Uuid, Path)),
     responses((status = 200, body = FleetProfileVersions), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/profiles/{link_id}")]
 pub async fn show(

@@ -34,11 +34,12 @@ pub struct SessionBody {
     /// What it may do.
     pub role: Role,
     /// When it ends.
+    #[schema(format = DateTime)]
     pub expires_at: String,
 }
 
 /// Logs in.
-#[utoipa::path(tag = "session", request_body = Credentials, security(()),
+#[utoipa::path(tag = "session", operation_id = "log_in", request_body = Credentials, security(()),
     responses((status = 200, body = SessionBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
         (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 429, body = ProblemBody)))]
 #[post("/session")]
@@ -55,7 +56,7 @@ pub async fn open(
 }
 
 /// Ends the session, or revokes the token that is shown.
-#[utoipa::path(tag = "session", responses((status = 204), (status = 401, body = ProblemBody)))]
+#[utoipa::path(tag = "session", operation_id = "log_out", responses((status = 204), (status = 401, body = ProblemBody)))]
 #[delete("/session")]
 pub async fn close(
     Viewer(who): Viewer,

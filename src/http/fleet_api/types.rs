@@ -71,8 +71,65 @@ pub struct RepeatCustomBody {
     /// 1 to 1000.
     #[schema(example = 1)]
     pub repeat_looper: u32,
-    /// Weekdays; or `{"format":"dayNumbers","range":[1,15]}`, `{"format":"parameterizedDay","range":{…}}`; or
-    /// `{"months":[1,6],"range":{"week_order":"last","day_type":"WEEK_DAY"}}`.
-    #[schema(value_type = Option<Object>, example = json!(["MON", "TUE"]))]
+    /// With `week`, `month` and `year`: which days.
+    #[schema(value_type = Option<RepeatCustomOptions>, example = json!(["MON", "TUE"]))]
     pub repeat_options: Option<serde_json::Value>,
+}
+
+/// Which days, by the point type. (A year's are perhaps written with a month's `format` beside them, so that more than one
+/// of these may fit.)
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum RepeatCustomOptions {
+    /// With `week`: `MON` to `SUN`.
+    Weekdays(Vec<String>),
+    /// With `month`: days by their number.
+    MonthDays(MonthDaysBody),
+    /// With `month`: one day of a kind.
+    MonthDay(MonthDayBody),
+    /// With `year`.
+    Year(YearBody),
+}
+
+/// Days of a month by their number.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MonthDaysBody {
+    /// `dayNumbers`.
+    #[schema(example = "dayNumbers")]
+    pub format: String,
+    /// 1 to 31.
+    #[schema(example = json!([1, 15]))]
+    pub range: Vec<u32>,
+}
+
+/// One day of a month.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MonthDayBody {
+    /// `parameterizedDay`.
+    #[schema(example = "parameterizedDay")]
+    pub format: String,
+    /// Which.
+    pub range: DayBody,
+}
+
+/// Months of a year.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct YearBody {
+    /// 1 to 12.
+    #[schema(example = json!([1, 6]))]
+    pub months: Vec<u32>,
+    /// One day of each; without it, the day of the first window.
+    #[schema(nullable = false)]
+    pub range: Option<DayBody>,
+}
+
+/// A day of a month by its kind.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DayBody {
+    /// `first` to `fifth`, or `last`.
+    #[schema(example = "last")]
+    pub week_order: String,
+    /// `MON` to `SUN`, `WEEK_DAY` or `DAY_OFF`; of door controllers also `DAY`.
+    #[schema(example = "WEEK_DAY")]
+    pub day_type: String,
 }

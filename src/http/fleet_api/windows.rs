@@ -39,6 +39,7 @@ pub struct WindowsRequest {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WindowsBody {
     /// The profile's link_id, where it has one.
+    #[schema(required = true)]
     pub link_id: Option<uuid::Uuid>,
     /// The zone.
     pub zone: String,
@@ -60,7 +61,7 @@ pub struct WindowBody {
 }
 
 /// When a door would open under a profile; at most 50 years and 100,000 windows. Nothing is stored.
-#[utoipa::path(tag = "profiles", request_body = WindowsRequest,
+#[utoipa::path(tag = "profiles", operation_id = "show_windows", request_body = WindowsRequest,
     responses((status = 200, body = WindowsBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
 #[post("/windows")]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -123,39 +124,32 @@ struct ItemCounts {
     pending: u64,
 }
 
-/// A panel's record as it is stored and sent.
+/// A panel's record as it is answered.
 #[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct PanelRecord {
     /// 1 to 63 letters, digits and `-_.`.
     #[schema(example = "north-01")]
     id: String,
     /// `embedded`: this server is the panel. `http`: a device somewhere else is.
-    #[serde(default)]
     driver: String,
     /// What selectors look at.
-    #[serde(default)]
     labels: BTreeMap<String, String>,
     /// IANA name of the zone in which the panel's rules run.
-    #[serde(default)]
     #[schema(example = "Europe/Kyiv")]
     zone: String,
     /// `android`, `camdroid` or `door-controller`.
-    #[serde(default)]
     api: String,
     /// The version that the panel says it speaks.
-    #[serde(default)]
     #[schema(example = "2.9.0")]
     api_version: String,
     /// How many profiles it holds at most; none is no limit.
-    #[serde(default)]
+    #[schema(required = true)]
     capacity: Option<u32>,
     /// Where a remote panel is reached, up to what comes before `/api`; always null for an embedded one.
-    #[serde(default)]
-    #[schema(example = "https://10.0.3.17")]
+    #[schema(example = "https://10.0.3.17", required = true)]
     url: Option<String>,
     /// The account on a remote panel; always null for an embedded one. Its password is never in a record.
-    #[serde(default)]
+    #[schema(required = true)]
     username: Option<String>,
     /// Of a remote panel, whether drift is put right as soon as it is found: `on` or `off`, which is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,6 +160,56 @@ struct PanelRecord {
     /// Of a remote panel with `https`, the SHA-256 of the one certificate that it may show, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls_pin: Option<String>,
+}
+
+/// A panel that is to be added: the fields of its record, of which only `id` must be given, and what is never answered.
+pub enum PanelInput {}
+
+impl PartialSchema for PanelInput {
+    fn schema() -> RefOr<Schema> {
+        let mut fields = given_fields("A panel that is to be added.");
+        fields.required.push("id".to_owned());
+        fields.into()
+    }
+}
+
+impl ToSchema for PanelInput {}
+
+/// What is to change of a panel: the same fields. A label that is null goes; the others stay.
+pub enum PanelChange {}
+
+impl PartialSchema for PanelChange {
+    fn schema() -> RefOr<Schema> {
+        let mut fields = given_fields("What changes of a panel: what is not given stays.");
+        let label = ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null]));
+        let labels = ObjectBuilder::new()
+            .description(Some("What selectors look at: what is not named stays, what is null goes."))
+            .additional_properties(Some(label));
+        fields.properties.insert("labels".to_owned(), labels.into());
+        fields.into()
+    }
+}
+
+impl ToSchema for PanelChange {}
+
+/// The fields of a panel that somebody gives.
+fn given_fields(description: &str) -> Object {
+    let RefOr::T(Schema::Object(mut fields)) = PanelRecord::schema() else {
+        unreachable!("a record is described as an object")
+    };
+    let password = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .description(Some("Of the account on a remote panel; written and never read."));
+    let force =
+        ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Boolean, Type::Null])).description(
+            Some("Whether its device is not asked, which may be offline, or that of another panel."),
+        );
+    fields.properties.insert("password".to_owned(), password.into());
+    fields.properties.insert("force".to_owned(), force.into());
+    fields.description = Some(description.to_owned());
+    fields.required.clear();
+    fields.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    fields
 }
 
 /// One wrong place in a request.

@@ -32,7 +32,7 @@ pub struct UidItems {
 }
 
 /// Creates a profile without link_id.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = TimeProfileBody,
+#[utoipa::path(tag = "panel", operation_id = "panel_create_profile", params(("panel" = String, Path)), request_body = TimeProfileBody,
     responses((status = 200, body = Created), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/timeprofile")]
@@ -50,7 +50,7 @@ pub async fn create(
 }
 
 /// One profile.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_show_profile", params(("panel" = String, Path), ("uid" = u32, Path)),
     responses((status = 200, body = list::ListItem), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/item/{uid}")]
 pub async fn show(
@@ -76,7 +76,7 @@ pub(super) async fn find(
 }
 
 /// Replaces one profile; its uid and link_id stay.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)), request_body = TimeProfileBody,
+#[utoipa::path(tag = "panel", operation_id = "panel_replace_profile", params(("panel" = String, Path), ("uid" = u32, Path)), request_body = TimeProfileBody,
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[patch("/v1/access/timeprofile/item/{uid}")]
@@ -103,7 +103,7 @@ pub(super) async fn replace_one(
 }
 
 /// Deletes one profile.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), ("uid" = u32, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_delete_profile", params(("panel" = String, Path), ("uid" = u32, Path)),
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/item/{uid}")]
 pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
@@ -118,7 +118,7 @@ pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Resu
 }
 
 /// All profiles, in the list form.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+#[utoipa::path(tag = "panel", operation_id = "panel_list_profiles", params(("panel" = String, Path), list::ListParameters),
     responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/items")]
 pub async fn read(
@@ -130,7 +130,7 @@ pub async fn read(
 }
 
 /// The same at its older path.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+#[utoipa::path(tag = "panel", operation_id = "panel_list_profiles_older", params(("panel" = String, Path), list::ListParameters),
     responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/items/list")]
 pub async fn read_older(
@@ -152,7 +152,7 @@ pub(super) async fn read_all(
 }
 
 /// Deletes several profiles, all or none.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = UidItems,
+#[utoipa::path(tag = "panel", operation_id = "panel_delete_profiles_by_uid", params(("panel" = String, Path)), request_body = UidItems,
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/items")]

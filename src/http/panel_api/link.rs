@@ -69,7 +69,7 @@ impl LinkResult {
 }
 
 /// Creates or updates many profiles by link_id.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkItems,
+#[utoipa::path(tag = "panel", operation_id = "panel_upsert_profiles", params(("panel" = String, Path)), request_body = LinkItems,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/items/link")]
@@ -83,7 +83,7 @@ pub async fn upsert(
 }
 
 /// The same at the path beside the documented delete.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkItems,
+#[utoipa::path(tag = "panel", operation_id = "panel_upsert_profiles_at_link", params(("panel" = String, Path)), request_body = LinkItems,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/link")]
@@ -112,7 +112,7 @@ pub(super) async fn apply_upserts(
 }
 
 /// Deletes many profiles by link_id.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkIds,
+#[utoipa::path(tag = "panel", operation_id = "panel_delete_profiles", params(("panel" = String, Path)), request_body = LinkIds,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[delete("/v1/access/timeprofile/items/link")]
@@ -126,7 +126,7 @@ pub async fn delete(
 }
 
 /// The same by `POST`.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), request_body = LinkIds,
+#[utoipa::path(tag = "panel", operation_id = "panel_delete_profiles_by_post", params(("panel" = String, Path)), request_body = LinkIds,
     responses((status = 200, body = LinkResults), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/timeprofile/link/delete")]
@@ -174,7 +174,7 @@ async fn apply(
 }
 
 /// The profiles with a link_id, in the list form.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path), list::ListParameters),
+#[utoipa::path(tag = "panel", operation_id = "panel_list_linked_profiles", params(("panel" = String, Path), list::ListParameters),
     responses((status = 200, body = list::ListBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/items/link")]
 pub async fn read(

@@ -55,7 +55,7 @@ impl Info {
 }
 
 /// What the panel is; needs no token.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)), security(()),
+#[utoipa::path(tag = "panel", operation_id = "panel_info", params(("panel" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 404, body = ErrorBody)))]
 #[get("/info")]
 pub async fn info(PanelRef(panel): PanelRef, shared: web::Data<Shared>) -> Result<HttpResponse, PanelError> {
@@ -122,7 +122,7 @@ pub async fn log_in(
 }
 
 /// Logs in on this panel with an account of the server.
-#[utoipa::path(tag = "panel", security(()),
+#[utoipa::path(tag = "panel", operation_id = "panel_login", security(()),
     params(("panel" = String, Path), ("username" = String, Query), ("password" = String, Query, description = "MD5 hex of the password")),
     responses((status = 200, body = LoggedIn), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody), (status = 413, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[get("/v1/login")]
@@ -139,7 +139,7 @@ pub async fn login(
 }
 
 /// Ends the session; its token is dead afterwards.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_logout", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/logout")]
 pub async fn logout(account: Account, request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
@@ -147,7 +147,7 @@ pub async fn logout(account: Account, request: HttpRequest, shared: web::Data<Sh
 }
 
 /// The same as `GET`.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_logout_by_post", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[post("/v1/logout")]
 pub async fn logout_by_post(
@@ -180,7 +180,7 @@ pub struct DeviceTime {
 }
 
 /// The panel's time and zone.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_device_time", params(("panel" = String, Path)),
     responses((status = 200, body = DeviceTime), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/device/time")]
 pub async fn device_time(account: Account) -> HttpResponse {
