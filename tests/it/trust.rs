@@ -73,7 +73,14 @@ open     GET    /panels/{panel}/api/info
 open     GET    /panels/{panel}/api/v1/login
 viewer   GET    /panels/{panel}/api/v1/logout
 viewer   POST   /panels/{panel}/api/v1/logout
+open     POST   /panels/{panel}/api/v1/login
 viewer   GET    /panels/{panel}/api/v1/device/time
+admin    GET    /panels/{panel}/api/v1/access/general/lock/open/remote/accepted/{lock}
+admin    POST   /panels/{panel}/api/v1/access/general/lock/open/emergency
+admin    POST   /panels/{panel}/api/v1/access/general/lock/close/emergency
+viewer   GET    /panels/{panel}/api/v1/log/items
+viewer   GET    /panels/{panel}/api/v1/photo/file
+admin    GET    /panels/{panel}/api/v1/system/reboot/run
 viewer   GET    /panels/{panel}/api/v1/access/timeprofile/items
 viewer   GET    /panels/{panel}/api/v1/access/timeprofile/items/list
 viewer   GET    /panels/{panel}/api/v1/access/timeprofile/items/link

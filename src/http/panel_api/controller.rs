@@ -63,7 +63,7 @@ pub struct LoginBody {
 }
 
 /// Logs in on a door controller, whose login is this one. Other families have that by `GET`.
-#[utoipa::path(tag = "panel", operation_id = "controller_login", security(()), params(("panel" = String, Path)), request_body = LoginBody,
+#[utoipa::path(tag = "panel", operation_id = "panel_login_controller", security(()), params(("panel" = String, Path)), request_body = LoginBody,
     responses((status = 200, body = session::LoggedIn), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 405, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 429, body = ErrorBody)))]
 #[post("/v1/login")]

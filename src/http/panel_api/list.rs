@@ -105,9 +105,11 @@ pub struct Identifiers {
     uid_items: Vec<u32>,
 }
 
+/// What a door controller's list says of itself.
 #[derive(Debug, Serialize)]
-struct Options {
-    pagination: Pagination,
+pub struct Options {
+    /// Which part of the list it is.
+    pub pagination: Pagination,
 }
 
 /// What a list says of itself.

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ErrorBody, PanelError};
-use super::list::Pagination;
+use super::list::{Options, Pagination};
 use super::{Account, Administrator, is_head};
 use crate::clock;
 use crate::http::body::SMALL;
 use crate::http::{Shared, auth, body};
-use crate::panel::dialect::{Dialect, ListNotes};
+use crate::panel::dialect::ListNotes;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 use crate::store::tables::LogRecord;
@@ -21,16 +21,109 @@ use crate::store::tables::LogRecord;
 /// The highest number of a lock.
 const LOCKS: u8 = 8;
 
-/// The numbers of locks.
+/// Some locks.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Locks {
-    /// Each a number, or an object with `lock_number`.
-    #[schema(value_type = Vec<Object>)]
-    pub locks: Vec<Value>,
+    /// Each in one of the forms in which clients name it.
+    pub locks: Vec<Lock>,
+}
+
+/// A lock.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Lock {
+    /// Its number, 0 to 8.
+    Number(u8),
+    /// Its number, and for how long.
+    Named {
+        /// 0 to 8.
+        lock_number: u8,
+        /// In milliseconds; not read, a lock here stays open until it is closed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unlock_time: Option<u64>,
+    },
+}
+
+/// A page of a panel's log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LogBody {
+    #[schema(required = true, value_type = Vec<LogItem>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_items: Option<Vec<LogItem>>,
+    #[schema(required = true, value_type = LogOption)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_option: Option<LogOption>,
+    /// As door controllers call it.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<LogItem>>,
+    /// As door controllers call it.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Options>,
+}
+
+/// Something that happened at the panel.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogItem {
+    /// Unix milliseconds.
+    timestamp: i64,
+    /// `access`, `info`, `system` or `emergency`.
+    category: String,
+    priority: &'static str,
+    name: LogName,
+    info: LogInfo,
+}
+
+/// What happened.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogName {
+    #[schema(example = "access_granted_by_api_call")]
+    key: String,
+    text: String,
+}
+
+/// What happened, with its circumstances.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogInfo {
+    text: String,
+    model: LogModel,
+}
+
+/// The circumstances.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogModel {
+    /// At which lock.
+    lock: Option<u8>,
+}
+
+/// What the log says of its page.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogOption {
+    pagination: Pagination,
+    filter: LogFilter,
+    sort: LogSort,
+}
+
+/// By what the log was filtered, if at all.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogFilter {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter_field: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter_value: Option<String>,
+}
+
+/// How the log is sorted.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogSort {
+    field: &'static str,
+    asc: bool,
+    available_fields: [&'static str; 1],
 }
 
 /// Opens a lock; an entry of the panel's log says so.
-#[utoipa::path(tag = "panel", operation_id = "open_lock", params(("panel" = String, Path), ("lock" = u8, Path, description = "0 to 8")),
+#[utoipa::path(tag = "panel", operation_id = "panel_open_lock", params(("panel" = String, Path), ("lock" = u8, Path, description = "0 to 8")),
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/general/lock/open/remote/accepted/{lock}")]
 pub async fn open(
@@ -48,7 +141,7 @@ pub async fn open(
 }
 
 /// Opens locks until they are closed again.
-#[utoipa::path(tag = "panel", operation_id = "open_locks_in_emergency", params(("panel" = String, Path)), request_body = Locks,
+#[utoipa::path(tag = "panel", operation_id = "panel_open_locks_in_emergency", params(("panel" = String, Path)), request_body = Locks,
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/general/lock/open/emergency")]
@@ -72,7 +165,7 @@ pub async fn open_in_emergency(
 }
 
 /// Closes what was opened in an emergency.
-#[utoipa::path(tag = "panel", operation_id = "close_locks_in_emergency", params(("panel" = String, Path)), request_body = Locks,
+#[utoipa::path(tag = "panel", operation_id = "panel_close_locks_in_emergency", params(("panel" = String, Path)), request_body = Locks,
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 #[post("/v1/access/general/lock/close/emergency")]
@@ -94,11 +187,12 @@ async fn read_locks(request: &HttpRequest, payload: web::Payload) -> Result<Vec<
         serde_json::from_slice(&sent).map_err(|_| PanelError::Body(WireError::NotAJsonObject))?;
     let given = object.get("locks").ok_or(PanelError::Body(WireError::Missing("locks")))?;
     let wrong = || PanelError::Body(WireError::WrongType("locks"));
+    let given: Vec<Lock> = serde_json::from_value(given.clone()).map_err(|_| wrong())?;
     let mut locks = Vec::new();
-    for lock in given.as_array().ok_or_else(wrong)? {
-        let number =
-            lock.get("lock_number").unwrap_or(lock).as_u64().and_then(|lock| u8::try_from(lock).ok());
-        let number = number.filter(|number| *number <= LOCKS).ok_or_else(wrong)?;
+    for Lock::Number(number) | Lock::Named { lock_number: number, .. } in given {
+        if number > LOCKS {
+            return Err(wrong());
+        }
         if !locks.contains(&number) {
             locks.push(number);
         }
@@ -145,8 +239,8 @@ pub struct LogParameters {
 }
 
 /// What happened at the panel, newest first.
-#[utoipa::path(tag = "panel", operation_id = "read_log", params(("panel" = String, Path), LogParameters),
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+#[utoipa::path(tag = "panel", operation_id = "panel_read_log", params(("panel" = String, Path), LogParameters),
+    responses((status = 200, body = LogBody), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/log/items")]
 pub async fn read_log(
     account: Account,
@@ -169,40 +263,31 @@ pub async fn read_log(
         entries.reverse();
     }
     let pagination = Pagination::of(entries.len(), limit, page);
-    let shown = entries.iter().skip((page - 1).saturating_mul(limit)).take(limit).map(shown);
-    let items: Vec<_> = shown.collect();
-    Ok(HttpResponse::Ok().json(log_body(items, pagination, dialect, category, ascends)))
+    let page =
+        entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit).map(LogItem::of).collect();
+    Ok(HttpResponse::Ok().json(if dialect.notes == ListNotes::None {
+        let options = Some(Options { pagination });
+        LogBody { list_items: None, list_option: None, items: Some(page), options }
+    } else {
+        let filter =
+            LogFilter { filter_field: category.as_ref().map(|_| "category"), filter_value: category };
+        let sort = LogSort { field: "timestamp", asc: ascends, available_fields: ["timestamp"] };
+        let list_option = Some(LogOption { pagination, filter, sort });
+        LogBody { list_items: Some(page), list_option, items: None, options: None }
+    }))
 }
 
-fn log_body(
-    items: Vec<Value>,
-    pagination: Pagination,
-    dialect: &Dialect,
-    category: Option<String>,
-    ascends: bool,
-) -> Value {
-    if dialect.notes == ListNotes::None {
-        return json!({ "items": items, "options": { "pagination": pagination } });
+impl LogItem {
+    fn of(LogRecord { at_ms, category, key, lock }: LogRecord) -> Self {
+        let text = match key.as_str() {
+            "access_granted_by_api_call" => "Access granted by API call",
+            "emergency_lock_is_opened" => "Lock is opened in an emergency",
+            other => other,
+        };
+        let info = LogInfo { text: text.to_owned(), model: LogModel { lock } };
+        let name = LogName { text: text.to_owned(), key };
+        Self { timestamp: at_ms, category, priority: "medium", name, info }
     }
-    let filter = category
-        .map_or(json!({}), |category| json!({ "filter_field": "category", "filter_value": category }));
-    let sort = json!({ "field": "timestamp", "asc": ascends, "available_fields": ["timestamp"] });
-    json!({ "list_items": items, "list_option": { "pagination": pagination, "filter": filter, "sort": sort } })
-}
-
-fn shown(entry: &LogRecord) -> Value {
-    let text = match entry.key.as_str() {
-        "access_granted_by_api_call" => "Access granted by API call",
-        "emergency_lock_is_opened" => "Lock is opened in an emergency",
-        other => other,
-    };
-    json!({
-        "timestamp": entry.at_ms,
-        "category": entry.category,
-        "priority": "medium",
-        "name": { "key": entry.key, "text": text },
-        "info": { "text": text, "model": { "lock": entry.lock } },
-    })
 }
 
 /// How many entries a page has, and which page is wanted: clients ask for pages of any length here.

@@ -170,7 +170,7 @@ async fn set(
 }
 
 /// Restarts the panel: all its sessions end.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_reboot", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/system/reboot/run")]
 pub async fn reboot(
@@ -188,7 +188,7 @@ pub async fn reboot(
 }
 
 /// What the panel's camera sees.
-#[utoipa::path(tag = "panel", params(("panel" = String, Path)),
+#[utoipa::path(tag = "panel", operation_id = "panel_take_photo", params(("panel" = String, Path)),
     responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/photo/file")]
 pub async fn photo(_account: Account) -> HttpResponse {
