@@ -11,6 +11,7 @@
 //! | [`panels`], [`fields`], [`meeting`], [`twins`] | a panel: add, change, remove; what its device says before |
 //! | [`status`] | how a panel is |
 //! | [`profiles`] | what the fleet holds |
+//! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
 //! | [`register`] | which panels there are |
@@ -29,6 +30,7 @@ use crate::store::read::Snapshot;
 pub mod accounts;
 pub mod audit;
 pub mod batches;
+pub mod common;
 pub mod drift;
 pub mod error;
 pub mod fields;

@@ -65,6 +65,11 @@ open     GET    /fleet/v1/as-panel/{selector}/api/info
 open     GET    /fleet/v1/as-panel/{selector}/api/v1/login
 viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/logout
 viewer   POST   /fleet/v1/as-panel/{selector}/api/v1/logout
+viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/device/time
+viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items
+viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/list
+viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/link
+viewer   GET    /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/item/{uid}
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/link
 operator DELETE /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/link
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/link

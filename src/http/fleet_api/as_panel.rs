@@ -3,7 +3,8 @@
 //!
 //! A call becomes a batch. An item's `success` is true only if it succeeded on every selected panel; otherwise
 //! its `extended_info` is that of the first panel, in id order, where it did not. Items still pending count as
-//! done: they are durable here and will be delivered. Accounts of the roles `admin` and `operator` are
+//! done: they are durable here and will be delivered. What can be read is what is true of every selected panel
+//! ([`reads`]). Accounts of the roles `admin` and `operator` are
 //! administrators here, since both may submit batches. A token of the fleet API is good too.
 
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ use crate::store::seal::hex;
 use crate::store::{BatchSeq, PanelNo, StoreHandle};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub mod reads;
+
 /// How long a call waits for its panels: less than the 10 s after which clients of a panel give up.
 const WAIT: Duration = Duration::from_secs(8);
 
@@ -47,7 +50,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(upsert)
         .service(upsert_at_link)
         .service(delete_items)
-        .service(delete_by_post);
+        .service(delete_by_post)
+        .configure(reads::routes);
 }
 
 /// The selector in the path.
@@ -151,9 +155,7 @@ pub async fn logout_by_post(
 }
 
 async fn end_session(request: &HttpRequest, shared: &Shared) -> Result<HttpResponse, PanelError> {
-    let token = auth::bearer(request).ok_or(PanelError::LogIn)?;
-    let session =
-        shared.fleet.access.session(&shared.sessions, Scope::Fleet, token)?.ok_or(PanelError::LogIn)?;
+    let session = session::who(request, Scope::Fleet).await?.ok_or(PanelError::LogIn)?;
     Ok(close(request, shared, &session, "as-panel").await)
 }
 

@@ -59,7 +59,7 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
-    let item = list::item(&profile, account.panel.settings.family, false);
+    let item = list::item(&profile.into(), account.panel.settings.family, false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }
 
@@ -179,7 +179,8 @@ pub(super) async fn delete_named(
     Ok(HttpResponse::Ok().finish())
 }
 
-fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
+/// The uid in the path.
+pub fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
     let uid = request.match_info().get("uid").and_then(|uid| uid.parse().ok()).filter(|uid| *uid >= 1);
     uid.ok_or(PanelError::Body(WireError::Uid))
 }

@@ -60,6 +60,9 @@ pub enum PanelError {
     /// A selector that does not follow the grammar, or picks nothing.
     #[error("{0}")]
     Selector(String),
+    /// The time of panels that are asked as one, and have different zones.
+    #[error("The selected panels are in different time zones")]
+    DifferentZones,
     /// The body is larger than the limit.
     #[error("Body larger than {0} bytes")]
     TooLarge(usize),
@@ -121,6 +124,7 @@ impl ResponseError for PanelError {
             | Self::Body(_)
             | Self::MissingParameter(_)
             | Self::Parameter(_)
+            | Self::DifferentZones
             | Self::NeverOpens
             | Self::Full => StatusCode::BAD_REQUEST,
             Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,

@@ -4,7 +4,7 @@
 //! in `filter`, or as `filter[filter_field]`, which clients make of an object) and sort by `sort_field`, `sort_type`;
 //! camdroid and ingenic-mips panels take an expression ([`super::filter`]) and `order_by=name desc, date_from`, the oldest
 //! of them `pageNumber`, `sortField`, `sortType`. Parameters of another dialect are unknown and so ignored. Without a word
-//! on it lists are sorted by name; equal ones by uid.
+//! on it lists are sorted by name; equal ones by uid, and where they have none by link_id.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -88,7 +88,8 @@ pub struct ListBody {
 /// A profile in a list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListItem {
-    /// The panel's number for it; absent in the answer for a single profile.
+    /// The panel's number for it; absent in the answer for a single profile. Null where panels that are asked as one
+    /// have no number for it in common.
     time_profile_uid: Option<u32>,
     /// Null for a profile that was not made by a link call.
     link_id: Option<uuid::Uuid>,
@@ -191,6 +192,22 @@ enum SortNote {
     },
 }
 
+/// A profile that is to be shown.
+pub struct Listed {
+    /// The panel's number for it; null is shown without one.
+    pub uid: Option<u32>,
+    /// The link_id, where it has one.
+    pub link_id: Option<crate::profile::LinkId>,
+    /// Its JSON, without link_id.
+    pub json: Box<str>,
+}
+
+impl From<StoredProfile> for Listed {
+    fn from(profile: StoredProfile) -> Self {
+        Self { uid: Some(profile.row.uid), link_id: profile.link_id(), json: profile.json }
+    }
+}
+
 /// What a query asks of a list.
 struct Wanted {
     limit: usize,
@@ -205,13 +222,14 @@ struct Wanted {
 
 /// The page of these profiles that the query asks for.
 pub fn answer(
-    profiles: Vec<StoredProfile>,
+    profiles: Vec<impl Into<Listed>>,
     query: &HashMap<String, String>,
     dialect: &Dialect,
 ) -> Result<HttpResponse, PanelError> {
     let wanted = Wanted::parse(query, dialect)?;
     let mut listed = Vec::with_capacity(profiles.len());
     for profile in profiles {
+        let profile = profile.into();
         let fields = fields(&profile)?;
         if wanted.filter.as_ref().is_none_or(|filter| filter.holds(&fields)) {
             listed.push((fields, profile));
@@ -223,7 +241,7 @@ pub fn answer(
             if *asc { order } else { order.reverse() }
         });
         let order = by_fields.fold(Ordering::Equal, Ordering::then);
-        order.then(profile_a.row.uid.cmp(&profile_b.row.uid))
+        order.then((profile_a.uid, profile_a.link_id).cmp(&(profile_b.uid, profile_b.link_id)))
     });
     let total_items = listed.len();
     let list_items = listed
@@ -286,13 +304,14 @@ fn order_text(order: &[(Field, bool)]) -> String {
 }
 
 /// A profile as JSON: the stored text, with what the panel adds around it.
-pub fn item(profile: &StoredProfile, family: Family, with_uid: bool) -> String {
+pub fn item(profile: &Listed, family: Family, with_uid: bool) -> String {
     let key = match family {
         Family::Android | Family::Camdroid | Family::IngenicMips => "time_profile_uid",
         Family::DoorController => "id",
     };
-    let uid = if with_uid { format!(r#""{key}":{},"#, profile.row.uid) } else { String::new() };
-    let link_id = profile.link_id().map_or("null".to_owned(), |link| format!(r#""{link}""#));
+    let number = profile.uid.map_or("null".to_owned(), |uid| uid.to_string());
+    let uid = if with_uid { format!(r#""{key}":{number},"#) } else { String::new() };
+    let link_id = profile.link_id.map_or("null".to_owned(), |link| format!(r#""{link}""#));
     let json = match family {
         Family::Android | Family::Camdroid | Family::IngenicMips => Cow::Borrowed(&*profile.json),
         Family::DoorController => wire::with_year_format(&profile.json),
@@ -301,7 +320,7 @@ pub fn item(profile: &StoredProfile, family: Family, with_uid: bool) -> String {
     format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{{"count":0,"uid_items":[]}}}}"#)
 }
 
-fn fields(profile: &StoredProfile) -> Result<Fields, StoreError> {
+fn fields(profile: &Listed) -> Result<Fields, StoreError> {
     #[derive(Deserialize)]
     struct Read {
         name: String,

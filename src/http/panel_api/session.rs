@@ -179,11 +179,18 @@ pub struct DeviceTime {
     timezone: String,
 }
 
+impl DeviceTime {
+    /// The time as it is now, in a zone.
+    pub fn now(timezone: String) -> Self {
+        Self { time_unix: clock::now_ms() / 1000, timezone }
+    }
+}
+
 /// The panel's time and zone.
 #[utoipa::path(tag = "panel", operation_id = "panel_device_time", params(("panel" = String, Path)),
     responses((status = 200, body = DeviceTime), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/device/time")]
 pub async fn device_time(account: Account) -> HttpResponse {
     let timezone = account.panel.settings.zone.name().to_owned();
-    HttpResponse::Ok().json(DeviceTime { time_unix: clock::now_ms() / 1000, timezone })
+    HttpResponse::Ok().json(DeviceTime::now(timezone))
 }
