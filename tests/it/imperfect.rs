@@ -872,7 +872,7 @@ fn an_embedded_door_controller_answers_as_one() {
     assert_eq!(call("DELETE", &format!("/access/time-profiles/{id}")).send().status, 200);
     // A panel of another family has no such login.
     server.add_panel("panel", &json!({}));
-    assert_eq!(server.call("POST", "/panels/panel/api/v1/login").json(&login).send().status, 404);
+    assert_eq!(server.call("POST", "/panels/panel/api/v1/login").json(&login).send().status, 405);
 }
 
 #[test]
