@@ -7,7 +7,7 @@
 //! A request's span carries `request.id`; the spans of the batch (`batch.id`) and of each panel's part
 //! (`panel.id`) carry it on, so one batch can be followed through all rooms.
 //!
-//! Metrics are counted where the work is done and served as Prometheus text at `/metrics`.
+//! Metrics are counted where the work is done and served at `/metrics`, as OpenMetrics or Prometheus' text.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -25,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 mod lines;
+mod prometheus;
 
 use lines::Lines;
 
@@ -285,8 +286,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All numbers in the text format of Prometheus (OpenMetrics).
-    pub fn text(&self) -> String {
+    /// All numbers in the text format of Prometheus.
+    pub fn prometheus(&self) -> String {
+        prometheus::from_open_metrics(&self.open_metrics())
+    }
+
+    /// All numbers in the text format of OpenMetrics.
+    pub fn open_metrics(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -1,5 +1,6 @@
 //! Extractors that say in a handler's arguments who may call it.
 
+use std::borrow::Cow;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
@@ -16,6 +17,12 @@ use crate::fleet::FleetError;
 use crate::fleet::accounts::needs;
 use crate::panel::Origin;
 
+/// The parameter of a query that holds a token.
+pub const ACCESS_TOKEN: &str = "access_token";
+
+/// The name of the cookie that holds the token of the page's session.
+pub const COOKIE: &str = "panelsync_session";
+
 /// Someone who may read.
 pub struct Viewer(pub Principal);
 
@@ -24,6 +31,24 @@ pub struct Operator(pub Principal);
 
 /// Someone who may change panels, users and tokens.
 pub struct Admin(pub Principal);
+
+/// Someone who may read events. A browser's `EventSource` sends no header, so the token may also stand in the query
+/// (`access_token`, RFC 6750 section 2.3) or be that of the page's cookie; the first of these that is there counts alone.
+pub struct Listening(pub Principal);
+
+impl FromRequest for Listening {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let token = if request.headers().contains_key(header::AUTHORIZATION) {
+            bearer(request).map(Cow::Borrowed)
+        } else {
+            token_of_query(request).map(Cow::Owned).or_else(|| cookie(request).map(Cow::Borrowed))
+        };
+        ready(whose(token.as_deref(), Role::Viewer, request).map(Self))
+    }
+}
 
 macro_rules! role_extractor {
     ($type:ident, $role:expr) => {
@@ -43,7 +68,12 @@ role_extractor!(Admin, Role::Admin);
 
 /// Who shows a token of at least this role.
 pub fn at_least(needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
-    let token = bearer(request).ok_or(FleetError::Unauthorized)?;
+    whose(bearer(request), needed, request)
+}
+
+/// Whose token it is, where it is one of at least this role.
+fn whose(token: Option<&str>, needed: Role, request: &HttpRequest) -> Result<Principal, Problem> {
+    let token = token.ok_or(FleetError::Unauthorized)?;
     let principal = Shared::of(request).fleet.access.bearer(token)?.ok_or(FleetError::Unauthorized)?;
     if let Err(error) = needs(needed, &principal) {
         denied(request, &principal.actor());
@@ -80,6 +110,19 @@ pub fn basic(request: &HttpRequest) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64_STANDARD.decode(sent.trim()).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
+}
+
+/// The token in the query. Nobody logs a query.
+fn token_of_query(request: &HttpRequest) -> Option<String> {
+    let fields: Vec<(String, String)> = serde_urlencoded::from_str(request.query_string()).ok()?;
+    fields.into_iter().find_map(|(name, value)| (name == ACCESS_TOKEN).then_some(value))
+}
+
+/// The token of the page's session.
+pub fn cookie(request: &HttpRequest) -> Option<&str> {
+    let headers = request.headers().get_all(header::COOKIE);
+    let mut pairs = headers.filter_map(|value| value.to_str().ok()).flat_map(|cookies| cookies.split(';'));
+    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
 /// Where the request comes from: the connection's other end, which nobody can make up, or where that is a trusted proxy,

@@ -6,6 +6,9 @@
 //! gets an event `lagged` with how many it missed (null where that is not known, since its id is none that was given),
 //! and should read the batch instead. A stream ends with the token that opened it.
 //!
+//! A browser's `EventSource` comes back whenever a stream ends, and stops where it is answered 204: so is one who comes
+//! back behind the `done` of the batch that it listens to.
+//!
 //! An event is written once for all listeners ([`Chunk::wire`]), and the more listeners there are, the more rarely each
 //! of them looks: they must not take from a batch the time that it needs.
 
@@ -22,9 +25,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::access::Principal;
-use crate::batch::BatchState;
+use crate::batch::{BatchRecord, BatchState};
 use crate::coordinator::events::{Chunk, Event, Feed, Found, What};
 use crate::coordinator::{Progress, Subscribe};
+use crate::fleet::FleetError;
 use crate::http::Shared;
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
@@ -40,6 +44,9 @@ const PACE_EACH: Duration = Duration::from_micros(250);
 
 /// Between two looks whether the token that opened a stream is still good.
 const TOKEN_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a client waits before it comes back, in milliseconds; the first thing on each stream.
+pub const RETRY: &[u8] = b"retry: 3000\n\n";
 
 /// A comment goes out when nothing else has for so long, so that a vanished client is noticed.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -72,15 +79,21 @@ struct Listener {
     ended: bool,
 }
 
-/// The events of a batch, or of all that happens, behind the last one that the client knows.
+/// The events of a batch, or of all that happens, behind the last one that the client knows. Of a batch that is over, whose
+/// end it knows: no content.
 pub async fn stream_events(
     shared: web::Data<Shared>,
     who: &Principal,
     last: Option<u64>,
     batch: Option<BatchSeq>,
 ) -> Result<HttpResponse, Problem> {
-    let place = shared.listeners.join(who.token)?;
     let feed = shared.fleet.coordinator.send(Subscribe).await?;
+    if let (Some(last), Some(batch)) = (last, batch)
+        && is_told(&shared, &feed, batch, last).await?
+    {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    let place = shared.listeners.join(who.token)?;
     let from = match (last, batch) {
         (Some(last), _) => last.saturating_add(1),
         (None, Some(_)) => 0,
@@ -100,7 +113,7 @@ pub async fn stream_events(
         resumed: last.is_some(),
         perhaps_over: true,
         found: now.checked_sub(PACE * 10).unwrap_or(now),
-        ready: VecDeque::new(),
+        ready: VecDeque::from([Bytes::from_static(RETRY)]),
         ended: false,
     };
     let events = stream::unfold(listener, |mut listener| async move {
@@ -110,6 +123,32 @@ pub async fn stream_events(
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
         .streaming(events))
+}
+
+/// Whether the batch is over, and a client that knows the events up to `last` knows its end.
+async fn is_told(shared: &Shared, feed: &Feed, batch: BatchSeq, last: u64) -> Result<bool, Problem> {
+    let over = ended(shared, batch).await?.is_some();
+    let kept = feed.since(0, usize::MAX).chunks;
+    let mut events = kept.iter().rev().flat_map(|chunk| &chunk.events);
+    // Its end is told before it is recorded.
+    let done = events.find(|event| event.batch == Some(batch) && matches!(event.what, What::Done(..)));
+    Ok(match done {
+        Some(done) => done.id <= last,
+        // It ended before what is kept, and so before all that such a client knows.
+        None => over && feed.since(last.saturating_add(1), 0).missed == Some(0),
+    })
+}
+
+/// The batch, where it is over. Its last events are published then.
+async fn ended(shared: &Shared, batch: BatchSeq) -> Result<Option<BatchRecord>, Problem> {
+    let record = shared.fleet.store.read()?.batch(batch)?;
+    let record = record.ok_or_else(|| FleetError::NotFound("the batch is kept no more".to_owned()))?;
+    if record.state == BatchState::Running {
+        return Ok(None);
+    }
+    // Its record may be written and its last events be on their way: they are here when the coordinator answers.
+    let running = shared.fleet.coordinator.send(Progress(batch)).await?;
+    Ok(running.is_none().then_some(record))
 }
 
 impl Listener {
@@ -131,7 +170,7 @@ impl Listener {
             // With many listeners each takes its pieces at a distance, or what they are sent is all that is done.
             self.pause((PACE_EACH * self.place.of() as u32).saturating_sub(self.found.elapsed())).await?;
             self.changes.mark_unchanged();
-            if self.fetch()? || (self.perhaps_over && self.is_over().await?) {
+            if self.fetch()? || (self.perhaps_over && self.look_for_the_end().await?) {
                 continue;
             }
             tokio::select! {
@@ -208,20 +247,22 @@ impl Listener {
         Ok(())
     }
 
-    /// Whether the batch ended before what is kept of its events: its end is told from its record.
-    async fn is_over(&mut self) -> Option<bool> {
-        self.perhaps_over = false;
-        let Some(seq) = self.batch else { return Some(false) };
-        let record = self.shared.fleet.store.read().ok()?.batch(seq).ok()??;
-        if record.state == BatchState::Running {
+    /// Whether there is more to send: where the batch ended before what is kept of its events, its end from its record.
+    async fn look_for_the_end(&mut self) -> Option<bool> {
+        let ended = match self.batch {
+            None => None,
+            Some(seq) => ended(&self.shared, seq).await.ok()?,
+        };
+        let Some(record) = ended else {
+            self.perhaps_over = false; // its end will be an event
             return Some(false);
-        }
-        // Its record may be written and its last events be on their way: they are here when the coordinator answers.
-        if self.shared.fleet.coordinator.send(Progress(seq)).await.ok()?.is_some() || self.fetch()? {
+        };
+        if self.fetch()? {
             return Some(true);
         }
         let data = json!({ "batch": record.id, "state": record.state, "panels": record.report.panels, "items": record.report.items });
-        self.ready.push_back(text(None, "done", &data));
+        // All that was published by now is behind the client: whoever comes back with this number knows the end.
+        self.ready.push_back(text(Some(self.feed.next().saturating_sub(1)), "done", &data));
         self.ended = true;
         Some(true)
     }

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AnyOf, ArrayItems, SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response, Schema};
 use utoipa::{Modify, OpenApi};
+
+use super::auth;
 
 pub mod schemas;
 
@@ -23,7 +25,7 @@ pub mod schemas;
         license(name = "MIT or Apache 2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/", description = "The server that this document is of")),
-    modifiers(&Bearer),
+    modifiers(&Security),
     tags(
         (name = "session", description = "Logging in and out"),
         (name = "panels", description = "The fleet's register"),
@@ -40,9 +42,9 @@ pub mod schemas;
 )]
 pub struct Document;
 
-struct Bearer;
+struct Security;
 
-impl Modify for Bearer {
+impl Modify for Security {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(
             HttpBuilder::new()
@@ -50,7 +52,14 @@ impl Modify for Bearer {
                 .description(Some("From POST /fleet/v1/session or `panelsync token create`; of the panel API, from its login"))
                 .build(),
         );
-        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", scheme);
+        let in_query = "The same token for a browser's `EventSource`, which sends no header. Beside a header it is not looked at";
+        let query = ApiKey::Query(ApiKeyValue::with_description(auth::ACCESS_TOKEN, in_query));
+        components.add_security_scheme("access_token", SecurityScheme::ApiKey(query));
+        let cookie =
+            ApiKey::Cookie(ApiKeyValue::with_description(auth::COOKIE, "The session of the web page"));
+        components.add_security_scheme("page", SecurityScheme::ApiKey(cookie));
     }
 }
 

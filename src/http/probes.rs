@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{Accept, ContentType, Header, Quality};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use super::problem::{Problem, ProblemBody};
@@ -39,9 +39,14 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     }
 }
 
-/// Counters and histograms in the OpenMetrics text format, which Prometheus reads. Who may read them is a setting; from
-/// this machine, or with any token, unless it says something else.
-#[utoipa::path(tag = "probes", operation_id = "metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = ProblemBody)))]
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const OPEN_METRICS_VERSION: &str = "1.0.0";
+
+/// Counters, gauges and histograms for Prometheus: in its text format, or in that of OpenMetrics where `Accept` asks for it.
+/// Who may read them is a setting; from this machine, or with any token, unless it says something else.
+#[utoipa::path(tag = "probes", operation_id = "metrics", security((), ("bearer" = [])),
+    responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")), description = "All metrics as text"),
+        (status = 401, body = ProblemBody)))]
 #[get("/metrics")]
 pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
     let open = match shared.metrics_access {
@@ -56,9 +61,30 @@ pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<
     let store = shared.fleet.store.clone();
     let counts = web::block(move || store.read()?.all_reported_counts()).await??;
     shared.metrics.devices.set(connections, counts.pending, counts.drifted, counts.refused);
-    Ok(HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(shared.metrics.text()))
+    Ok(if asks_for_open_metrics(&request) {
+        HttpResponse::Ok()
+            .content_type(format!("{OPEN_METRICS}; version={OPEN_METRICS_VERSION}; charset=utf-8"))
+            .body(shared.metrics.open_metrics())
+    } else {
+        HttpResponse::Ok()
+            .content_type("text/plain; version=0.0.4; charset=utf-8")
+            .body(shared.metrics.prometheus())
+    })
+}
+
+/// Whether OpenMetrics, in the version that is written here, is named and wanted no less than plain text.
+fn asks_for_open_metrics(request: &HttpRequest) -> bool {
+    let Ok(Accept(accepted)) = Accept::parse(request) else { return false };
+    let wanted = |kind: &str| {
+        let of_kind = accepted.iter().filter(|one| one.item.essence_str() == kind);
+        let written = of_kind.filter(|one| {
+            let version = one.item.get_param("version");
+            kind != OPEN_METRICS || version.is_none_or(|version| version == OPEN_METRICS_VERSION)
+        });
+        written.map(|one| one.quality).max().unwrap_or(Quality::ZERO)
+    };
+    let open = wanted(OPEN_METRICS);
+    open > Quality::ZERO && open >= wanted("text/plain")
 }
 
 /// Whether the request comes from this machine, and not through a proxy on it.

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
-use futures_util::stream;
+use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::visitor::Visitor;
 
 use crate::http::Shared;
-use crate::http::events::HEARTBEAT;
+use crate::http::events::{HEARTBEAT, RETRY};
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
 
@@ -61,6 +61,7 @@ pub fn stream<W: Watch>(
         let event = stream.next().await?;
         Some((Ok::<_, actix_web::Error>(event), stream))
     });
+    let events = stream::once(future::ready(Ok(Bytes::from_static(RETRY)))).chain(events);
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
         .streaming(events))

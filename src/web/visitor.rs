@@ -12,11 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::access::{Principal, Role, SESSION};
 use crate::fleet::FleetError;
 use crate::fleet::accounts::needs;
+use crate::http::auth::COOKIE;
 use crate::http::{Shared, auth};
 use crate::store::seal::hex;
-
-/// The cookie's name.
-const COOKIE: &str = "panelsync_session";
 
 /// The form field that carries the form's token.
 pub const TOKEN_FIELD: &str = "form_token";
@@ -33,7 +31,7 @@ pub struct Visitor {
 impl Visitor {
     /// The visitor, where the cookie is a good one.
     pub fn of(request: &HttpRequest) -> Result<Option<Self>, FleetError> {
-        let Some(token) = cookie(request) else { return Ok(None) };
+        let Some(token) = auth::cookie(request) else { return Ok(None) };
         let who = Shared::of(request).fleet.access.bearer(token)?;
         Ok(who.map(|who| Self { who, form_token: form_token(token), request: request.clone() }))
     }
@@ -97,12 +95,6 @@ impl Fields {
 
 /// A form has no more fields.
 const MAX_FIELDS: usize = 2000;
-
-fn cookie(request: &HttpRequest) -> Option<&str> {
-    let headers = request.headers().get_all(header::COOKIE);
-    let mut pairs = headers.filter_map(|value| value.to_str().ok()).flat_map(|cookies| cookies.split(';'));
-    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-}
 
 fn form_token(session: &str) -> String {
     hex(&Sha256::digest(format!("form\n{session}"))[..16])

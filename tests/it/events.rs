@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::json;
 
+use crate::support::answer::Call;
 use crate::support::profiles::once;
 use crate::support::server::TestServer;
 use crate::support::snapshot::Transcript;
@@ -35,10 +36,92 @@ fn a_batch_tells_each_outcome_once_and_a_client_resumes() {
     log.step("from the beginning", &whole);
     let ids: Vec<_> = whole.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     log.step("behind the second event", &read(&server, &path, Some(ids[1])));
+    let answer = |last: &str| server.fleet("GET", &path).header("last-event-id", last).send();
+    log.step("behind its end", &answer(ids[4]));
+    let other = json!({ "panels": ["p002"], "upsert": [once(1, "y")] });
+    assert_eq!(server.fleet("POST", "/batches").json(&other).send().status, 200);
+    let later: u64 = ids[4].parse().expect("a number");
+    log.step("behind its end and what came then", &answer(&(later + 2).to_string()));
     log.step("no such batch", &server.fleet("GET", "/batches/x/events").send());
     server.restart();
-    log.step("after a restart, its end from its record", &read(&server, &path, None));
+    let whole = read(&server, &path, None);
+    log.step("after a restart, its end from its record", &whole);
+    let id = whole.lines().find_map(|line| line.strip_prefix("id: ")).expect("an end has an id");
+    log.step("behind that", &server.fleet("GET", &path).header("last-event-id", id).send());
+    let before: u64 = id.parse().expect("a number");
+    log.step("before that", &read(&server, &path, Some(&(before - 1).to_string())));
     log.check();
+}
+
+/// As browsers do by themselves: an `EventSource` comes back until it is told that there is nothing more.
+#[test]
+fn a_client_that_comes_back_whenever_a_stream_ends_stops_behind_done() {
+    let mut server = TestServer::start();
+    server.add_panels(2);
+    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
+    let id = server.fleet("POST", "/batches").json(&batch).send().value()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/batches/{id}/events");
+    for (round, expected) in ["panel panel progress done", "done"].into_iter().enumerate() {
+        if round == 1 {
+            server.restart();
+        }
+        let (mut last, mut kinds) = (None::<String>, Vec::new());
+        for _ in 0..10 {
+            let mut call = server.fleet("GET", &path);
+            if let Some(last) = &last {
+                call = call.header("last-event-id", last);
+            }
+            let mut response = call.open();
+            if response.status() == 204 {
+                break;
+            }
+            let text = response.body_mut().read_to_string().expect("a stream that ends");
+            assert!(text.starts_with("retry: 3000\n\n"), "{text}");
+            last = text.lines().rev().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned).or(last);
+            kinds.extend(text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned));
+        }
+        assert_eq!(kinds.join(" "), expected);
+    }
+}
+
+#[test]
+fn a_browser_listens_with_a_token_in_the_query_or_with_the_page_s_cookie_and_a_header_comes_first() {
+    let server = TestServer::start();
+    server.add_panels(1);
+    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
+    let id = server.fleet("POST", "/batches").json(&batch).send().value()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/fleet/v1/batches/{id}/events");
+    let good = server.token().to_owned();
+    let cookie = format!("other=x; panelsync_session={good}");
+    let query = |token: &str| format!("{path}?x=1&access_token={token}");
+    let get = |path: &str| server.call("GET", path);
+    let status = |call: Call| call.open().status().as_u16();
+
+    let opened = get(&query(&good)).open();
+    assert_eq!(opened.status(), 200);
+    assert_eq!(opened.headers()["cache-control"], "no-store");
+    assert_eq!(status(get(&format!("/fleet/v1/events?access_token={good}"))), 200);
+    assert_eq!(status(get(&path).header("cookie", &cookie)), 200);
+    assert_eq!(status(get("/fleet/v1/events").header("cookie", &cookie)), 200);
+
+    assert_eq!(status(get(&path)), 401);
+    assert_eq!(status(get(&query("ps_wrong"))), 401);
+    assert_eq!(status(get(&query("%FF"))), 401);
+    assert_eq!(status(get(&query("ps_wrong")).header("cookie", &cookie)), 401, "the query comes before");
+    assert_eq!(status(get(&query("ps_wrong")).bearer(&good)), 200, "the header comes before");
+    assert_eq!(status(get(&query(&good)).bearer("ps_wrong")), 401, "the header comes before");
+    assert_eq!(status(get(&query(&good)).header("authorization", "Basic YTpi")), 401, "any header does");
+
+    for elsewhere in ["/fleet/v1/batches", "/fleet/v1/panels", "/fleet/v1/users"] {
+        assert_eq!(status(get(&format!("{elsewhere}?access_token={good}"))), 401, "{elsewhere}");
+        assert_eq!(status(get(elsewhere).header("cookie", &cookie)), 401, "{elsewhere}");
+    }
 }
 
 #[test]

@@ -694,6 +694,23 @@ fn probes_metrics_and_the_documentation_answer_without_a_token() {
     ] {
         assert!(metrics.body.contains(line), "{line} is not in\n{}", metrics.body);
     }
+    let accept = |accept: &str| {
+        let answer = server.call("GET", "/metrics").header("accept", accept).send();
+        format!("{} {}", answer.status, answer.header("content-type").unwrap_or_default())
+    };
+    let kinds = [
+        "*/*",
+        "text/plain",
+        "application/openmetrics-text",
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        "text/plain;q=0.9, application/openmetrics-text;q=0.1",
+        "application/openmetrics-text;q=0",
+        "application/openmetrics-text;version=2.0.0",
+        "application/json",
+        "nonsense",
+    ];
+    let told = kinds.map(|kind| format!("{kind}\n  {}", accept(kind)));
+    log.step("metrics, by what is accepted", &told.join("\n"));
     log.check();
     // The page and its script come from the server itself.
     let page = server.call("GET", "/docs/").open();

@@ -43,6 +43,12 @@ fn a_batch_can_be_followed_through_all_rooms_and_no_secret_is_logged() {
     let batch = json!({ "all": true, "upsert": [once(1, "x")] });
     let answer = call("POST", "/fleet/v1/batches").bearer(&token).json(&batch).send();
     let id = answer.value()["id"].as_str().expect("an id").to_owned();
+    let events = format!("/fleet/v1/batches/{id}/events?access_token={token}");
+    assert_eq!(Call::new(address, "GET", &events).open().status(), 200);
+    assert_eq!(
+        Call::new(address, "GET", &format!("/fleet/v1/nothing?access_token={token}")).open().status(),
+        404
+    );
     let stopped = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(stopped.expect("kill runs").success());
     assert!(child.wait().expect("it ends").success());

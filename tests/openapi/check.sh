@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # The served OpenAPI document: it is valid, common generators take it, programs with what they generate do what a user does,
-# and the server does as it says. `npm ci --prefix tests/openapi` must have been run, and the virtual environment VENV hold
-# what requirements.txt names.
+# and the server does as it says. And the metrics, which are text: they are read by those who know both forms, and PROMTOOL
+# has nothing against them. `npm ci --prefix tests/openapi` must have been run, and the virtual environment VENV hold what
+# requirements.txt names.
 #
-# tests/openapi/check.sh BINARY VENV [examples for an operation]
+# tests/openapi/check.sh BINARY VENV PROMTOOL [examples for an operation]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-binary=$1 python=$2/bin examples=${3:-25}
+binary=$1 python=$2/bin promtool=$3 examples=${4:-25}
 here=tests/openapi tools=tests/openapi/node_modules/.bin made=tests/openapi/generated
 
 data=$(mktemp -d)
-PANELSYNC_ADMIN_PASSWORD=schema-password "$binary" serve --data-dir "$data" --listen 127.0.0.1:0 2>"$data/log" &
+touch "$data/log"
+PANELSYNC_ADMIN_PASSWORD=schema-password "$binary" serve --data-dir "$data" --listen 127.0.0.1:0 2>>"$data/log" &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$data"' EXIT
 for _ in $(seq 100); do
@@ -59,6 +61,10 @@ ask() {
 ask "$session" --include-path-regex '^/(healthz|readyz|metrics|fleet/v1/)' --exclude-path-regex 'as-panel|/(events|logout|session)$|:import$'
 ask "$panel" --include-path-regex '^/panels/'
 ask "$fleet" --include-path-regex '/as-panel/'
+
+echo "- the metrics"
+"$python/python" "$here/metrics.py" "$address"
+curl -sf "$address/metrics" | "$promtool" check metrics
 
 # Whatever was sent, the server is there, and nothing in it broke.
 curl -sf -o "$data/health" "$address/healthz"

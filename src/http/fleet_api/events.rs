@@ -3,16 +3,20 @@
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use crate::http::Shared;
-use crate::http::auth::Viewer;
+use crate::http::auth::Listening;
 use crate::http::events::{last_event_id, stream_events};
 use crate::http::problem::{Problem, ProblemBody};
 
 /// The events of one batch, from its beginning as far as it is kept; ends after `done`.
-#[utoipa::path(tag = "batches", operation_id = "stream_batch_events", params(("id" = Uuid, Path), ("Last-Event-ID" = Option<u64>, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody), (status = 429, body = ProblemBody)))]
+///
+/// A browser's `EventSource` comes back then, with the `Last-Event-ID` of `done`, and stops where it is answered 204.
+#[utoipa::path(tag = "batches", operation_id = "stream_batch_events", security(("bearer" = []), ("access_token" = []), ("page" = [])),
+    params(("id" = Uuid, Path), ("Last-Event-ID" = Option<u64>, Header, description = "The last event that is known: what comes is behind it")),
+    responses((status = 200, body = String, content_type = "text/event-stream", description = "Events `panel`, `progress` and `done`, perhaps `lagged`; what each says is JSON"),
+        (status = 204, description = "The batch is over, and its end is known: nothing comes any more"), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody), (status = 429, body = ProblemBody)))]
 #[get("/batches/{id}/events")]
 pub async fn of_batch(
-    Viewer(who): Viewer,
+    Listening(who): Listening,
     id: web::Path<String>,
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -22,11 +26,12 @@ pub async fn of_batch(
 }
 
 /// The events of all batches and of panels that go offline or come back, from now on or behind `Last-Event-ID`.
-#[utoipa::path(tag = "batches", operation_id = "stream_events", params(("Last-Event-ID" = Option<u64>, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody)))]
+#[utoipa::path(tag = "batches", operation_id = "stream_events", security(("bearer" = []), ("access_token" = []), ("page" = [])),
+    params(("Last-Event-ID" = Option<u64>, Header, description = "The last event that is known: what comes is behind it")),
+    responses((status = 200, body = String, content_type = "text/event-stream", description = "Events `panel`, `progress`, `done` and `connection`, perhaps `lagged`; what each says is JSON"), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody)))]
 #[get("/events")]
 pub async fn all(
-    Viewer(who): Viewer,
+    Listening(who): Listening,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
