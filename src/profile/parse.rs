@@ -13,7 +13,7 @@
 use super::error::{Problem, WireError};
 use super::opens::{DAY, LAST};
 use super::rule::{Family, Name};
-use super::wire::{self, Json, MAX_VALUES, Piece, Unread, Wording};
+use super::wire::{self, Json, LeftOut, MAX_VALUES, Piece, Unread, Wording};
 use super::{LinkId, TimeProfile, text};
 
 mod problems;
@@ -291,16 +291,19 @@ fn profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems
     let time = time_options(item, at, family, problems);
     problems.worded = false;
     let repeat = repeat_options(item, at, family, problems);
-    let (all_day, from, to) = time?;
-    let (name, repeat) = (name?, repeat?);
+    let (name, times, repeat) = (name?, time?, repeat?);
+    let (all_day, from, to) = first_window(&times, repeat.is_some());
+    let left_out = LeftOut {
+        from: times.from.is_none(),
+        to: times.to.is_none(),
+        times_of_day: all_day != times.all_day,
+    };
     // As nearly always there is nothing to keep, and then nothing is written to see that.
-    let left_out = [from.is_none(), to.is_none()];
-    let wording = if problems.worded || left_out.contains(&true) {
+    let wording = if problems.worded || left_out != LeftOut::default() {
         Wording::of(item.get("repeat_options"), repeat.as_ref(), left_out)
     } else {
         None
     };
-    let (from, to) = first_window(all_day, from, to, repeat.is_some());
     Some(TimeProfile { name, all_day, from, to, repeat, wording })
 }
 
@@ -317,8 +320,12 @@ fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
     name
 }
 
-/// Whether it covers whole days, and its dates, where they are given.
-type Times = (bool, Option<i64>, Option<i64>);
+/// The `time_options` as they are given; a door controller's may lack dates.
+struct Times {
+    all_day: bool,
+    from: Option<i64>,
+    to: Option<i64>,
+}
 
 fn time_options(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<Times> {
     let options = problems.object(item, "time_options", at)?;
@@ -326,7 +333,7 @@ fn time_options(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Pro
     let all_day = problems.bool(options, "is_all_day", &at);
     let from = date(options, "date_from", &at, family, problems);
     let to = date(options, "date_to", &at, family, problems);
-    Some((all_day?, from?, to?))
+    Some(Times { all_day: all_day?, from: from?, to: to? })
 }
 
 /// `Some(None)` where a door controller's profile has none.
@@ -343,18 +350,20 @@ fn date(
     problems.int(options, key, at).map(Some)
 }
 
-/// The first window of a profile that perhaps lacks a date. Without repetition it is open-ended there: since 1970, or up
-/// to the end of the year 9999. A window that repeats is one day long: the day or 24 hours from its one date on, or up
-/// to it, and without any those from 1970-01-01T00:00Z on, from which its rule counts then.
-fn first_window(all_day: bool, from: Option<i64>, to: Option<i64>, repeats: bool) -> (i64, i64) {
+/// The first window: whether it covers whole days, and its ends. Where a date is left out, a window without repetition
+/// is open-ended: since 1970, or up to the end of the year 9999. One that repeats is a day long: the day, or the 24
+/// hours, from its one date on or up to it. Without any date there are no times of day either, so it covers whole
+/// local days, and its rule counts from 1 January 1970, a Thursday.
+fn first_window(times: &Times, repeats: bool) -> (bool, i64, i64) {
+    /// At noon in UTC that day is the same in nearly all zones.
+    const NOON: i64 = DAY / 2;
+    let all_day = times.all_day;
     let day = if all_day { 0 } else { DAY };
-    match (from, to) {
-        (Some(from), Some(to)) => (from, to),
-        (from, to) if !repeats => (from.unwrap_or(0), to.unwrap_or(LAST)),
-        (None, Some(to)) => (to.saturating_sub(day), to),
-        (from, None) => {
-            let from = from.unwrap_or(0);
-            (from, from.saturating_add(day))
-        }
+    match (times.from, times.to) {
+        (Some(from), Some(to)) => (all_day, from, to),
+        (from, to) if !repeats => (all_day, from.unwrap_or(0), to.unwrap_or(LAST)),
+        (Some(from), None) => (all_day, from, from.saturating_add(day)),
+        (None, Some(to)) => (all_day, to.saturating_sub(day), to),
+        (None, None) => (true, NOON, NOON),
     }
 }

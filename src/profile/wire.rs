@@ -14,7 +14,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 mod wording;
 mod written;
 
-pub use wording::Wording;
+pub use wording::{LeftOut, Wording};
 pub use written::{body, meaning, with_year_format};
 
 /// Any JSON value, borrowing its text where it holds no escapes.

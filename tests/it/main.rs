@@ -9,6 +9,7 @@
     reason = "tests: a failed expectation is a failed test"
 )]
 
+mod as_sent;
 mod bodies;
 mod cli;
 mod crash;

@@ -1,9 +1,11 @@
 //! A profile is read back as it was written, and judged by what counts of it alone, whatever JSON it came in.
 
+use jiff::tz::TimeZone;
 use panelsync::batch::Body;
 use panelsync::profile::parse::{self, LinkedProfile};
 use panelsync::profile::rule::Family;
-use panelsync::profile::wire;
+use panelsync::profile::windows::Schedule;
+use panelsync::profile::{opens, wire};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -231,6 +233,49 @@ proptest! {
             let plain = parse::stored(meaning.as_bytes()).expect("what is meant is read");
             prop_assert!(plain.wording.is_none() && plain.says_the_same(&profile));
             prop_assert_eq!(wire::body(&plain), meaning);
+        }
+    }
+
+    #[test]
+    fn a_date_that_a_door_controller_is_not_told_stays_so_and_means_something(
+        item in documented(),
+        gone in subsequence(&["date_from", "date_to"][..], 1..=2),
+        null in any::<bool>(),
+        at in -60_000_000_000_i64..240_000_000_000,
+        zone in select(&["UTC", "Pacific/Kiritimati", "America/St_Johns", "Europe/Kyiv"][..]),
+    ) {
+        let (mut lacking, mut nulled) = (item.clone(), item);
+        for date in &gone {
+            lacking["time_options"].as_object_mut().expect("an object").remove(*date);
+            nulled["time_options"][date] = Value::Null;
+        }
+        let given = if null { &nulled } else { &lacking };
+        for family in [Family::Android, Family::Camdroid] {
+            prop_assert!(read(given, family).is_none());
+        }
+        let profile = read(given, Family::DoorController).expect("the dates are optional").profile;
+        let written = wire::body(&profile);
+        prop_assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), without_link(lacking.clone()));
+        prop_assert_eq!(&parse::stored(written.as_bytes()).expect("stored"), &profile);
+        let meaning = wire::meaning(&profile);
+        let plain = parse::stored(meaning.as_bytes()).expect("what it says is read");
+        prop_assert!(plain.wording.is_none() && plain.says_the_same(&profile));
+        prop_assert!(profile.unknown_to(Family::Android).is_some(), "no other panel can be told that");
+        prop_assert!(profile.unknown_to(Family::DoorController).is_none());
+        let zone = TimeZone::get(zone).expect("a zone");
+        let windows = Schedule::new(&profile, &zone).windows(at, at + 40 * 86_400).expect("a range");
+        if profile.repeat.is_none() {
+            let open = |date: &str| lacking["time_options"][date].as_i64();
+            let (from, to) = (open("date_from"), open("date_to"));
+            if from.is_none_or(|from| (-60_000_000_000..at - 172_800).contains(&from)) && to.is_none() && at > 0 {
+                prop_assert!(!windows.is_empty(), "it is open for ever");
+            }
+        } else if gone.len() == 2 {
+            prop_assert!(windows.iter().all(|window| {
+                let local = |at| opens::local(at, &zone).expect("within the calendar").time();
+                let inside = |at: i64| at != windows[0].from && at != windows[windows.len() - 1].to;
+                [window.from, window.to].into_iter().filter(|at| inside(*at)).all(|at| local(at).hour() <= 1)
+            }), "whole local days: {:?}", windows);
         }
     }
 

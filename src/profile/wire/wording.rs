@@ -19,10 +19,7 @@ pub const LONGEST: usize = 4096;
 /// How a profile was written. It has no part in what the profile says: two may say the same in other words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wording {
-    /// Its `date_from` is left out.
-    pub(super) no_from: bool,
-    /// Its `date_to` is left out.
-    pub(super) no_to: bool,
+    pub(super) left_out: LeftOut,
     /// Its `repeat_options`, where they differ from what [`super::body`] would write by itself.
     pub(super) repeat_options: Option<Box<str>>,
 }
@@ -32,21 +29,32 @@ impl Wording {
     pub(in crate::profile) fn of(
         options: Option<&Json<'_>>,
         repeat: Option<&Repeat>,
-        [no_from, no_to]: [bool; 2],
+        left_out: LeftOut,
     ) -> Option<Box<Self>> {
         let sent = options.and_then(repeat_options);
         let repeat_options =
             sent.filter(|sent| *sent != written::repeat_options(repeat)).map(String::into_boxed_str);
-        let wording = Self { no_from, no_to, repeat_options };
+        let wording = Self { left_out, repeat_options };
         (wording != Self::default()).then(|| Box::new(wording))
     }
 
     /// The dates that are left out.
     pub fn dates_left_out(&self) -> impl Iterator<Item = &'static str> {
-        [(self.no_from, "date_from"), (self.no_to, "date_to")]
+        [(self.left_out.from, "date_from"), (self.left_out.to, "date_to")]
             .into_iter()
             .filter_map(|(left_out, name)| left_out.then_some(name))
     }
+}
+
+/// What a door controller's profile does not say of its first window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// It has no `date_from`.
+    pub from: bool,
+    /// It has no `date_to`.
+    pub to: bool,
+    /// It says that it does not cover whole days; without dates it does all the same.
+    pub times_of_day: bool,
 }
 
 /// What a documented property may hold.

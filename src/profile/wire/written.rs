@@ -12,9 +12,9 @@ use crate::profile::rule::{CustomDates, Repeat, Rule, WEEKDAYS};
 pub fn body(profile: &TimeProfile) -> String {
     let Some(wording) = &profile.wording else { return meaning(profile) };
     let time_options = TimeOptions {
-        is_all_day: profile.all_day,
-        date_from: (!wording.no_from).then_some(profile.from),
-        date_to: (!wording.no_to).then_some(profile.to),
+        is_all_day: profile.all_day && !wording.left_out.times_of_day,
+        date_from: (!wording.left_out.from).then_some(profile.from),
+        date_to: (!wording.left_out.to).then_some(profile.to),
     };
     let repeat_options = match &wording.repeat_options {
         Some(sent) => Cow::Borrowed(&**sent),
