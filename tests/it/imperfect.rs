@@ -913,10 +913,10 @@ fn reworded(item: &mut Value, time: usize) {
         return;
     }
     if format["repeat_end"]["format"] == "never" {
-        format["repeat_end"]["date"] = if time % 2 == 0 { Value::Null } else { json!(time) };
+        format["repeat_end"]["date"] = if time.is_multiple_of(2) { Value::Null } else { json!(time) };
     }
     if format["repeat_type"] != "custom" {
-        format["repeat_custom"] = if time % 2 == 0 {
+        format["repeat_custom"] = if time.is_multiple_of(2) {
             Value::Null
         } else {
             json!({ "repeat_point_type": "day", "repeat_looper": 1 })
@@ -945,7 +945,9 @@ fn a_device_that_keeps_what_counts_in_words_of_its_own_does_not_differ() {
         let (status, mut answer) = good.answer(asked);
         if let Some(items) = answer["list_items"].as_array_mut() {
             let time = reads.fetch_add(1, Ordering::SeqCst);
-            items.iter_mut().for_each(|item| reworded(item, time));
+            for item in items {
+                reworded(item, time);
+            }
         }
         (status, answer)
     });
