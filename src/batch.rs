@@ -15,13 +15,14 @@ use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::Report;
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
-use crate::profile::{LinkId, TimeProfile, opens, wire};
+use crate::profile::{LinkId, TimeProfile, Unknown, opens, parse, wire};
 
 pub mod item;
 pub mod report;
 pub mod selector;
 
-/// A profile's stored text with the digest by which equal ones are recognised.
+/// A profile's stored text with the digest by which equal ones are recognised. Two texts may say the same: what is sent
+/// and read back is the text, and what is judged is what it says ([`Body::says_the_same`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     json: Arc<str>,
@@ -35,10 +36,15 @@ impl Body {
     /// The stored text of a profile.
     pub fn of(profile: &TimeProfile) -> Self {
         let json = Arc::<str>::from(wire::body(profile));
-        let hash = Sha256::digest(json.as_bytes());
-        let mut digest = BodyDigest::default();
-        digest.copy_from_slice(&hash[..16]);
+        let digest = digest_of(&json);
         Self { json, digest }
+    }
+
+    /// Whether a stored text says the same, in whatever words.
+    pub fn says_the_same(&self, stored: &[u8]) -> bool {
+        let read = |json: &[u8]| parse::stored(json).ok();
+        let said = || Some(read(self.json.as_bytes())?.says_the_same(&read(stored)?));
+        self.json.as_bytes() == stored || said().unwrap_or(false)
     }
 
     /// The JSON, as [`wire::body`] writes it.
@@ -55,6 +61,17 @@ impl Body {
     pub fn digest(&self) -> BodyDigest {
         self.digest
     }
+}
+
+/// The digest of what a profile says, whatever its words.
+pub fn digest_of_meaning(profile: &TimeProfile) -> BodyDigest {
+    digest_of(&wire::meaning(profile))
+}
+
+fn digest_of(json: &str) -> BodyDigest {
+    let mut digest = BodyDigest::default();
+    digest.copy_from_slice(&Sha256::digest(json.as_bytes())[..16]);
+    digest
 }
 
 /// What an item says, by its kind.
@@ -111,14 +128,17 @@ impl Operations {
         !self.pruned_kinds.is_empty()
     }
 
-    /// The indexes of the upserts that some of these families cannot say.
-    pub fn unknown_to(&self, families: impl Iterator<Item = Family>) -> Vec<usize> {
-        let profiles = self.upserts.iter().map(|upsert| {
-            let Content::Profile(profile) = &upsert.content;
-            profile
-        });
-        let mut rules = profiles.clone().filter_map(|profile| profile.repeat.as_ref());
-        if rules.all(|repeat| Family::ALL.iter().all(|family| repeat.rule.known_to(*family))) {
+    /// The upserts of which some of these families cannot say something, by their index.
+    pub fn unknown_to(&self, families: impl Iterator<Item = Family>) -> Vec<(usize, Unknown)> {
+        let unknown_to = |families: &[Family]| -> Vec<_> {
+            let upserts = self.upserts.iter().enumerate();
+            let unknown = upserts.filter_map(|(i, upsert)| {
+                let Content::Profile(profile) = &upsert.content;
+                Some((i, families.iter().find_map(|family| profile.unknown_to(*family))?))
+            });
+            unknown.collect()
+        };
+        if unknown_to(&Family::ALL).is_empty() {
             return Vec::new(); // as nearly always, and then a large fleet need not be gone through
         }
         let mut kinds = Vec::new();
@@ -127,13 +147,7 @@ impl Operations {
                 kinds.push(family);
             }
         }
-        let unknown = |profile: &TimeProfile| {
-            profile
-                .repeat
-                .as_ref()
-                .is_some_and(|repeat| kinds.iter().any(|kind| !repeat.rule.known_to(*kind)))
-        };
-        profiles.enumerate().filter(|(_, profile)| unknown(profile)).map(|(i, _)| i).collect()
+        unknown_to(&kinds)
     }
 
     /// How many items the batch names (what pruning finds comes on top).

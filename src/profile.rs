@@ -28,7 +28,9 @@ pub mod text;
 pub mod windows;
 pub mod wire;
 
-use rule::{Name, Repeat};
+use error::WireError;
+use rule::{Family, Name, Repeat};
+use wire::Wording;
 
 /// A time profile whose every field holds a value that the panel API accepts.
 ///
@@ -46,6 +48,49 @@ pub struct TimeProfile {
     pub to: i64,
     /// How the first window repeats; `None` when it does not.
     pub repeat: Option<Repeat>,
+    /// How it was written, where [`wire::body`] would write what it says otherwise. Read back as sent, and by nothing
+    /// that judges.
+    pub wording: Option<Box<Wording>>,
+}
+
+impl TimeProfile {
+    /// Whether both say the same, in whatever words.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let said = |profile: &Self| (profile.all_day, profile.from, profile.to);
+        said(self) == said(other) && self.name == other.name && self.repeat == other.repeat
+    }
+
+    /// What of it a family's API cannot say.
+    pub fn unknown_to(&self, family: Family) -> Option<Unknown> {
+        if family == Family::DoorController {
+            return None;
+        }
+        if self.repeat.as_ref().is_some_and(|repeat| !repeat.rule.known_to(family)) {
+            return Some(Unknown::AnyDay);
+        }
+        self.wording.as_ref()?.dates_left_out().next().map(Unknown::NoDate)
+    }
+}
+
+/// What door controllers know and other panels do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// The day type `DAY`.
+    #[error("the day type DAY is known to door controllers only, and the batch is for other panels too")]
+    AnyDay,
+    /// A first window without this date.
+    #[error("{}", WireError::Missing(.0))]
+    NoDate(&'static str),
+}
+
+impl Unknown {
+    /// Its place within the profile: a JSON pointer, empty for the whole.
+    pub fn path(self) -> String {
+        match self {
+            Self::AnyDay => String::new(),
+            Self::NoDate(date) => format!("/time_options/{date}"),
+        }
+    }
 }
 
 /// The UUID by which the link management server knows a profile on every panel.

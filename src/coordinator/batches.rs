@@ -15,6 +15,7 @@ use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, Operations};
 use crate::clock;
 use crate::panel::Origin;
+use crate::profile::Unknown;
 use crate::store::changes::batches::{Acceptance, Cancelled, NewBatch, Retried};
 use crate::store::tables::{AuditRecord, IdempotencyKey};
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -114,9 +115,9 @@ pub enum SubmitError {
     /// Ids without a panel, each with its index in the list.
     #[error("there is no such panel")]
     UnknownPanels(Vec<(usize, String)>),
-    /// Upserts that some of the panels' families cannot say, by their index.
-    #[error("the day type DAY is known to door controllers only, and the batch is for other panels too")]
-    UnknownToFamily(Vec<usize>),
+    /// Upserts of which some of the panels' families cannot say something, by their index.
+    #[error("the batch is for panels that do not know all of what it says")]
+    UnknownToFamily(Vec<(usize, Unknown)>),
     /// The idempotency key was sent before with another body.
     #[error("this Idempotency-Key was used with another body; choose a new key")]
     KeyReused,

@@ -227,10 +227,10 @@ impl From<SubmitError> for FleetError {
                 errors.into_error()
             }
             SubmitError::UnknownToFamily(ref upserts) => {
-                let message = error.to_string();
                 let mut errors = Gathered::default();
-                for i in upserts {
-                    errors.add(|| FieldError::at(format!("/upsert/{i}"), message.clone()));
+                for (i, unknown) in upserts {
+                    let path = format!("/upsert/{i}{}", unknown.path());
+                    errors.add(|| FieldError::at(path, unknown.to_string()));
                 }
                 errors.into_error()
             }

@@ -1,6 +1,6 @@
 //! What the fleet holds: per panel, and over all panels by link_id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::value::RawValue;
 
@@ -9,7 +9,7 @@ use crate::batch::item::{ItemId, Kind};
 use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::profile::sentence::sentence;
-use crate::profile::{LinkId, TimeProfile, ical, parse};
+use crate::profile::{LinkId, TimeProfile, ical, parse, wire};
 use crate::store::read::{Snapshot, StoredProfile};
 use crate::store::row::{Reported, RowName};
 use crate::store::{PanelNo, StoreError};
@@ -111,7 +111,7 @@ pub struct FleetProfile {
     pub name: String,
     /// How many panels hold it.
     pub panels: u64,
-    /// How many different texts they hold.
+    /// How many different things they hold, in whatever words.
     pub versions: usize,
     /// In which states.
     pub states: StateCounts,
@@ -141,10 +141,10 @@ pub struct RefusingPanel {
     pub extended_info: String,
 }
 
-/// One of the texts that panels hold.
+/// One of the things that panels hold.
 #[derive(Debug)]
 pub struct ProfileVersion {
-    /// The text.
+    /// In the words that most of them hold it in.
     pub profile: Box<RawValue>,
     /// How many panels hold it.
     pub count: usize,
@@ -295,11 +295,30 @@ fn fleet_profiles(
             link_id,
             name: most.map(|most| name(snapshot, most)).transpose()?.unwrap_or_default(),
             panels,
-            versions: bodies.len(),
+            versions: count_meanings(snapshot, bodies.keys())?,
             states: states.remove(&link_id).unwrap_or_default(),
         });
     }
     Ok(Page::cut(rows, limit, |row| row.link_id))
+}
+
+/// Bodies of one profile that are compared by what they say; where there are more, hardly two of them say the same.
+const COMPARED: usize = 64;
+
+/// How many different things these bodies say, in whatever words.
+fn count_meanings<'b>(
+    snapshot: &Snapshot,
+    bodies: impl ExactSizeIterator<Item = &'b u64>,
+) -> Result<usize, StoreError> {
+    let all = bodies.len();
+    if all < 2 {
+        return Ok(all);
+    }
+    let mut meanings = HashSet::new();
+    for body in bodies.take(COMPARED) {
+        meanings.insert(wire::meaning(&read(&snapshot.body(*body)?)?));
+    }
+    Ok(meanings.len() + all.saturating_sub(COMPARED))
 }
 
 fn name(snapshot: &Snapshot, body: u64) -> Result<String, StoreError> {
@@ -333,16 +352,28 @@ fn versions(snapshot: &Snapshot, link_id: LinkId) -> Result<Option<FleetProfileV
     if bodies.is_empty() && refused.is_empty() {
         return Ok(None);
     }
-    let mut versions = Vec::with_capacity(bodies.len());
-    let mut panels = 0;
+    let panels = bodies.values().map(|holders| holders.len() as u64).sum();
+    let mut by_meaning: Vec<Vec<(Box<str>, Vec<PanelNo>)>> = Vec::new();
+    let mut known = HashMap::new();
     for (body, holders) in bodies {
-        panels += holders.len() as u64;
+        let text = snapshot.body(body)?;
+        let at = *known.entry(wire::meaning(&read(&text)?)).or_insert(by_meaning.len());
+        if at == by_meaning.len() {
+            by_meaning.push(Vec::new());
+        }
+        by_meaning[at].push((text, holders));
+    }
+    let mut versions = Vec::with_capacity(by_meaning.len());
+    for mut wordings in by_meaning {
+        wordings.sort_by_key(|(_, holders)| std::cmp::Reverse(holders.len()));
+        let text = wordings.first().map(|(text, _)| text.to_string()).unwrap_or_default();
+        let mut holders: Vec<_> = wordings.into_iter().flat_map(|(_, holders)| holders).collect();
+        holders.sort_unstable();
         let mut names = Vec::new();
         for panel in holders.iter().take(LISTED) {
             names.push(snapshot.panel_name(*panel)?.unwrap_or_default());
         }
-        let profile = raw(snapshot.body(body)?.into())?;
-        versions.push(ProfileVersion { profile, count: holders.len(), panels: names });
+        versions.push(ProfileVersion { profile: raw(text)?, count: holders.len(), panels: names });
     }
     versions.sort_by_key(|version| std::cmp::Reverse(version.count));
     Ok(Some(FleetProfileVersions { link_id, panels, states, versions, refused }))

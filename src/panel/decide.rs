@@ -14,7 +14,7 @@ pub trait Standing {
     fn count(&mut self) -> Result<u32, StoreError>;
     /// The row of an item.
     fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError>;
-    /// Whether a row's body is this one.
+    /// Whether a row's body is this one, word for word.
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError>;
     /// All rows; asked only for pruning and for names.
     fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError>;
@@ -76,6 +76,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
                     ItemOutcome::Created
                 }
                 Some(row) if standing.holds(&row, &upsert.body)? => ItemOutcome::Unchanged,
+                // Also where it says the same in other words: it is read back in those in which it was sent last.
                 Some(row) => {
                     decision.changes.push(Change::Put(i, Some(row)));
                     ItemOutcome::Updated

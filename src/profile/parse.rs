@@ -6,20 +6,21 @@
 //!
 //! Decisions where the panel API is silent: `null` for an optional field is as if it were absent, for a
 //! required one it is of the wrong type; a name that is empty or too long is answered as a `name` of the wrong
-//! type, the nearest of the documented texts; what is not read (`repeat_format` without `repeat_enable`,
-//! `repeat_custom` without `custom`) is not checked either.
+//! type, the nearest of the documented texts; what does not count (`repeat_format` without `repeat_enable`,
+//! `repeat_custom` without `custom`) is not checked either. It is kept as it was written all the same ([`Wording`]).
+//! Door controllers may leave `date_from` and `date_to` out; what that means is said at `first_window` below.
 
 use super::error::{Problem, WireError};
-use super::rule::{
-    CustomDates, DayType, DaysOfMonth, Every, Family, Months, Name, NthDay, Repeat, Rule, WEEKDAYS,
-    WeekOrder, Weekdays,
-};
-use super::wire::{self, Json, MAX_VALUES, Piece, Unread};
+use super::opens::{DAY, LAST};
+use super::rule::{Family, Name};
+use super::wire::{self, Json, LeftOut, MAX_VALUES, Piece, Unread, Wording};
 use super::{LinkId, TimeProfile, text};
 
 mod problems;
+mod repeat;
 
 use problems::{At, Problems};
+use repeat::repeat_options;
 
 /// A profile with the link_id that it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,10 +288,23 @@ fn link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Link
 
 fn profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<TimeProfile> {
     let name = name(item, at, problems);
-    let time = time_options(item, at, problems);
+    let time = time_options(item, at, family, problems);
+    problems.worded = false;
     let repeat = repeat_options(item, at, family, problems);
-    let (all_day, from, to) = time?;
-    Some(TimeProfile { name: name?, all_day, from, to, repeat: repeat? })
+    let (name, times, repeat) = (name?, time?, repeat?);
+    let (all_day, from, to) = first_window(&times, repeat.is_some());
+    let left_out = LeftOut {
+        from: times.from.is_none(),
+        to: times.to.is_none(),
+        times_of_day: all_day != times.all_day,
+    };
+    // As nearly always there is nothing to keep, and then nothing is written to see that.
+    let wording = if problems.worded || left_out != LeftOut::default() {
+        Wording::of(item.get("repeat_options"), repeat.as_ref(), left_out)
+    } else {
+        None
+    };
+    Some(TimeProfile { name, all_day, from, to, repeat, wording })
 }
 
 fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
@@ -306,195 +320,50 @@ fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
     name
 }
 
-fn time_options(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<(bool, i64, i64)> {
+/// The `time_options` as they are given; a door controller's may lack dates.
+struct Times {
+    all_day: bool,
+    from: Option<i64>,
+    to: Option<i64>,
+}
+
+fn time_options(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<Times> {
     let options = problems.object(item, "time_options", at)?;
     let at = at.key("time_options");
     let all_day = problems.bool(options, "is_all_day", &at);
-    let from = problems.int(options, "date_from", &at);
-    let to = problems.int(options, "date_to", &at);
-    Some((all_day?, from?, to?))
+    let from = date(options, "date_from", &at, family, problems);
+    let to = date(options, "date_to", &at, family, problems);
+    Some(Times { all_day: all_day?, from: from?, to: to? })
 }
 
-/// `Some(None)` for a profile that does not repeat.
-fn repeat_options(
-    item: &Json<'_>,
+/// `Some(None)` where a door controller's profile has none.
+fn date(
+    options: &Json<'_>,
+    key: &'static str,
     at: &At<'_>,
     family: Family,
     problems: &mut Problems,
-) -> Option<Option<Repeat>> {
-    let options = problems.object(item, "repeat_options", at)?;
-    let at = at.key("repeat_options");
-    if !problems.bool(options, "repeat_enable", &at)? {
+) -> Option<Option<i64>> {
+    if family == Family::DoorController && matches!(options.get(key), None | Some(Json::Null)) {
         return Some(None);
     }
-    let format = problems.object(options, "repeat_format", &at)?;
-    let at = at.key("repeat_format");
-    let repeat_type = problems.text(format, "repeat_type", &at);
-    let known = repeat_type.is_some_and(|name| {
-        let known = matches!(name, "day" | "week" | "twoWeeks" | "month" | "year" | "custom");
-        if !known {
-            problems.value(&at.key("repeat_type"), WireError::RepeatType);
-        }
-        known
-    });
-    let until = repeat_end(format, &at, problems);
-    if !known {
-        return None;
-    }
-    let rule = match repeat_type? {
-        "day" => Rule::Day,
-        "week" => Rule::Week,
-        "twoWeeks" => Rule::TwoWeeks,
-        "month" => Rule::Month,
-        "year" => Rule::Year,
-        _ => repeat_custom(format, &at, family, problems)?,
-    };
-    Some(Some(Repeat { rule, until: until? }))
+    problems.int(options, key, at).map(Some)
 }
 
-/// `Some(None)` for a repetition without end.
-fn repeat_end(format: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Option<i64>> {
-    let end = problems.object(format, "repeat_end", at)?;
-    let at = at.key("repeat_end");
-    match problems.text(end, "format", &at)? {
-        "never" => Some(None),
-        "date" => problems.int(end, "date", &at).map(Some),
-        _ => {
-            problems.value(&at.key("format"), WireError::Format);
-            None
-        }
+/// The first window: whether it covers whole days, and its ends. Where a date is left out, a window without repetition
+/// is open-ended: since 1970, or up to the end of the year 9999. One that repeats is a day long: the day, or the 24
+/// hours, from its one date on or up to it. Without any date there are no times of day either, so it covers whole
+/// local days, and its rule counts from 1 January 1970, a Thursday.
+fn first_window(times: &Times, repeats: bool) -> (bool, i64, i64) {
+    /// At noon in UTC that day is the same in nearly all zones.
+    const NOON: i64 = DAY / 2;
+    let all_day = times.all_day;
+    let day = if all_day { 0 } else { DAY };
+    match (times.from, times.to) {
+        (Some(from), Some(to)) => (all_day, from, to),
+        (from, to) if !repeats => (all_day, from.unwrap_or(0), to.unwrap_or(LAST)),
+        (Some(from), None) => (all_day, from, from.saturating_add(day)),
+        (None, Some(to)) => (all_day, to.saturating_sub(day), to),
+        (None, None) => (true, NOON, NOON),
     }
-}
-
-fn repeat_custom(format: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<Rule> {
-    let custom = problems.object(format, "repeat_custom", at)?;
-    let at = at.key("repeat_custom");
-    let point = problems.text(custom, "repeat_point_type", &at);
-    if point.is_some_and(|point| !matches!(point, "day" | "week" | "month" | "year")) {
-        problems.value(&at.key("repeat_point_type"), WireError::RepeatPointType);
-    }
-    let every = every(custom, &at, problems);
-    let on = match point? {
-        "day" => CustomDates::Day,
-        "week" => week_options(custom, &at, problems)?,
-        "month" => month_options(custom, &at, family, problems)?,
-        "year" => year_options(custom, &at, family, problems)?,
-        _ => return None,
-    };
-    Some(Rule::Custom { every: every?, on })
-}
-
-fn every(custom: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Every> {
-    let every = Every::new(problems.int(custom, "repeat_looper", at)?);
-    if every.is_none() {
-        problems.value(&at.key("repeat_looper"), WireError::RepeatLooper);
-    }
-    every
-}
-
-fn week_options(custom: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<CustomDates> {
-    let days = problems.list(custom, "repeat_options", at)?;
-    let at = at.key("repeat_options");
-    if days.is_empty() {
-        problems.value(&at, WireError::NoWeekdays);
-    }
-    let mut numbers = Vec::with_capacity(days.len());
-    for (i, day) in days.iter().enumerate() {
-        match day {
-            Json::Text(day) => match WEEKDAYS.iter().position(|name| name == day) {
-                Some(number) => numbers.push(number as i64),
-                None => problems.value(&at.index(i), WireError::RepeatOptions),
-            },
-            _ => problems.structure(&at.index(i), WireError::WrongType("repeat_options")),
-        }
-    }
-    Weekdays::new(numbers).map(CustomDates::Week)
-}
-
-fn month_options(
-    custom: &Json<'_>,
-    at: &At<'_>,
-    family: Family,
-    problems: &mut Problems,
-) -> Option<CustomDates> {
-    let options = problems.object(custom, "repeat_options", at)?;
-    let at = at.key("repeat_options");
-    match problems.text(options, "format", &at)? {
-        "dayNumbers" => {
-            let days = numbers(options, "range", &at, problems)?;
-            let at = at.key("range");
-            if days.is_empty() {
-                problems.value(&at, WireError::NoDayNumbers);
-            }
-            problems.in_range(&days, 1..=31, &at, WireError::DayOfMonth);
-            DaysOfMonth::new(days).map(CustomDates::MonthDays)
-        }
-        "parameterizedDay" => {
-            let range = problems.object(options, "range", &at)?;
-            let at = at.key("range");
-            let order = problems.text(range, "week_order", &at);
-            let day = problems.text(range, "day_type", &at);
-            nth_day(order?, day?, &at, family, problems).map(CustomDates::MonthNth)
-        }
-        _ => {
-            problems.value(&at.key("format"), WireError::Format);
-            None
-        }
-    }
-}
-
-fn year_options(
-    custom: &Json<'_>,
-    at: &At<'_>,
-    family: Family,
-    problems: &mut Problems,
-) -> Option<CustomDates> {
-    let options = problems.object(custom, "repeat_options", at)?;
-    let at = at.key("repeat_options");
-    let numbers = numbers(options, "months", &at, problems)?;
-    if numbers.is_empty() {
-        problems.value(&at.key("months"), WireError::NoMonths);
-    }
-    problems.in_range(&numbers, 1..=12, &at.key("months"), WireError::Month);
-    let months = Months::new(numbers);
-    let nth = match options.get("range") {
-        None | Some(Json::Null) => None,
-        Some(range) => {
-            let at = at.key("range");
-            let (Some(Json::Text(order)), Some(Json::Text(day))) =
-                (range.get("week_order"), range.get("day_type"))
-            else {
-                problems.value(&at, WireError::YearRange);
-                return None;
-            };
-            Some(nth_day(order, day, &at, family, problems)?)
-        }
-    };
-    Some(CustomDates::Year(months?, nth))
-}
-
-fn nth_day(order: &str, day: &str, at: &At<'_>, family: Family, problems: &mut Problems) -> Option<NthDay> {
-    let order = WeekOrder::parse(order);
-    if order.is_none() {
-        problems.value(&at.key("week_order"), WireError::RepeatOptions);
-    }
-    let day = DayType::parse(day, family);
-    if day.is_none() {
-        problems.value(&at.key("day_type"), WireError::RepeatOptions);
-    }
-    Some(NthDay { order: order?, day: day? })
-}
-
-/// A list of whole numbers; the range is the caller's to check.
-fn numbers(of: &Json<'_>, key: &'static str, at: &At<'_>, problems: &mut Problems) -> Option<Vec<i64>> {
-    let list = problems.list(of, key, at)?;
-    let at = at.key(key);
-    let mut numbers = Vec::with_capacity(list.len());
-    for (i, value) in list.iter().enumerate() {
-        match value {
-            Json::Int(number) => numbers.push(*number),
-            _ => problems.structure(&at.index(i), WireError::WrongType(key)),
-        }
-    }
-    (numbers.len() == list.len()).then_some(numbers)
 }

@@ -1,9 +1,9 @@
 //! A profile's JSON on the wire: reading without checking, and writing.
 //!
 //! [`Json`] borrows from the body and checks nothing; [`super::parse`] gives it meaning. [`body`] writes a
-//! profile in the panel API's field order, without its `link_id`, and only with what was read: what the API
-//! ignores (unknown properties, `repeat_custom` of another `repeat_type`) is not kept. So equal profiles have
-//! equal bodies, and a stored body is no larger than a profile can be.
+//! profile in the panel API's field order, without its `link_id`, and in the words that it came in ([`Wording`]):
+//! what is documented and does not count (`repeat_custom` of another `repeat_type`, the order of weekdays) is kept,
+//! unknown properties are not. [`meaning`] leaves it out too: by that profiles are compared.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -11,9 +11,11 @@ use std::fmt::{self, Write};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+mod wording;
 mod written;
 
-pub use written::{body, with_year_format};
+pub use wording::{LeftOut, Wording};
+pub use written::{body, meaning, with_year_format};
 
 /// Any JSON value, borrowing its text where it holds no escapes.
 #[derive(Debug)]

@@ -152,9 +152,15 @@ impl<'a, 't> PanelRows<'a, 't> {
         Ok(rows)
     }
 
-    /// Whether the row's body is this one.
+    /// Whether the row's body is this one, word for word: what differs in its words alone is written, since it is to be
+    /// read back as it was sent.
     pub fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
         self.tables.body_is(row.body, body)
+    }
+
+    /// Whether the row's body says what this one says, in whatever words: whether something was done is judged by that.
+    pub fn says_the_same(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError> {
+        Ok(self.holds(row, body)? || body.says_the_same(&self.json(row)?))
     }
 
     /// The JSON of a row's body.

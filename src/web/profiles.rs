@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, FleetError};
 use crate::http::{Shared, percent};
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
-use crate::profile::{LinkId, text};
+use crate::profile::{LinkId, text, wire};
 
 /// Profiles on a page.
 const PAGE: usize = 100;
@@ -93,13 +93,13 @@ pub async fn show(
 ) -> Result<HttpResponse, PageProblem> {
     let found = shared.fleet.profile(&link_id).await?;
     let link = found.link_id;
-    let most = found.versions.first().map(parsed).transpose()?;
+    let most = found.versions.first().map(meant).transpose()?;
     let name = most.as_ref().and_then(|most| most["name"].as_str()).unwrap_or("Refused by every panel");
     let mut versions = Vec::new();
     for version in &found.versions {
         let zone = zone_of(&shared.fleet, version);
         let differs = match &most {
-            Some(most) => differences(most, &parsed(version)?),
+            Some(most) => differences(most, &meant(version)?),
             None => Vec::new(),
         };
         versions.push((version, zone, differs));
@@ -169,6 +169,12 @@ pub fn zone_of(fleet: &Fleet, version: &ProfileVersion) -> Zone {
 
 fn parsed(version: &ProfileVersion) -> Result<Value, FleetError> {
     serde_json::from_str(version.profile.get()).map_err(|error| FleetError::Internal(error.into()))
+}
+
+/// What a version says, in no words of its own.
+fn meant(version: &ProfileVersion) -> Result<Value, FleetError> {
+    let meaning = wire::meaning(&read(version.profile.get())?);
+    serde_json::from_str(&meaning).map_err(|error| FleetError::Internal(error.into()))
 }
 
 fn pretty(version: &ProfileVersion) -> String {

@@ -904,3 +904,194 @@ fn a_device_that_confirms_and_keeps_nothing_is_said_to_and_is_not_written_to_for
     assert!(device.calls(WRITE) > writes, "it was tried once more");
     until("it is said again", || state(&server, "d1")["drifted"] == 2);
 }
+
+/// The same profile in words of the device's own, others each time: the weekdays another way round, and a rule that
+/// does not count beside it or none.
+fn reworded(item: &mut Value, time: usize) {
+    let format = &mut item["repeat_options"]["repeat_format"];
+    if format.is_null() {
+        return;
+    }
+    if format["repeat_end"]["format"] == "never" {
+        format["repeat_end"]["date"] = if time.is_multiple_of(2) { Value::Null } else { json!(time) };
+    }
+    if format["repeat_type"] != "custom" {
+        format["repeat_custom"] = if time.is_multiple_of(2) {
+            Value::Null
+        } else {
+            json!({ "repeat_point_type": "day", "repeat_looper": 1 })
+        };
+    } else if let Some(days) = format["repeat_custom"]["repeat_options"].as_array_mut() {
+        let turn = time % days.len();
+        days.rotate_left(turn);
+    }
+}
+
+/// Profiles that say so in words of their own.
+fn worded() -> [Value; 3] {
+    let mut daily = work_week(1, "Every day");
+    daily["repeat_options"]["repeat_format"]["repeat_type"] = json!("day");
+    let mut week = work_week(2, "Some days");
+    week["repeat_options"]["repeat_format"]["repeat_custom"]["repeat_options"] = json!(["SUN", "TUE", "MON"]);
+    let mut once = once(3, "Once");
+    once["repeat_options"]["repeat_format"] = json!({ "repeat_type": "week" });
+    [daily, week, once]
+}
+
+#[test]
+fn a_device_that_keeps_what_counts_in_words_of_its_own_does_not_differ() {
+    let (good, reads) = (Good::default(), AtomicUsize::new(0));
+    let device = Hand::new(move |asked| {
+        let (status, mut answer) = good.answer(asked);
+        if let Some(items) = answer["list_items"].as_array_mut() {
+            let time = reads.fetch_add(1, Ordering::SeqCst);
+            for item in items {
+                reworded(item, time);
+            }
+        }
+        (status, answer)
+    });
+    let server = TestServer::start_with(|settings| {
+        impatient(settings);
+        settings.devices.read_every = Duration::from_millis(200);
+    });
+    add(&server, "d1", &device.url());
+    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    let writes = || device.calls("POST /api/v1/access/timeprofile/items/link");
+    let batch = json!({ "all": true, "upsert": worded() });
+    assert_eq!(apply(&server, 10, &batch).value()["panels"]["applied"], 1);
+    for _ in 0..4 {
+        let found = diff(&server, "d1");
+        assert_eq!(found["state"], "same", "{found}");
+    }
+    let again = apply(&server, 10, &batch).value();
+    assert_eq!((&again["state"], &again["items"]["unchanged"]), (&json!("done"), &json!(3)), "{again}");
+    let repaired = server.fleet("POST", "/reconcile").json(&json!({ "all": true })).send().value();
+    assert_eq!(repaired["panels"][0]["state"], "same", "{repaired}");
+    let looks = || device.calls("GET /api/v1/access/timeprofile/items");
+    let seen = looks();
+    until("it is read some more", || looks() > seen + 4);
+    assert_eq!((writes(), state(&server, "d1")["drifted"].clone()), (1, json!(0)));
+    // The same in other words is sent once.
+    let mut plain = worded();
+    plain[1]["repeat_options"]["repeat_format"]["repeat_custom"]["repeat_options"] =
+        json!(["MON", "TUE", "SUN"]);
+    let batch = json!({ "all": true, "upsert": plain });
+    assert_eq!(apply(&server, 10, &batch).value()["items"]["updated"], 1);
+    assert_eq!(apply(&server, 10, &batch).value()["items"]["unchanged"], 3);
+    let seen = looks();
+    until("it is read some more", || looks() > seen + 4);
+    assert_eq!((writes(), &diff(&server, "d1")["state"]), (2, &json!("same")));
+    // Another day is another rule.
+    plain[1]["repeat_options"]["repeat_format"]["repeat_custom"]["repeat_options"] = json!(["MON", "TUE"]);
+    assert_eq!(apply(&server, 10, &json!({ "all": true, "upsert": plain })).value()["items"]["updated"], 1);
+    assert_eq!(writes(), 3);
+    server.stop_and_render(); // which checks that it does not contradict itself
+}
+
+#[test]
+fn what_a_device_keeps_otherwise_is_known_again_in_other_words() {
+    let (good, times) = (Good::default(), AtomicUsize::new(0));
+    let device = Hand::new(move |asked| {
+        let (status, mut answer) = good.answer(asked);
+        if let Some(items) = answer["list_items"].as_array_mut() {
+            let time = times.fetch_add(1, Ordering::SeqCst);
+            for item in items {
+                item["name"] =
+                    json!(item["name"].as_str().expect("a text").chars().take(4).collect::<String>());
+                reworded(item, time);
+            }
+        }
+        (status, answer)
+    });
+    let server = TestServer::start_with(|settings| {
+        impatient(settings);
+        settings.devices.read_every = Duration::from_millis(200);
+    });
+    add(&server, "d1", &device.url());
+    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    apply(&server, 10, &json!({ "all": true, "upsert": [worded()[0], worded()[1]] }));
+    let profiles = || server.fleet("GET", "/panels/d1/profiles").send().value()["items"].clone();
+    until("both are known", || {
+        profiles().as_array().expect("a list").iter().all(|profile| profile["state"] == "kept_otherwise")
+    });
+    let writes = device.calls("POST /api/v1/access/timeprofile/items/link");
+    let looks = || device.calls("GET /api/v1/access/timeprofile/items");
+    let seen = looks();
+    until("it is read some more", || looks() > seen + 4);
+    assert_eq!(device.calls("POST /api/v1/access/timeprofile/items/link"), writes, "it is not written again");
+}
+
+#[test]
+fn what_a_batch_asked_for_holds_though_a_later_one_asked_for_it_in_other_words() {
+    let (good, waits) = (Good::default(), Arc::new(AtomicUsize::new(1)));
+    let waiting = Arc::clone(&waits);
+    let device = Hand::new(move |asked| {
+        if asked.path.ends_with("/items/link") && asked.method == "POST" && waiting.load(Ordering::SeqCst) > 0
+        {
+            return (503, json!({ "error": "busy" }));
+        }
+        good.answer(asked)
+    });
+    let server = TestServer::start_with(impatient);
+    add(&server, "d1", &device.url());
+    let [_, mut week, once] = worded();
+    let first = apply(&server, 0, &json!({ "all": true, "upsert": [week, once] }));
+    week["repeat_options"]["repeat_format"]["repeat_custom"]["repeat_options"] = json!(["MON", "TUE", "SUN"]);
+    let mut renamed = once;
+    renamed["name"] = json!("Once more");
+    let second = apply(&server, 0, &json!({ "all": true, "upsert": [week, renamed] }));
+    waits.store(0, Ordering::SeqCst);
+    until("both end", || [&first, &second].iter().all(|answer| batch(&server, answer)["state"] == "done"));
+    let id = first.value()["id"].as_str().expect("an id").to_owned();
+    let result = server.fleet("GET", &format!("/batches/{id}/panels")).send().value();
+    let words: Vec<_> = result["items"][0]["result"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["extended_info"].clone())
+        .collect();
+    assert_eq!(words, ["created", "superseded"], "{result}");
+}
+
+#[test]
+fn a_door_controller_that_says_its_dates_otherwise_than_it_was_told_them_does_not_differ() {
+    let (controller, times) = (Arc::new(Controller::default()), AtomicUsize::new(0));
+    let answers = Arc::clone(&controller);
+    let device = Hand::new(move |asked| {
+        let (status, mut answer) = answers.answer(asked);
+        if asked.method == "GET"
+            && let Some(items) = answer["items"].as_array_mut()
+        {
+            let time = times.fetch_add(1, Ordering::SeqCst);
+            for times in items.iter_mut().map(|item| &mut item["time_options"]) {
+                if time % 2 == 1 && times.get("date_from").is_none() {
+                    times["date_from"] = Value::Null;
+                    times["date_to"] = Value::Null;
+                }
+            }
+        }
+        (status, answer)
+    });
+    let server = TestServer::start_with(impatient);
+    let mut panel = remote("door", &device.url());
+    panel["api"] = json!("door-controller");
+    assert_eq!(server.fleet("POST", "/panels").json(&panel).send().status, 201);
+    let mut profiles = [work_week(1, "Work week"), once(2, "Always"), yearly(3, "Years", Value::Null)];
+    for profile in &mut profiles {
+        profile["time_options"] = json!({ "is_all_day": true });
+    }
+    profiles[2]["repeat_options"]["repeat_format"]["repeat_custom"]["repeat_options"]["format"] =
+        json!("dayNumbers");
+    let batch = json!({ "all": true, "upsert": profiles });
+    assert_eq!(apply(&server, 10, &batch).value()["panels"]["applied"], 1);
+    for _ in 0..3 {
+        let found = diff(&server, "door");
+        assert_eq!(found["state"], "same", "{found}");
+    }
+    assert_eq!(apply(&server, 10, &batch).value()["items"]["unchanged"], 3);
+    let held: Vec<_> =
+        controller.held.lock().expect("whole").values().map(|(_, item)| item.clone()).collect();
+    assert_eq!(held, profiles, "it was sent what was written");
+    assert_eq!(device.calls("POST /api/v1/access/time-profiles/items/link"), 1);
+}

@@ -10,6 +10,7 @@
 )]
 
 mod as_panel;
+mod as_sent;
 mod bodies;
 mod cli;
 mod crash;

@@ -5,6 +5,7 @@
 mod device;
 mod faults;
 mod schedule;
+mod wording;
 
 use std::collections::BTreeMap;
 

@@ -180,6 +180,7 @@ fn profile() -> impl Strategy<Value = TimeProfile> {
         to: from + length,
         repeat: repeat
             .map(|(rule, days)| Repeat { rule, until: days.map(|days| from + days * 86_400 + 1800) }),
+        wording: None,
     })
 }
 
@@ -243,6 +244,7 @@ fn daily(zone: &TimeZone, from: DateTime, to: DateTime) -> TimeProfile {
         from: instant(zone, from),
         to: instant(zone, to),
         repeat: Some(Repeat { rule: Rule::Day, until: None }),
+        wording: None,
     }
 }
 
@@ -374,6 +376,7 @@ fn at_the_ends_of_the_calendar_there_is_an_answer_and_no_panic() {
                         from: from.saturating_add(offset),
                         to: from.saturating_add(offset).saturating_add(3600),
                         repeat: Some(Repeat { rule: rule.clone(), until }),
+                        wording: None,
                     };
                     let schedule = Schedule::new(&profile, &zone);
                     for at in ends {

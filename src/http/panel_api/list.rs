@@ -20,7 +20,7 @@ use super::filter::{Field, Fields, Filter, Operator};
 use crate::http::fleet_api::types::{RepeatOptionsBody, TimeOptionsBody};
 use crate::panel::dialect::{Dialect, Limit, ListNotes, Paging};
 use crate::profile::rule::Family;
-use crate::profile::wire;
+use crate::profile::{parse, wire};
 use crate::store::StoreError;
 use crate::store::read::StoredProfile;
 
@@ -328,11 +328,17 @@ fn fields(profile: &Listed) -> Result<Fields, StoreError> {
     }
     #[derive(Deserialize)]
     struct Times {
-        date_from: i64,
-        date_to: i64,
+        date_from: Option<i64>,
+        date_to: Option<i64>,
     }
-    let read: Read = serde_json::from_str(&profile.json).map_err(|_| StoreError::Corrupt("body"))?;
-    Ok(Fields { name: read.name, date_from: read.time_options.date_from, date_to: read.time_options.date_to })
+    let corrupt = StoreError::Corrupt("body");
+    let read: Read = serde_json::from_str(&profile.json).map_err(|_| corrupt.clone())?;
+    let (date_from, date_to) = match (read.time_options.date_from, read.time_options.date_to) {
+        (Some(from), Some(to)) => (from, to),
+        // A door controller's profile may lack them; then it is listed by what that means.
+        _ => parse::stored(profile.json.as_bytes()).map(|read| (read.from, read.to)).map_err(|_| corrupt)?,
+    };
+    Ok(Fields { name: read.name, date_from, date_to })
 }
 
 impl Wanted {

@@ -69,7 +69,7 @@ fn settle(
             let upsert = operations.upserts.get(i);
             let desired = rows.get(RowName::Link(named))?;
             let as_asked = match (upsert, desired) {
-                (Some(upsert), Some(row)) => rows.holds(&row, &upsert.body)?,
+                (Some(upsert), Some(row)) => rows.says_the_same(&row, &upsert.body)?,
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             };

@@ -62,6 +62,8 @@ pub(super) struct Problems {
     pub(super) all: usize,
     /// Whether it is looked at what a panel lets pass.
     pub(super) strict: bool,
+    /// Whether the `repeat_options` being read hold what does not count, or a list in an order of its own.
+    pub(super) worded: bool,
 }
 
 impl Problems {
@@ -107,6 +109,16 @@ impl Problems {
         self.done.append(&mut self.structure);
         self.done.append(&mut self.values);
         self.done.truncate(NAMED);
+    }
+
+    /// Notes it where the field `key` is there, though it does not count.
+    pub(super) fn does_not_count(&mut self, of: &Json<'_>, key: &str) {
+        self.worded |= of.get(key).is_some_and(|value| !matches!(value, Json::Null));
+    }
+
+    /// Notes it where numbers are not in the order in which they are written: ascending, each once.
+    pub(super) fn order(&mut self, numbers: &[i64]) {
+        self.worded |= !numbers.is_sorted_by(|a, b| a < b);
     }
 
     /// The required field `key`, or a note that it is missing.

@@ -7,29 +7,60 @@ use serde::Serialize;
 use crate::profile::TimeProfile;
 use crate::profile::rule::{CustomDates, Repeat, Rule, WEEKDAYS};
 
-/// The profile as compact JSON, in the panel API's field order and without a `link_id`.
+/// The profile as compact JSON, in the panel API's field order and without a `link_id`: in the words that it came in,
+/// if it has any of its own.
 pub fn body(profile: &TimeProfile) -> String {
-    let wire = Profile {
+    let Some(wording) = &profile.wording else { return meaning(profile) };
+    let time_options = TimeOptions {
+        is_all_day: profile.all_day && !wording.left_out.times_of_day,
+        date_from: (!wording.left_out.from).then_some(profile.from),
+        date_to: (!wording.left_out.to).then_some(profile.to),
+    };
+    let repeat_options = match &wording.repeat_options {
+        Some(sent) => Cow::Borrowed(&**sent),
+        None => Cow::Owned(repeat_options(profile.repeat.as_ref())),
+    };
+    format!(
+        r#"{{"name":{},"time_options":{},"repeat_options":{repeat_options}}}"#,
+        text(profile.name.as_str()),
+        text(&time_options)
+    )
+}
+
+/// The same of all that it says and in no words of its own: profiles that say the same have the same text.
+pub fn meaning(profile: &TimeProfile) -> String {
+    text(&Profile {
         name: profile.name.as_str(),
         time_options: TimeOptions {
             is_all_day: profile.all_day,
-            date_from: profile.from,
-            date_to: profile.to,
+            date_from: Some(profile.from),
+            date_to: Some(profile.to),
         },
-        repeat_options: RepeatOptions {
-            repeat_enable: profile.repeat.is_some(),
-            repeat_format: profile.repeat.as_ref().map(RepeatFormat::of),
-        },
-    };
-    // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
-    serde_json::to_string(&wire).unwrap_or_default()
+        repeat_options: RepeatOptions::of(profile.repeat.as_ref()),
+    })
 }
 
-/// A stored body as door controllers have it: their options of a year name their format beside the months.
+/// The `repeat_options` within [`meaning`].
+pub(super) fn repeat_options(repeat: Option<&Repeat>) -> String {
+    text(&RepeatOptions::of(repeat))
+}
+
+fn text(value: &(impl Serialize + ?Sized)) -> String {
+    // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A stored body as door controllers have it: their options of a year name their format beside the months. One that
+/// was written, or that would not count, stays as it is.
 pub fn with_year_format(json: &str) -> Cow<'_, str> {
-    // Within a name these quotes would be escaped, so it is found nowhere else.
+    // Within a text these quotes would be escaped, so what is looked for is found nowhere else. A format stands first.
     const YEAR: &str = r#""repeat_options":{"months":"#;
+    const COUNTS: [&str; 3] =
+        [r#""repeat_enable":true,"#, r#""repeat_type":"custom","#, r#""repeat_point_type":"year","#];
     let Some((before, after)) = json.split_once(YEAR) else { return Cow::Borrowed(json) };
+    if !COUNTS.iter().all(|part| before.contains(part)) {
+        return Cow::Borrowed(json);
+    }
     let format = if after.contains(r#""range":{"#) { "parameterizedDay" } else { "dayNumbers" };
     Cow::Owned(format!(r#"{before}"repeat_options":{{"format":"{format}","months":{after}"#))
 }
@@ -44,8 +75,10 @@ struct Profile<'a> {
 #[derive(Serialize)]
 struct TimeOptions {
     is_all_day: bool,
-    date_from: i64,
-    date_to: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date_from: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date_to: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +139,12 @@ enum MonthRange {
 struct NthDay {
     week_order: &'static str,
     day_type: &'static str,
+}
+
+impl RepeatOptions {
+    fn of(repeat: Option<&Repeat>) -> Self {
+        Self { repeat_enable: repeat.is_some(), repeat_format: repeat.map(RepeatFormat::of) }
+    }
 }
 
 impl RepeatFormat {

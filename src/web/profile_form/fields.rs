@@ -118,7 +118,12 @@ fn body(fields: &Fields, zone: &Zone, errors: &mut Vec<FieldError>) -> Value {
         match (fields.one(date).parse::<Date>(), time) {
             (Ok(date), Ok(time)) => {
                 let local = date.to_datetime(time);
-                kept_instant(local, all_day, fields.one(kept), zone).or_else(|| instant(local, zone))
+                let found =
+                    kept_instant(local, all_day, fields.one(kept), zone).or_else(|| instant(local, zone));
+                if found.is_none() {
+                    errors.push(FieldError::at(path, "a date up to the end of the year 9999 is expected"));
+                }
+                found
             }
             (Err(_), _) => {
                 errors.push(FieldError::at(path, "a date is expected"));

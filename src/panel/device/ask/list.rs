@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Answer, Fields, without};
-use crate::batch::Body;
+use crate::batch::{self, Body};
 use crate::panel::device::Trouble;
 use crate::panel::device::words;
 use crate::profile::LinkId;
@@ -93,11 +93,14 @@ pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfil
     let link_id = text("link_id").and_then(|link| link.trim().parse().ok());
     let mut problems = Vec::new();
     let profile = parse::profile_at(&json, "", family, &mut problems);
-    let body = profile.filter(|_| problems.is_empty()).map(|profile| Body::of(&profile));
+    let profile = profile.filter(|_| problems.is_empty());
+    let body = profile.as_ref().map(Body::of);
     let mut hasher = DefaultHasher::new();
-    match &body {
-        Some(body) => body.digest().hash(&mut hasher),
-        None => item.get().hash(&mut hasher),
+    match (&profile, &body) {
+        // A device may keep other words each time.
+        (Some(profile), Some(body)) if profile.wording.is_none() => body.digest().hash(&mut hasher),
+        (Some(profile), _) => batch::digest_of_meaning(profile).hash(&mut hasher),
+        (None, _) => item.get().hash(&mut hasher),
     }
     let name = text("name").map(|name| words::cut(name, LONGEST_NAME)).unwrap_or_default();
     let json = keep.then(|| RawValue::from_string(words::json(item.get())).ok()).flatten();

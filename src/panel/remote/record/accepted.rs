@@ -104,6 +104,7 @@ fn desire(rows: &mut PanelRows<'_, '_>, item: ItemId, body: &Body) -> Result<Ite
                 rows.set_reported(item, Some(&Reported::Unknown))?;
             }
         },
+        // Also what says the same in other words is sent: it is read back in those in which it was sent last.
         standing => {
             rows.put(name, standing, body)?;
             rows.set_reported(item, Some(&Reported::Unknown))?;

@@ -274,7 +274,7 @@ impl Verdict {
     ) -> Result<Self, StoreError> {
         let same = match (desired, on_device) {
             (Some(row), Some(profile)) => match &profile.body {
-                Some(body) => rows.holds(&row, body)?,
+                Some(body) => rows.says_the_same(&row, body)?,
                 None => false,
             },
             (None, None) => true,
