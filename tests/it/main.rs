@@ -30,5 +30,6 @@ mod state;
 mod support;
 mod trust;
 mod truth;
+mod vendor;
 mod web;
 mod wire;
