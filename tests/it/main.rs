@@ -12,6 +12,7 @@
 mod as_panel;
 mod bodies;
 mod cli;
+mod clients;
 mod crash;
 mod devices;
 mod dialects;

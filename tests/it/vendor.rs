@@ -14,9 +14,9 @@ use crate::support::server::TestServer;
 use family::Family;
 use stand_in::{PASSWORD, PASSWORD_MD5, StandIn};
 
-mod family;
+pub mod family;
 mod rules;
-mod stand_in;
+pub mod stand_in;
 mod wire;
 
 /// Somebody who is logged in on a device and edits it by hand.
@@ -268,6 +268,11 @@ fn whole_story(family: Family) {
 }
 
 #[test]
+fn an_android_panel_1_5_from_add_to_reconcile() {
+    whole_story(family::ANDROID_1_5);
+}
+
+#[test]
 fn an_android_panel_2_9_from_add_to_reconcile() {
     whole_story(family::ANDROID_2_9);
 }
@@ -278,8 +283,18 @@ fn an_android_panel_2_12_from_add_to_reconcile() {
 }
 
 #[test]
+fn a_camdroid_panel_0_6_from_add_to_reconcile() {
+    whole_story(family::CAMDROID_0_6);
+}
+
+#[test]
 fn a_camdroid_panel_1_3_from_add_to_reconcile() {
     whole_story(family::CAMDROID_1_3);
+}
+
+#[test]
+fn an_ingenic_mips_panel_from_add_to_reconcile() {
+    whole_story(family::INGENIC_MIPS);
 }
 
 #[test]
@@ -396,12 +411,8 @@ fn a_wrong_password_when_it_is_added(family: Family) {
     assert_eq!(device.violations(), none());
 }
 
-/// The families and versions that the server knows.
-const KNOWN: [Family; 4] =
-    [family::ANDROID_2_9, family::ANDROID_2_12, family::CAMDROID_1_3, family::DOOR_CONTROLLER];
-
 /// Runs a story for each family at once.
-fn for_each(families: &[Family], story: impl Fn(Family) + Sync) {
+pub fn for_each(families: &[Family], story: impl Fn(Family) + Sync) {
     std::thread::scope(|scope| {
         let story = &story;
         let started: Vec<_> =
@@ -418,22 +429,22 @@ fn for_each(families: &[Family], story: impl Fn(Family) + Sync) {
 
 #[test]
 fn what_a_device_refuses_of_a_batch_is_said_in_its_familys_words() {
-    for_each(&KNOWN, one_item_is_refused);
+    for_each(&family::ALL, one_item_is_refused);
 }
 
 #[test]
 fn what_a_family_cannot_hold_is_refused_before_it_is_asked_and_what_it_can_is_kept() {
-    for_each(&KNOWN, forms_of_its_own);
+    for_each(&family::ALL, forms_of_its_own);
 }
 
 #[test]
 fn a_forgotten_session_is_begun_anew_and_a_wrong_password_is_said() {
-    for_each(&KNOWN, sessions);
+    for_each(&family::ALL, sessions);
 }
 
 #[test]
 fn a_wrong_password_is_said_when_a_device_is_added() {
-    for_each(&KNOWN, a_wrong_password_when_it_is_added);
+    for_each(&family::ALL, a_wrong_password_when_it_is_added);
 }
 
 /// The stand-in is what the documents say: their bodies are taken or refused with their texts, whatever its paths.
@@ -496,7 +507,7 @@ fn the_stand_in_answers_the_documents_own_examples() {
 }
 
 /// Year options as door controllers need them; others do not read the format.
-fn with_formats(items: &mut Value) {
+pub fn with_formats(items: &mut Value) {
     for item in items.as_array_mut().into_iter().flatten() {
         let path = "/repeat_options/repeat_format/repeat_custom";
         let Some(custom) = item.pointer_mut(path) else { continue };

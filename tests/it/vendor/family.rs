@@ -30,6 +30,8 @@ pub struct Family {
     pub names_fields: bool,
     pub tells_time: bool,
     pub token: Token,
+    /// The status for a wrong name or password.
+    pub wrong_login: u16,
     /// Errors are objects, logins are sent as JSON, years carry a format, dates may be left out.
     pub is_door_controller: bool,
 }
@@ -106,6 +108,7 @@ const ANDROID: Family = Family {
     names_fields: true,
     tells_time: true,
     token: Token::Alphanumeric,
+    wrong_login: 400,
     is_door_controller: false,
 };
 
@@ -175,6 +178,7 @@ pub const DOOR_CONTROLLER: Family = Family {
     same_name: Some("has_duplicates"),
     named_twice: Some("has_duplicates"),
     full: "number_of_entities_exceeded",
+    wrong_login: 401,
     is_door_controller: true,
     ..ANDROID
 };

@@ -367,7 +367,7 @@ impl Device {
             state.violations.push(format!("a password that is no MD5 at {}", asked.path));
         }
         if user != "admin" || !password.eq_ignore_ascii_case(&state.password_md5) {
-            let status = if self.family.is_door_controller { 401 } else { 400 };
+            let status = self.family.wrong_login;
             return Err(refused(status, "invalid_authentication", "Wrong login or password"));
         }
         let hex = b"0123456789abcdef";
@@ -582,7 +582,11 @@ impl Device {
             }
         };
         let known = |(field, _): &(String, bool)| ["name", "date_from", "date_to"].contains(&field.as_str());
-        if pairs.iter().all(known) { Ok(pairs) } else { Err(wrong("order of the list")) }
+        let parameter = match self.family.lists.sort {
+            Sort::Two(field, _) => field,
+            Sort::OrderBy | Sort::None => "order_by",
+        };
+        if pairs.iter().all(known) { Ok(pairs) } else { Err(wrong(parameter)) }
     }
 }
 
