@@ -25,6 +25,16 @@ const FILTERED: [Family; 5] = [
     family::INGENIC_MIPS,
 ];
 
+/// All families but door controllers.
+const PANELS: [Family; 6] = [
+    family::ANDROID_1_5,
+    family::ANDROID_2_9,
+    family::ANDROID_2_12,
+    family::CAMDROID_0_6,
+    family::CAMDROID_1_3,
+    family::INGENIC_MIPS,
+];
+
 /// One client of one panel.
 struct Client {
     base: String,
@@ -677,6 +687,58 @@ fn keeps_what_was_written(client: &Client) {
     }
 }
 
+/// Ten of fourteen public clients open a lock, four read the log.
+fn opens_its_lock_and_logs_it(client: &Client) {
+    let mut client = client.again();
+    client.authorization = Some(BASIC.to_owned());
+    for lock in [1, 2] {
+        let opened = client.get(&format!("access/general/lock/open/remote/accepted/{lock}"));
+        assert_eq!(opened.status, 200, "{opened:?}");
+    }
+    let query = "log/items?limit=10&page_number=1&pageNumber=1&locale=en&from=0&to=32503680000000";
+    let log = client.get(query);
+    let items = log.value()[client.family.items].as_array().cloned().unwrap_or_default();
+    let opened: Vec<_> =
+        items.iter().filter(|item| item["name"]["key"] == "access_granted_by_api_call").collect();
+    assert_eq!(opened.len(), 2, "{log:?}");
+    for event in opened {
+        assert_eq!(event["category"], "access", "{event}");
+        assert!(event["timestamp"].as_i64().is_some_and(|ms| ms > 1_600_000_000_000), "{event}");
+        assert!(event["name"]["text"].is_string() && event["priority"].is_string(), "{event}");
+        assert!(event["info"].is_object(), "{event}");
+    }
+    let nothing = client.get(&query.replace("from=0", "from=32503670000000"));
+    assert_eq!(nothing.value()[client.family.items], json!([]), "{nothing:?}");
+    client.authorization = None;
+    client.refused(&client.get("access/general/lock/open/remote/accepted/1"), 401);
+    client.refused(&client.get(query), 401);
+}
+
+/// What was set last is what is read.
+fn keeps_its_settings(client: &Client) {
+    let client = &client.again().logged_in();
+    for (path, setting) in [
+        ("network/ntp", json!({ "enabled": true, "use_default": false, "custom_url": "ntp.example.org" })),
+        ("network/timezone", json!({ "timezone": "UTC+03:00" })),
+        ("device/language", json!({ "language": "en" })),
+        ("device/settings/volume", json!({ "volume_level": 3 })),
+        ("access/general/unlock/input/code", json!({ "input_code_enable": true, "input_code_number": 1234 })),
+        (
+            "network/management/server",
+            json!({ "is_enabled": true, "protocol": "http", "settings": { "url": "http://link.example.org", "password": "x" } }),
+        ),
+    ] {
+        assert_eq!(client.get(path).status, 200, "{path}");
+        let set = client.post(path, &setting);
+        assert_eq!(set.status, 200, "{path}: {set:?}");
+        let read = client.get(path).value();
+        for (field, value) in setting.as_object().expect("an object") {
+            assert_eq!(&read[field], value, "{path}: {read}");
+        }
+        client.refused(&client.again().get(path), 401);
+    }
+}
+
 /// An account that is no administrator reads, and no more.
 #[test]
 fn an_account_that_is_no_administrator_reads_and_no_more() {
@@ -758,6 +820,16 @@ fn the_calls_by_uid_of_embedded_panels() {
 #[test]
 fn filters_of_embedded_panels() {
     embedded(&FILTERED, filters_its_lists);
+}
+
+#[test]
+fn a_lock_and_the_log_of_embedded_panels() {
+    embedded(&PANELS, opens_its_lock_and_logs_it);
+}
+
+#[test]
+fn settings_of_embedded_panels() {
+    embedded(&PANELS, keeps_its_settings);
 }
 
 #[test]

@@ -411,6 +411,20 @@ fn a_wrong_password_when_it_is_added(family: Family) {
     assert_eq!(device.violations(), none());
 }
 
+/// Firmware is updated, and with it what a device must be asked. It says its version to whoever asks.
+fn its_firmware_is_updated(from: Family, to: Family) {
+    let device = StandIn::start(from);
+    let server = server_with(&device, from);
+    let mut profiles = of_all_kinds(51);
+    applied(&server, &json!({ "upsert": profiles }));
+    device.update_to(to);
+    profiles[0]["name"] = json!("Renamed");
+    let items = applied(&server, &json!({ "upsert": profiles, "delete": [link(777)] }));
+    assert_eq!((&items["updated"], &items["unchanged"]), (&json!(1), &json!(50)), "{items}");
+    assert_eq!(holds(&device), held(&profiles));
+    assert_eq!(diff(&server), ("same".into(), named(&[])), "{:#?}", device.calls());
+}
+
 /// Runs a story for each family at once.
 pub fn for_each(families: &[Family], story: impl Fn(Family) + Sync) {
     std::thread::scope(|scope| {
@@ -440,6 +454,12 @@ fn what_a_family_cannot_hold_is_refused_before_it_is_asked_and_what_it_can_is_ke
 #[test]
 fn a_forgotten_session_is_begun_anew_and_a_wrong_password_is_said() {
     for_each(&family::ALL, sessions);
+}
+
+#[test]
+fn a_device_whose_firmware_is_updated_is_asked_as_its_new_version_wants_it() {
+    its_firmware_is_updated(family::ANDROID_1_5, family::ANDROID_2_9);
+    its_firmware_is_updated(family::ANDROID_2_9, family::ANDROID_2_12);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -29,7 +29,8 @@ pub struct StandIn {
 }
 
 struct Device {
-    family: Family,
+    /// Of the firmware that is on it now.
+    family: RwLock<Family>,
     serial: String,
     state: Mutex<State>,
 }
@@ -104,7 +105,7 @@ impl StandIn {
             violations: Vec::new(),
         };
         let serial = random_text(16, b"0123456789abcdef");
-        let device = Arc::new(Device { family, serial, state: Mutex::new(state) });
+        let device = Arc::new(Device { family: RwLock::new(family), serial, state: Mutex::new(state) });
         let answers: Arc<dyn Answers> = Arc::clone(&device) as _;
         Self { device, listening: Listening::start(answers) }
     }
@@ -157,6 +158,12 @@ impl StandIn {
         self.state().tokens.clear();
     }
 
+    /// Other firmware is put on it. It starts anew with what it holds.
+    pub fn update_to(&self, family: Family) {
+        *self.device.family.write().expect("whole") = family;
+        self.state().tokens.clear();
+    }
+
     /// It has room for so many profiles.
     pub fn set_capacity(&self, profiles: usize) {
         self.state().capacity = profiles;
@@ -202,13 +209,17 @@ impl Answers for Device {
 }
 
 impl Device {
+    fn family(&self) -> Family {
+        *self.family.read().expect("whole")
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no answer panicked")
     }
 
     /// An error in the family's own shape.
     fn shaped(&self, refusal: &Refusal) -> Value {
-        if self.family.is_door_controller {
+        if self.family().is_door_controller {
             json!({ "error": { "code": refusal.code, "message": refusal.text, "data": {} } })
         } else {
             json!({ "error": refusal.text })
@@ -226,19 +237,19 @@ impl Device {
                 let delete = self.path("link/delete") == asked.path;
                 !(delete || (asked.method == "DELETE" && asked.path == self.path("items/link")))
                     // A courtesy that a device may not have.
-                    && asked.path != format!("/api/{}/device/time", self.family.prefix)
+                    && asked.path != format!("/api/{}/device/time", self.family().prefix)
             }
             _ => true,
         }
     }
 
     fn path(&self, of_profiles: &str) -> String {
-        format!("/api/{}/access/{}/{of_profiles}", self.family.prefix, self.family.paths)
+        format!("/api/{}/access/{}/{of_profiles}", self.family().prefix, self.family().paths)
     }
 
     /// What can be asked at a path, by method.
     fn calls_at(&self, path: &str) -> Vec<(&'static str, Call)> {
-        let family = &self.family;
+        let family = self.family();
         if path == "/api/info" {
             return vec![("GET", Call::Info)];
         }
@@ -257,7 +268,7 @@ impl Device {
     }
 
     fn calls_of_profiles(&self, path: &[&str]) -> Vec<(&'static str, Call)> {
-        let family = &self.family;
+        let family = self.family();
         let list = ("GET", Call::List { linked: false });
         let one = |uid: &str| {
             let uid = uid.parse().ok();
@@ -314,10 +325,14 @@ impl Device {
             Call::Create => {
                 let body = self.profile(asked)?;
                 if state.profiles.len() >= state.capacity {
-                    return Err(refused(400, "not_valid", self.family.full));
+                    return Err(refused(400, "not_valid", self.family().full));
                 }
                 let uid = state.add(None, body);
-                Ok(if self.family.is_door_controller { json!({ "id": uid }) } else { json!({ "uid": uid }) })
+                Ok(if self.family().is_door_controller {
+                    json!({ "id": uid })
+                } else {
+                    json!({ "uid": uid })
+                })
             }
             Call::Read(uid) => Ok(self.shown(state.by_uid(uid)?, false)),
             Call::Replace(uid) => {
@@ -343,7 +358,7 @@ impl Device {
     fn info(&self) -> Value {
         json!({
             "firmware_version": "3.21.3", "framework_version": "1.0.0", "frontend_version": "3.0.0",
-            "api_version": self.family.version, "device_name": "Stand-in", "device_type": "panel",
+            "api_version": self.family().version, "device_name": "Stand-in", "device_type": "panel",
             "device_model": "AA-00", "device_serial_number": self.serial, "hybrid_enable": false,
             "hybrid_version": "", "commit": "0000000",
         })
@@ -351,7 +366,7 @@ impl Device {
 
     fn log_in(&self, state: &mut State, asked: &Asked) -> Answered {
         state.logins += 1;
-        let (user, password) = if self.family.is_door_controller {
+        let (user, password) = if self.family().is_door_controller {
             let body = json_object(asked)?;
             let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
             (text("username"), text("password"))
@@ -367,11 +382,11 @@ impl Device {
             state.violations.push(format!("a password that is no MD5 at {}", asked.path));
         }
         if user != "admin" || !password.eq_ignore_ascii_case(&state.password_md5) {
-            let status = self.family.wrong_login;
+            let status = self.family().wrong_login;
             return Err(refused(status, "invalid_authentication", "Wrong login or password"));
         }
         let hex = b"0123456789abcdef";
-        let token = match self.family.token {
+        let token = match self.family().token {
             Token::Alphanumeric => {
                 random_text(64, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
             }
@@ -382,12 +397,12 @@ impl Device {
     }
 
     fn rules(&self) -> Rules {
-        Rules { of_door_controllers: self.family.is_door_controller }
+        Rules { of_door_controllers: self.family().is_door_controller }
     }
 
     /// Some families say no more of a body's fields than that it is wrong.
     fn as_told(&self, refusal: Refusal) -> Refusal {
-        if !self.family.names_fields && refusal.text.starts_with("Wrong JSON body") {
+        if !self.family().names_fields && refusal.text.starts_with("Wrong JSON body") {
             return wrong_json();
         }
         refusal
@@ -410,7 +425,7 @@ impl Device {
 
     fn upsert(&self, state: &mut State, asked: &Asked) -> Answered {
         let body = json_object(asked)?;
-        let items = batch(&body, self.family.items).map_err(|refusal| self.as_told(refusal))?;
+        let items = batch(&body, self.family().items).map_err(|refusal| self.as_told(refusal))?;
         for item in items {
             self.rules().check(item, true).map_err(|fault| self.fault(fault))?;
         }
@@ -424,7 +439,7 @@ impl Device {
             }
             named.push(link);
             let mut result = json!({ "link_id": link, "success": success, "extended_info": word });
-            if let Some(field) = self.family.same_name {
+            if let Some(field) = self.family().same_name {
                 let mut others = state.profiles.iter().filter(|held| held.link_id.as_deref() != Some(link));
                 result[field] = json!(others.any(|held| held.body["name"] == item["name"]));
             }
@@ -441,10 +456,10 @@ impl Device {
         named: &[&str],
     ) -> (bool, Option<&'static str>) {
         if named.contains(&link) {
-            return (false, self.family.named_twice);
+            return (false, self.family().named_twice);
         }
         if never_opens(item, ZONE.1) {
-            return (false, self.family.never_opens);
+            return (false, self.family().never_opens);
         }
         let mut body = item.as_object().cloned().unwrap_or_default();
         body.remove("link_id");
@@ -453,7 +468,7 @@ impl Device {
             return (true, Some("updated"));
         }
         if state.profiles.len() >= state.capacity {
-            return (false, Some(self.family.full));
+            return (false, Some(self.family().full));
         }
         state.add(Some(link.to_owned()), body);
         (true, Some("created"))
@@ -482,8 +497,8 @@ impl Device {
     /// A profile as it is read: what was written, and what the device knows of it.
     fn shown(&self, held: &Held, in_list: bool) -> Value {
         let mut item = held.body.clone();
-        if in_list || self.family.is_door_controller {
-            item.insert(self.family.uid.into(), json!(held.uid));
+        if in_list || self.family().is_door_controller {
+            item.insert(self.family().uid.into(), json!(held.uid));
         }
         item.insert("link_id".into(), json!(held.link_id));
         item.insert("identifiers".into(), json!({ "count": 0, "uid_items": [] }));
@@ -491,7 +506,7 @@ impl Device {
     }
 
     fn list(&self, state: &mut State, asked: &Asked, linked: bool) -> Answered {
-        let lists = &self.family.lists;
+        let lists = self.family().lists;
         let wrong = |name: &str| refused(400, "not_valid", format!("Wrong {name}"));
         let number = |name: &str, without: u64| match asked.parameter(name) {
             None if lists.required => Err(wrong(name)),
@@ -557,7 +572,7 @@ impl Device {
     /// The fields to sort by, each with whether it ascends. Without any, items stand as they were made.
     fn order(&self, asked: &Asked) -> Result<Vec<(String, bool)>, Refusal> {
         let wrong = |name: &str| refused(400, "not_valid", format!("Wrong {name}"));
-        let pairs: Vec<(String, bool)> = match self.family.lists.sort {
+        let pairs: Vec<(String, bool)> = match self.family().lists.sort {
             Sort::None => Vec::new(),
             Sort::Two(field, direction) => {
                 let ascending = match asked.parameter(direction) {
@@ -582,7 +597,7 @@ impl Device {
             }
         };
         let known = |(field, _): &(String, bool)| ["name", "date_from", "date_to"].contains(&field.as_str());
-        let parameter = match self.family.lists.sort {
+        let parameter = match self.family().lists.sort {
             Sort::Two(field, _) => field,
             Sort::OrderBy | Sort::None => "order_by",
         };
