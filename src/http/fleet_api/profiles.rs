@@ -134,7 +134,7 @@ pub struct FleetProfile {
     pub name: String,
     /// How many panels hold it.
     pub panels: u64,
-    /// How many different texts they hold.
+    /// How many different things they hold, in whatever words.
     pub versions: usize,
     /// In which states.
     pub states: StateCounts,
