@@ -64,7 +64,7 @@ fn a_client_that_comes_back_whenever_a_stream_ends_stops_behind_done() {
         .expect("an id")
         .to_owned();
     let path = format!("/batches/{id}/events");
-    for (round, expected) in ["panel panel progress done", "done"].into_iter().enumerate() {
+    for (round, expected) in ["panel panel done", "done"].into_iter().enumerate() {
         if round == 1 {
             server.restart();
         }
@@ -83,6 +83,7 @@ fn a_client_that_comes_back_whenever_a_stream_ends_stops_behind_done() {
             last = text.lines().rev().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned).or(last);
             kinds.extend(text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned));
         }
+        kinds.retain(|kind| kind != "progress"); // as often as there is time for it
         assert_eq!(kinds.join(" "), expected);
     }
 }
