@@ -818,6 +818,11 @@ fn the_calls_by_uid_of_embedded_panels() {
 }
 
 #[test]
+fn what_was_written_is_read_back_of_embedded_panels() {
+    embedded(&family::ALL, keeps_what_was_written);
+}
+
+#[test]
 fn filters_of_embedded_panels() {
     embedded(&FILTERED, filters_its_lists);
 }
