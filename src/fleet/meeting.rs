@@ -67,7 +67,11 @@ pub(super) async fn meet(
     let info =
         device.info().await.map_err(|trouble| FleetError::invalid("/url", format!("{trouble}; {hint}")))?;
     device.log_in().await.map_err(|trouble| {
-        let path = if trouble.needs_a_person() { "/password" } else { "/url" };
+        let path = match &trouble {
+            Trouble::UnknownCall(..) => "/api",
+            trouble if trouble.needs_a_person() => "/password",
+            _ => "/url",
+        };
         let detail = match &trouble {
             Trouble::WrongPassword(_) => "the panel refuses the user name or the password".to_owned(),
             Trouble::NotAdministrator(_) => "the account is not an administrator of the panel".to_owned(),

@@ -26,7 +26,7 @@ use ask::{Answer, DeviceProfile, Info, Page, Request, Said, Speech};
 use gate::{Gate, Pace, Room};
 use line::Lines;
 
-use super::dialect::Dialect;
+use super::dialect::{ApiVersion, Dialect};
 use super::settings::{DeviceAddress, Remote};
 
 /// Pages read of a device at most, and the profiles on them.
@@ -280,10 +280,16 @@ impl Device {
         self.token.is_some()
     }
 
-    /// Asks the device what it is; needs no session.
+    /// Asks the device what it is; needs no session. From then on it is spoken to as the version that it says: firmware
+    /// changes that, and people are wrong.
     pub async fn info(&mut self) -> Result<Info, Trouble> {
         let answer = self.send(&ask::info()).await?;
-        ask::read_info(&answer)
+        let info = ask::read_info(&answer)?;
+        let version = ApiVersion::said(&info.api_version);
+        if let Some(said) = version.and_then(|version| Dialect::of(self.dialect.family, version)) {
+            self.dialect = said;
+        }
+        Ok(info)
     }
 
     /// Begins a session.

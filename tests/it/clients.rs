@@ -896,3 +896,13 @@ fn the_older_path_of_lists_of_embedded_panels() {
 fn packed_bodies_of_embedded_panels() {
     embedded(&family::ALL, takes_a_packed_body_or_says_no);
 }
+
+/// Every account that may log in on a door controller is an administrator's.
+#[test]
+fn accounts_of_others_of_embedded_door_controllers() {
+    let server = TestServer::start();
+    server.add_user("guard", "viewer");
+    let client = panel_of(&server, family::DOOR_CONTROLLER);
+    let answer = client.log_in("guard", "7d4a07ed3a9c01ba087602f2d7f74df8");
+    client.refused(&answer, 401);
+}

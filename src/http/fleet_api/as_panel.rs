@@ -26,7 +26,7 @@ use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
-use crate::http::panel_api::session::{self, Info, LoggedIn, close, log_in};
+use crate::http::panel_api::session::{self, Accounts, Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
 use crate::profile::parse;
@@ -127,7 +127,7 @@ pub async fn login(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    log_in(&shared, Scope::Fleet, Role::Operator, &query, &request).await
+    log_in(&shared, Scope::Fleet, Accounts::From(Role::Operator), &query, &request).await
 }
 
 /// Ends the session.

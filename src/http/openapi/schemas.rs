@@ -137,7 +137,7 @@ struct PanelRecord {
     /// IANA name of the zone in which the panel's rules run.
     #[schema(example = "Europe/Kyiv")]
     zone: String,
-    /// `android`, `camdroid` or `door-controller`.
+    /// `android`, `camdroid`, `ingenic-mips` or `door-controller`.
     api: String,
     /// The version that the panel says it speaks.
     #[schema(example = "2.9.0")]

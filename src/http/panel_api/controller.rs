@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::{ErrorBody, PanelError};
+use super::session::Accounts;
 use super::{Account, Administrator, PanelRef, by_uid, link, list, session};
-use crate::access::Role;
 use crate::access::sessions::Scope;
 use crate::http::{Shared, body};
 use crate::panel::{UidAnswer, UidOperation};
@@ -47,7 +47,7 @@ pub const PATHS: &[(&str, &[Method])] = &[
     ("/v1/access/time-profiles/link", &[Method::POST]),
     ("/v1/access/time-profiles/link/delete", &[Method::POST]),
     ("/v1/access/time-profiles", &[Method::POST]),
-    (r"/v1/access/time-profiles/{uid:\d+}", &[Method::GET, Method::PATCH, Method::DELETE]),
+    (r"/v1/access/time-profiles/{uid:-?\d+}", &[Method::GET, Method::PATCH, Method::DELETE]),
     ("/v1/access/time-profiles/item/{uid}", &[Method::GET, Method::PATCH, Method::DELETE]),
     ("/v1/access/time-profiles/items", &[Method::GET, Method::DELETE]),
 ];
@@ -81,7 +81,7 @@ pub async fn log_in(
         serde_json::from_slice(&body).map_err(|_| PanelError::Body(WireError::NotAJsonObject))?;
     let texts = login.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
     let query: HashMap<_, _> = texts.collect();
-    session::log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query, &request).await
+    session::log_in(&shared, Scope::Panel(panel.number), Accounts::OfAdministrators, &query, &request).await
 }
 
 /// The routes, below the panel's base.
@@ -94,9 +94,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .route("/v1/access/time-profiles/link/delete", web::post().to(link::apply_deletes))
         .service(log_in)
         .route("/v1/access/time-profiles", web::post().to(create))
-        .route(r"/v1/access/time-profiles/{uid:\d+}", web::get().to(show))
-        .route(r"/v1/access/time-profiles/{uid:\d+}", web::patch().to(by_uid::replace_one))
-        .route(r"/v1/access/time-profiles/{uid:\d+}", web::delete().to(by_uid::delete_one))
+        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::get().to(show))
+        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::patch().to(by_uid::replace_one))
+        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::delete().to(by_uid::delete_one))
         .route("/v1/access/time-profiles/item/{uid}", web::get().to(show))
         .route("/v1/access/time-profiles/item/{uid}", web::patch().to(by_uid::replace_one))
         .route("/v1/access/time-profiles/item/{uid}", web::delete().to(by_uid::delete_one))

@@ -93,11 +93,20 @@ pub struct LoggedIn {
     pub account_type: String,
 }
 
-/// Logs in for a scope with the name and the MD5 in the query. Roles from `administrator` on are administrators.
+/// Which accounts there are where somebody logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accounts {
+    /// Of every role; those from this one on are administrators.
+    From(Role),
+    /// Of administrators only, as on door controllers.
+    OfAdministrators,
+}
+
+/// Logs in for a scope with the name and the MD5 in the query.
 pub async fn log_in(
     shared: &Shared,
     scope: Scope,
-    administrator: Role,
+    accounts: Accounts,
     query: &HashMap<String, String>,
     request: &HttpRequest,
 ) -> Result<HttpResponse, PanelError> {
@@ -113,6 +122,14 @@ pub async fn log_in(
     let origin = auth::origin(request, &Actor::PanelUser(username.clone()));
     let proven =
         shared.fleet.verify(username, password, place, &origin).await?.ok_or(PanelError::WrongLogin)?;
+    let administrator = match accounts {
+        Accounts::From(role) => role,
+        Accounts::OfAdministrators if proven.role < Role::Admin => {
+            auth::denied(request, &Actor::PanelUser(username.clone()));
+            return Err(PanelError::NotAdministrator(Family::DoorController));
+        }
+        Accounts::OfAdministrators => Role::Admin,
+    };
     let role = proven.role;
     let audit = origin.audit("session.open", place);
     let token = shared.fleet.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
@@ -135,7 +152,7 @@ pub async fn login(
     if panel.settings.family == Family::DoorController {
         return Err(PanelError::MethodNotAllowed("POST".into()));
     }
-    log_in(&shared, Scope::Panel(panel.number), Role::Admin, &query, &request).await
+    log_in(&shared, Scope::Panel(panel.number), Accounts::From(Role::Admin), &query, &request).await
 }
 
 /// Ends the session; its token is dead afterwards.

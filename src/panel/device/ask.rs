@@ -480,6 +480,7 @@ pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result
             _ => continue,
         };
         let word = result.value("extended_info").map(|info| plain(&info)).unwrap_or_default();
+        let word = if word.is_empty() && !success { "no reason given".to_owned() } else { word };
         if let Ok(link) = link.trim().parse::<LinkId>() {
             said.insert(link, Said { success, word: word.into() });
         }
