@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::{ErrorBody, PanelError};
@@ -187,9 +188,15 @@ pub async fn reboot(
     Ok(HttpResponse::Ok().finish())
 }
 
+/// A picture, JPEG.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the document")]
+struct Picture(Vec<u8>);
+
 /// What the panel's camera sees.
 #[utoipa::path(tag = "panel", operation_id = "panel_take_photo", params(("panel" = String, Path)),
-    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, content_type = "image/jpeg", body = Picture), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/photo/file")]
 pub async fn photo(_account: Account) -> HttpResponse {
     HttpResponse::Ok().content_type("image/jpeg").body(PHOTO)
