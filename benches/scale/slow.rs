@@ -124,7 +124,7 @@ pub fn sustained(panels: usize, batches: u64, longer: Duration) -> Sustained {
 
 /// Commits, and items of all of them, by now.
 fn committed(metrics: &Metrics) -> (f64, f64) {
-    let text = metrics.text();
+    let text = metrics.open_metrics();
     let number = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
