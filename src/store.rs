@@ -51,7 +51,7 @@ pub mod writer;
 
 use disk::{Identity, SyncTime};
 pub use error::{OpenError, StoreError};
-use migrate::Migrated;
+use migrate::{Forgotten, Migrated};
 use read::Snapshot;
 use seal::Seal;
 use tables::Tables;
@@ -177,16 +177,27 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
 
 /// Drops all passwords of devices from a folder that no server uses, whatever key they were sealed with, and takes this
 /// one. Gives the ids of the panels that had one.
-pub fn forget_passwords(folder: &Path, seal: Seal) -> Result<Vec<String>, OpenError> {
-    let file = folder.join(FILE_NAME);
+pub fn forget_passwords(folder: &Path, seal: Seal) -> Result<Forgotten, OpenError> {
     let unreadable = |error| OpenError::Store(folder.into(), error);
-    let opened = damage::guarded(|| Database::open(&file)).map_err(unreadable)?;
-    let db = opened.map_err(|error| not_opened(folder, error))?;
+    let db = open_as_it_is(folder)?;
     let forgotten = damage::guarded(|| migrate::forget_passwords(&db)).and_then(|forgotten| forgotten);
     let forgotten = forgotten.map_err(unreadable)?;
     drop(db);
     Store::open_with(folder, seal, &Metrics::default())?.close();
     Ok(forgotten)
+}
+
+/// Whether anything in a folder, whose server does not run, is sealed, and with this key.
+pub fn is_sealed_with(folder: &Path, seal: &Seal) -> Result<bool, OpenError> {
+    let db = open_as_it_is(folder)?;
+    let sealed = damage::guarded(|| migrate::is_sealed_with(&db, seal)).and_then(|sealed| sealed);
+    sealed.map_err(|error| OpenError::Store(folder.into(), error))
+}
+
+fn open_as_it_is(folder: &Path) -> Result<Database, OpenError> {
+    let opened = damage::guarded(|| Database::open(folder.join(FILE_NAME)));
+    let opened = opened.map_err(|error| OpenError::Store(folder.into(), error))?;
+    opened.map_err(|error| not_opened(folder, error))
 }
 
 fn not_opened(folder: &Path, error: redb::DatabaseError) -> OpenError {

@@ -10,6 +10,7 @@ use super::client::Client;
 use super::{Exit, Failure, output};
 use crate::config::KeySource;
 use crate::store::backup::{self, BackupError, Contents};
+use crate::store::migrate::Forgotten;
 use crate::store::seal::{KEY_FILE, Seal};
 use crate::store::{self, OpenError, Store, private};
 use crate::telemetry::Metrics;
@@ -76,7 +77,7 @@ pub(super) fn said(contents: Contents) -> String {
 /// The commands on the key.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Seal the passwords of devices with another key; the server must not run
+    /// Seal the passwords of devices and the settings of embedded panels with another key; the server must not run
     #[command(
         after_help = "Example:\n  panelsync key rotate --data-dir /var/lib/panelsync --new-key-file /etc/panelsync/key-2"
     )]
@@ -90,7 +91,8 @@ pub enum KeyCommand {
         /// File with the new key; it is made where it is not there
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
-        /// The key of now is lost: drop all passwords of devices, and name the panels that need theirs set again
+        /// The key of now is lost: drop all passwords of devices, name the panels that need theirs set again, and drop what
+        /// clients had set on embedded panels
         #[arg(long)]
         forget_passwords: bool,
     },
@@ -103,10 +105,23 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("{} holds no data of a server", data_dir.display())));
     }
     if *forget_passwords {
+        let key = key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
+        if let Ok(seal) = Seal::from_file(&key)
+            && store::is_sealed_with(data_dir, &seal)?
+        {
+            let why = format!(
+                "the key in {} is the right one; without --forget-passwords nothing is lost",
+                key.display()
+            );
+            return Err(Failure::usage(why));
+        }
         let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
-        let panels = store::forget_passwords(data_dir, new)?;
-        note!("dropped {}", output::counted(panels.len() as u64, "password"));
-        for panel in &panels {
+        let Forgotten { passwords, settings } = store::forget_passwords(data_dir, new)?;
+        note!("dropped {}", output::counted(passwords.len() as u64, "password"));
+        if settings > 0 {
+            note!("dropped {} that clients had set on embedded panels", output::counted(settings, "setting"));
+        }
+        for panel in &passwords {
             say!("{panel}");
             note!("set it again once the server runs: `panelsync panel set {panel} --password-stdin`");
         }

@@ -191,6 +191,10 @@ fn registered(snapshot: &Snapshot) -> Result<BTreeMap<PanelNo, Arc<Settings>>, S
         let record: PanelRecord =
             serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
         let settings = Settings::stored(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
+        if settings.api_version.to_string() != record.api_version {
+            let (had, has) = (&record.api_version, settings.api_version);
+            tracing::warn!(panel.id = %settings.id, %had, %has, "there is no such version of the panel's api; it counts as another");
+        }
         panels.insert(number, Arc::new(settings));
         Ok::<_, StoreError>(())
     })?;

@@ -6,10 +6,13 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest};
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::panel_api::error::PanelError;
 use super::problem::Problem;
-use super::{RequestSpan, Shared};
+use super::{RequestSpan, Shared, panel_api};
 use crate::access::actor::Actor;
 use crate::access::{Principal, Role};
 use crate::batch::selector::is_key;
@@ -86,7 +89,8 @@ fn whose(token: Option<&str>, needed: Role, request: &HttpRequest) -> Result<Pri
 pub fn denied(request: &HttpRequest, actor: &Actor) {
     let pattern = request.match_pattern().unwrap_or_default();
     let panel = request.match_info().get("panel").filter(|panel| is_key(panel)).unwrap_or("{panel}");
-    let target = format!("{} {}", request.method(), pattern.replace("{panel}", panel));
+    let method = if panel_api::is_head(request) { "HEAD" } else { request.method().as_str() };
+    let target = format!("{method} {}", pattern.replace("{panel}", panel));
     Shared::of(request).fleet.access.refused(origin(request, actor).audit("session.denied", target), true);
 }
 
@@ -100,16 +104,29 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
 /// The longest name and password of HTTP Basic, in the characters in which they are sent.
 const MAX_BASIC: usize = 4096;
 
-/// The name and the password of an `Authorization: Basic` header.
-pub fn basic(request: &HttpRequest) -> Option<(String, String)> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, sent) = value.split_once(' ').filter(|(_, sent)| sent.len() <= MAX_BASIC)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let text = String::from_utf8(BASE64_STANDARD.decode(sent.trim()).ok()?).ok()?;
-    let (name, password) = text.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Someone's name and password.
+pub type Credentials = (String, String);
+
+/// The name and the password of an `Authorization: Basic` header; nothing where there is no such header, and an error
+/// where it cannot be read. What is no UTF-8 is Latin-1, as older clients send it.
+pub fn basic(request: &HttpRequest) -> Option<Result<Credentials, PanelError>> {
+    let value = request.headers().get(header::AUTHORIZATION)?.as_bytes();
+    let scheme = value.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case(b"basic"))?;
+    let sent = value[scheme.len()..].trim_ascii();
+    let read = || {
+        let bytes = BASE64.decode(sent).ok().filter(|_| sent.len() <= MAX_BASIC)?;
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|not| not.as_bytes().iter().copied().map(char::from).collect());
+        let (name, password) = text.split_once(':')?;
+        Some((name.to_owned(), password.to_owned()))
+    };
+    Some(read().ok_or(PanelError::WrongBasic))
 }
 
 /// The token in the query. Nobody logs a query.

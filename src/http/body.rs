@@ -75,7 +75,8 @@ pub async fn read_of_panel(request: &HttpRequest, payload: Payload, limit: usize
 
 /// Whether the body is of one of these types, or of none.
 fn is_of(request: &HttpRequest, wanted: &[&str]) -> bool {
-    let Some(given) = request.headers().get(header::CONTENT_TYPE) else { return true };
+    let given = request.headers().get(header::CONTENT_TYPE).filter(|given| !given.is_empty());
+    let Some(given) = given else { return true };
     let essence = given.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
     essence.is_some_and(|essence| wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)))
 }

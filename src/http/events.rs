@@ -87,13 +87,13 @@ pub async fn stream_events(
     last: Option<u64>,
     batch: Option<BatchSeq>,
 ) -> Result<HttpResponse, Problem> {
+    let place = shared.listeners.join(who.token)?;
     let feed = shared.fleet.coordinator.send(Subscribe).await?;
     if let (Some(last), Some(batch)) = (last, batch)
         && is_told(&shared, &feed, batch, last).await?
     {
         return Ok(HttpResponse::NoContent().finish());
     }
-    let place = shared.listeners.join(who.token)?;
     let from = match (last, batch) {
         (Some(last), _) => last.saturating_add(1),
         (None, Some(_)) => 0,
@@ -128,7 +128,7 @@ pub async fn stream_events(
 /// Whether the batch is over, and a client that knows the events up to `last` knows its end.
 async fn is_told(shared: &Shared, feed: &Feed, batch: BatchSeq, last: u64) -> Result<bool, Problem> {
     let over = ended(shared, batch).await?.is_some();
-    let kept = feed.since(0, usize::MAX).chunks;
+    let kept = feed.since(0, usize::MAX).chunks; // they are shared, and not copied
     let mut events = kept.iter().rev().flat_map(|chunk| &chunk.events);
     // Its end is told before it is recorded.
     let done = events.find(|event| event.batch == Some(batch) && matches!(event.what, What::Done(..)));

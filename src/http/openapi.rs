@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use super::panel_api::own;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AnyOf, ArrayItems, SchemaType, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Response, Schema};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::auth;
@@ -54,6 +57,11 @@ impl Modify for Security {
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", scheme);
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("Name and password, on the panel API; nothing is opened or kept"))
+            .build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
         let in_query = "The same token for a browser's `EventSource`, which sends no header. Beside a header it is not looked at";
         let query = ApiKey::Query(ApiKeyValue::with_description(auth::ACCESS_TOKEN, in_query));
         components.add_security_scheme("access_token", SecurityScheme::ApiKey(query));
@@ -65,6 +73,7 @@ impl Modify for Security {
 
 /// Says in the finished document what the handlers' own words cannot, or would say again and again.
 pub fn finish(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    own::describe(&mut document);
     let schemas = document.components.as_mut().map(|components| &mut components.schemas);
     let mut none = BTreeMap::new();
     let schemas = schemas.unwrap_or(&mut none);
@@ -77,6 +86,7 @@ pub fn finish(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenAp
         for operation in operations.into_iter().flatten() {
             name_problems(operation);
             require_values(operation);
+            take_basic(operation);
             for (status, answer) in &mut operation.responses.responses {
                 if let RefOr::T(answer) = answer
                     && answer.description.is_empty()
@@ -116,6 +126,20 @@ fn name_problems(operation: &mut Operation) {
             answer.content.insert("application/problem+json".to_owned(), content);
         }
     }
+}
+
+/// Every call of the panel API takes HTTP Basic too, whose password may be refused unread.
+fn take_basic(operation: &mut Operation) {
+    let of_panels = |tag: &String| tag == "panel" || tag == "as-panel";
+    if operation.security.is_some() || !operation.tags.iter().flatten().any(of_panels) {
+        return;
+    }
+    let schemes = ["bearer", "basic"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
+    operation.security = Some(schemes.to_vec());
+    operation.responses.responses.entry("429".to_owned()).or_insert_with(|| {
+        let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+        ResponseBuilder::new().content("application/json", body).build().into()
+    });
 }
 
 /// A parameter that may be left out is not null where it is given.

@@ -105,7 +105,12 @@ impl FromRequest for Account {
         Box::pin(async move {
             let panel = find_panel(&request)?;
             let session = session::who(&request, Scope::Panel(panel.number)).await?;
-            Ok(Self { panel, session: session.ok_or(PanelError::LogIn)? })
+            let session = session.ok_or(PanelError::LogIn)?;
+            if panel.settings.family == Family::DoorController && session.role < Role::Admin {
+                auth::denied(&request, &session.actor());
+                return Err(PanelError::NotAdministrator(Family::DoorController)); // it has no other accounts
+            }
+            Ok(Self { panel, session })
         })
     }
 }
@@ -132,8 +137,18 @@ impl FromRequest for Administrator {
 pub struct AsGet;
 
 /// Whether only the head of the answer is wanted, so that a `GET` which does something does nothing.
-fn is_head(request: &HttpRequest) -> bool {
+pub fn is_head(request: &HttpRequest) -> bool {
     request.extensions().get::<AsGet>().is_some()
+}
+
+/// The method and the path of a request as they were sent.
+pub fn as_sent(request: &ServiceRequest) -> (String, String) {
+    let is_head = request.extensions().get::<AsGet>().is_some();
+    let method = if is_head { "HEAD" } else { request.method().as_str() };
+    let is_older = request.extensions().get::<OlderPath>().is_some();
+    let path = request.path();
+    let path = if is_older { path.replacen("/api/v1/", "/api/v0/", 1) } else { path.to_owned() };
+    (method.to_owned(), path)
 }
 
 /// Marks a request whose path began with `/api/v0`.
@@ -199,7 +214,12 @@ pub async fn not_found(
     // An as-panel's path names no panel; a panel's own address may have none either.
     let of_fleet = request.match_info().get("selector").is_some();
     if !of_fleet {
-        find_panel(&request)?;
+        let panel = find_panel(&request)?;
+        if request.path().ends_with("/v1/login") {
+            let is_controller = panel.settings.family == Family::DoorController;
+            let allowed = if is_controller { "POST" } else { "GET, HEAD" };
+            return Err(PanelError::MethodNotAllowed(allowed.into()));
+        }
     }
     Err(methods.allowed(request.path()).map_or(PanelError::NotFound, PanelError::MethodNotAllowed))
 }

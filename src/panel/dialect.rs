@@ -104,19 +104,6 @@ pub enum ListNotes {
     None,
 }
 
-/// Results that a panel has no word for: its `extended_info` is null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wordless {
-    /// It has all.
-    Nothing,
-    /// Rules that can never open.
-    TimeRules,
-    /// These, and a link_id that a call names twice.
-    TimeRulesAndDuplicates,
-    /// These, and that the panel is full.
-    TimeRulesDuplicatesAndFull,
-}
-
 /// What panels of a family speak in some of their versions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -134,7 +121,8 @@ pub struct Dialect {
     pub notes: ListNotes,
     /// Whether results say that another profile bears the same name.
     pub tells_taken_names: bool,
-    wordless: Wordless,
+    /// What it has no word for: its `extended_info` is null.
+    wordless: &'static [ItemOutcome],
 }
 
 const fn android(since: ApiVersion) -> Dialect {
@@ -146,7 +134,7 @@ const fn android(since: ApiVersion) -> Dialect {
         limit: Limit::Steps,
         notes: ListNotes::Asked,
         tells_taken_names: false,
-        wordless: Wordless::TimeRules,
+        wordless: &[ItemOutcome::NeverOpens],
     }
 }
 
@@ -154,7 +142,7 @@ const fn camdroid(since: ApiVersion) -> Dialect {
     Dialect {
         family: Family::Camdroid,
         paging: Paging::OrderBy,
-        wordless: Wordless::TimeRulesAndDuplicates,
+        wordless: &[ItemOutcome::NeverOpens, ItemOutcome::Repeated],
         ..android(since)
     }
 }
@@ -164,12 +152,12 @@ const fn camdroid(since: ApiVersion) -> Dialect {
 static TABLE: [Dialect; 9] = [
     Dialect { prefix: Prefix::V0, ..android(ApiVersion::of(0, 0, 0)) },
     android(ApiVersion::of(2, 0, 0)),
-    Dialect { wordless: Wordless::Nothing, ..android(ApiVersion::of(2, 5, 0)) },
-    Dialect { wordless: Wordless::Nothing, tells_taken_names: true, ..android(ApiVersion::of(2, 10, 0)) },
+    Dialect { wordless: &[], ..android(ApiVersion::of(2, 5, 0)) },
+    Dialect { wordless: &[], tells_taken_names: true, ..android(ApiVersion::of(2, 10, 0)) },
     Dialect {
         prefix: Prefix::V0,
         paging: Paging::CamelCase,
-        wordless: Wordless::TimeRulesDuplicatesAndFull,
+        wordless: &[ItemOutcome::NeverOpens, ItemOutcome::Repeated, ItemOutcome::Full],
         ..camdroid(ApiVersion::of(0, 5, 0))
     },
     camdroid(ApiVersion::of(1, 0, 0)),
@@ -184,7 +172,7 @@ static TABLE: [Dialect; 9] = [
         family: Family::DoorController,
         limit: Limit::UpToThousand,
         notes: ListNotes::None,
-        wordless: Wordless::Nothing,
+        wordless: &[],
         ..android(ApiVersion::of(1, 0, 0))
     },
 ];
@@ -232,18 +220,7 @@ impl Dialect {
             (Family::DoorController, ItemOutcome::Repeated) => return Some("has_duplicates"),
             _ => {}
         }
-        let no_word = match outcome {
-            ItemOutcome::NeverOpens => self.wordless != Wordless::Nothing,
-            ItemOutcome::Repeated => {
-                matches!(
-                    self.wordless,
-                    Wordless::TimeRulesAndDuplicates | Wordless::TimeRulesDuplicatesAndFull
-                )
-            }
-            ItemOutcome::Full => self.wordless == Wordless::TimeRulesDuplicatesAndFull,
-            _ => false,
-        };
-        (!no_word).then(|| outcome.extended_info())
+        (!self.wordless.contains(&outcome)).then(|| outcome.extended_info())
     }
 }
 

@@ -210,7 +210,11 @@ impl Settings {
                 dialect
             }
             (_, None) if !record.api_version.is_empty() => {
-                wrong("/api_version", "three numbers such as 2.9.0");
+                let there_are = family.map(|family| format!("; {}", Dialect::versions(family)));
+                wrong(
+                    "/api_version",
+                    &format!("three numbers such as 2.9.0{}", there_are.unwrap_or_default()),
+                );
                 None
             }
             (None, _) | (_, None) => None,

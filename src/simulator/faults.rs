@@ -20,7 +20,7 @@ use super::content;
 use super::latency::Latency;
 use super::quirk::Quirks;
 use crate::clock;
-use crate::http::panel_api::OnlyPanel;
+use crate::http::panel_api::{self, OnlyPanel};
 
 /// A call that hangs is let go after so long, if its client has not left before.
 const HANG: Duration = Duration::from_mins(10);
@@ -307,7 +307,8 @@ pub async fn suffer<B: MessageBody + 'static>(
         tokio::time::sleep(latency).await;
     }
     let at_ms = clock::now_ms();
-    let (method, path) = (request.method().to_string(), shown_path(&request));
+    let (method, path) = panel_api::as_sent(&request);
+    let path = shown_path(&path, request.query_string());
     let looks = panels.keep_calls > 0 || faults.refuse.is_some() || content::changes_bodies(&faults.quirks);
     let body = if looks { take_body(&mut request).await } else { Bytes::new() };
     let instead = content::before(&mut request, &faults.quirks, &body, panels.show(place).1);
@@ -408,12 +409,11 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
     !text.is_empty() && body.windows(text.len()).any(|window| window == text)
 }
 
-fn shown_path(request: &ServiceRequest) -> String {
-    let path = request.path();
+fn shown_path(path: &str, query: &str) -> String {
     let path = path.find("/api").map_or(path, |at| &path[at..]);
-    match request.query_string().split("password=").next() {
+    match query.split("password=").next() {
         Some("") | None => path.to_owned(),
-        Some(query) if query.len() < request.query_string().len() => format!("{path}?{query}password=…"),
+        Some(before) if before.len() < query.len() => format!("{path}?{before}password=…"),
         Some(query) => format!("{path}?{query}"),
     }
 }

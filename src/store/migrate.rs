@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use redb::{AccessGuard, Database, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{
+    AccessGuard, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableHandle, WriteTransaction,
+};
 
 use super::memory::Memory;
 use super::records::IdempotencyKey;
@@ -312,15 +315,37 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
     Ok(Migrated::Current)
 }
 
-/// Drops all sealed passwords and settings, and with them what the key is known by. Gives the ids of the panels that had one.
-/// Formats that seal nothing have nothing to drop.
-pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
+/// Whether anything is sealed, and with this key.
+pub fn is_sealed_with(db: &Database, seal: &Seal) -> Result<bool, StoreError> {
+    let read = db.begin_read()?;
+    let there = |name: &str| Ok::<_, StoreError>(read.list_tables()?.any(|table| table.name() == name));
+    if !there(SECRETS.name())? {
+        return Ok(false);
+    }
+    let secrets = read.open_table(SECRETS)?;
+    let settings = there(PANEL_SETTINGS.name())? && !read.open_table(PANEL_SETTINGS)?.is_empty()?;
+    let check = secrets.get(KEY_CHECK)?;
+    Ok((secrets.len()? > 1 || settings)
+        && check.is_some_and(|sealed| seal.open(KEY_CHECK, sealed.value()).is_ok()))
+}
+
+/// What was dropped because the key to it is lost.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// The ids of the panels that had a password for their devices.
+    pub passwords: Vec<String>,
+    /// The settings of embedded panels, how many.
+    pub settings: u64,
+}
+
+/// Drops all that is sealed, and with it what the key is known by. Formats that seal nothing have nothing to drop.
+pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     let found = transaction.open_table(META)?.get("format")?.map_or(0, |format| format.value());
     if found > u64::from(FORMAT) {
         transaction.abort()?;
-        return Ok(Vec::new()); // opening it says so
+        return Ok(Forgotten::default()); // opening it says so
     }
     let mut panels = Vec::new();
     {
@@ -335,9 +360,12 @@ pub fn forget_passwords(db: &Database) -> Result<Vec<String>, StoreError> {
             }
         }
     }
-    transaction.open_table(PANEL_SETTINGS)?.retain(|_, _| false)?;
+    let mut kept = transaction.open_table(PANEL_SETTINGS)?;
+    let settings = kept.len()?;
+    kept.retain(|_, _| false)?;
+    drop(kept);
     transaction.commit()?;
-    Ok(panels)
+    Ok(Forgotten { passwords: panels, settings })
 }
 
 #[cfg(test)]

@@ -13,9 +13,7 @@ use super::bodies::body_text;
 use super::json::decode;
 use super::outcomes::row_of_outcome;
 use super::pack;
-use super::records::{
-    AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, LogRecord, TokenRecord, UserRecord,
-};
+use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
 use super::row::{self, Head, ItemKey, Pending, Reported, ReportedCounts, Row, RowName};
 use super::seal::Seal;
 use super::tables;
@@ -23,6 +21,8 @@ use super::{BatchSeq, PanelNo, StoreError, damage};
 use crate::batch::item::ItemId;
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
+
+mod embedded;
 
 /// A consistent view of the store.
 pub struct Snapshot {
@@ -280,33 +280,6 @@ impl Snapshot {
                 .map(|kept| decode(kept.value(), "connections"))
                 .transpose()?
                 .unwrap_or_default())
-        })
-    }
-
-    /// A setting of an embedded panel as a client has set it, JSON.
-    pub fn panel_setting(&self, panel: PanelNo, name: &str) -> Result<Option<String>, StoreError> {
-        damage::read(|| {
-            let table = self.transaction.open_table(tables::PANEL_SETTINGS)?;
-            table.get((panel, name))?.map(|sealed| self.seal.open(panel, sealed.value())).transpose()
-        })
-    }
-
-    /// What happened at an embedded panel, newest first; the last [`tables::KEPT_LOG`] times.
-    pub fn panel_log(&self, panel: PanelNo) -> Result<Vec<LogRecord>, StoreError> {
-        damage::read(|| {
-            let table = self.transaction.open_table(tables::PANEL_LOG)?;
-            let entries = table.range((panel, 0)..=(panel, u64::MAX))?.rev();
-            entries.map(|entry| decode(entry?.1.value(), "log")).collect()
-        })
-    }
-
-    /// The fleet's own number, by which serial numbers of its panels differ from those of other fleets.
-    pub fn fleet_number(&self) -> Result<u32, StoreError> {
-        damage::read(|| {
-            let number = self.transaction.open_table(tables::META)?.get("fleet")?;
-            number
-                .and_then(|number| u32::try_from(number.value()).ok())
-                .ok_or(StoreError::Corrupt("number of the fleet"))
         })
     }
 

@@ -178,6 +178,7 @@ fn every_family_answers_every_call_in_its_own_dialect() {
         }
         log.step("an unknown path", &by_admin("GET", "/access/nothing").send());
         log.step("a method that a path does not take", &by_admin("PUT", link_path).send());
+        log.step("nor the login", &by_admin("DELETE", "/login").send());
         log.step("HEAD", &by_admin("HEAD", &format!("{link_path}?{}", dialect.page)).send());
         log.step("the time", &by_admin("GET", "/device/time").send());
         log.step("log out", &by_admin("POST", "/logout").send());
@@ -298,6 +299,16 @@ fn what_clients_set_on_a_panel_is_read_back_and_survives_a_restart() {
     let token = server.panel_login("p1");
     let again = |name: &str| server.call("GET", &path(name)).bearer(&token).send();
     log.step("after a restart", &again("device/sip/settings"));
+    let put = |name: &str, body: &Value| {
+        assert_eq!(server.call("POST", &path(name)).bearer(&token).json(body).send().status, 200);
+    };
+    put("network/management/server", &json!({ "settings": { "url": "http://other.example" } }));
+    log.step("fields within a field stay too", &again("network/management/server"));
+    put("device/language", &json!({ "language": "French" }));
+    log.step("a language set in the body", &again("device/language"));
+    let query = server.call("POST", &path("device/settings/volume?volume_level=7")).bearer(&token).send();
+    log.step("a number in the query", &query);
+    log.step("is a number", &again("device/settings/volume"));
     log.check();
     let photo = server.call("GET", &path("photo/file")).bearer(&token).open().into_body().read_to_vec();
     assert!(photo.expect("a picture").starts_with(b"\xff\xd8\xff"));
@@ -354,6 +365,8 @@ fn an_opened_lock_stands_in_the_log_of_its_panel() {
             "oldest first, a category",
             &call("GET", "log/items?filter=emergency&sort_type=asc&locale=en").send(),
         );
+        let other = "filter=%7B%22filter_field%22:%22name%22,%22filter_value%22:%22access%22%7D";
+        log.step("a filter by something else", &call("GET", &format!("log/items?{other}")).send());
         let json = "filter=%7B%22filter_field%22:%22category%22,%22filter_value%22:%22access%22%7D";
         log.step(
             "a category as clients of android say it",
@@ -406,6 +419,69 @@ fn an_opened_lock_stands_in_the_log_of_its_panel() {
     let token = server.panel_login("p1");
     let kept = server.call("GET", &path("log/items")).bearer(&token).send().value();
     assert_eq!(kept["list_option"]["pagination"]["total_items"], 3, "{kept}");
+    log.check();
+}
+
+#[test]
+fn who_asks_for_the_head_alone_changes_nothing() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({}));
+    let token = server.panel_login("p1");
+    let path = |path: &str| format!("/panels/p1/api/v1/{path}");
+    let head = |path: &str| server.call("HEAD", path).bearer(&token).send();
+    let entries =
+        || server.fleet("GET", "/audit?limit=1000").send().value()["items"].as_array().map(Vec::len);
+    let before = entries();
+    for to in [
+        path("logout"),
+        path("system/reboot/run"),
+        path(&format!("login?username=admin&password={ADMIN_MD5}")),
+    ] {
+        let answer = head(&to);
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{answer}");
+    }
+    let copy = server.fleet("HEAD", "/backup").send();
+    assert_eq!((copy.status, copy.body.as_str()), (200, ""), "{copy}");
+    assert_eq!(head(&path("device/time")).status, 200, "the session is still there");
+    assert_eq!(entries(), before, "nothing was done, and so nothing is in the audit");
+    assert_eq!(server.call("HEAD", "/panels/p1/api/v1/device/time").send().status, 401);
+}
+
+#[test]
+fn http_basic_takes_what_clients_send() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({}));
+    server.add_panel("dc", &json!({ "api": "door-controller" }));
+    for (name, password) in
+        [("colon", "a:b:c:d:e"), ("umlaut", "gr\u{fc}\u{df}e-gruesse"), ("viewer", "viewer-password")]
+    {
+        let body = json!({ "name": name, "role": "viewer", "password": password });
+        assert_eq!(server.fleet("POST", "/users").json(&body).send().status, 201);
+    }
+    let mut log = Transcript::new("panel_api", "basic");
+    let read = |panel: &str, items: &str, authorization: &str| {
+        let call = server.call("GET", &format!("/panels/{panel}/api/v1/access/{items}/items"));
+        call.header("authorization", authorization).send()
+    };
+    for (what, sent) in [
+        ("colons in the password", "Basic Y29sb246YTpiOmM6ZDpl"),
+        ("no padding", "basic dmlld2VyOnZpZXdlci1wYXNzd29yZA"),
+        ("UTF-8", "Basic dW1sYXV0Omdyw7zDn2UtZ3J1ZXNzZQ=="),
+        ("Latin-1", "Basic dW1sYXV0Omdy/N9lLWdydWVzc2U="),
+        ("a wrong password", "Basic Y29sb246YTpi"),
+        ("no colon", "Basic Y29sb24="),
+        ("no base64", "Basic !!!!"),
+        ("nothing", "Basic"),
+        ("nobody", "Basic OmE="),
+    ] {
+        log.step(what, &read("p1", "timeprofile", sent));
+    }
+    log.step(
+        "a door controller has administrators only",
+        &read("dc", "time-profiles", "Basic dmlld2VyOnZpZXdlci1wYXNzd29yZA=="),
+    );
+    assert_eq!(server.fleet("DELETE", "/users/viewer").send().status, 204);
+    log.step("a removed user", &read("p1", "timeprofile", "Basic dmlld2VyOnZpZXdlci1wYXNzd29yZA=="));
     log.check();
 }
 

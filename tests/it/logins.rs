@@ -694,6 +694,17 @@ fn with_a_lost_key_sealed_passwords_can_be_dropped_and_the_server_starts_again()
     let folder = server.stop_and_keep();
     let (data, key) = (shown(folder.path()), folder.path().join(seal::KEY_FILE));
     let lost = folder.path().join("lost.key");
+    let unneeded = shown(&folder.path().join("unneeded.key"));
+    let ran = nowhere().run(&[
+        "key",
+        "rotate",
+        "--data-dir",
+        &data,
+        "--new-key-file",
+        &unneeded,
+        "--forget-passwords",
+    ]);
+    assert!(ran.exit == Some(2) && ran.stderr.contains("is the right one"), "nothing is dropped: {ran}");
     std::fs::rename(&key, &lost).expect("lost");
     let doctor = nowhere().run(&["doctor", "--data-dir", &data]);
     assert!(doctor.exit == Some(1) && doctor.stdout.contains("is not there"), "{doctor}");

@@ -583,3 +583,22 @@ pub fn with_formats(items: &mut Value) {
         }
     }
 }
+
+#[test]
+fn a_list_that_gives_a_page_again_is_unreadable_and_nothing_on_it_is_called_missing() {
+    // Somebody takes it for an android panel, whose lists turn their pages in other words.
+    let device = StandIn::start(family::CAMDROID_0_6);
+    let server = TestServer::start_with(impatient);
+    let mut added = panel(&device, family::CAMDROID_0_6);
+    added["api"] = json!("android");
+    assert_eq!(server.fleet("POST", "/panels").json(&added).send().status, 201);
+    let profiles: Vec<_> = (1..=63).map(|n| once(n, &format!("Profile {n}"))).collect();
+    assert_eq!(apply(&server, &json!({ "upsert": profiles })).value()["panels"]["applied"], 1);
+    let answer = server.fleet("GET", "/diff?selector=id=door").send();
+    let panel = &answer.value()["items"][0];
+    assert_eq!(panel["state"], "unreadable", "{answer}");
+    let why = panel["error"].as_str().expect("why");
+    assert!(why.contains("check its api and api_version"), "{answer}");
+    let state = server.fleet("GET", "/panels/door").send().value()["state"].clone();
+    assert_eq!((&state["drifted"], &state["pending"]), (&json!(0), &json!(0)), "{state}");
+}

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::fleet::FleetError;
 use crate::http::Shared;
 use crate::http::auth::{self, Admin};
+use crate::http::panel_api;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::store::{StoreError, backup};
 
@@ -38,6 +39,9 @@ pub async fn download(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
+    if panel_api::is_head(&request) {
+        return Ok(HttpResponse::Ok().content_type("application/octet-stream").finish());
+    }
     let turn = shared.backups.turn()?;
     let audit = auth::origin(&request, &who.actor()).audit("backup", "");
     match shared.fleet.store.change(move |tables| tables.audit(&audit)).await {

@@ -20,9 +20,6 @@ use crate::panel::{UidAnswer, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 
-/// A login's body in bytes, at most.
-const LOGIN: usize = 4096;
-
 /// Marks a request as one to a door controller.
 pub(super) struct ToController;
 
@@ -30,6 +27,7 @@ pub(super) struct ToController;
 pub fn error_body(request: &HttpRequest, error: &PanelError) -> Option<Value> {
     request.extensions().get::<ToController>()?;
     let code = match error.status_code() {
+        _ if matches!(error, PanelError::NotAdministrator(_)) => "permission_denied",
         _ if matches!(error, PanelError::WrongLogin) => "invalid_authentication",
         StatusCode::UNAUTHORIZED => "invalid_authentication",
         StatusCode::FORBIDDEN => "permission_denied",
@@ -76,7 +74,7 @@ pub async fn log_in(
     if panel.settings.family != Family::DoorController {
         return Err(PanelError::MethodNotAllowed("GET, HEAD".into()));
     }
-    let body = body::read_of_panel(&request, payload, LOGIN).await?;
+    let body = body::read_of_panel(&request, payload, body::SMALL).await?;
     let login: Map<String, Value> =
         serde_json::from_slice(&body).map_err(|_| PanelError::Body(WireError::NotAJsonObject))?;
     let texts = login.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));

@@ -99,17 +99,37 @@ pub enum PanelError {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// What is wrong.
-    #[schema(example = "Wrong repeat_type")]
+    #[schema(value_type = ErrorText)]
     pub error: String,
+}
+
+/// What is wrong, for the document: of a door controller an object ([`super::controller::error_body`]).
+#[derive(ToSchema)]
+#[schema(as = ErrorText)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the document")]
+enum ErrorText {
+    /// As most families say it.
+    #[schema(example = "Wrong repeat_type")]
+    Text(String),
+    /// As door controllers say it.
+    OfController {
+        /// `invalid_authentication`, `permission_denied`, `not_valid`, `system_error`, `bad_request` or `connection_timeout`.
+        code: String,
+        /// In words.
+        message: String,
+        /// Always null here.
+        #[schema(value_type = Option<Object>)]
+        data: (),
+    },
 }
 
 /// Android panels tell the two apart; the other families know no 403.
 fn not_administrator(family: Family) -> (StatusCode, &'static str) {
     match family {
         Family::Android => (StatusCode::FORBIDDEN, "Administrator rights required"),
-        Family::Camdroid | Family::IngenicMips | Family::DoorController => {
-            (StatusCode::UNAUTHORIZED, "Log In")
-        }
+        Family::Camdroid | Family::IngenicMips => (StatusCode::UNAUTHORIZED, "Log In"),
+        Family::DoorController => (StatusCode::UNAUTHORIZED, "Administrator rights required"),
     }
 }
 

@@ -220,6 +220,11 @@ struct Wanted {
     asked: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Whether the query can be answered, before anything is read for it.
+pub fn check(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(), PanelError> {
+    Wanted::parse(query, dialect).map(|_| ())
+}
+
 /// The page of these profiles that the query asks for.
 pub fn answer(
     profiles: Vec<impl Into<Listed>>,
@@ -343,7 +348,7 @@ fn fields(profile: &Listed) -> Result<Fields, StoreError> {
 
 impl Wanted {
     fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
-        let get = |name: &str| query.get(name).map(String::as_str);
+        let get = |name: &str| given(query, name);
         let (limit, page) = wanted_page(query, dialect)?;
         let (sort_field, sort_type) = match dialect.paging {
             Paging::SortField | Paging::OrderBy => ("sort_field", "sort_type"),
@@ -366,7 +371,7 @@ impl Wanted {
         };
         let (filter, asked) = match (dialect.family, get("filter")) {
             (Family::Android | Family::DoorController, _) => equality(query)?,
-            (Family::Camdroid | Family::IngenicMips, None) => (None, serde_json::Map::new()),
+            (Family::Camdroid | Family::IngenicMips, None) => equality(&in_brackets(query))?,
             (Family::Camdroid | Family::IngenicMips, Some(text)) => {
                 let filter = Filter::parse(text).ok_or(PanelError::Parameter("filter"))?;
                 (Some(filter), serde_json::Map::from_iter([("filter".to_owned(), text.into())]))
@@ -376,14 +381,19 @@ impl Wanted {
     }
 }
 
+/// A parameter; one that is empty counts as left out.
+fn given<'q>(query: &'q HashMap<String, String>, name: &str) -> Option<&'q str> {
+    query.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
 /// How many items a page has, and which page is wanted.
 fn wanted_page(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(usize, usize), PanelError> {
-    let limit = limit(query.get("limit").map(String::as_str), dialect.limit)?;
+    let limit = limit(given(query, "limit"), dialect.limit)?;
     let name = match dialect.paging {
         Paging::SortField | Paging::OrderBy => "page_number",
         Paging::CamelCase => "pageNumber",
     };
-    let page = match query.get(name) {
+    let page = match given(query, name) {
         None => 1,
         Some(number) => number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(name))?,
     };
@@ -431,11 +441,11 @@ type Equality = (Option<Filter>, serde_json::Map<String, serde_json::Value>);
 
 /// The android filter, from plain parameters, from one JSON object, or from the form that clients make of an object.
 fn equality(query: &HashMap<String, String>) -> Result<Equality, PanelError> {
-    let given: HashMap<String, String> = match query.get("filter") {
+    let given: HashMap<String, String> = match query.get("filter").filter(|filter| !filter.is_empty()) {
         None => {
-            let in_brackets = |key: &str| Some(key.strip_prefix("filter[")?.strip_suffix(']')?.to_owned());
-            let key = |key: &String| in_brackets(key).unwrap_or_else(|| key.clone());
-            query.iter().map(|(name, value)| (key(name), value.clone())).collect()
+            let mut given = in_brackets(query);
+            given.extend(query.iter().map(|(name, value)| (name.clone(), value.clone())));
+            given
         }
         Some(json) => {
             let object: HashMap<String, serde_json::Value> =
@@ -455,6 +465,12 @@ fn equality(query: &HashMap<String, String>) -> Result<Equality, PanelError> {
         .filter_map(|name| Some((name.to_owned(), given.get(name)?.clone().into())))
         .collect();
     Ok((Some(filter), shown))
+}
+
+/// The parameters `filter[name]`, by their names.
+fn in_brackets(query: &HashMap<String, String>) -> HashMap<String, String> {
+    let name = |key: &str| Some(key.strip_prefix("filter[")?.strip_suffix(']')?.to_owned());
+    query.iter().filter_map(|(key, value)| Some((name(key)?, value.clone()))).collect()
 }
 
 fn plain(value: &serde_json::Value) -> String {

@@ -316,6 +316,9 @@ fn category(query: &HashMap<String, String>) -> Result<Option<String>, PanelErro
             let object: Map<String, Value> =
                 serde_json::from_str(json).map_err(|_| PanelError::Parameter("filter"))?;
             let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+            if text("filter_field").is_some_and(|field| field != "category") {
+                return Err(PanelError::Parameter("filter_field"));
+            }
             text("filter_value").or_else(|| text("category"))
         }
         Some(text) => match text.split_once(" eq ") {
@@ -328,16 +331,17 @@ fn category(query: &HashMap<String, String>) -> Result<Option<String>, PanelErro
         }
         None => plain("filter_value").or_else(|| plain("category")),
     };
-    match asked {
+    match asked.filter(|category| !category.is_empty()) {
         Some(category) if !CATEGORIES.contains(&category.as_str()) => Err(PanelError::Parameter("filter")),
-        asked => Ok(asked.filter(|category| !category.is_empty())),
+        asked => Ok(asked),
     }
 }
 
 /// Whether the oldest comes first.
 fn ascends(query: &HashMap<String, String>) -> Result<bool, PanelError> {
-    let by_order =
-        query.get("order_by").map(|order| ("order_by", order.trim_start_matches("timestamp").trim()));
+    let by_order = query
+        .get("order_by")
+        .map(|order| ("order_by", order.strip_prefix("timestamp").unwrap_or(order).trim()));
     let by_type =
         ["sort_type", "sortType"].into_iter().find_map(|name| Some((name, query.get(name)?.as_str())));
     match by_order.or(by_type) {

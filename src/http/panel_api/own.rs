@@ -8,6 +8,10 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder, ResponsesBuilder};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::{ErrorBody, PanelError};
@@ -18,6 +22,7 @@ use crate::coordinator::register::Entry;
 use crate::http::body::SMALL;
 use crate::http::{Shared, auth, body};
 use crate::profile::error::WireError;
+use crate::store::StoreError;
 
 /// A setting, or something that is only read.
 struct Setting {
@@ -88,7 +93,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
             config.route(
                 &path,
                 match *method {
-                    Method::GET => web::get().to(move |account, shared| read(setting, account, shared)),
+                    Method::GET => {
+                        web::get().to(move |account, request, shared| read(setting, account, request, shared))
+                    }
                     _ => web::method(method.clone()).to(move |who, request, payload, query, shared| {
                         set(setting, who, request, payload, query, shared)
                     }),
@@ -103,28 +110,86 @@ pub fn paths() -> impl Iterator<Item = (String, &'static [Method])> {
     SETTINGS.iter().map(|setting| (format!("/v1/{}", setting.path), setting.takes))
 }
 
+/// Puts the settings into the document: their fields are those that clients give them.
+pub fn describe(document: &mut OpenApi) {
+    let body = || Content::new(Some(Object::with_type(Type::Object)));
+    let refusal = || {
+        let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+        ResponseBuilder::new().content(body::JSON, body).build()
+    };
+    let panel = ParameterBuilder::new()
+        .name("panel")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    for setting in &SETTINGS {
+        let name = setting.path.replace('/', "_");
+        let item =
+            document.paths.paths.entry(format!("/panels/{{panel}}/api/v1/{}", setting.path)).or_default();
+        for method in setting.takes {
+            let reads = *method == Method::GET;
+            let verb = match *method {
+                Method::GET => "read",
+                Method::PUT => "put",
+                _ => "set",
+            };
+            let done = ResponseBuilder::new().description(if reads { "As it was set last" } else { "Done" });
+            let done = if reads { done.content(body::JSON, body()) } else { done };
+            let mut answers = ResponsesBuilder::new().response("200", done.build());
+            let refusals: &[&str] =
+                if reads { &["401", "403", "404"] } else { &["400", "401", "403", "404", "413", "415"] };
+            for status in refusals {
+                answers = answers.response(*status, refusal());
+            }
+            let mut operation = OperationBuilder::new()
+                .tag("panel")
+                .operation_id(Some(format!("panel_{verb}_{name}")))
+                .summary(Some(format!("The setting {}", setting.path)))
+                .parameter(panel.clone())
+                .responses(answers.build());
+            if !reads {
+                let sent = RequestBodyBuilder::new().content(body::JSON, body());
+                operation = operation.request_body(Some(sent.required(Some(Required::True)).build()));
+            }
+            let operation = Some(operation.build());
+            match *method {
+                Method::GET => item.get = operation,
+                Method::PUT => item.put = operation,
+                _ => item.post = operation,
+            }
+        }
+    }
+}
+
 async fn read(
     setting: &'static Setting,
     Account { panel, session }: Account,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     if setting.secret && session.role < Role::Admin {
+        auth::denied(&request, &session.actor());
         return Err(PanelError::NotAdministrator(panel.settings.family));
     }
     let (store, number) = (shared.fleet.store.clone(), panel.number);
-    let kept = web::block(move || store.read()?.panel_setting(number, setting.path)).await;
-    let kept = kept.map_err(|_| PanelError::Busy)??;
-    let value = kept.unwrap_or_else(|| before(setting, &panel));
+    let read = web::block(move || {
+        let snapshot = store.read()?;
+        Ok::<_, StoreError>((snapshot.panel_setting(number, setting.path)?, snapshot.fleet_number()?))
+    });
+    let (kept, fleet) = read.await.map_err(|_| PanelError::Busy)??;
+    let value = kept.unwrap_or_else(|| before(setting, &panel, fleet));
     Ok(HttpResponse::Ok().content_type(body::JSON).body(value))
 }
 
 /// What a setting is before anybody has set it.
-fn before(setting: &Setting, panel: &Entry) -> String {
-    let [_, a, b, c] = panel.number.to_be_bytes();
+fn before(setting: &Setting, panel: &Entry, fleet: u32) -> String {
+    let mac = [&[2], &fleet.to_be_bytes()[..2], &panel.number.to_be_bytes()[1..]].concat();
+    let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02X}")).collect();
     setting
         .before
         .replace("ZONE", panel.settings.zone.name())
-        .replace("MAC", &format!("02:50:53:{a:02X}:{b:02X}:{c:02X}"))
+        .replace("MAC", &mac.join(":"))
         .replace("VERSION", env!("CARGO_PKG_VERSION"))
 }
 
@@ -145,29 +210,52 @@ async fn set(
     if request.query_string().len() > SMALL {
         return Err(PanelError::TooLarge(SMALL));
     }
-    for (name, value) in query.into_inner() {
-        // Read back under this name, and set under the other.
-        let name = if name == "language" { "current_language".to_owned() } else { name };
-        fields.insert(name, value.into());
+    let before = before(setting, &panel, shared.fleet.store.read()?.fleet_number()?);
+    let known: Map<String, Value> = serde_json::from_str(&before).unwrap_or_default();
+    for (name, text) in query.into_inner() {
+        // A query has texts only; what is a number or a truth otherwise is one here too.
+        let value = match known.get(&name) {
+            Some(Value::Number(_) | Value::Bool(_)) => serde_json::from_str(&text).ok(),
+            _ => None,
+        };
+        fields.insert(name, value.unwrap_or_else(|| text.into()));
     }
-    if setting.path == "network/timezone"
-        && let Some(zone) = fields.get("timezone").cloned()
-    {
-        fields.insert("current_timezone".to_owned(), zone);
+    // Set under the one name, and read back under the other.
+    for (path, set, read) in [
+        ("device/language", "language", "current_language"),
+        ("network/timezone", "timezone", "current_timezone"),
+    ] {
+        if setting.path == path
+            && let Some(value) = fields.get(set).cloned()
+        {
+            fields.insert(read.to_owned(), value);
+        }
     }
-    let (number, before) = (panel.number, before(setting, &panel));
+    let number = panel.number;
     let audit = auth::origin(&request, &session.actor())
         .audit("panel.setting", format!("{} {}", panel.settings.id, setting.path));
     let changed = shared.fleet.store.change(move |tables| {
         let with_fields = |kept: Option<String>| {
             let mut value: Map<String, Value> =
                 serde_json::from_str(kept.as_ref().unwrap_or(&before)).unwrap_or_default();
-            value.extend(fields.clone());
+            merge(&mut value, fields.clone());
             Some(Value::from(value).to_string()).filter(|value| value.len() <= LONGEST)
         };
         tables.change_panel_setting(number, setting.path, with_fields, &audit)
     });
     if changed.await? { Ok(HttpResponse::Ok().finish()) } else { Err(PanelError::TooLarge(LONGEST)) }
+}
+
+/// Puts fields on top of others, and in objects among them likewise.
+fn merge(into: &mut Map<String, Value>, fields: Map<String, Value>) {
+    for (name, value) in fields {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(inner)), Value::Object(fields)) => merge(inner, fields),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
 }
 
 /// Restarts the panel: all its sessions end.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::{Account, PanelRef};
+use super::{Account, PanelRef, is_head};
 use crate::access::actor::Actor;
 use crate::access::sessions::{Scope, Session};
 use crate::access::{PasswordMd5, Role};
@@ -72,7 +72,7 @@ pub async fn who(request: &HttpRequest, scope: Scope) -> Result<Option<Session>,
     if let Some(token) = auth::bearer(request) {
         return Ok(shared.fleet.access.session(&shared.sessions, scope, token)?);
     }
-    let Some((username, password)) = auth::basic(request) else { return Ok(None) };
+    let Some((username, password)) = auth::basic(request).transpose()? else { return Ok(None) };
     let origin = auth::origin(request, &Actor::PanelUser(username.clone()));
     let password = PasswordMd5::of(&password);
     let proven = shared.fleet.verify(&username, password, place(request), &origin).await?;
@@ -131,10 +131,13 @@ pub async fn log_in(
         Accounts::OfAdministrators => Role::Admin,
     };
     let role = proven.role;
+    let account_type = if role >= administrator { "admin" } else { "user" };
+    if is_head(request) {
+        return Ok(HttpResponse::Ok().finish());
+    }
     let audit = origin.audit("session.open", place);
     let token = shared.fleet.access.open_panel_session(&shared.sessions, scope, proven, audit).await?;
     let token = token.ok_or(PanelError::WrongLogin)?;
-    let account_type = if role >= administrator { "admin" } else { "user" };
     Ok(HttpResponse::Ok().json(LoggedIn { token, account_type: account_type.into() }))
 }
 
@@ -175,14 +178,14 @@ pub async fn logout_by_post(
     close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 
-/// Ends the session of the request's token, which is this one.
+/// Ends the session of the request's token, which is this one; nothing ends where only a password was shown.
 pub async fn close(request: &HttpRequest, shared: &Shared, session: &Session, place: &str) -> HttpResponse {
-    if let Some(token) = auth::bearer(request) {
+    if let Some(token) = auth::bearer(request).filter(|_| !is_head(request)) {
         shared.sessions.close(token);
-    }
-    let audit = auth::origin(request, &session.actor()).audit("session.close", place);
-    if let Err(error) = shared.fleet.store.change(move |tables| tables.audit(&audit)).await {
-        tracing::warn!(%error, "the end of a session was not kept in the audit"); // it is over all the same
+        let audit = auth::origin(request, &session.actor()).audit("session.close", place);
+        if let Err(error) = shared.fleet.store.change(move |tables| tables.audit(&audit)).await {
+            tracing::warn!(%error, "the end of a session was not kept in the audit"); // it is over all the same
+        }
     }
     HttpResponse::Ok().finish()
 }

@@ -33,6 +33,9 @@ const PAGE: u64 = 50;
 /// The longest token: a real one has 64 characters.
 const LONGEST_TOKEN: usize = 4096;
 
+/// A shorter token is no secret, and may be a part of any word.
+const SHORTEST_SECRET: usize = 8;
+
 /// A field other than a list or a text is not read when it is longer, in bytes.
 const LONGEST_FIELD: usize = 64 * 1024;
 
@@ -69,6 +72,19 @@ pub struct Answer {
     pub location: Option<String>,
     /// Whatever came, within the limit.
     pub body: Bytes,
+}
+
+impl Answer {
+    /// Without the session's token, which some say again in what they refuse. Long answers are lists.
+    #[must_use]
+    pub fn without(self, token: &str) -> Self {
+        let long = self.body.len() > LONGEST_FIELD || token.len() < SHORTEST_SECRET;
+        if long || !self.body.windows(token.len()).any(|part| part == token.as_bytes()) {
+            return self;
+        }
+        let body = String::from_utf8_lossy(&self.body).replace(token, "…");
+        Self { body: Bytes::from(body), ..self }
+    }
 }
 
 impl Request {
@@ -372,6 +388,9 @@ pub fn read_login(answer: &Answer, panel: &str, speech: Speech) -> Result<String
                 }
                 _ => Ok(token),
             }
+        }
+        400 | 401 | 403 if said_error(&body).is_some_and(|said| said.contains("Administrator rights")) => {
+            Err(Trouble::NotAdministrator(panel.to_owned()))
         }
         400 | 401 | 403 => Err(Trouble::WrongPassword(panel.to_owned())),
         404 => Err(Trouble::NotAPanel(format!("it has no {}", speech.path("/login")))),

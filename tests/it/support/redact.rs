@@ -32,6 +32,8 @@ static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \
 static PAGE_TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r" in \d+(\.\d)? m?s<"));
 static SHA256: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>--pin |SHA-256 is )[0-9a-f]{64}\b"));
 static SERIAL: LazyLock<Regex> = LazyLock::new(|| regex("PS-[0-9A-F]{8}-"));
+static MAC: LazyLock<Regex> =
+    LazyLock::new(|| regex("02:[0-9A-F]{2}:[0-9A-F]{2}:(?P<panel>[0-9A-F]{2}:[0-9A-F]{2}:[0-9A-F]{2})"));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -67,6 +69,7 @@ pub fn redact(text: &str) -> String {
     let text = EVENT_ID.replace_all(&text, "${name}[event]");
     let text = ADDRESS.replace_all(&text, "[address]");
     let text = SERIAL.replace_all(&text, "PS-[fleet]-");
+    let text = MAC.replace_all(&text, "02:[fleet]:${panel}");
     let text = FOLDER.replace_all(&text, "[folder]");
     let line = |line| HEADING.replace(&CELL.replace(line, "  [time]"), "  TOOK").into_owned();
     text.lines().map(line).collect::<Vec<_>>().join("\n")

@@ -6,7 +6,7 @@
 //! A profile has the uid under which every panel knows it, and else `null`; devices have uids of their own, which are
 //! not known here. The time has the zone of all panels, and is an error where they have several. Any account may read.
 //!
-//! All this is in the words of an android panel of version 2.9.0, whatever the panels are.
+//! All this is in the words of an android panel that says no version, whatever the panels are.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,7 +26,7 @@ use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::list::{self, Listed};
 use crate::http::panel_api::session::DeviceTime;
 use crate::http::{Shared, body};
-use crate::panel::dialect::{ApiVersion, Dialect};
+use crate::panel::dialect::Dialect;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 
@@ -57,8 +57,8 @@ impl From<CommonProfile> for Listed {
 
 /// What the fleet speaks as one panel.
 fn dialect() -> &'static Dialect {
-    let spoken = ApiVersion::new("2.9.0").and_then(|version| Dialect::of(Family::Android, version));
-    spoken.unwrap_or_else(|| unreachable!("android panels have this version"))
+    let spoken = Dialect::of(Family::Android, Dialect::default_version(Family::Android));
+    spoken.unwrap_or_else(|| unreachable!("every family has its default version"))
 }
 
 /// Asks the fleet on a thread that may take its time.
@@ -97,6 +97,7 @@ pub async fn read(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    list::check(&query, dialect())?;
     list::answer(profiles(shared, selector).await?, &query, dialect())
 }
 
@@ -110,6 +111,7 @@ pub async fn read_older(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    list::check(&query, dialect())?;
     list::answer(profiles(shared, selector).await?, &query, dialect())
 }
 
@@ -123,6 +125,7 @@ pub async fn read_linked(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    list::check(&query, dialect())?;
     let mut profiles = profiles(shared, selector).await?;
     profiles.retain(|profile| profile.link_id.is_some());
     list::answer(profiles, &query, dialect())

@@ -65,7 +65,7 @@ fn results_are_read_in_whatever_order_and_whatever_explains_them() {
     let upper = a.to_string().to_uppercase();
     for (info, word) in [
         (r#""new_word""#, "new_word"),
-        ("null", ""),
+        ("null", "no reason given"),
         (r#"["a","b"]"#, "a, b"),
         (r#""a,b""#, "a,b"),
         ("17", "17"),
@@ -160,4 +160,10 @@ fn families_ask_at_their_own_paths_and_names_are_escaped() {
     let login = login(speech(Family::DoorController), "a b&c", "e1");
     assert_eq!((login.method, &*login.path), (Method::Post, "/api/v1/login"));
     assert_eq!(login.body.as_deref(), Some(r#"{"password":"E1","username":"a b&c"}"#));
+}
+
+#[test]
+fn a_token_that_is_said_again_is_left_out() {
+    let said = answer(400, r#"{"error":"refused: Bearer abcd1234"}"#).without("abcd1234");
+    assert_eq!(&*said.body, r#"{"error":"refused: Bearer …"}"#.as_bytes());
 }
