@@ -9,8 +9,8 @@ use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::apply::read_file;
-use super::{Exit, Failure, Output, output};
+use super::apply::read_content;
+use super::{Exit, Failure, Output, file, output};
 use crate::clock;
 use crate::http::fleet_api::windows::WindowBody;
 use crate::panel::settings::Zone;
@@ -57,7 +57,8 @@ pub enum ProfileCommand {
 /// Which profiles, in which zone.
 #[derive(Debug, Args)]
 pub struct FileArgs {
-    /// JSON or YAML: {"list_items":[…]} or a bare list of profiles; - reads standard input
+    /// JSON or YAML: an object with a list of profiles, {"list_items":[…]}, or a bare list of profiles; - reads
+    /// standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
     /// The zone of the panels, in which the rules run
@@ -77,10 +78,10 @@ fn moment(text: &str) -> Result<i64, String> {
 const LISTED: usize = 20;
 
 /// Something about a place.
-struct Finding {
-    path: String,
-    message: String,
-    hint: String,
+pub(super) struct Finding {
+    pub path: String,
+    pub message: String,
+    pub hint: String,
 }
 
 /// A file's profiles and what is wrong with it.
@@ -137,18 +138,22 @@ impl FileArgs {
 
     /// The file's profiles; warnings only where they are wanted, since they take a look at years of windows.
     fn read(&self, zone: &Zone, with_warnings: bool) -> Result<Checked, Failure> {
-        let content = read_file(&self.file)?;
-        let (list, path) = match &content {
-            Value::Object(object) => (object.get("list_items"), "/list_items"),
-            list => (Some(list), ""),
-        };
-        let Some(Value::Array(items)) = list else {
-            let file = &self.file;
+        let content = read_content(&self.file)?;
+        let name = file::name(&self.file);
+        let identifiers = content.identifiers.map_or(0, |list| list.len() as u64);
+        let Some(listed) = content.profiles else {
             return Err(Failure::usage(format!(
-                "{file} is neither a list of profiles nor an object with list_items"
+                "{name} has {} and no profiles; `panelsync identifier check` looks at them",
+                output::counted(identifiers, "identifier")
             )));
         };
-        check(items, path, zone, with_warnings)
+        if identifiers > 0 && with_warnings {
+            note!(
+                "{name} has {} too; `panelsync identifier check` looks at them",
+                output::counted(identifiers, "identifier")
+            );
+        }
+        check(&listed.items, listed.path, zone, with_warnings)
     }
 
     /// The file's profiles, or what is wrong with them.
@@ -281,7 +286,7 @@ fn show_check(checked: &Checked, zone: &Zone, output: Output) -> Result<(), Fail
     Ok(())
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     match n {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),

@@ -66,7 +66,7 @@ impl Credential {
         }
     }
 
-    /// The last three characters, or fewer where that would be the whole; nothing of codes and faces.
+    /// The last three characters; none where they would be the whole, and nothing of codes and faces.
     pub fn masked(&self) -> Option<String> {
         match self {
             Self::Card(number) | Self::Ukey(number) => Some(number.masked()),
@@ -77,11 +77,11 @@ impl Credential {
     }
 }
 
-/// What may be shown of a number: its last three characters behind an ellipsis, and never more than half of it.
+/// What may be shown of a number: its last three characters behind an ellipsis, and nothing where they are all of it.
 fn masked(number: &str) -> String {
     let characters = number.chars().count();
-    let shown = (characters / 2).min(3);
-    let tail: String = number.chars().skip(characters - shown).collect();
+    let hidden = if characters > 3 { characters - 3 } else { characters };
+    let tail: String = number.chars().skip(hidden).collect();
     format!("…{tail}")
 }
 
@@ -89,7 +89,7 @@ fn masked(number: &str) -> String {
 macro_rules! debug_is_masked {
     ($name:ident) => {
         impl $name {
-            /// The last three characters, or fewer where that would be more than half.
+            /// The last three characters; none where they would be the whole.
             pub fn masked(&self) -> String {
                 masked(&self.plain())
             }
@@ -299,7 +299,7 @@ mod tests {
     fn no_number_is_shown_whole() {
         for (kind, written, shown, debug) in [
             (Kind::Card, "1234567", Some("…567"), "Card(CardNumber(…567))"),
-            (Kind::Card, "0000123", Some("…3"), "Card(CardNumber(…3))"),
+            (Kind::Card, "0000123", Some("…"), "Card(CardNumber(…))"),
             (Kind::Card, "7", Some("…"), "Card(CardNumber(…))"),
             (Kind::Ukey, "0A-1B-2C", Some("…B2C"), "Ukey(CardNumber(…B2C))"),
             (Kind::Code, "482915", None, "Code(Code(…))"),

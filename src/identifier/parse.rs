@@ -109,7 +109,9 @@ enum Face {
 
 fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<Given> {
     if !matches!(json, Json::Object(_)) {
-        problems.structure(at, BodyError::WrongType(LIST));
+        // A panel names the list.
+        let name = if problems.strict { "identifier" } else { LIST };
+        problems.structure(at, BodyError::WrongType(name));
         problems.end_of_item();
         return None;
     }

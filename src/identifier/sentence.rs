@@ -46,7 +46,7 @@ pub fn sentence(
 }
 
 /// The kind, and what may be shown of the number.
-pub fn what(identifier: &Identifier) -> String {
+fn what(identifier: &Identifier) -> String {
     let kind = identifier.credential.kind().in_words();
     match identifier.credential.masked() {
         Some(masked) => format!("{kind} {masked}"),

@@ -56,7 +56,7 @@ const MAX_BYTES: usize = 64 << 20;
 /// How deep lists and objects may stand in each other.
 const MAX_DEPTH: usize = 64;
 
-/// A text that is no list of profiles. It says `it`; whoever read the text knows its name.
+/// A text that cannot be read. It says `it`; whoever read the text knows its name.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
     /// It begins as JSON does.
@@ -65,12 +65,6 @@ pub enum TextError {
     /// It is neither.
     #[error("it is neither JSON nor YAML: {0}")]
     Yaml(String),
-    /// An object without a list.
-    #[error("it has no list of profiles under list_items")]
-    NoList,
-    /// Something else.
-    #[error("it is neither a list of profiles nor an object with list_items")]
-    Neither,
 }
 
 /// What a text says. A byte order mark before it says nothing.
@@ -81,18 +75,6 @@ pub fn value(text: &str) -> Result<Value, TextError> {
         // Nearly all JSON is YAML too, but its own parser says better where it is wrong.
         Err(error) if text.trim_start().starts_with(['{', '[']) => Err(TextError::Json(error)),
         Err(_) => yaml(text).map_err(|error| TextError::Yaml(in_words(&error))),
-    }
-}
-
-/// The profiles of a text that is a list of them, or an object with `list_items`. What they say is not checked.
-pub fn profiles(text: &str) -> Result<Vec<Value>, TextError> {
-    match value(text)? {
-        Value::Array(list) => Ok(list),
-        Value::Object(mut object) => match object.remove("list_items") {
-            Some(Value::Array(list)) => Ok(list),
-            _ => Err(TextError::NoList),
-        },
-        _ => Err(TextError::Neither),
     }
 }
 
@@ -277,12 +259,12 @@ mod tests {
     fn profiles_that_share_what_one_of_them_says_are_all_read() {
         let other = |n| format!("- <<: *first\n  name: other {n}\n");
         let text = format!("- &first\n  name: first\n{SHARED}{}", (0..5000).map(other).collect::<String>());
-        let read = profiles(&text).expect("read");
-        assert_eq!(read.len(), 5001);
+        let read = value(&text).expect("read");
+        assert_eq!(read.as_array().map(Vec::len), Some(5001));
         assert_eq!(read[5000]["time_options"]["is_all_day"], true);
         let mut text = String::from("- &first {name: a}\n");
         text.push_str(&"- *first\n".repeat(20_000));
-        assert_eq!(profiles(&text).expect("read").len(), 20_001);
+        assert_eq!(value(&text).expect("read").as_array().map(Vec::len), Some(20_001));
     }
 
     #[test]
