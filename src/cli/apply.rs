@@ -176,9 +176,11 @@ fn read_profiles(file: &str) -> Result<Vec<Value>, Failure> {
     content::profiles_alone(&file::read(file)?).map_err(|error| wrong(file, &error))
 }
 
-/// What a file holds, or standard input for `-`.
-pub fn read_content(file: &str) -> Result<Content, Failure> {
-    content::read(&file::read(file)?).map_err(|error| wrong(file, &error))
+/// What a file holds, or standard input for `-`; and its text, in which lines are looked up.
+pub fn read_content(file: &str) -> Result<(Content, String), Failure> {
+    let text = file::read(file)?;
+    let content = content::read(&text).map_err(|error| wrong(file, &error))?;
+    Ok((content, text))
 }
 
 fn wrong(file: &str, error: &FileError) -> Failure {

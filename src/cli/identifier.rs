@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::apply::read_content;
-use super::profile::{Finding, count};
+use super::profile::{Finding, count, find_lines};
 use super::{Exit, Failure, Output, file, output};
 use crate::clock;
 use crate::identifier::file::{Content, IDENTIFIERS};
@@ -78,7 +78,7 @@ pub fn run(command: &IdentifierCommand, output: Output) -> Result<Exit, Failure>
     let IdentifierCommand::Check(args) = command;
     let zone = Zone::new(&args.zone)
         .ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&args.zone))))?;
-    let Content { profiles, identifiers } = read_content(&args.file)?;
+    let (Content { profiles, identifiers }, text) = read_content(&args.file)?;
     let name = file::name(&args.file);
     let Some(identifiers) = identifiers else {
         return Err(Failure::usage(format!(
@@ -91,7 +91,8 @@ pub fn run(command: &IdentifierCommand, output: Output) -> Result<Exit, Failure>
         note!("{name} has {profiles} too; `panelsync profile check` looks at them");
     }
     let profiles = names(&profiles);
-    let checked = check(&identifiers, &profiles, args.api)?;
+    let mut checked = check(&identifiers, &profiles, args.api)?;
+    find_lines(&text, checked.problems.iter_mut().chain(&mut checked.warnings));
     show(&checked, &profiles, args.api, &zone, output)?;
     Ok(if checked.all_problems == 0 { Exit::Done } else { Exit::Usage })
 }
@@ -109,7 +110,7 @@ impl Checked {
     fn problem(&mut self, path: String, message: impl ToString, hint: impl ToString) {
         self.all_problems += 1;
         if self.problems.len() < NAMED {
-            self.problems.push(Finding { path, message: message.to_string(), hint: hint.to_string() });
+            self.problems.push(Finding::new(path, message, hint));
         }
     }
 
@@ -124,7 +125,7 @@ impl Checked {
     }
 
     fn warning(&mut self, path: String, message: impl ToString) {
-        self.warnings.push(Finding { path, message: message.to_string(), hint: String::new() });
+        self.warnings.push(Finding::new(path, message, ""));
     }
 }
 
@@ -214,10 +215,8 @@ fn show(
                     })
                 })
                 .collect();
-            let findings = |findings: &[Finding]| -> Vec<Value> {
-                let entry = |f: &Finding| json!({ "path": f.path, "message": f.message, "hint": f.hint });
-                findings.iter().map(entry).collect()
-            };
+            let findings =
+                |findings: &[Finding]| -> Vec<Value> { findings.iter().map(Finding::json).collect() };
             output::json(&json!({
                 "api": api.family().as_str(),
                 "zone": zone.name(),
@@ -235,14 +234,14 @@ fn show(
                 );
                 say!();
             }
-            for Finding { path, message, hint } in problems {
-                say!("problem {path}: {message} ({hint})");
+            for problem in problems {
+                say!("problem {}: {} ({})", problem.place(), problem.message, problem.hint);
             }
             if *all_problems > problems.len() {
                 say!("… and {}", count(all_problems - problems.len(), "more problem"));
             }
-            for Finding { path, message, .. } in warnings {
-                say!("warning {path}: {message}");
+            for warning in warnings {
+                say!("warning {}: {}", warning.place(), warning.message);
             }
             say!(
                 "{} for {}, {}, {}",

@@ -9,7 +9,11 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Error as YamlError, UserMessageFormatter};
+use serde_saphyr::{Error as YamlError, Options, UserMessageFormatter};
+
+mod lines;
+
+pub use lines::Lines;
 
 /// Whether a character steers what shows it rather than being shown: control characters, which move a terminal's
 /// cursor or end a line, and those that turn the direction of the text around them.
@@ -87,8 +91,9 @@ fn json(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-fn yaml(text: &str) -> Result<Value, YamlError> {
-    let options = serde_saphyr::options! {
+/// Bounds of what a text unfolds to.
+fn options() -> Options {
+    serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: MAX_VALUES,
             max_nodes: MAX_VALUES,
@@ -104,9 +109,12 @@ fn yaml(text: &str) -> Result<Value, YamlError> {
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 2 * MAX_VALUES,
         },
-    };
+    }
+}
+
+fn yaml(text: &str) -> Result<Value, YamlError> {
     let room = Room { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES) };
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+    serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
         Unfolded(&room).deserialize(yaml)
     })
 }
