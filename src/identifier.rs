@@ -76,17 +76,22 @@ pub enum Refusal {
     /// The panel knows no faces.
     #[error("panels of this family know no faces")]
     NoFaces,
+    /// The panel's version knows no plates yet.
+    #[error("panels of this version know no plates")]
+    NoPlates,
     /// The photo is none.
     #[error("{0}")]
     Photo(#[from] PhotoFault),
 }
 
 impl Refusal {
-    /// The panel API's word.
+    /// The panel API's word. It has none for a plate, which an old panel takes for a wrong type in the whole call: that
+    /// one is this project's, said of what is not sent.
     pub fn extended_info(self) -> &'static str {
         match self {
             Self::NeverOpens => "invalid_time_rules_settings",
             Self::NoFaces => "face_id_not_supported",
+            Self::NoPlates => "license_plate_not_supported",
             Self::Photo(_) => "bad_base_64_image_file",
         }
     }
@@ -95,7 +100,7 @@ impl Refusal {
     pub fn path(self) -> &'static str {
         match self {
             Self::NeverOpens => "/valid/time/to",
-            Self::NoFaces => "/identifier_type",
+            Self::NoFaces | Self::NoPlates => "/identifier_type",
             Self::Photo(_) => "/face_image",
         }
     }
@@ -104,9 +109,10 @@ impl Refusal {
 impl Identifier {
     /// Why panels that speak so would refuse it, if they would.
     pub fn refused_by(&self, api: Api) -> Option<Refusal> {
-        if self.credential.kind() == Kind::Face && !api.knows_faces() {
-            return Some(Refusal::NoFaces);
+        match self.credential.kind() {
+            Kind::Face if !api.knows_faces() => Some(Refusal::NoFaces),
+            Kind::Plate if !api.knows(Kind::Plate) => Some(Refusal::NoPlates),
+            _ => self.time.never().then_some(Refusal::NeverOpens),
         }
-        self.time.never().then_some(Refusal::NeverOpens)
     }
 }
