@@ -1,5 +1,5 @@
 //! The command line: `serve` and `demo` run a server, the rest is a thin client of the fleet API, and
-//! `profile` and `completions` need no server.
+//! `profile`, `identifier` and `completions` need no server.
 //!
 //! Standard output is data, standard error the rest. Exit codes: [`Exit`].
 
@@ -33,6 +33,7 @@ mod doctor;
 mod drift;
 mod file;
 mod find;
+mod identifier;
 mod import;
 mod output;
 mod panel;
@@ -163,6 +164,9 @@ enum Command {
     /// Time profiles in a file, without a server
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
+    /// Identifiers (cards, codes, faces …) in a file, without a server
+    #[command(subcommand)]
+    Identifier(identifier::IdentifierCommand),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -301,6 +305,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Reconcile(args) => drift::reconcile(args, &client()?, output),
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
+        Command::Identifier(command) => identifier::run(command, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

@@ -11,6 +11,7 @@
 //! | room | holds |
 //! | --- | --- |
 //! | [`profile`] | the time profile, parsing into it, its wire errors, what its rules mean; pure |
+//! | [`identifier`] | who may open: cards, codes, faces and their like, bound to time profiles; what files hold; pure |
 //! | [`batch`] | operations, item results, outcomes, the aggregated report, selectors; pure |
 //! | [`store`] | redb: tables, encodings, migrations, and the one writer that commits for all panels |
 //! | [`panel`] | the actor of one panel; two pure parts, what operations do to its rows and what its device is asked next |
@@ -71,6 +72,8 @@
 //!    was perhaps done is simply done again, since every call names link_ids.
 
 pub mod profile;
+
+pub mod identifier;
 
 pub mod batch;
 

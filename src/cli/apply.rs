@@ -9,13 +9,14 @@ use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
 use crate::http::fleet_api::batches::DryRun;
+use crate::identifier::file::{self as content, Content, FileError};
 use crate::profile::LinkId;
-use crate::profile::text::{self, TextError};
 
 /// What `apply` takes.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// JSON or YAML: {"list_items":[…]} or a bare list of profiles; - reads standard input
+    /// JSON or YAML: an object with a list of profiles, {"list_items":[…]}, or a bare list of profiles; - reads
+    /// standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
     #[command(flatten)]
@@ -172,15 +173,17 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
 
 /// The profiles of a file, as they are sent. What they say is checked by the server.
 fn read_profiles(file: &str) -> Result<Vec<Value>, Failure> {
-    text::profiles(&file::read(file)?).map_err(|error| wrong(file, &error))
+    content::profiles_alone(&file::read(file)?).map_err(|error| wrong(file, &error))
 }
 
-/// A JSON or YAML file, or standard input for `-`.
-pub fn read_file(file: &str) -> Result<Value, Failure> {
-    text::value(&file::read(file)?).map_err(|error| wrong(file, &error))
+/// What a file holds, or standard input for `-`; and its text, in which lines are looked up.
+pub fn read_content(file: &str) -> Result<(Content, String), Failure> {
+    let text = file::read(file)?;
+    let content = content::read(&text).map_err(|error| wrong(file, &error))?;
+    Ok((content, text))
 }
 
-fn wrong(file: &str, error: &TextError) -> Failure {
+fn wrong(file: &str, error: &FileError) -> Failure {
     let text = error.to_string();
     Failure::usage(format!("{}{}", file::name(file), text.strip_prefix("it").unwrap_or(&text)))
 }

@@ -9,14 +9,15 @@ use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::apply::read_file;
-use super::{Exit, Failure, Output, output};
+use super::apply::read_content;
+use super::{Exit, Failure, Output, file, output};
 use crate::clock;
 use crate::http::fleet_api::windows::WindowBody;
 use crate::panel::settings::Zone;
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
+use crate::profile::text::Lines;
 use crate::profile::windows::{Schedule, Window};
 use crate::profile::wire::Json;
 use crate::profile::{LinkId, ical, lint, opens, parse};
@@ -57,7 +58,8 @@ pub enum ProfileCommand {
 /// Which profiles, in which zone.
 #[derive(Debug, Args)]
 pub struct FileArgs {
-    /// JSON or YAML: {"list_items":[…]} or a bare list of profiles; - reads standard input
+    /// JSON or YAML: an object with a list of profiles, {"list_items":[…]}, or a bare list of profiles; - reads
+    /// standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
     /// The zone of the panels, in which the rules run
@@ -77,10 +79,46 @@ fn moment(text: &str) -> Result<i64, String> {
 const LISTED: usize = 20;
 
 /// Something about a place.
-struct Finding {
-    path: String,
-    message: String,
-    hint: String,
+pub(super) struct Finding {
+    pub path: String,
+    pub message: String,
+    pub hint: String,
+    /// In a YAML file.
+    pub line: Option<u64>,
+}
+
+impl Finding {
+    pub fn new(path: String, message: impl ToString, hint: impl ToString) -> Self {
+        Self { path, message: message.to_string(), hint: hint.to_string(), line: None }
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        match self.line {
+            Some(line) => format!("{} in line {line}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        let mut json = json!({ "path": self.path, "message": self.message, "hint": self.hint });
+        if let Some(line) = self.line {
+            json["line"] = line.into();
+        }
+        json
+    }
+}
+
+/// Looks up the lines of findings in the text of their file.
+pub(super) fn find_lines<'f>(text: &str, findings: impl IntoIterator<Item = &'f mut Finding>) {
+    let mut findings = findings.into_iter().peekable();
+    if findings.peek().is_none() {
+        return;
+    }
+    let lines = Lines::of(text);
+    for finding in findings {
+        finding.line = lines.line(&finding.path);
+    }
 }
 
 /// A file's profiles and what is wrong with it.
@@ -137,24 +175,30 @@ impl FileArgs {
 
     /// The file's profiles; warnings only where they are wanted, since they take a look at years of windows.
     fn read(&self, zone: &Zone, with_warnings: bool) -> Result<Checked, Failure> {
-        let content = read_file(&self.file)?;
-        let (list, path) = match &content {
-            Value::Object(object) => (object.get("list_items"), "/list_items"),
-            list => (Some(list), ""),
-        };
-        let Some(Value::Array(items)) = list else {
-            let file = &self.file;
+        let (content, text) = read_content(&self.file)?;
+        let name = file::name(&self.file);
+        let identifiers = content.identifiers.map_or(0, |list| list.len() as u64);
+        let Some(listed) = content.profiles else {
             return Err(Failure::usage(format!(
-                "{file} is neither a list of profiles nor an object with list_items"
+                "{name} has {} and no profiles; `panelsync identifier check` looks at them",
+                output::counted(identifiers, "identifier")
             )));
         };
-        check(items, path, zone, with_warnings)
+        if identifiers > 0 && with_warnings {
+            note!(
+                "{name} has {} too; `panelsync identifier check` looks at them",
+                output::counted(identifiers, "identifier")
+            );
+        }
+        let mut checked = check(&listed.items, listed.path, zone, with_warnings)?;
+        find_lines(&text, checked.problems.iter_mut().chain(&mut checked.warnings));
+        Ok(checked)
     }
 
     /// The file's profiles, or what is wrong with them.
     fn read_faultless(&self, zone: &Zone) -> Result<Vec<LinkedProfile>, Failure> {
         let checked = self.read(zone, false)?;
-        if let Some(Finding { path, message, hint }) = checked.problems.first() {
+        if let Some(Finding { path, message, hint, .. }) = checked.problems.first() {
             let more = "see all with `panelsync profile check`";
             return Err(Failure::usage(format!("{} {path}: {message} ({hint}); {more}", self.file)));
         }
@@ -175,34 +219,26 @@ fn check(items: &[Value], path: &str, zone: &Zone, with_warnings: bool) -> Resul
         let at = format!("{path}/{i}");
         let mut problems = Vec::new();
         let parsed = parse::linked_profiles(&Json::List(vec![item]), "", Family::Android, &mut problems);
-        checked.problems.extend(problems.into_iter().map(|problem| Finding {
+        checked.problems.extend(problems.into_iter().map(|problem| {
             // The path within the list of one begins with its index.
-            path: format!("{at}{}", problem.path.strip_prefix("/0").unwrap_or(&problem.path)),
-            message: problem.error.to_string(),
-            hint: problem.error.hint(),
+            let path = format!("{at}{}", problem.path.strip_prefix("/0").unwrap_or(&problem.path));
+            Finding::new(path, problem.error, problem.error.hint())
         }));
         let Some(linked) = parsed.into_iter().next() else { continue };
         if let Err(never) = opens::check(&linked.profile, zone.rules()) {
-            let message = "invalid_time_rules_settings".to_owned();
             let path = format!("{at}{}", never.path());
-            checked.problems.push(Finding { path, message, hint: never.to_string() });
+            checked.problems.push(Finding::new(path, "invalid_time_rules_settings", never));
         }
         if let Some(first) = seen.get(&linked.link_id) {
-            checked.problems.push(Finding {
-                path: format!("{at}/link_id"),
-                message: "has_dublicates".into(),
-                hint: format!("the same link_id stands at {path}/{first}"),
-            });
+            let hint = format!("the same link_id stands at {path}/{first}");
+            checked.problems.push(Finding::new(format!("{at}/link_id"), "has_dublicates", hint));
         } else {
             seen.insert(linked.link_id, i);
         }
         if with_warnings {
             let warnings = lint::warnings(&linked.profile, zone.rules(), now);
-            checked.warnings.extend(warnings.into_iter().map(|warning| Finding {
-                path: at.clone(),
-                message: warning.to_string(),
-                hint: String::new(),
-            }));
+            let finding = |warning| Finding::new(at.clone(), warning, "");
+            checked.warnings.extend(warnings.into_iter().map(finding));
         }
         checked.profiles.push((at, linked));
     }
@@ -220,11 +256,10 @@ fn equal_in_time(profiles: &[(String, LinkedProfile)]) -> Vec<Finding> {
         let profile = &linked.profile;
         let key = (profile.all_day, profile.from, profile.to, format!("{:?}", profile.repeat));
         match first.get(&key) {
-            Some(earlier) => findings.push(Finding {
-                path: at.clone(),
-                message: format!("it opens the door at the same times as {earlier}"),
-                hint: String::new(),
-            }),
+            Some(earlier) => {
+                let message = format!("it opens the door at the same times as {earlier}");
+                findings.push(Finding::new(at.clone(), message, ""));
+            }
             None => {
                 first.insert(key, at);
             }
@@ -244,10 +279,8 @@ fn show_check(checked: &Checked, zone: &Zone, output: Output) -> Result<(), Fail
                     json!({ "path": path, "link_id": linked.link_id, "name": linked.profile.name.as_str(), "sentence": sentence })
                 })
                 .collect();
-            let findings = |findings: &[Finding]| -> Vec<Value> {
-                let entry = |f: &Finding| json!({ "path": f.path, "message": f.message, "hint": f.hint });
-                findings.iter().map(entry).collect()
-            };
+            let findings =
+                |findings: &[Finding]| -> Vec<Value> { findings.iter().map(Finding::json).collect() };
             let (problems, warnings) = (findings(problems), findings(warnings));
             output::json(
                 &json!({ "zone": zone.name(), "profiles": profiles, "problems": problems, "warnings": warnings }),
@@ -263,11 +296,11 @@ fn show_check(checked: &Checked, zone: &Zone, output: Output) -> Result<(), Fail
                 );
                 say!();
             }
-            for Finding { path, message, hint } in problems {
-                say!("problem {path}: {message} ({hint})");
+            for problem in problems {
+                say!("problem {}: {} ({})", problem.place(), problem.message, problem.hint);
             }
-            for Finding { path, message, .. } in warnings {
-                say!("warning {path}: {message}");
+            for warning in warnings {
+                say!("warning {}: {}", warning.place(), warning.message);
             }
             say!(
                 "{} in {}, {}, {}",
@@ -281,7 +314,7 @@ fn show_check(checked: &Checked, zone: &Zone, output: Output) -> Result<(), Fail
     Ok(())
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     match n {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),

@@ -8,11 +8,11 @@ use super::rule::Name;
 
 /// One problem at one place of a JSON body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem<E = WireError> {
     /// JSON pointer (RFC 6901) to the faulty value, or to where an absent one should stand.
     pub path: String,
     /// What is wrong.
-    pub error: WireError,
+    pub error: E,
 }
 
 /// Everything the panel API says about a faulty body. `Display` gives the exact text of the `error` field.
@@ -123,7 +123,7 @@ impl WireError {
     }
 }
 
-fn field_takes(field: &str) -> String {
+pub(crate) fn field_takes(field: &str) -> String {
     match field {
         "link_id" => "a UUID such as 91c615e3-1040-4815-8ecb-039a18b756b5".into(),
         "name" => format!("a text of 1 to {} characters", Name::MAX_CHARS),

@@ -16,7 +16,7 @@ use super::rule::{Family, Name};
 use super::wire::{self, Json, LeftOut, MAX_VALUES, Piece, Unread, Wording};
 use super::{LinkId, TimeProfile, text};
 
-mod problems;
+pub(crate) mod problems;
 mod repeat;
 
 use problems::{At, Problems};
@@ -71,12 +71,12 @@ pub fn uids_body_within(body: &[u8], most: usize) -> Result<Vec<u32>, Problem> {
 }
 
 /// Reads a body that is an object with one list, item by item. Of a list that is given twice the last one counts.
-fn list_body<T>(
+pub(crate) fn list_body<T, E: From<WireError>>(
     body: &[u8],
     key: &'static str,
     most: usize,
-    mut read: impl FnMut(&Json<'_>, &At<'_>, &mut Problems) -> Option<T>,
-) -> Result<Vec<T>, Problem> {
+    mut read: impl FnMut(&Json<'_>, &At<'_>, &mut Problems<E>) -> Option<T>,
+) -> Result<Vec<T>, Problem<E>> {
     let root = At::root();
     let at = root.key(key);
     let (mut is_list, mut items, mut problems) = (None, Vec::new(), Problems::default());
@@ -86,7 +86,7 @@ fn list_body<T>(
         }
         match piece {
             Piece::Item(i, _) if i >= most => {
-                return Err(Problem { path: at.to_string(), error: WireError::TooManyItems(most) });
+                return Err(Problem { path: at.to_string(), error: WireError::TooManyItems(most).into() });
             }
             Piece::Item(i, item) => items.extend(read(&item, &at.index(i), &mut problems)),
             Piece::List | Piece::Value(_) => {
@@ -109,15 +109,15 @@ fn list_body<T>(
     problems.first_or(items)
 }
 
-fn problem_of<E>(unread: Unread<E>) -> Problem {
+pub(crate) fn problem_of<S, E: From<WireError>>(unread: Unread<S>) -> Problem<E> {
     match unread {
         Unread::TooManyValues(key, at) => {
             let at = at.map_or(String::new(), |at| format!("/{at}"));
             let path = if key.is_empty() { at } else { format!("{}{at}", wire::step(&key)) };
-            Problem { path, error: WireError::TooManyValues }
+            Problem { path, error: WireError::TooManyValues.into() }
         }
         Unread::NotJson(_) | Unread::NotAnObject | Unread::Stopped(_) => {
-            Problem { path: String::new(), error: WireError::NotAJsonObject }
+            Problem { path: String::new(), error: WireError::NotAJsonObject.into() }
         }
     }
 }
@@ -266,7 +266,11 @@ fn linked_item(
 }
 
 /// An item of a list of link_ids. Such a list is like one item: its problems are not ended here.
-fn listed_link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<LinkId> {
+pub(crate) fn listed_link_id<E: From<WireError>>(
+    item: &Json<'_>,
+    at: &At<'_>,
+    problems: &mut Problems<E>,
+) -> Option<LinkId> {
     let parsed = match item {
         Json::Text(text) => text.parse().ok(),
         _ => None,
@@ -277,7 +281,11 @@ fn listed_link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Opti
     parsed
 }
 
-fn link_id(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<LinkId> {
+pub(crate) fn link_id<E: From<WireError>>(
+    item: &Json<'_>,
+    at: &At<'_>,
+    problems: &mut Problems<E>,
+) -> Option<LinkId> {
     let text = problems.text(item, "link_id", at)?;
     let id = text.parse().ok();
     if id.is_none() {
@@ -307,7 +315,11 @@ fn profile(item: &Json<'_>, at: &At<'_>, family: Family, problems: &mut Problems
     Some(TimeProfile { name, all_day, from, to, repeat, wording })
 }
 
-fn name(item: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Name> {
+pub(crate) fn name<E: From<WireError>>(
+    item: &Json<'_>,
+    at: &At<'_>,
+    problems: &mut Problems<E>,
+) -> Option<Name> {
     let given = problems.text(item, "name", at)?;
     let name = Name::new(given);
     if name.is_none() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A profile's name: 1 to 100 characters.
+/// A name, such as a profile's: 1 to 100 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(Box<str>);
 

@@ -9,7 +9,11 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Error as YamlError, UserMessageFormatter};
+use serde_saphyr::{Error as YamlError, Options, UserMessageFormatter};
+
+mod lines;
+
+pub use lines::Lines;
 
 /// Whether a character steers what shows it rather than being shown: control characters, which move a terminal's
 /// cursor or end a line, and those that turn the direction of the text around them.
@@ -56,7 +60,7 @@ const MAX_BYTES: usize = 64 << 20;
 /// How deep lists and objects may stand in each other.
 const MAX_DEPTH: usize = 64;
 
-/// A text that is no list of profiles. It says `it`; whoever read the text knows its name.
+/// A text that cannot be read. It says `it`; whoever read the text knows its name.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
     /// It begins as JSON does.
@@ -65,12 +69,6 @@ pub enum TextError {
     /// It is neither.
     #[error("it is neither JSON nor YAML: {0}")]
     Yaml(String),
-    /// An object without a list.
-    #[error("it has no list of profiles under list_items")]
-    NoList,
-    /// Something else.
-    #[error("it is neither a list of profiles nor an object with list_items")]
-    Neither,
 }
 
 /// What a text says. A byte order mark before it says nothing.
@@ -84,18 +82,6 @@ pub fn value(text: &str) -> Result<Value, TextError> {
     }
 }
 
-/// The profiles of a text that is a list of them, or an object with `list_items`. What they say is not checked.
-pub fn profiles(text: &str) -> Result<Vec<Value>, TextError> {
-    match value(text)? {
-        Value::Array(list) => Ok(list),
-        Value::Object(mut object) => match object.remove("list_items") {
-            Some(Value::Array(list)) => Ok(list),
-            _ => Err(TextError::NoList),
-        },
-        _ => Err(TextError::Neither),
-    }
-}
-
 /// JSON says everything once, so it unfolds to no more than it is.
 fn json(text: &str) -> Result<Value, serde_json::Error> {
     let room = Room { values: Cell::new(usize::MAX), bytes: Cell::new(usize::MAX) };
@@ -105,8 +91,9 @@ fn json(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-fn yaml(text: &str) -> Result<Value, YamlError> {
-    let options = serde_saphyr::options! {
+/// Bounds of what a text unfolds to.
+fn options() -> Options {
+    serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: MAX_VALUES,
             max_nodes: MAX_VALUES,
@@ -122,9 +109,12 @@ fn yaml(text: &str) -> Result<Value, YamlError> {
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 2 * MAX_VALUES,
         },
-    };
+    }
+}
+
+fn yaml(text: &str) -> Result<Value, YamlError> {
     let room = Room { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES) };
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+    serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
         Unfolded(&room).deserialize(yaml)
     })
 }
@@ -277,12 +267,12 @@ mod tests {
     fn profiles_that_share_what_one_of_them_says_are_all_read() {
         let other = |n| format!("- <<: *first\n  name: other {n}\n");
         let text = format!("- &first\n  name: first\n{SHARED}{}", (0..5000).map(other).collect::<String>());
-        let read = profiles(&text).expect("read");
-        assert_eq!(read.len(), 5001);
+        let read = value(&text).expect("read");
+        assert_eq!(read.as_array().map(Vec::len), Some(5001));
         assert_eq!(read[5000]["time_options"]["is_all_day"], true);
         let mut text = String::from("- &first {name: a}\n");
         text.push_str(&"- *first\n".repeat(20_000));
-        assert_eq!(profiles(&text).expect("read").len(), 20_001);
+        assert_eq!(value(&text).expect("read").as_array().map(Vec::len), Some(20_001));
     }
 
     #[test]

@@ -26,9 +26,10 @@ use crate::fleet::profiles::ProfileVersion;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
 use crate::http::{Shared, auth};
+use crate::identifier::file;
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
-use crate::profile::{LinkId, TimeProfile, opens, text};
+use crate::profile::{LinkId, TimeProfile, opens};
 
 /// Panels of a dry run that are shown one by one.
 const SHOWN: usize = 500;
@@ -162,8 +163,8 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
     let mut body = Map::new();
     let items = fields.one("items");
     if !items.is_empty() {
-        let list =
-            text::profiles(items).map_err(|error| vec![FieldError::at("/upsert", error.to_string())])?;
+        let list = file::profiles_alone(items)
+            .map_err(|error| vec![FieldError::at("/upsert", error.to_string())])?;
         body.insert("upsert".into(), list.into());
     }
     let deletes: Vec<_> =
@@ -387,7 +388,7 @@ fn explanations(zones: &[Explained]) -> Markup {
 
 /// The names and link_ids of what is to be pushed, as far as it can be read.
 fn profiles_of(items: &str) -> Vec<(String, String)> {
-    let Ok(list) = text::profiles(items) else { return Vec::new() };
+    let Ok(list) = file::profiles_alone(items) else { return Vec::new() };
     let said = |item: &Value, key: &str| item[key].as_str().map_or_else(|| "?".to_owned(), str::to_owned);
     list.iter().map(|item| (said(item, "name"), said(item, "link_id"))).collect()
 }

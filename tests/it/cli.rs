@@ -372,6 +372,7 @@ fn help_and_completions_are_as_they_were() {
         ("reconcile", "reconcile --help"),
         ("simulate", "simulate --help"),
         ("profile_check", "profile check --help"),
+        ("identifier_check", "identifier check --help"),
         ("profile_windows", "profile windows --help"),
         ("profile_ics", "profile ics --help"),
         ("user_add", "user add --help"),

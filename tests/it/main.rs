@@ -20,6 +20,7 @@ mod dialects;
 mod events;
 mod files;
 mod fleet_api;
+mod identifiers;
 mod imperfect;
 mod logins;
 mod logs;

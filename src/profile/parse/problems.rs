@@ -6,12 +6,12 @@ use crate::profile::error::{Problem, WireError};
 use crate::profile::wire::Json;
 
 /// Where the parser is: a path that costs nothing until a problem is found.
-pub(super) struct At<'a> {
-    pub(super) parent: Option<&'a At<'a>>,
-    pub(super) step: Step<'a>,
+pub(crate) struct At<'a> {
+    pub(crate) parent: Option<&'a At<'a>>,
+    pub(crate) step: Step<'a>,
 }
 
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// A pointer given by the caller, or none.
     Root(&'a str),
     Key(&'static str),
@@ -19,19 +19,19 @@ pub(super) enum Step<'a> {
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root() -> Self {
+    pub(crate) fn root() -> Self {
         Self::named("")
     }
 
-    pub(super) fn named(path: &'a str) -> Self {
+    pub(crate) fn named(path: &'a str) -> Self {
         Self { parent: None, step: Step::Root(path) }
     }
 
-    pub(super) fn key<'b>(&'b self, key: &'static str) -> At<'b> {
+    pub(crate) fn key<'b>(&'b self, key: &'static str) -> At<'b> {
         At { parent: Some(self), step: Step::Key(key) }
     }
 
-    pub(super) fn index(&self, index: usize) -> At<'_> {
+    pub(crate) fn index(&self, index: usize) -> At<'_> {
         At { parent: Some(self), step: Step::Index(index) }
     }
 }
@@ -50,39 +50,45 @@ impl fmt::Display for At<'_> {
 }
 
 /// Problems that are named; those beyond are counted.
-pub(super) const NAMED: usize = 100;
+pub(crate) const NAMED: usize = 100;
 
 /// The problems of all items so far, and those of the item being read in two heaps: its structure and its values.
-#[derive(Default)]
-pub(super) struct Problems {
-    pub(super) done: Vec<Problem>,
-    pub(super) structure: Vec<Problem>,
-    pub(super) values: Vec<Problem>,
+pub(crate) struct Problems<E = WireError> {
+    pub(crate) done: Vec<Problem<E>>,
+    pub(crate) structure: Vec<Problem<E>>,
+    pub(crate) values: Vec<Problem<E>>,
     /// How many there are, named or not.
-    pub(super) all: usize,
+    pub(crate) all: usize,
     /// Whether it is looked at what a panel lets pass.
-    pub(super) strict: bool,
+    pub(crate) strict: bool,
     /// Whether the `repeat_options` being read hold what does not count, or a list in an order of its own.
-    pub(super) worded: bool,
+    pub(crate) worded: bool,
 }
 
-impl Problems {
-    pub(super) fn structure(&mut self, at: &At<'_>, error: WireError) {
+impl<E> Default for Problems<E> {
+    fn default() -> Self {
+        let (done, structure, values) = (Vec::new(), Vec::new(), Vec::new());
+        Self { done, structure, values, all: 0, strict: false, worded: false }
+    }
+}
+
+impl<E: From<WireError>> Problems<E> {
+    pub(crate) fn structure(&mut self, at: &At<'_>, error: impl Into<E>) {
         self.all += 1;
         if self.done.len() + self.structure.len() < NAMED {
-            self.structure.push(Problem { path: at.to_string(), error });
+            self.structure.push(Problem { path: at.to_string(), error: error.into() });
         }
     }
 
-    pub(super) fn value(&mut self, at: &At<'_>, error: WireError) {
+    pub(crate) fn value(&mut self, at: &At<'_>, error: impl Into<E>) {
         self.all += 1;
         if self.done.len() + self.values.len() < NAMED {
-            self.values.push(Problem { path: at.to_string(), error });
+            self.values.push(Problem { path: at.to_string(), error: error.into() });
         }
     }
 
     /// Notes the keys that the item or an object in it has twice.
-    pub(super) fn twice(&mut self, item: &Json<'_>, at: &At<'_>) {
+    pub(crate) fn twice(&mut self, item: &Json<'_>, at: &At<'_>) {
         if !self.strict {
             return;
         }
@@ -91,7 +97,7 @@ impl Problems {
         }
     }
 
-    pub(super) fn in_range(
+    pub(crate) fn in_range(
         &mut self,
         numbers: &[i64],
         range: std::ops::RangeInclusive<i64>,
@@ -105,24 +111,24 @@ impl Problems {
         }
     }
 
-    pub(super) fn end_of_item(&mut self) {
+    pub(crate) fn end_of_item(&mut self) {
         self.done.append(&mut self.structure);
         self.done.append(&mut self.values);
         self.done.truncate(NAMED);
     }
 
     /// Notes it where the field `key` is there, though it does not count.
-    pub(super) fn does_not_count(&mut self, of: &Json<'_>, key: &str) {
+    pub(crate) fn does_not_count(&mut self, of: &Json<'_>, key: &str) {
         self.worded |= of.get(key).is_some_and(|value| !matches!(value, Json::Null));
     }
 
     /// Notes it where numbers are not in the order in which they are written: ascending, each once.
-    pub(super) fn order(&mut self, numbers: &[i64]) {
+    pub(crate) fn order(&mut self, numbers: &[i64]) {
         self.worded |= !numbers.is_sorted_by(|a, b| a < b);
     }
 
     /// The required field `key`, or a note that it is missing.
-    pub(super) fn required<'j, 'a>(
+    pub(crate) fn required<'j, 'a>(
         &mut self,
         of: &'j Json<'a>,
         key: &'static str,
@@ -136,7 +142,7 @@ impl Problems {
     }
 
     /// The required field `key` read as `T`, or a note of what is wrong with it.
-    pub(super) fn typed<'j, 'a, T>(
+    pub(crate) fn typed<'j, 'a, T>(
         &mut self,
         of: &'j Json<'a>,
         key: &'static str,
@@ -150,7 +156,7 @@ impl Problems {
         read
     }
 
-    pub(super) fn object<'j, 'a>(
+    pub(crate) fn object<'j, 'a>(
         &mut self,
         of: &'j Json<'a>,
         key: &'static str,
@@ -159,7 +165,7 @@ impl Problems {
         self.typed(of, key, at, |value| matches!(value, Json::Object(_)).then_some(value))
     }
 
-    pub(super) fn list<'j, 'a>(
+    pub(crate) fn list<'j, 'a>(
         &mut self,
         of: &'j Json<'a>,
         key: &'static str,
@@ -171,21 +177,21 @@ impl Problems {
         })
     }
 
-    pub(super) fn text<'j>(&mut self, of: &'j Json<'_>, key: &'static str, at: &At<'_>) -> Option<&'j str> {
+    pub(crate) fn text<'j>(&mut self, of: &'j Json<'_>, key: &'static str, at: &At<'_>) -> Option<&'j str> {
         self.typed(of, key, at, |value| match value {
             Json::Text(text) => Some(&**text),
             _ => None,
         })
     }
 
-    pub(super) fn bool(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<bool> {
+    pub(crate) fn bool(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<bool> {
         self.typed(of, key, at, |value| match value {
             Json::Bool(value) => Some(*value),
             _ => None,
         })
     }
 
-    pub(super) fn int(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<i64> {
+    pub(crate) fn int(&mut self, of: &Json<'_>, key: &'static str, at: &At<'_>) -> Option<i64> {
         self.typed(of, key, at, |value| match value {
             Json::Int(value) => Some(*value),
             _ => None,
@@ -193,12 +199,12 @@ impl Problems {
     }
 
     /// The first problem; called only when there is one.
-    pub(super) fn first(self) -> Problem {
-        let nothing = || Problem { path: String::new(), error: WireError::NotAJsonObject };
+    pub(crate) fn first(self) -> Problem<E> {
+        let nothing = || Problem { path: String::new(), error: WireError::NotAJsonObject.into() };
         self.done.into_iter().next().unwrap_or_else(nothing)
     }
 
-    pub(super) fn first_or<T>(self, value: T) -> Result<T, Problem> {
+    pub(crate) fn first_or<T>(self, value: T) -> Result<T, Problem<E>> {
         if self.done.is_empty() { Ok(value) } else { Err(self.first()) }
     }
 }

@@ -1,0 +1,256 @@
+//! `panelsync identifier …`: identifiers in a file, without a server.
+
+use std::collections::HashMap;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::apply::read_content;
+use super::profile::{Finding, count, find_lines};
+use super::{Exit, Failure, Output, file, output};
+use crate::clock;
+use crate::identifier::file::{Content, IDENTIFIERS};
+use crate::identifier::number::Credential;
+use crate::identifier::parse::Items;
+use crate::identifier::rule::{Api, Kind};
+use crate::identifier::sentence::sentence;
+use crate::identifier::{LinkedIdentifier, lint};
+use crate::panel::settings::Zone;
+use crate::profile::LinkId;
+use crate::profile::rule::Family;
+use crate::profile::wire::Json;
+
+/// The commands on identifiers.
+#[derive(Debug, Subcommand)]
+pub enum IdentifierCommand {
+    /// Check every identifier of a file: problems and warnings with their JSON path, and each in words
+    #[command(
+        after_help = "The file is an object with a list of identifiers and, if it has them too, of profiles:\n\n  \
+        identifiers:\n  - link_id: 5d0c5e0e-6c0c-4a55-8a35-1f0b6a0f2c11\n    \
+        identifier_owner: { name: \"Flat 12, first\", type: owner }\n    \
+        identifier_type: card\n    identifier_number: \"0A-1B-2C-3D\"\n    lock: first\n    \
+        valid: { time: { is_permanent: true }, passes: { is_permanent: true } }\n    \
+        time_profiles: { link_ids: [91c615e3-1040-4815-8ecb-039a18b756b5] }\n\n\
+        Numbers are shown by their last characters, codes and faces not at all.\n\
+        Exit code 2 if there is any problem; warnings leave it 0.\n\n\
+        Examples:\n  panelsync identifier check -f cards.yaml --zone Europe/Kyiv\n  \
+        panelsync identifier check -f cards.yaml --api camdroid --output json"
+    )]
+    Check(FileArgs),
+}
+
+/// Which identifiers, for which panels.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// JSON or YAML: an object with a list of identifiers, and perhaps one of profiles; - reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: String,
+    /// The family of the panels: android, camdroid or ingenic-mips
+    #[arg(long, default_value = "android", value_parser = api)]
+    api: Api,
+    /// The zone in which moments are shown
+    #[arg(long, default_value = "UTC")]
+    zone: String,
+}
+
+fn api(text: &str) -> Result<Api, String> {
+    let family = Family::parse(text).ok_or("one of android, camdroid, ingenic-mips")?;
+    Api::of(family, None).map_err(|error| error.to_string())
+}
+
+/// Problems that are named; those beyond are counted.
+const NAMED: usize = 100;
+
+/// A file's identifiers and what is wrong with it.
+#[derive(Default)]
+struct Checked {
+    /// The well-formed ones, each with its place.
+    identifiers: Vec<(String, LinkedIdentifier)>,
+    /// The first of them.
+    problems: Vec<Finding>,
+    /// How many there are.
+    all_problems: usize,
+    warnings: Vec<Finding>,
+}
+
+/// Runs a command on identifiers.
+pub fn run(command: &IdentifierCommand, output: Output) -> Result<Exit, Failure> {
+    let IdentifierCommand::Check(args) = command;
+    let zone = Zone::new(&args.zone)
+        .ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&args.zone))))?;
+    let (Content { profiles, identifiers }, text) = read_content(&args.file)?;
+    let name = file::name(&args.file);
+    let Some(identifiers) = identifiers else {
+        return Err(Failure::usage(format!(
+            "{name} has no list under identifiers; a bare list and list_items are profiles, and `panelsync profile check` looks at them"
+        )));
+    };
+    let profiles = profiles.map_or_else(Vec::new, |listed| listed.items);
+    if !profiles.is_empty() {
+        let profiles = output::counted(profiles.len() as u64, "profile");
+        note!("{name} has {profiles} too; `panelsync profile check` looks at them");
+    }
+    let profiles = names(&profiles);
+    let mut checked = check(&identifiers, &profiles, args.api)?;
+    find_lines(&text, checked.problems.iter_mut().chain(&mut checked.warnings));
+    show(&checked, &profiles, args.api, &zone, output)?;
+    Ok(if checked.all_problems == 0 { Exit::Done } else { Exit::Usage })
+}
+
+/// The names of the file's profiles, as far as they can be read.
+fn names(profiles: &[Value]) -> HashMap<LinkId, String> {
+    let named = |profile: &Value| {
+        let link_id = profile["link_id"].as_str()?.parse().ok()?;
+        Some((link_id, profile["name"].as_str().unwrap_or("?").to_owned()))
+    };
+    profiles.iter().filter_map(named).collect()
+}
+
+impl Checked {
+    fn problem(&mut self, path: String, message: impl ToString, hint: impl ToString) {
+        self.all_problems += 1;
+        if self.problems.len() < NAMED {
+            self.problems.push(Finding::new(path, message, hint));
+        }
+    }
+
+    /// What opens is that of an earlier identifier. Of two faces only the panel can say whether they are one.
+    fn taken(&mut self, at: &str, kind: Kind, first: usize) {
+        if kind == Kind::Face {
+            let message = format!("the same photo stands at {IDENTIFIERS}/{first}");
+            return self.warning(format!("{at}/face_image"), message);
+        }
+        let hint = format!("the same {} stands at {IDENTIFIERS}/{first}", kind.in_words());
+        self.problem(format!("{at}/identifier_number"), "number_taken_by_another_identifier", hint);
+    }
+
+    fn warning(&mut self, path: String, message: impl ToString) {
+        self.warnings.push(Finding::new(path, message, ""));
+    }
+}
+
+fn check(list: &[Value], profiles: &HashMap<LinkId, String>, api: Api) -> Result<Checked, Failure> {
+    let now = clock::now_ms() / 1000;
+    let mut checked = Checked::default();
+    let mut link_ids = HashMap::new();
+    let mut numbers: HashMap<Credential, (usize, LinkId)> = HashMap::new();
+    for (i, item) in list.iter().enumerate() {
+        let at = format!("{IDENTIFIERS}/{i}");
+        let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
+        let Some(json) = Json::read(text.as_bytes()) else { continue };
+        let mut items = Items::default();
+        let linked = items.linked(&json, (IDENTIFIERS, i), api);
+        let (problems, all) = items.found();
+        checked.all_problems += all - problems.len();
+        for problem in problems {
+            checked.problem(problem.path, problem.error, problem.error.hint());
+        }
+        let Some(linked) = linked else { continue };
+        let identifier = &linked.identifier;
+        if let Some(refusal) = identifier.refused_by(api) {
+            checked.problem(format!("{at}{}", refusal.path()), refusal.extended_info(), refusal);
+        }
+        let first = *link_ids.entry(linked.link_id).or_insert(i);
+        if first != i {
+            let hint = format!("the same link_id stands at {IDENTIFIERS}/{first}");
+            checked.problem(format!("{at}/link_id"), "has_dublicates", hint);
+        }
+        let (first, holder) = *numbers.entry(identifier.credential.clone()).or_insert((i, linked.link_id));
+        if holder != linked.link_id {
+            checked.taken(&at, identifier.credential.kind(), first);
+        }
+        for warning in lint::warnings(identifier, now) {
+            checked.warning(format!("{at}{}", warning.path()), warning);
+        }
+        checked.identifiers.push((at, linked));
+    }
+    bindings(&mut checked, profiles);
+    Ok(checked)
+}
+
+/// Warns of each profile that identifiers name and the file does not have, where it is named first.
+fn bindings(checked: &mut Checked, profiles: &HashMap<LinkId, String>) {
+    let mut missing: Vec<(LinkId, String, u64)> = Vec::new();
+    let mut places = HashMap::new();
+    for (at, linked) in &checked.identifiers {
+        for id in linked.identifier.profiles.as_slice().iter().filter(|id| !profiles.contains_key(*id)) {
+            let place = *places.entry(*id).or_insert_with(|| {
+                missing.push((*id, format!("{at}/time_profiles/link_ids"), 0));
+                missing.len() - 1
+            });
+            missing[place].2 += 1;
+        }
+    }
+    for (id, path, by) in missing {
+        let by =
+            if by == 1 { "1 identifier names it".to_owned() } else { format!("{by} identifiers name it") };
+        checked.warning(path, format!("time profile {id} is not in this file ({by})"));
+    }
+}
+
+fn show(
+    checked: &Checked,
+    profiles: &HashMap<LinkId, String>,
+    api: Api,
+    zone: &Zone,
+    output: Output,
+) -> Result<(), Failure> {
+    let Checked { identifiers, problems, all_problems, warnings } = checked;
+    let said = |linked: &LinkedIdentifier| {
+        sentence(&linked.identifier, zone.rules(), |id| profiles.get(&id).cloned())
+    };
+    match output {
+        Output::Json => {
+            let identifiers: Vec<_> = identifiers
+                .iter()
+                .map(|(path, linked)| {
+                    let identifier = &linked.identifier;
+                    json!({
+                        "path": path,
+                        "link_id": linked.link_id,
+                        "name": identifier.name.as_str(),
+                        "type": identifier.credential.kind().as_str(),
+                        "number": identifier.credential.masked(),
+                        "sentence": said(linked),
+                    })
+                })
+                .collect();
+            let findings =
+                |findings: &[Finding]| -> Vec<Value> { findings.iter().map(Finding::json).collect() };
+            output::json(&json!({
+                "api": api.family().as_str(),
+                "zone": zone.name(),
+                "identifiers": identifiers,
+                "problems": findings(problems),
+                "problems_total": all_problems,
+                "warnings": findings(warnings),
+            }))?;
+        }
+        Output::Table => {
+            if !identifiers.is_empty() {
+                output::table(
+                    ["link_id", "identifier"],
+                    identifiers.iter().map(|(_, linked)| [linked.link_id.to_string(), said(linked)]),
+                );
+                say!();
+            }
+            for problem in problems {
+                say!("problem {}: {} ({})", problem.place(), problem.message, problem.hint);
+            }
+            if *all_problems > problems.len() {
+                say!("… and {}", count(all_problems - problems.len(), "more problem"));
+            }
+            for warning in warnings {
+                say!("warning {}: {}", warning.place(), warning.message);
+            }
+            say!(
+                "{} for {}, {}, {}",
+                count(identifiers.len(), "well-formed identifier"),
+                api.family(),
+                count(*all_problems, "problem"),
+                count(warnings.len(), "warning")
+            );
+        }
+    }
+    Ok(())
+}
