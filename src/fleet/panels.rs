@@ -11,6 +11,9 @@ use crate::coordinator::fleet::{AddError, AddPanels, ChangePanel, NewPanel, Remo
 use crate::coordinator::register::Entry;
 use crate::panel::Origin;
 use crate::panel::settings::{PanelId, Remote, Settings};
+use crate::profile::parse;
+use crate::profile::rule::Family;
+use crate::store::StoreError;
 use crate::store::changes::panels::PanelChanged;
 use crate::store::tables::ConnectionRecord;
 
@@ -139,6 +142,9 @@ impl Fleet {
             tokio::time::sleep(OVERTAKEN * attempt).await;
             let panel = self.panel(id)?;
             let settings = fields.on(&panel.settings)?;
+            if settings.family != panel.settings.family {
+                self.refuse_family(&panel, settings.family)?;
+            }
             if introduction.adopt {
                 return Err(FleetError::Unreadable("adopt is for a panel that is added".into()));
             }
@@ -177,6 +183,21 @@ impl Fleet {
             }
         }
         Err(FleetError::Conflict(format!("others are changing the panel {id}; look at it, and try again")))
+    }
+
+    /// A panel cannot become one of a family that knows no such profiles as it has.
+    fn refuse_family(&self, panel: &Entry, family: Family) -> Result<(), FleetError> {
+        for stored in self.store.read()?.profiles(panel.number)? {
+            let profile = parse::stored(stored.json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))?;
+            if profile.unknown_to(family).is_some() {
+                let name = profile.name.as_str();
+                let why = format!(
+                    "it has the profile {name:?}, which only a door controller knows: with the day type DAY, or without a date; change it first"
+                );
+                return Err(FleetError::invalid("/api", why));
+            }
+        }
+        Ok(())
     }
 
     /// Removes the panel of this id with all it holds.

@@ -239,6 +239,23 @@ fn what_an_api_and_its_version_may_be_is_said() {
 }
 
 #[test]
+fn a_panel_with_profiles_of_its_family_alone_stays_of_it() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({ "api": "door-controller" }));
+    let mut open = once(1, "Always");
+    open["time_options"] = json!({ "is_all_day": true });
+    let batch = json!({ "panels": ["p1"], "upsert": [open] });
+    assert_eq!(server.fleet("POST", "/batches").json(&batch).send().value()["panels"]["applied"], 1);
+    let change = || server.fleet("PATCH", "/panels/p1").json(&json!({ "api": "android" })).send();
+    let refused = change();
+    assert_eq!(refused.status, 422, "{refused}");
+    assert!(refused.body.contains("which only a door controller knows"), "{refused}");
+    let batch = json!({ "panels": ["p1"], "delete": [link(1)] });
+    assert_eq!(server.fleet("POST", "/batches").json(&batch).send().status, 200);
+    assert_eq!(change().value()["api_version"], "2.9.0");
+}
+
+#[test]
 fn what_clients_set_on_a_panel_is_read_back_and_survives_a_restart() {
     let mut server = TestServer::start();
     server.add_panel("p1", &json!({ "zone": "Europe/Kyiv" }));
