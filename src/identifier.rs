@@ -8,7 +8,7 @@
 //! 2. reading one from JSON ([`parse`]) with every problem's JSON path and text ([`error`]), and writing it as a family's
 //!    panels take it ([`wire`]);
 //! 3. saying it to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 4. what files hold: profiles, identifiers, or both ([`file`]).
+//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
