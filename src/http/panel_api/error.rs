@@ -103,7 +103,7 @@ pub struct ErrorBody {
     pub error: String,
 }
 
-/// What is wrong, for the document: of a door controller an object ([`super::controller::error_body`]).
+/// What is wrong: a text, or of a door controller an object.
 #[derive(ToSchema)]
 #[schema(as = ErrorText)]
 #[serde(untagged)]
@@ -119,8 +119,7 @@ enum ErrorText {
         /// In words.
         message: String,
         /// Always null here.
-        #[schema(value_type = Option<Object>)]
-        data: (),
+        data: Option<String>,
     },
 }
 
