@@ -100,11 +100,6 @@ impl Report {
         self.panels.pending == 0
     }
 
-    /// Whether every panel came out as asked.
-    pub fn all_applied(&self) -> bool {
-        self.panels.applied == self.panels.total
-    }
-
     fn panel_count(&mut self, state: PanelState) -> &mut u64 {
         match state {
             PanelState::Applied => &mut self.panels.applied,
