@@ -134,14 +134,8 @@ impl Sessions {
         let now = Instant::now();
         let mut open = self.lock();
         open.make_room(&proven.name, scope, now);
-        let session = Session {
-            scope,
-            name: proven.name.clone(),
-            role: proven.role,
-            ends: now + LIFE,
-            proven: Arc::new(proven),
-            seen: Arc::new(AtomicU64::new(users)),
-        };
+        let seen = Arc::new(AtomicU64::new(users));
+        let session = Session { ends: now + LIFE, seen, ..Session::of(scope, proven) };
         open.add(hash(&token), session);
         token
     }

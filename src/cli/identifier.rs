@@ -17,6 +17,7 @@ use crate::identifier::sentence::sentence;
 use crate::identifier::{LinkedIdentifier, lint};
 use crate::panel::settings::Zone;
 use crate::profile::LinkId;
+use crate::profile::parse::problems::NAMED;
 use crate::profile::rule::Family;
 use crate::profile::wire::Json;
 
@@ -57,9 +58,6 @@ fn api(text: &str) -> Result<Api, String> {
     let family = Family::parse(text).ok_or("one of android, camdroid, ingenic-mips")?;
     Api::of(family, None).map_err(|error| error.to_string())
 }
-
-/// Problems that are named; those beyond are counted.
-const NAMED: usize = 100;
 
 /// A file's identifiers and what is wrong with it.
 #[derive(Default)]

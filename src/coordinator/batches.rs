@@ -214,7 +214,7 @@ impl Handler<Submit> for Coordinator {
         }
         let targets = self.register.targets(&target)?;
         let entries = targets.iter().filter_map(|number| self.register.by_number(*number));
-        let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family));
+        let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family()));
         if !unknown.is_empty() {
             return Err(SubmitError::UnknownToFamily(unknown));
         }

@@ -13,7 +13,7 @@ use super::{Coordinator, moment, work};
 use crate::batch::{BatchRecord, BatchState};
 use crate::panel::Origin;
 use crate::panel::remote::{Condition, Waiting};
-use crate::panel::settings::{PanelRecord, Settings};
+use crate::panel::settings::{ApiVersion, PanelRecord, Settings};
 use crate::store::read::Snapshot;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -191,7 +191,7 @@ fn registered(snapshot: &Snapshot) -> Result<BTreeMap<PanelNo, Arc<Settings>>, S
         let record: PanelRecord =
             serde_json::from_slice(record).map_err(|_| StoreError::Corrupt("panel record"))?;
         let settings = Settings::stored(&record).map_err(|_| StoreError::Corrupt("panel record"))?;
-        if settings.api_version.to_string() != record.api_version {
+        if ApiVersion::new(&record.api_version) != Some(settings.api_version) {
             let (had, has) = (&record.api_version, settings.api_version);
             tracing::warn!(panel.id = %settings.id, %had, %has, "there is no such version of the panel's api; it counts as another");
         }

@@ -89,7 +89,7 @@ impl Fleet {
     /// What the batch would do.
     pub async fn plan(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
         let panels = self.targets(&target)?;
-        let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family));
+        let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family()));
         if !unknown.is_empty() {
             return Err(SubmitError::UnknownToFamily(unknown).into());
         }

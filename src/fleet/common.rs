@@ -7,11 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fleet;
-use super::profiles::read;
 use crate::batch::selector::Selector;
 use crate::coordinator::register::Entry;
 use crate::coordinator::{SubmitError, Target};
-use crate::profile::LinkId;
+use crate::profile::{LinkId, parse};
 use crate::store::StoreError;
 use crate::store::read::Snapshot;
 use crate::store::row::{Reported, Row, RowName};
@@ -126,7 +125,9 @@ impl Candidate {
             Some(text) => text,
             None => snapshot.body(self.body)?,
         };
-        let same = says_the_same(self.text.insert(text), &snapshot.body(row.body)?)?;
+        let other = snapshot.body(row.body)?;
+        let same = parse::say_the_same(self.text.insert(text).as_bytes(), other.as_bytes())
+            .map_err(|_| StoreError::Corrupt("body"))?;
         if same && self.same.len() < Self::REMEMBERED {
             self.same.push(row.body);
         }
@@ -137,9 +138,4 @@ impl Candidate {
 /// The uid under which a panel itself knows a profile.
 fn own_uid(panel: &Entry, row: Row) -> Option<u32> {
     (!panel.settings.is_device()).then_some(row.uid)
-}
-
-/// Whether two stored texts have the same meaning.
-fn says_the_same(one: &str, other: &str) -> Result<bool, StoreError> {
-    Ok(one == other || read(one)?.says_the_same(&read(other)?))
 }

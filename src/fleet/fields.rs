@@ -75,7 +75,7 @@ impl PanelFields {
             }
             // Another family has other versions.
             if self.has("api")
-                && fields.get("api") != Some(&now.family.as_str().into())
+                && fields.get("api") != Some(&now.family().as_str().into())
                 && !self.has("api_version")
             {
                 fields.remove("api_version");

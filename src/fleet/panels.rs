@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fields::{PanelFields, keeps_its_password};
 use super::meeting::{Introduction, meet};
+use super::profiles::read;
 use super::status::PanelStatus;
 use super::{FieldError, Fleet, FleetError, Page};
 use crate::batch::selector::Selector;
@@ -11,9 +12,7 @@ use crate::coordinator::fleet::{AddError, AddPanels, ChangePanel, NewPanel, Remo
 use crate::coordinator::register::Entry;
 use crate::panel::Origin;
 use crate::panel::settings::{PanelId, Remote, Settings};
-use crate::profile::parse;
 use crate::profile::rule::Family;
-use crate::store::StoreError;
 use crate::store::changes::panels::PanelChanged;
 use crate::store::tables::ConnectionRecord;
 
@@ -142,8 +141,8 @@ impl Fleet {
             tokio::time::sleep(OVERTAKEN * attempt).await;
             let panel = self.panel(id)?;
             let settings = fields.on(&panel.settings)?;
-            if settings.family != panel.settings.family {
-                self.refuse_family(&panel, settings.family)?;
+            if settings.family() != panel.settings.family() {
+                self.refuse_family(&panel, settings.family())?;
             }
             if introduction.adopt {
                 return Err(FleetError::Unreadable("adopt is for a panel that is added".into()));
@@ -188,7 +187,7 @@ impl Fleet {
     /// A panel cannot become one of a family that knows no such profiles as it has.
     fn refuse_family(&self, panel: &Entry, family: Family) -> Result<(), FleetError> {
         for stored in self.store.read()?.profiles(panel.number)? {
-            let profile = parse::stored(stored.json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))?;
+            let profile = read(&stored.json)?;
             if profile.unknown_to(family).is_some() {
                 let name = profile.name.as_str();
                 let why = format!(

@@ -106,7 +106,7 @@ impl FromRequest for Account {
             let panel = find_panel(&request)?;
             let session = session::who(&request, Scope::Panel(panel.number)).await?;
             let session = session.ok_or(PanelError::LogIn)?;
-            if panel.settings.family == Family::DoorController && session.role < Role::Admin {
+            if panel.settings.family() == Family::DoorController && session.role < Role::Admin {
                 auth::denied(&request, &session.actor());
                 return Err(PanelError::NotAdministrator(Family::DoorController)); // it has no other accounts
             }
@@ -126,7 +126,7 @@ impl FromRequest for Administrator {
             let Account { panel, session } = account.await?;
             if session.role < Role::Admin {
                 auth::denied(&request, &session.actor());
-                return Err(PanelError::NotAdministrator(panel.settings.family));
+                return Err(PanelError::NotAdministrator(panel.settings.family()));
             }
             Ok(Self { panel, session })
         })
@@ -181,7 +181,7 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     if settings.is_device() {
         return Err(PanelError::NoSuchPanel);
     }
-    let is_controller = settings.family == Family::DoorController;
+    let is_controller = settings.family() == Family::DoorController;
     if is_controller {
         request.extensions_mut().insert(controller::ToController);
     }
@@ -216,7 +216,7 @@ pub async fn not_found(
     if !of_fleet {
         let panel = find_panel(&request)?;
         if request.path().ends_with("/v1/login") {
-            let is_controller = panel.settings.family == Family::DoorController;
+            let is_controller = panel.settings.family() == Family::DoorController;
             let allowed = if is_controller { "POST" } else { "GET, HEAD" };
             return Err(PanelError::MethodNotAllowed(allowed.into()));
         }

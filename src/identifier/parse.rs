@@ -56,7 +56,7 @@ pub struct Items(Problems);
 
 impl Default for Items {
     fn default() -> Self {
-        Self(Problems { strict: true, ..Problems::default() })
+        Self(Problems::strict())
     }
 }
 
@@ -77,7 +77,7 @@ impl Items {
 
     /// The first problems, and how many there are.
     pub fn found(self) -> (Vec<Problem>, usize) {
-        (self.0.done, self.0.all)
+        self.0.found()
     }
 }
 

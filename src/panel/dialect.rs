@@ -31,6 +31,11 @@ impl ApiVersion {
         Self::new(text).or_else(|| Self::new(&format!("{text}.0")))
     }
 
+    /// Whether a panel of this version also answers under `/api/v0`.
+    pub fn has_v0(self) -> bool {
+        self.numbers[0] < 2
+    }
+
     const fn of(major: u16, minor: u16, patch: u16) -> Self {
         Self { numbers: [major, minor, patch] }
     }
@@ -221,13 +226,6 @@ impl Dialect {
             _ => {}
         }
         (!self.wordless.contains(&outcome)).then(|| outcome.extended_info())
-    }
-}
-
-impl ApiVersion {
-    /// Whether a panel of this version also answers under `/api/v0`.
-    pub fn has_v0(self) -> bool {
-        self.numbers[0] < 2
     }
 }
 

@@ -144,9 +144,7 @@ pub struct Settings {
     pub labels: Box<[(Box<str>, Box<str>)]>,
     /// Its zone.
     pub zone: Zone,
-    /// Its family.
-    pub family: Family,
-    /// What the family speaks in this version.
+    /// What its family speaks in this version.
     pub dialect: &'static Dialect,
     /// The version it says it speaks.
     pub api_version: ApiVersion,
@@ -245,16 +243,9 @@ impl Settings {
         };
         let labels = record.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
         match (id, zone, dialect, api_version) {
-            (Some(id), Some(zone), Some(dialect), Some(api_version)) if problems.is_empty() => Ok(Self {
-                id,
-                labels,
-                zone,
-                family: dialect.family,
-                dialect,
-                api_version,
-                capacity: record.capacity,
-                remote,
-            }),
+            (Some(id), Some(zone), Some(dialect), Some(api_version)) if problems.is_empty() => {
+                Ok(Self { id, labels, zone, dialect, api_version, capacity: record.capacity, remote })
+            }
             _ => Err(problems),
         }
     }
@@ -262,13 +253,12 @@ impl Settings {
     /// Reads a record of the store. Earlier versions took any version of a family; one that there is not counts as
     /// that of a panel which says none.
     pub fn stored(record: &PanelRecord) -> Result<Self, Vec<SettingProblem>> {
-        let known = Family::parse(&record.api)
-            .zip(ApiVersion::new(&record.api_version))
-            .is_none_or(|(family, version)| Dialect::of(family, version).is_some());
-        if known {
-            return Self::parse(record);
-        }
-        Self::parse(&PanelRecord { api_version: String::new(), ..record.clone() })
+        Self::parse(record).or_else(|problems| {
+            // A version that cannot be read at all was never taken.
+            let other = ApiVersion::new(&record.api_version).is_some();
+            let unsaid = PanelRecord { api_version: String::new(), ..record.clone() };
+            if other { Self::parse(&unsaid) } else { Err(problems) }
+        })
     }
 
     /// The record of these settings.
@@ -289,7 +279,7 @@ impl Settings {
             }),
             labels: self.labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             zone: self.zone.name().to_owned(),
-            api: self.family.as_str().to_owned(),
+            api: self.family().as_str().to_owned(),
             api_version: self.api_version.to_string(),
             capacity: self.capacity,
             ..PanelRecord::new(self.id.as_str())
@@ -318,9 +308,14 @@ impl Settings {
         }
     }
 
+    /// Its family.
+    pub fn family(&self) -> Family {
+        self.dialect.family
+    }
+
     /// From now on it speaks as this version, where its family has that.
     pub fn set_api_version(&mut self, version: ApiVersion) {
-        if let Some(dialect) = Dialect::of(self.family, version) {
+        if let Some(dialect) = Dialect::of(self.family(), version) {
             (self.dialect, self.api_version) = (dialect, version);
         }
     }

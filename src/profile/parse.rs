@@ -128,7 +128,7 @@ pub struct Items(Problems);
 
 impl Default for Items {
     fn default() -> Self {
-        Self(Problems { strict: true, ..Problems::default() })
+        Self(Problems::strict())
     }
 }
 
@@ -160,7 +160,7 @@ impl Items {
 
     /// The first problems, and how many there are.
     pub fn found(self) -> (Vec<Problem>, usize) {
-        (self.0.done, self.0.all)
+        self.0.found()
     }
 }
 
@@ -179,6 +179,11 @@ pub fn profile_body(body: &[u8], family: Family) -> Result<TimeProfile, Problem>
 /// Reads a body that this program wrote ([`super::wire::body`]).
 pub fn stored(body: &[u8]) -> Result<TimeProfile, Problem> {
     profile_body(body, Family::DoorController)
+}
+
+/// Whether two stored bodies say the same, in whatever words.
+pub fn say_the_same(one: &[u8], other: &[u8]) -> Result<bool, Problem> {
+    Ok(one == other || stored(one)?.says_the_same(&stored(other)?))
 }
 
 /// Reads a list of profiles anywhere in a larger body and gathers the problems below `path`, as [`Items`] does.

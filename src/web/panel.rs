@@ -241,7 +241,7 @@ fn about(status: &PanelStatus) -> Markup {
             @for (key, value) in settings.labels.iter().map(|(key, value)| (&**key, &**value)) {
                 div { dt { (key) } dd { a href={ "/?selector=" (percent(&format!("{key}={value}"))) } { (value) } } }
             }
-            div { dt { "API" } dd { (settings.family.as_str()) " " (settings.api_version) } }
+            div { dt { "API" } dd { (settings.family().as_str()) " " (settings.api_version) } }
             div { dt { "Profiles" } dd {
                 (profiles)
                 @if let Some(capacity) = settings.capacity { " of " (capacity) }

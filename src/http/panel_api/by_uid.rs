@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
+use super::list::Wanted;
 use super::{Account, Administrator, list, profiles};
 use crate::batch::Body;
 use crate::http::fleet_api::types::TimeProfileBody;
@@ -59,7 +60,7 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
-    let item = list::item(&profile.into(), account.panel.settings.family, false);
+    let item = list::item(&profile.into(), account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }
 
@@ -147,8 +148,9 @@ pub(super) async fn read_all(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let profiles = profiles(&shared, &account.panel).await?;
-    list::answer(profiles, &query, account.panel.settings.dialect)
+    let dialect = account.panel.settings.dialect;
+    let wanted = Wanted::parse(&query, dialect)?;
+    list::answer(profiles(&shared, &account.panel).await?, wanted, dialect)
 }
 
 /// Deletes several profiles, all or none.
@@ -194,7 +196,7 @@ pub(super) async fn read_profile(
 ) -> Result<Body, PanelError> {
     let body = body::read_of_panel(request, payload, shared.body_limit).await?;
     let settings = &who.panel.settings;
-    let family = settings.family;
+    let family = settings.family();
     let profile = shared.turns.parse(body, move |body| parse::profile_body(body, family)).await??;
     opens::check(&profile, settings.zone.rules()).map_err(|_| PanelError::NeverOpens)?;
     Ok(Body::of(&profile))

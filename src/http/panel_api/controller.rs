@@ -39,16 +39,29 @@ pub fn error_body(request: &HttpRequest, error: &PanelError) -> Option<Value> {
     Some(json!({ "error": { "code": code, "message": error.to_string(), "data": null } }))
 }
 
-/// The paths below the panel's base, with what they take.
-pub const PATHS: &[(&str, &[Method])] = &[
-    ("/v1/access/time-profiles/items/link", &[Method::GET, Method::POST, Method::DELETE]),
-    ("/v1/access/time-profiles/link", &[Method::POST]),
-    ("/v1/access/time-profiles/link/delete", &[Method::POST]),
-    ("/v1/access/time-profiles", &[Method::POST]),
-    (r"/v1/access/time-profiles/{uid:-?\d+}", &[Method::GET, Method::PATCH, Method::DELETE]),
-    ("/v1/access/time-profiles/item/{uid}", &[Method::GET, Method::PATCH, Method::DELETE]),
-    ("/v1/access/time-profiles/items", &[Method::GET, Method::DELETE]),
-];
+/// From one list of calls: the routes below the panel's base, and what each path takes.
+macro_rules! calls {
+    ($($path:literal: $($method:ident $handler:expr),+;)+) => {
+        /// The paths below the panel's base, with what they take.
+        pub const PATHS: &[(&str, &[Method])] = &[$(($path, &[$(Method::$method),+])),+];
+
+        /// The routes, below the panel's base.
+        pub fn routes(config: &mut ServiceConfig<'_>) {
+            config.service(log_in);
+            $($(config.route($path, web::method(Method::$method).to($handler));)+)+
+        }
+    };
+}
+
+calls! {
+    "/v1/access/time-profiles/items/link": GET link::list_linked, POST link::apply_upserts, DELETE link::apply_deletes;
+    "/v1/access/time-profiles/link": POST link::apply_upserts;
+    "/v1/access/time-profiles/link/delete": POST link::apply_deletes;
+    "/v1/access/time-profiles": POST create;
+    r"/v1/access/time-profiles/{uid:-?\d+}": GET show, PATCH by_uid::replace_one, DELETE by_uid::delete_one;
+    "/v1/access/time-profiles/item/{uid}": GET show, PATCH by_uid::replace_one, DELETE by_uid::delete_one;
+    "/v1/access/time-profiles/items": GET by_uid::read_all, DELETE by_uid::delete_named;
+}
 
 /// The name of an account, and the MD5 of its password.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -71,7 +84,7 @@ pub async fn log_in(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    if panel.settings.family != Family::DoorController {
+    if panel.settings.family() != Family::DoorController {
         return Err(PanelError::MethodNotAllowed("GET, HEAD".into()));
     }
     let body = body::read_of_panel(&request, payload, body::SMALL).await?;
@@ -80,26 +93,6 @@ pub async fn log_in(
     let texts = login.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
     let query: HashMap<_, _> = texts.collect();
     session::log_in(&shared, Scope::Panel(panel.number), Accounts::OfAdministrators, &query, &request).await
-}
-
-/// The routes, below the panel's base.
-pub fn routes(config: &mut ServiceConfig<'_>) {
-    config
-        .route("/v1/access/time-profiles/items/link", web::post().to(link::apply_upserts))
-        .route("/v1/access/time-profiles/items/link", web::delete().to(link::apply_deletes))
-        .route("/v1/access/time-profiles/items/link", web::get().to(link::list_linked))
-        .route("/v1/access/time-profiles/link", web::post().to(link::apply_upserts))
-        .route("/v1/access/time-profiles/link/delete", web::post().to(link::apply_deletes))
-        .service(log_in)
-        .route("/v1/access/time-profiles", web::post().to(create))
-        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::get().to(show))
-        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::patch().to(by_uid::replace_one))
-        .route(r"/v1/access/time-profiles/{uid:-?\d+}", web::delete().to(by_uid::delete_one))
-        .route("/v1/access/time-profiles/item/{uid}", web::get().to(show))
-        .route("/v1/access/time-profiles/item/{uid}", web::patch().to(by_uid::replace_one))
-        .route("/v1/access/time-profiles/item/{uid}", web::delete().to(by_uid::delete_one))
-        .route("/v1/access/time-profiles/items", web::get().to(by_uid::read_all))
-        .route("/v1/access/time-profiles/items", web::delete().to(by_uid::delete_named));
 }
 
 async fn create(
@@ -121,6 +114,6 @@ async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profile = by_uid::find(&account, &request, &shared).await?;
-    let item = list::item(&profile.into(), account.panel.settings.family, false);
+    let item = list::item(&profile.into(), account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }

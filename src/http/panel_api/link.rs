@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
+use super::list::Wanted;
 use super::{Account, Administrator, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemResult, Operations};
@@ -104,7 +105,7 @@ pub(super) async fn apply_upserts(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let (family, most) = (panel.settings.family, shared.max_items);
+    let (family, most) = (panel.settings.family(), shared.max_items);
     let profiles =
         shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
     let operations = Operations::of_profiles(profiles, Vec::new(), false);
@@ -191,7 +192,9 @@ pub(super) async fn list_linked(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
+    let dialect = account.panel.settings.dialect;
+    let wanted = Wanted::parse(&query, dialect)?;
     let mut profiles = profiles(&shared, &account.panel).await?;
     profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles, &query, account.panel.settings.dialect)
+    list::answer(profiles, wanted, dialect)
 }

@@ -68,21 +68,24 @@ pub struct ListParameters {
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ListBody {
-    #[schema(value_type = Vec<ListItem>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    list_items: Option<Vec<Box<RawValue>>>,
-    /// As door controllers call it.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    items: Option<Vec<Box<RawValue>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = ListOption, required = true)]
-    list_option: Option<ListOption>,
-    /// As door controllers call it.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    options: Option<Options>,
+#[serde(untagged)]
+pub enum ListBody {
+    /// Of a panel.
+    OfPanel {
+        /// The page's profiles.
+        #[schema(value_type = Vec<ListItem>)]
+        list_items: Vec<Box<RawValue>>,
+        /// Which page, and of what.
+        list_option: ListOption,
+    },
+    /// Of a door controller.
+    OfController {
+        /// The page's profiles.
+        #[schema(value_type = Vec<ControllerItem>)]
+        items: Vec<Box<RawValue>>,
+        /// Which page.
+        options: Options,
+    },
 }
 
 /// A profile in a list.
@@ -99,6 +102,20 @@ pub struct ListItem {
     identifiers: Identifiers,
 }
 
+/// A profile in a door controller's list.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document")]
+struct ControllerItem {
+    /// Its number for it.
+    id: u32,
+    /// Null for a profile that was not made by a link call.
+    link_id: Option<uuid::Uuid>,
+    name: String,
+    time_options: TimeOptionsBody,
+    repeat_options: RepeatOptionsBody,
+    identifiers: Identifiers,
+}
+
 /// Who uses a profile; panels here hold no identifiers.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Identifiers {
@@ -107,7 +124,7 @@ pub struct Identifiers {
 }
 
 /// What a door controller's list says of itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Options {
     /// Which part of the list it is.
     pub pagination: Pagination,
@@ -115,7 +132,7 @@ pub struct Options {
 
 /// What a list says of itself.
 #[derive(Debug, Serialize, ToSchema)]
-struct ListOption {
+pub struct ListOption {
     pagination: Pagination,
     filter: FilterNote,
     sort: SortNote,
@@ -209,7 +226,7 @@ impl From<StoredProfile> for Listed {
 }
 
 /// What a query asks of a list.
-struct Wanted {
+pub struct Wanted {
     limit: usize,
     page: usize,
     /// Fields, and whether each ascends; never empty.
@@ -220,18 +237,12 @@ struct Wanted {
     asked: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Whether the query can be answered, before anything is read for it.
-pub fn check(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(), PanelError> {
-    Wanted::parse(query, dialect).map(|_| ())
-}
-
-/// The page of these profiles that the query asks for.
+/// The page of these profiles that a query asks for.
 pub fn answer(
     profiles: Vec<impl Into<Listed>>,
-    query: &HashMap<String, String>,
+    wanted: Wanted,
     dialect: &Dialect,
 ) -> Result<HttpResponse, PanelError> {
-    let wanted = Wanted::parse(query, dialect)?;
     let mut listed = Vec::with_capacity(profiles.len());
     for profile in profiles {
         let profile = profile.into();
@@ -258,12 +269,8 @@ pub fn answer(
     let pagination = Pagination::of(total_items, wanted.limit, wanted.page);
     let (filter, sort) = match dialect.notes {
         ListNotes::None => {
-            return Ok(HttpResponse::Ok().json(ListBody {
-                list_items: None,
-                items: Some(list_items),
-                list_option: None,
-                options: Some(Options { pagination }),
-            }));
+            let options = Options { pagination };
+            return Ok(HttpResponse::Ok().json(ListBody::OfController { items: list_items, options }));
         }
         ListNotes::Asked => {
             let (field, asc) = wanted.order.first().copied().unwrap_or((Field::Name, true));
@@ -287,12 +294,8 @@ pub fn answer(
             },
         ),
     };
-    Ok(HttpResponse::Ok().json(ListBody {
-        list_items: Some(list_items),
-        items: None,
-        list_option: Some(ListOption { pagination, filter, sort }),
-        options: None,
-    }))
+    let list_option = ListOption { pagination, filter, sort };
+    Ok(HttpResponse::Ok().json(ListBody::OfPanel { list_items, list_option }))
 }
 
 impl DescribedField {
@@ -347,7 +350,8 @@ fn fields(profile: &Listed) -> Result<Fields, StoreError> {
 }
 
 impl Wanted {
-    fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
+    /// Reads a query, before anything is read for it.
+    pub fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
         let get = |name: &str| given(query, name);
         let (limit, page) = wanted_page(query, dialect)?;
         let (sort_field, sort_type) = match dialect.paging {
@@ -393,14 +397,17 @@ fn wanted_page(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(us
         Paging::SortField | Paging::OrderBy => "page_number",
         Paging::CamelCase => "pageNumber",
     };
-    let page = match given(query, name) {
-        None => 1,
-        Some(number) => number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(name))?,
-    };
-    Ok((limit, page))
+    Ok((limit, page(given(query, name), name)?))
 }
 
-fn limit(given: Option<&str>, takes: Limit) -> Result<usize, PanelError> {
+/// The page of this parameter; the first one without.
+pub fn page(given: Option<&str>, name: &'static str) -> Result<usize, PanelError> {
+    let Some(number) = given else { return Ok(1) };
+    number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(name))
+}
+
+/// The `limit`.
+pub fn limit(given: Option<&str>, takes: Limit) -> Result<usize, PanelError> {
     let number = |most| {
         let number = given.and_then(|limit| limit.parse().ok());
         number.filter(|limit| (1..=most).contains(limit)).ok_or(PanelError::Parameter("limit"))

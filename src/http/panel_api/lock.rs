@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ErrorBody, PanelError};
-use super::list::{Options, Pagination};
+use super::list::{self, Options, Pagination};
 use super::{Account, Administrator, is_head};
 use crate::clock;
 use crate::http::body::SMALL;
 use crate::http::{Shared, auth, body};
-use crate::panel::dialect::ListNotes;
+use crate::panel::dialect::{Limit, ListNotes};
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 use crate::store::tables::LogRecord;
@@ -46,26 +46,27 @@ pub enum Lock {
 
 /// A page of a panel's log.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LogBody {
-    #[schema(required = true, value_type = Vec<LogItem>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    list_items: Option<Vec<LogItem>>,
-    #[schema(required = true, value_type = LogOption)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    list_option: Option<LogOption>,
-    /// As door controllers call it.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    items: Option<Vec<LogItem>>,
-    /// As door controllers call it.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    options: Option<Options>,
+#[serde(untagged)]
+pub enum LogBody {
+    /// Of a panel.
+    OfPanel {
+        /// The page's entries.
+        list_items: Vec<LogItem>,
+        /// Which page, and of what.
+        list_option: LogOption,
+    },
+    /// Of a door controller.
+    OfController {
+        /// The page's entries.
+        items: Vec<LogItem>,
+        /// Which page.
+        options: Options,
+    },
 }
 
 /// Something that happened at the panel.
 #[derive(Debug, Serialize, ToSchema)]
-struct LogItem {
+pub struct LogItem {
     /// Unix milliseconds.
     timestamp: i64,
     /// `access`, `info`, `system` or `emergency`.
@@ -99,7 +100,7 @@ struct LogModel {
 
 /// What the log says of its page.
 #[derive(Debug, Serialize, ToSchema)]
-struct LogOption {
+pub struct LogOption {
     pagination: Pagination,
     filter: LogFilter,
     sort: LogSort,
@@ -153,7 +154,7 @@ pub async fn open_in_emergency(
 ) -> Result<HttpResponse, PanelError> {
     let locks = read_locks(&request, payload).await?;
     // Of the other families no word for it is known.
-    let (category, key) = match who.panel.settings.family {
+    let (category, key) = match who.panel.settings.family() {
         Family::Android => ("emergency", "emergency_lock_is_opened"),
         Family::Camdroid | Family::IngenicMips | Family::DoorController => {
             ("access", "access_granted_by_api_call")
@@ -263,17 +264,15 @@ pub async fn read_log(
         entries.reverse();
     }
     let pagination = Pagination::of(entries.len(), limit, page);
-    let page =
+    let items =
         entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit).map(LogItem::of).collect();
     Ok(HttpResponse::Ok().json(if dialect.notes == ListNotes::None {
-        let options = Some(Options { pagination });
-        LogBody { list_items: None, list_option: None, items: Some(page), options }
+        LogBody::OfController { items, options: Options { pagination } }
     } else {
         let filter =
             LogFilter { filter_field: category.as_ref().map(|_| "category"), filter_value: category };
         let sort = LogSort { field: "timestamp", asc: ascends, available_fields: ["timestamp"] };
-        let list_option = Some(LogOption { pagination, filter, sort });
-        LogBody { list_items: Some(page), list_option, items: None, options: None }
+        LogBody::OfPanel { list_items: items, list_option: LogOption { pagination, filter, sort } }
     }))
 }
 
@@ -292,15 +291,9 @@ impl LogItem {
 
 /// How many entries a page has, and which page is wanted: clients ask for pages of any length here.
 fn page(query: &HashMap<String, String>) -> Result<(usize, usize), PanelError> {
-    let number = |name: &'static str, usual: usize, most: usize| match query.get(name) {
-        None => Ok(usual),
-        Some(text) => {
-            let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-            number.ok_or(PanelError::Parameter(name))
-        }
-    };
+    let given = |name: &str| query.get(name).map(String::as_str);
     let page = if query.contains_key("pageNumber") { "pageNumber" } else { "page_number" };
-    Ok((number("limit", 10, 1000)?, number(page, 1, usize::MAX)?))
+    Ok((list::limit(given("limit"), Limit::UpToThousand)?, list::page(given(page), page)?))
 }
 
 fn moment(query: &HashMap<String, String>, name: &'static str) -> Result<Option<i64>, PanelError> {

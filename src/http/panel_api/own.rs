@@ -170,7 +170,7 @@ async fn read(
 ) -> Result<HttpResponse, PanelError> {
     if setting.secret && session.role < Role::Admin {
         auth::denied(&request, &session.actor());
-        return Err(PanelError::NotAdministrator(panel.settings.family));
+        return Err(PanelError::NotAdministrator(panel.settings.family()));
     }
     let (store, number) = (shared.fleet.store.clone(), panel.number);
     let read = web::block(move || {
@@ -178,19 +178,16 @@ async fn read(
         Ok::<_, StoreError>((snapshot.panel_setting(number, setting.path)?, snapshot.fleet_number()?))
     });
     let (kept, fleet) = read.await.map_err(|_| PanelError::Busy)??;
-    let value = kept.unwrap_or_else(|| before(setting, &panel, fleet));
+    let mac = [&[2], &fleet.to_be_bytes()[..2], &panel.number.to_be_bytes()[1..]].concat();
+    let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02X}")).collect();
+    let value = kept.unwrap_or_else(|| before(setting, &panel).replace("MAC", &mac.join(":")));
     Ok(HttpResponse::Ok().content_type(body::JSON).body(value))
 }
 
-/// What a setting is before anybody has set it.
-fn before(setting: &Setting, panel: &Entry, fleet: u32) -> String {
-    let mac = [&[2], &fleet.to_be_bytes()[..2], &panel.number.to_be_bytes()[1..]].concat();
-    let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02X}")).collect();
-    setting
-        .before
-        .replace("ZONE", panel.settings.zone.name())
-        .replace("MAC", &mac.join(":"))
-        .replace("VERSION", env!("CARGO_PKG_VERSION"))
+/// What a setting is before anybody has set it; the address on the network, which nobody sets, is left to who reads it.
+fn before(setting: &Setting, panel: &Entry) -> String {
+    let text = setting.before.replace("ZONE", panel.settings.zone.name());
+    text.replace("VERSION", env!("CARGO_PKG_VERSION"))
 }
 
 /// Takes the fields of a JSON object, or of the query, as which some clients send them; the others stay.
@@ -210,7 +207,7 @@ async fn set(
     if request.query_string().len() > SMALL {
         return Err(PanelError::TooLarge(SMALL));
     }
-    let before = before(setting, &panel, shared.fleet.store.read()?.fleet_number()?);
+    let before = before(setting, &panel);
     let known: Map<String, Value> = serde_json::from_str(&before).unwrap_or_default();
     for (name, text) in query.into_inner() {
         // A query has texts only; what is a number or a truth otherwise is one here too.

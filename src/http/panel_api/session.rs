@@ -152,7 +152,7 @@ pub async fn login(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    if panel.settings.family == Family::DoorController {
+    if panel.settings.family() == Family::DoorController {
         return Err(PanelError::MethodNotAllowed("POST".into()));
     }
     log_in(&shared, Scope::Panel(panel.number), Accounts::From(Role::Admin), &query, &request).await

@@ -73,6 +73,16 @@ impl<E> Default for Problems<E> {
 }
 
 impl<E: From<WireError>> Problems<E> {
+    /// Of a reader that looks at what a panel lets pass.
+    pub(crate) fn strict() -> Self {
+        Self { strict: true, ..Self::default() }
+    }
+
+    /// The first problems, and how many there are.
+    pub(crate) fn found(self) -> (Vec<Problem<E>>, usize) {
+        (self.done, self.all)
+    }
+
     pub(crate) fn structure(&mut self, at: &At<'_>, error: impl Into<E>) {
         self.all += 1;
         if self.done.len() + self.structure.len() < NAMED {

@@ -23,7 +23,7 @@ use crate::fleet::Fleet;
 use crate::fleet::common::CommonProfile;
 use crate::http::panel_api::by_uid;
 use crate::http::panel_api::error::{ErrorBody, PanelError};
-use crate::http::panel_api::list::{self, Listed};
+use crate::http::panel_api::list::{self, Listed, Wanted};
 use crate::http::panel_api::session::DeviceTime;
 use crate::http::{Shared, body};
 use crate::panel::dialect::Dialect;
@@ -74,6 +74,19 @@ async fn profiles(shared: web::Data<Shared>, selector: Selector) -> Result<Vec<C
     ask(shared, move |fleet| fleet.common_profiles(selector)).await
 }
 
+/// The page that the query asks for of those of the common profiles that are wanted.
+async fn list_common(
+    shared: web::Data<Shared>,
+    selector: Selector,
+    query: &HashMap<String, String>,
+    is_wanted: fn(&CommonProfile) -> bool,
+) -> Result<HttpResponse, PanelError> {
+    let wanted = Wanted::parse(query, dialect())?;
+    let mut profiles = profiles(shared, selector).await?;
+    profiles.retain(is_wanted);
+    list::answer(profiles, wanted, dialect())
+}
+
 /// The time, and the zone that all selected panels have.
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_device_time", params(("selector" = String, Path)),
     responses((status = 200, body = DeviceTime), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)))]
@@ -97,8 +110,7 @@ pub async fn read(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    list::check(&query, dialect())?;
-    list::answer(profiles(shared, selector).await?, &query, dialect())
+    list_common(shared, selector, &query, |_| true).await
 }
 
 /// The same at its older path.
@@ -111,8 +123,7 @@ pub async fn read_older(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    list::check(&query, dialect())?;
-    list::answer(profiles(shared, selector).await?, &query, dialect())
+    list_common(shared, selector, &query, |_| true).await
 }
 
 /// Those of them with a link_id.
@@ -125,10 +136,7 @@ pub async fn read_linked(
     query: web::Query<HashMap<String, String>>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    list::check(&query, dialect())?;
-    let mut profiles = profiles(shared, selector).await?;
-    profiles.retain(|profile| profile.link_id.is_some());
-    list::answer(profiles, &query, dialect())
+    list_common(shared, selector, &query, |profile| profile.link_id.is_some()).await
 }
 
 /// The profile that every selected panel has under this uid.
