@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, Call};
-use crate::support::profiles::{link, never, once, work_week};
+use crate::support::profiles::{data, link, never, once, work_week};
 use crate::support::server::{ADMIN_MD5, TestServer};
 use crate::support::snapshot::Transcript;
 
@@ -180,11 +180,71 @@ fn every_family_answers_every_call_in_its_own_dialect() {
         log.step("a method that a path does not take", &by_admin("PUT", link_path).send());
         log.step("nor the login", &by_admin("DELETE", "/login").send());
         log.step("HEAD", &by_admin("HEAD", &format!("{link_path}?{}", dialect.page)).send());
+        for case in data("invalid.json").as_array().expect("a list") {
+            let body = json!({ key: case["body"]["list_items"] });
+            log.step("a faulty item", &by_admin("POST", link_path).json(&body).send());
+        }
+        by_uid(&dialect, &server, &token, &mut log);
+        beside_profiles(&dialect, &server, &token, &mut log);
         log.step("the time", &by_admin("GET", "/device/time").send());
         log.step("log out", &by_admin("POST", "/logout").send());
         log.step("the token is dead", &by_admin("GET", "/device/time").send());
         log.check_as(name);
     }
+}
+
+/// The calls by uid, with success and each error.
+fn by_uid(dialect: &Dialect, server: &TestServer, token: &str, log: &mut Transcript) {
+    let is_controller = dialect.api == "door-controller";
+    let item = if is_controller { "/access/{profiles}/" } else { "/access/{profiles}/item/" };
+    let call = |method: &str, path: &str| dialect.call(server, method, path).bearer(token);
+    let mut profile = once(0, "By uid");
+    profile.as_object_mut().expect("an object").remove("link_id");
+    let created = call("POST", "/access/{profiles}").json(&profile).send();
+    log.step("create by uid", &created);
+    let uid = &created.value()[if is_controller { "id" } else { "uid" }];
+    log.step("create what never opens", &call("POST", "/access/{profiles}").json(&never(0)).send());
+    log.step("create nothing", &call("POST", "/access/{profiles}").json(&json!({})).send());
+    log.step("show it", &call("GET", &format!("{item}{uid}")).send());
+    profile["name"] = json!("By uid, again");
+    log.step("replace it", &call("PATCH", &format!("{item}{uid}")).json(&profile).send());
+    log.step("replace it by nothing", &call("PATCH", &format!("{item}{uid}")).json(&json!({})).send());
+    for (method, wrong) in [("GET", "9999"), ("PATCH", "9999"), ("DELETE", "9999"), ("GET", "-1")] {
+        log.step("no such uid", &call(method, &format!("{item}{wrong}")).json(&profile).send());
+    }
+    log.step("delete it", &call("DELETE", &format!("{item}{uid}")).send());
+    let delete =
+        |uids: &Value| call("DELETE", "/access/{profiles}/items").json(&json!({ "uid_items": uids })).send();
+    log.step("delete some", &delete(&json!([10, 11])));
+    for wrong in [json!([9999]), json!([0]), json!(["1"]), json!(7)] {
+        log.step("delete what there is not", &delete(&wrong));
+    }
+    log.step("no login", &dialect.call(server, "GET", &format!("{item}1")).send());
+}
+
+/// What clients call beside profiles, with success and each error.
+fn beside_profiles(dialect: &Dialect, server: &TestServer, token: &str, log: &mut Transcript) {
+    let call = |method: &str, path: &str| dialect.call(server, method, path).bearer(token);
+    let open = "/access/general/lock/open";
+    log.step("open a lock", &call("GET", &format!("{open}/remote/accepted/1")).send());
+    log.step("no such lock", &call("GET", &format!("{open}/remote/accepted/9")).send());
+    log.step(
+        "an emergency",
+        &call("POST", &format!("{open}/emergency")).json(&json!({ "locks": [2] })).send(),
+    );
+    log.step("an emergency of no lock", &call("POST", &format!("{open}/emergency")).json(&json!({})).send());
+    log.step(
+        "its end",
+        &call("POST", "/access/general/lock/close/emergency").json(&json!({ "locks": [2] })).send(),
+    );
+    log.step("the log", &call("GET", "/log/items?filter=access").send());
+    log.step("a wrong filter", &call("GET", "/log/items?filter=colour").send());
+    log.step("set", &call("POST", "/device/settings/volume").json(&json!({ "volume_level": 3 })).send());
+    log.step("read back", &call("GET", "/device/settings/volume").send());
+    log.step("set to no object", &call("POST", "/device/settings/volume").json(&json!([3])).send());
+    log.step("set what is only read", &call("POST", "/network/mac").json(&json!({})).send());
+    log.step("a setting that there is not", &call("GET", "/network/wifi").send());
+    log.step("no login", &dialect.call(server, "GET", "/log/items").send());
 }
 
 /// The MD5 of the password that [`TestServer::add_user`] gives.

@@ -21,15 +21,18 @@ fn read(server: &TestServer, path: &str, last: Option<&str>) -> String {
     response.into_body().read_to_string().expect("a stream that ends")
 }
 
+/// Pushes a profile to every panel, and gives the batch's id.
+fn push_to_all(server: &TestServer) -> String {
+    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
+    let batch = server.fleet("POST", "/batches").json(&batch).send().value();
+    batch["id"].as_str().expect("an id").to_owned()
+}
+
 #[test]
 fn a_batch_tells_each_outcome_once_and_a_client_resumes() {
     let mut server = TestServer::start();
     server.add_panels(3);
-    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
-    let id = server.fleet("POST", "/batches").json(&batch).send().value()["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = push_to_all(&server);
     let path = format!("/batches/{id}/events");
     let mut log = Transcript::new("fleet_api", "events");
     let whole = read(&server, &path, None);
@@ -58,11 +61,7 @@ fn a_batch_tells_each_outcome_once_and_a_client_resumes() {
 fn a_client_that_comes_back_whenever_a_stream_ends_stops_behind_done() {
     let mut server = TestServer::start();
     server.add_panels(2);
-    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
-    let id = server.fleet("POST", "/batches").json(&batch).send().value()["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = push_to_all(&server);
     let path = format!("/batches/{id}/events");
     for (round, expected) in ["panel panel done", "done"].into_iter().enumerate() {
         if round == 1 {
@@ -92,11 +91,7 @@ fn a_client_that_comes_back_whenever_a_stream_ends_stops_behind_done() {
 fn a_browser_listens_with_a_token_in_the_query_or_with_the_page_s_cookie_and_a_header_comes_first() {
     let server = TestServer::start();
     server.add_panels(1);
-    let batch = json!({ "all": true, "upsert": [once(1, "x")] });
-    let id = server.fleet("POST", "/batches").json(&batch).send().value()["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = push_to_all(&server);
     let path = format!("/fleet/v1/batches/{id}/events");
     let good = server.token().to_owned();
     let cookie = format!("other=x; panelsync_session={good}");

@@ -203,6 +203,17 @@ fn batch(server: &TestServer, answer: &Answer) -> Value {
     server.fleet("GET", &format!("/batches/{id}")).send().value()
 }
 
+/// A server that reads this device again and again, as d1, and puts right what it finds.
+fn repairing(device: &Hand) -> TestServer {
+    let server = TestServer::start_with(|settings| {
+        impatient(settings);
+        settings.devices.read_every = Duration::from_millis(200);
+    });
+    add(&server, "d1", &device.url());
+    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    server
+}
+
 fn state(server: &TestServer, panel: &str) -> Value {
     server.fleet("GET", &format!("/panels/{panel}")).send().value()["state"].clone()
 }
@@ -597,12 +608,7 @@ fn what_a_device_keeps_otherwise_is_written_once_more_and_then_said() {
         }
         answer
     });
-    let mut server = TestServer::start_with(|settings| {
-        impatient(settings);
-        settings.devices.read_every = Duration::from_millis(200);
-    });
-    add(&server, "d1", &device.url());
-    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    let mut server = repairing(&device);
     let long = json!({ "all": true, "upsert": [once(1, "A name that is too long"), once(2, "short")] });
     apply(&server, 10, &long);
     let writes = || device.calls("POST /api/v1/access/timeprofile/items/link");
@@ -951,12 +957,7 @@ fn a_device_that_keeps_what_counts_in_words_of_its_own_does_not_differ() {
         }
         (status, answer)
     });
-    let server = TestServer::start_with(|settings| {
-        impatient(settings);
-        settings.devices.read_every = Duration::from_millis(200);
-    });
-    add(&server, "d1", &device.url());
-    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    let server = repairing(&device);
     let writes = || device.calls("POST /api/v1/access/timeprofile/items/link");
     let batch = json!({ "all": true, "upsert": worded() });
     assert_eq!(apply(&server, 10, &batch).value()["panels"]["applied"], 1);
@@ -1004,12 +1005,7 @@ fn what_a_device_keeps_otherwise_is_known_again_in_other_words() {
         }
         (status, answer)
     });
-    let server = TestServer::start_with(|settings| {
-        impatient(settings);
-        settings.devices.read_every = Duration::from_millis(200);
-    });
-    add(&server, "d1", &device.url());
-    assert_eq!(server.fleet("PATCH", "/panels/d1").json(&json!({ "repair": "on" })).send().status, 200);
+    let server = repairing(&device);
     apply(&server, 10, &json!({ "all": true, "upsert": [worded()[0], worded()[1]] }));
     let profiles = || server.fleet("GET", "/panels/d1/profiles").send().value()["items"].clone();
     until("both are known", || {
