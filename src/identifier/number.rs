@@ -66,6 +66,18 @@ impl Credential {
         }
     }
 
+    /// Type and number as they are compared, whatever a family's form of them; of a face its digest. It is a secret.
+    pub(crate) fn kept_form(&self) -> String {
+        let number = match self {
+            Self::Card(number) | Self::Ukey(number) => number.form('-'),
+            Self::Code(code) => code.0.to_string(),
+            Self::Qr(number) => number.plain(),
+            Self::Plate(plate) => plate.0.to_string(),
+            Self::Face(digest) => digest.hex(),
+        };
+        format!("{} {number}", self.kind().as_str())
+    }
+
     /// The last three characters; none where they would be the whole, and nothing of codes and faces.
     pub fn masked(&self) -> Option<String> {
         match self {

@@ -1,15 +1,21 @@
-//! What is secret at rest: passwords of accounts on devices, sealed with a key that is not in the database.
+//! What is secret at rest: passwords of accounts on devices, and what opens doors, sealed with a key that is not in the
+//! database.
 //!
 //! A sealed value is version (1), nonce (12), then the text and its tag under ChaCha20-Poly1305. It is bound to the
-//! number of its panel, so that values cannot change places. Users' passwords and tokens need no sealing: only
-//! verifiers of them are kept.
+//! number of its panel, or to its table and its key there, so that values cannot change places. Users' passwords and
+//! tokens need no sealing: only verifiers of them are kept.
+//!
+//! What is sealed cannot be looked for. So numbers of identifiers are found by a [`NumberTag`], which only who has the key
+//! can make: a card has so few possible numbers that a plain digest would tell which it is.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 
 use super::{PanelNo, StoreError};
+use crate::identifier::number::Credential;
 
 /// The key file in a data folder, where no other is named.
 pub const KEY_FILE: &str = "panelsync.key";
@@ -59,8 +65,15 @@ impl NewKey {
     }
 }
 
+/// By this an identifier's type and number are found: the first half of an HMAC-SHA-256 of them.
+pub type NumberTag = [u8; 16];
+
 /// The key, and what is done with it.
-pub struct Seal(LessSafeKey);
+pub struct Seal {
+    key: LessSafeKey,
+    /// For [`NumberTag`]s: made of the same key, and used for nothing else.
+    tags: hmac::Key,
+}
 
 impl std::fmt::Debug for Seal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -71,8 +84,10 @@ impl std::fmt::Debug for Seal {
 impl Seal {
     /// With this key.
     pub fn new(key: [u8; 32]) -> Self {
+        let tags = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"numbers of identifiers");
+        let tags = hmac::Key::new(hmac::HMAC_SHA256, tags.as_ref());
         match UnboundKey::new(&CHACHA20_POLY1305, &key) {
-            Ok(key) => Self(LessSafeKey::new(key)),
+            Ok(key) => Self { key: LessSafeKey::new(key), tags },
             Err(_) => unreachable!("the algorithm takes keys of 32 bytes"),
         }
     }
@@ -115,34 +130,67 @@ impl Seal {
 
     /// Seals a text for a panel.
     pub(super) fn seal(&self, panel: PanelNo, text: &str) -> Result<Vec<u8>, StoreError> {
-        let failed = StoreError::Corrupt("random bytes");
-        let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce).map_err(|_| failed.clone())?;
-        let mut sealed = text.as_bytes().to_vec();
-        self.0
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(panel.to_be_bytes()),
-                &mut sealed,
-            )
-            .map_err(|_| failed)?;
-        Ok([&[VERSION][..], &nonce, &sealed].concat())
+        self.seal_bound(&panel.to_be_bytes(), text.as_bytes())
     }
 
     /// The text of what was sealed for this panel with this key.
     pub(super) fn open(&self, panel: PanelNo, sealed: &[u8]) -> Result<String, StoreError> {
         let failed = || StoreError::Corrupt("sealed password");
-        let (version, rest) = sealed.split_first().ok_or_else(failed)?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
-        if *version != VERSION {
-            return Err(failed());
-        }
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
-        let mut text = sealed.to_vec();
-        let text =
-            self.0.open_in_place(nonce, Aad::from(panel.to_be_bytes()), &mut text).map_err(|_| failed())?;
-        String::from_utf8(text.to_vec()).map_err(|_| failed())
+        let text = self.open_bound(&panel.to_be_bytes(), sealed).ok_or_else(failed)?;
+        String::from_utf8(text).map_err(|_| failed())
     }
+
+    /// Seals what stands in this table under this key.
+    pub fn seal_in(&self, table: &str, key: &[u8], bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.seal_bound(&place(table, key), bytes)
+    }
+
+    /// What was sealed in this table under this key, with this key.
+    pub fn open_in(&self, table: &str, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.open_bound(&place(table, key), sealed).ok_or(StoreError::Corrupt("sealed value"))
+    }
+
+    fn seal_bound(&self, bound_to: &[u8], bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let failed = StoreError::Corrupt("random bytes");
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|_| failed.clone())?;
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + bytes.len() + CHACHA20_POLY1305.tag_len());
+        sealed.push(VERSION);
+        sealed.extend(nonce);
+        sealed.extend(bytes);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let text = &mut sealed[1 + NONCE_LEN..];
+        let tag =
+            self.key.seal_in_place_separate_tag(nonce, Aad::from(bound_to), text).map_err(|_| failed)?;
+        sealed.extend(tag.as_ref());
+        Ok(sealed)
+    }
+
+    fn open_bound(&self, bound_to: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (version, rest) = sealed.split_first()?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
+        if *version != VERSION {
+            return None;
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = sealed.to_vec();
+        let length = self.key.open_in_place(nonce, Aad::from(bound_to), &mut text).ok()?.len();
+        text.truncate(length);
+        Some(text)
+    }
+
+    /// By what a type and number are found. Equal where [`Credential`]s are.
+    pub fn tag(&self, credential: &Credential) -> NumberTag {
+        let tag = hmac::sign(&self.tags, credential.kept_form().as_bytes());
+        let mut half = NumberTag::default();
+        half.copy_from_slice(&tag.as_ref()[..16]);
+        half
+    }
+}
+
+/// A table's name, which holds no zero, and a key in it.
+fn place(table: &str, key: &[u8]) -> Vec<u8> {
+    [table.as_bytes(), &[0], key].concat()
 }
 
 /// Lower-case hex.
@@ -163,6 +211,7 @@ fn write_key(path: &Path, key: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identifier::rule::Kind;
 
     #[test]
     fn what_was_sealed_opens_for_its_panel_and_key_alone() {
@@ -178,6 +227,31 @@ mod tests {
             assert!(seal.open(3, &sealed[..at]).is_err(), "cut at {at}");
         }
         assert_ne!(sealed, seal.seal(3, "e10adc39").expect("sealed"), "a nonce is used once");
+    }
+
+    #[test]
+    fn what_was_sealed_in_a_place_opens_there_alone() {
+        let seal = Seal::new([7; 32]);
+        let sealed = seal.seal_in("bodies", &[1], b"0A-1B").expect("sealed");
+        assert_eq!(seal.open_in("bodies", &[1], &sealed).expect("opened"), b"0A-1B");
+        for (table, key) in [("bodies", [2]), ("faces", [1])] {
+            assert!(seal.open_in(table, &key, &sealed).is_err(), "{table} {key:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_tells_types_numbers_and_keys_apart_and_no_more() {
+        let tag =
+            |key, kind, number| Seal::new([key; 32]).tag(&Credential::new(kind, number).expect("a number"));
+        let tags = [
+            tag(1, Kind::Card, "12"),
+            tag(1, Kind::Card, "13"),
+            tag(1, Kind::Ukey, "12"),
+            tag(1, Kind::Code, "12"),
+            tag(2, Kind::Card, "12"),
+        ];
+        assert_eq!(tags[0], tag(1, Kind::Card, "0012"));
+        assert_eq!(std::collections::HashSet::from(tags).len(), tags.len());
     }
 
     #[test]
