@@ -33,7 +33,9 @@ mod contradictions;
 pub mod damage;
 pub mod disk;
 pub mod error;
+mod faces;
 pub mod json;
+mod last_held;
 mod memory;
 pub mod migrate;
 mod outcomes;
@@ -48,6 +50,8 @@ pub mod rows;
 pub mod seal;
 pub mod tables;
 pub mod writer;
+
+pub use bodies::identifier_in;
 
 use disk::{Identity, SyncTime};
 pub use error::{OpenError, StoreError};

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::profile::sentence::sentence;
 use crate::profile::{LinkId, TimeProfile, ical, parse, wire};
-use crate::store::read::{Snapshot, StoredProfile};
+use crate::store::read::{Snapshot, StoredItem};
 use crate::store::row::{Reported, RowName};
 use crate::store::{PanelNo, StoreError};
 
@@ -38,7 +38,8 @@ pub struct PanelProfile {
 impl PanelProfile {
     /// By what it is known on its panel.
     pub fn name(&self) -> RowName {
-        self.link_id.map_or(RowName::Uid(self.uid), |link| RowName::Link(ItemId::profile(link)))
+        self.link_id
+            .map_or(RowName::Uid(Kind::Profile, self.uid), |link| RowName::Link(ItemId::profile(link)))
     }
 }
 
@@ -217,7 +218,7 @@ impl Fleet {
 pub fn on_panel(
     snapshot: &Snapshot,
     panel: &Entry,
-    profiles: impl Iterator<Item = StoredProfile>,
+    profiles: impl Iterator<Item = StoredItem>,
 ) -> Result<Vec<PanelProfile>, StoreError> {
     profiles
         .map(|stored| {
@@ -253,7 +254,8 @@ fn fleet_profiles(
 ) -> Result<Page<FleetProfile, LinkId>, StoreError> {
     // By link_id, then by body: how many panels.
     let mut found: BTreeMap<LinkId, BTreeMap<u64, u64>> = BTreeMap::new();
-    snapshot.each_linked(|_, ItemId { kind: Kind::Profile, link_id: link }, row| {
+    snapshot.each_linked(|_, item, row| {
+        let Some(link) = item.profile_link() else { return };
         if after.is_none_or(|after| link > after) {
             *found.entry(link).or_default().entry(row.body).or_default() += 1;
             if found.len() > limit + 1 {
@@ -262,7 +264,8 @@ fn fleet_profiles(
         }
     })?;
     // What every panel refuses is nowhere, and somebody wanted it all the same.
-    snapshot.each_reported_anywhere(|_, ItemId { kind: Kind::Profile, link_id: link }, known| {
+    snapshot.each_reported_anywhere(|_, item, known| {
+        let Some(link) = item.profile_link() else { return Ok(()) };
         if matches!(known, Reported::Refused(_)) && after.is_none_or(|after| link > after) {
             found.entry(link).or_default();
             if found.len() > limit + 1 {
@@ -276,7 +279,7 @@ fn fleet_profiles(
         states.insert(*link, StateCounts { applied: bodies.values().sum(), ..StateCounts::default() });
     }
     snapshot.each_reported_anywhere(|panel, item, known| {
-        if let Some(states) = states.get_mut(&item.link_id)
+        if let Some(states) = item.profile_link().and_then(|link| states.get_mut(&link))
             && !matches!(known, Reported::Held(_))
         {
             if snapshot.row(panel, RowName::Link(item))?.is_some() {

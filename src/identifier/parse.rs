@@ -23,7 +23,7 @@ use crate::profile::LinkId;
 use crate::profile::error::WireError as BodyError;
 use crate::profile::parse::problems::{At, Problems as ProblemsOf};
 use crate::profile::parse::{link_id, list_body, listed_link_id, name, problem_of};
-use crate::profile::rule::{Family, Name};
+use crate::profile::rule::Name;
 use crate::profile::wire::{Json, MAX_VALUES};
 
 type Problems = ProblemsOf<WireError>;
@@ -83,19 +83,14 @@ impl Items {
 
 /// Reads what this program wrote to keep it ([`super::wire::kept`]).
 pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
-    let api = Api::of(Family::Android, None).map_err(|_| not_an_object())?;
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), api, Face::Digest, &mut problems);
+    let read = identifier(&json, &At::root(), Api::ANY, Face::Digest, &mut problems);
     problems.end_of_item();
     match read {
         Some(Ok((identifier, _))) => problems.first_or(identifier),
         Some(Err(_)) | None => Err(problems.first()),
     }
-}
-
-fn not_an_object() -> Problem {
-    Problem { path: String::new(), error: BodyError::NotAJsonObject.into() }
 }
 
 /// What a face is known by in what is read.

@@ -9,3 +9,4 @@ pub mod batches;
 pub mod devices;
 pub mod embedded;
 pub mod panels;
+pub mod sealing;

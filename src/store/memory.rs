@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::PanelNo;
 use super::seal::Seal;
 use crate::batch::BodyDigest;
+use crate::profile::LinkId;
 
 /// What the writer remembers between transactions: which body has which digest, and with which each was compared last,
 /// which is derivable and forgotten when a transaction fails, since numbers it gave were not committed; and which panels
@@ -22,6 +23,8 @@ pub(super) struct Memory {
     pub(super) by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
     pub(super) compared: FxHashMap<u64, (BodyDigest, bool)>,
+    /// The time profiles that bodies of identifiers name.
+    pub(super) bound: FxHashMap<u64, Arc<[LinkId]>>,
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
 }
@@ -39,6 +42,7 @@ impl Memory {
             by_digest: FxHashMap::default(),
             digests: FxHashMap::default(),
             compared: FxHashMap::default(),
+            bound: FxHashMap::default(),
             next_body: None,
             next_audit: None,
         }
@@ -68,6 +72,7 @@ impl Memory {
 
     pub(super) fn forget(&mut self, body: u64) {
         self.compared.remove(&body);
+        self.bound.remove(&body);
         if let Some(digest) = self.digests.remove(&body) {
             self.by_digest.remove(&digest);
         }

@@ -13,7 +13,7 @@ use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::register::Entry;
@@ -281,7 +281,11 @@ fn weeks(path: &str, week: &Week) -> Markup {
 /// What the panel refuses and does not hold; what it holds says so in its own row.
 fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
     let held = |link| profiles.iter().any(|profile| profile.link_id == Some(link));
-    let refused: Vec<_> = status.refused.iter().filter(|refused| !held(refused.link_id)).collect();
+    let refused: Vec<_> = status
+        .refused
+        .iter()
+        .filter(|refused| refused.item.kind == Kind::Identifier || !held(refused.item.link_id))
+        .collect();
     html! {
         @if !refused.is_empty() {
             div class="wrong" {
@@ -289,7 +293,7 @@ fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
                 ul {
                     @for refused in refused {
                         li {
-                            a href={ "/profiles/" (refused.link_id) } { code { (refused.link_id) } }
+                            a href={ "/" (refused.item.kind.as_str()) "s/" (refused.item.link_id) } { code { (refused.item.link_id) } }
                             " " span class="state rejected" { "rejected" } " " (layout::refusal(&refused.extended_info))
                         }
                     }

@@ -132,12 +132,11 @@ pub async fn dry_run(
 async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
     let wanted = Wanted::parse(body, shared.max_items)?;
     let panels = shared.fleet.targets(&wanted.target)?;
-    let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
-    let profiles: Vec<_> = profiles
-        .map(|upsert| match &upsert.content {
-            Content::Profile(profile) => profile.clone(),
-        })
-        .collect();
+    let profiles = wanted.operations.upserts.iter().filter_map(|upsert| match &upsert.content {
+        Content::Profile(profile) => Some(profile.clone()),
+        Content::Identifier(..) => None,
+    });
+    let profiles: Vec<_> = profiles.take(EXPLAINED).collect();
     let zones = by_zone(&panels, &profiles);
     let Wanted { target, operations, .. } = wanted;
     Ok(Plan { run: shared.fleet.plan(target, Arc::new(operations)).await?, zones })
@@ -317,7 +316,7 @@ impl Form {
     }
 
     fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
-        let Report { panels, items } = &plan.run.report;
+        let Report { panels, items, .. } = &plan.run.report;
         let mut rows: Vec<&PlannedPanel> = plan.run.panels.iter().collect();
         // What is refused first, then what changes.
         let changes = |items: &ItemCounts| items.created + items.updated + items.deleted;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::binary::Shell;
+use crate::support::identifiers::{card, kind};
 use crate::support::profiles::{link, list, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::snapshot::Transcript;
@@ -10,26 +11,6 @@ use crate::support::snapshot::Transcript;
 /// A shell that no server answers.
 fn alone() -> Shell {
     Shell::new("127.0.0.1:9".parse().expect("an address"), None)
-}
-
-/// A card that is bound to these profiles.
-fn card(n: u32, name: &str, number: &str, profiles: &[u32]) -> Value {
-    json!({
-        "link_id": link(n),
-        "apartment_link_id": null,
-        "identifier_owner": { "name": name, "type": "owner" },
-        "identifier_type": "card",
-        "identifier_number": number,
-        "lock": "first",
-        "valid": { "time": { "is_permanent": true }, "passes": { "is_permanent": true } },
-        "time_profiles": { "link_ids": profiles.iter().map(|n| link(*n)).collect::<Vec<_>>() },
-    })
-}
-
-fn kind(mut identifier: Value, kind: &str, number: &str) -> Value {
-    identifier["identifier_type"] = json!(kind);
-    identifier["identifier_number"] = json!(number);
-    identifier
 }
 
 fn good() -> Value {

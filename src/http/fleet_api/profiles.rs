@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging, not_a_cursor};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::fleet::{self, profiles as held};
 use crate::http::Shared;
 use crate::http::auth::Viewer;
@@ -77,7 +77,7 @@ const BY_UID: &str = "uid-";
 /// Where in the order of a panel's profiles a cursor stands.
 fn place(cursor: &str) -> Option<RowName> {
     match cursor.strip_prefix(BY_UID) {
-        Some(uid) => uid.parse().ok().map(RowName::Uid),
+        Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(Kind::Profile, uid)),
         None => cursor.parse().ok().map(|link| RowName::Link(ItemId::profile(link))),
     }
 }
@@ -86,7 +86,7 @@ fn place(cursor: &str) -> Option<RowName> {
 fn cursor(name: RowName) -> String {
     match name {
         RowName::Link(link) => link.to_string(),
-        RowName::Uid(uid) => format!("{BY_UID}{uid}"),
+        RowName::Uid(_, uid) => format!("{BY_UID}{uid}"),
     }
 }
 

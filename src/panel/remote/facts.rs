@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 
-use crate::batch::item::{ItemId, Kind};
+use crate::batch::item::ItemId;
 use crate::panel::delivery::call::{self, Call};
 use crate::panel::delivery::facts::Facts;
 use crate::profile::LinkId;
@@ -105,8 +105,8 @@ pub(super) fn next_call(
     let Some(call) = call::next_call(unknown, limit, held_back) else { return Ok(None) };
     let mut bodies = Vec::new();
     if let Call::Upsert(items) = &call {
-        for (ItemId { kind: Kind::Profile, link_id }, row) in items {
-            bodies.push((*link_id, snapshot.body(row.body)?));
+        for (item, row) in items {
+            bodies.push((item.link_id, snapshot.body(row.body)?));
         }
     }
     Ok(Some((call, bodies)))

@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use super::devices::Devices;
 use super::facts;
-use crate::batch::item::{ItemId, Kind};
 use crate::clock;
 use crate::panel::delivery::call::Call;
 use crate::panel::delivery::effect::{Step, Task};
@@ -205,7 +204,7 @@ impl Visit<'_> {
         let said = match &call {
             Call::Upsert(_) => device.upsert(&bodies).await,
             Call::Delete(items) => {
-                let links = items.iter().map(|ItemId { kind: Kind::Profile, link_id }| *link_id);
+                let links = items.iter().map(|item| item.link_id);
                 device.delete(&links.collect::<Vec<_>>()).await
             }
         };

@@ -1,14 +1,11 @@
 //! Changes to what is kept of remote panels' devices: what they said of themselves, their connections, the passwords of
 //! their accounts, and how much of them is in which state.
 
-use std::sync::Arc;
-
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTable;
 
 use crate::store::json::{decode, encode};
 use crate::store::records::{AuditRecord, ConnectionRecord, DeviceRecord};
 use crate::store::row::{CountsChange, ReportedCounts};
-use crate::store::seal::Seal;
 use crate::store::tables::{ALL_PANELS, KEY_CHECK, Tables};
 use crate::store::{PanelNo, StoreError};
 
@@ -93,7 +90,7 @@ impl Tables<'_> {
             return Ok(true);
         }
         if checked == Some(false) {
-            if self.secrets.len()? > 1 || !self.panel_settings.is_empty()? {
+            if self.seals_something()? {
                 return Ok(false);
             }
             tracing::warn!(
@@ -102,30 +99,6 @@ impl Tables<'_> {
         }
         self.set_credential(KEY_CHECK, "panelsync")?;
         Ok(true)
-    }
-
-    /// Seals all passwords and settings anew with this key; says how many passwords there are.
-    pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
-        let mut texts = Vec::new();
-        for entry in self.secrets.iter()? {
-            let (panel, sealed) = entry?;
-            texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
-        }
-        let mut settings = Vec::new();
-        for entry in self.panel_settings.iter()? {
-            let (key, sealed) = entry?;
-            let (panel, name) = key.value();
-            settings.push((panel, name.to_owned(), self.memory.seal.open(panel, sealed.value())?));
-        }
-        self.memory.seal = Arc::clone(seal);
-        for (panel, text) in &texts {
-            self.set_credential(*panel, text)?;
-        }
-        for (panel, name, text) in &settings {
-            let sealed = self.memory.seal.seal(*panel, text)?;
-            self.panel_settings.insert((*panel, name.as_str()), sealed.as_slice())?;
-        }
-        Ok(texts.len() - 1) // the first one is for the check of the key
     }
 
     /// Writes by how much the counts of states have changed.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Settled, settle};
 use crate::batch::PanelState;
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::panel::device::Held;
 use crate::panel::device::ask::DeviceProfile;
 use crate::panel::embedded::name_in;
@@ -51,6 +51,8 @@ impl Difference {
 pub struct Found {
     /// How.
     pub difference: Difference,
+    /// What it is.
+    pub kind: Kind,
     /// Which; none where it was made on the device.
     pub item: Option<ItemId>,
     /// Its name, as it is desired or else as the device has it.
@@ -317,5 +319,6 @@ fn found(
         (None, None) => String::new(),
     };
     let on_device = on_device.and_then(DeviceProfile::json);
-    Ok(Found { difference, item, name, desired, on_device, refused })
+    let kind = item.map_or(Kind::Profile, |item| item.kind);
+    Ok(Found { difference, kind, item, name, desired, on_device, refused })
 }
