@@ -28,7 +28,7 @@ pub mod sentence;
 pub mod wire;
 
 use number::Credential;
-use photo::{Photo, PhotoFault};
+use photo::{FaceDigest, Photo, PhotoFault};
 use rule::{Api, Kind, Lock, OwnerKind, Passes, PassesLeft, ProfileIds, ValidTime};
 
 /// An identifier whose every field holds a value that the panel API accepts.
@@ -107,6 +107,16 @@ impl Refusal {
 }
 
 impl Identifier {
+    /// As much of it as a device tells when it is read back: not how many passes are left, which changes, and no photo.
+    #[must_use]
+    pub fn as_read(&self) -> Self {
+        let credential = match &self.credential {
+            Credential::Face(_) => Credential::Face(FaceDigest::NONE),
+            other => other.clone(),
+        };
+        Self { credential, passes_left: None, ..self.clone() }
+    }
+
     /// Why panels that speak so would refuse it, if they would.
     pub fn refused_by(&self, api: Api) -> Option<Refusal> {
         match self.credential.kind() {

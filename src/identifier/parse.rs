@@ -93,6 +93,14 @@ pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
     }
 }
 
+/// Reads an identifier of a device's list. A face comes without its photo, as one of no digest.
+pub fn read_back(json: &Json<'_>) -> Option<Identifier> {
+    let mut problems = Problems::default();
+    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Face::Absent, &mut problems)?.ok()?;
+    problems.end_of_item();
+    problems.first_or(identifier).ok()
+}
+
 /// What a face is known by in what is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Face {
@@ -100,6 +108,8 @@ enum Face {
     Photo,
     /// `face_sha256`, in what is kept.
     Digest,
+    /// Nothing, in what is read back.
+    Absent,
 }
 
 fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<Given> {
@@ -226,6 +236,9 @@ fn of_face(
     face: Face,
     problems: &mut Problems,
 ) -> Option<Result<(Credential, Option<Photo>), Refusal>> {
+    if face == Face::Absent {
+        return Some(Ok((Credential::Face(FaceDigest::NONE), None)));
+    }
     if face == Face::Digest {
         let read = |value: &Json<'_>| match value {
             Json::Text(text) => FaceDigest::parse(text),

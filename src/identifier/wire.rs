@@ -23,6 +23,12 @@ pub fn kept(identifier: &Identifier) -> String {
     Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) }.text()
 }
 
+/// To be shown: the number's last characters alone, and nothing of codes and faces.
+pub fn masked(identifier: &Identifier) -> String {
+    let identifier_number = identifier.credential.masked().unwrap_or_else(|| "…".to_owned());
+    Written { identifier_number, ..Written::of(identifier, Api::ANY) }.text()
+}
+
 fn face_digest(identifier: &Identifier) -> Option<String> {
     match &identifier.credential {
         super::number::Credential::Face(digest) => Some(digest.hex()),

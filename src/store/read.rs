@@ -194,6 +194,15 @@ impl Snapshot {
         })
     }
 
+    /// Whether any such body is kept of a panel.
+    pub fn has_last_held(&self, panel: PanelNo) -> Result<bool, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let (first, last) = row::item_range(panel);
+            Ok(table.range::<&ItemKey>(&first..=&last)?.next().is_some())
+        })
+    }
+
     /// The body that a panel's device held last of an item of which something else is reported.
     pub fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Option<u64>, StoreError> {
         damage::read(|| {

@@ -27,10 +27,19 @@ impl Tables<'_> {
         self.set_device(panel, &DeviceRecord { reconcile: true, ..device })
     }
 
+    /// From now on the panel's device is asked which identifiers it holds, too.
+    pub fn mark_identifiers(&mut self, panel: PanelNo) -> Result<(), StoreError> {
+        let device = self.device(panel)?.unwrap_or_default();
+        if device.identifiers {
+            return Ok(());
+        }
+        self.set_device(panel, &DeviceRecord { identifiers: true, ..device })
+    }
+
     /// Keeps what a panel's device said of itself; the wish to reconcile is not the device's to say.
     pub fn keep_device(&mut self, panel: PanelNo, said: &DeviceRecord) -> Result<(), StoreError> {
-        let reconcile = self.device(panel)?.is_some_and(|known| known.reconcile);
-        self.set_device(panel, &DeviceRecord { reconcile, ..said.clone() })
+        let DeviceRecord { reconcile, identifiers, .. } = self.device(panel)?.unwrap_or_default();
+        self.set_device(panel, &DeviceRecord { reconcile, identifiers, ..said.clone() })
     }
 
     /// What a panel's device said of itself.

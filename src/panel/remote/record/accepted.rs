@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::{Content, ItemOutcome, Operations, Outcome, PanelState, Upsert, Zoned};
 use crate::panel::decide::rules::Rules;
 use crate::panel::decide::{self, Limits};
@@ -67,6 +67,10 @@ impl PanelWork for Accept {
             });
         }
         let pruned = if operations.prune() { prune(rows, operations, &mut rules)? } else { Vec::new() };
+        if operations.concerns(Kind::Identifier) {
+            let panel = rows.number();
+            rows.tables().mark_identifiers(panel)?;
+        }
         self.outcome = Outcome::decided(items, pruned, self.attempts);
         self.outcome.taken = true;
         if operations.prune() {
