@@ -1,4 +1,4 @@
-//! `panelsync identifier …`: identifiers in a file, without a server.
+//! `panelsync identifier …`: identifiers in a file, without a server; and those of the fleet.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::apply::read_content;
+use super::client::Client;
+use super::people::{self, ImportArgs};
 use super::profile::{Finding, count, find_lines};
 use super::{Exit, Failure, Output, file, output};
 use crate::clock;
-use crate::identifier::file::{Content, IDENTIFIERS};
-use crate::identifier::number::Credential;
+use crate::identifier::file::{Content, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
 use crate::identifier::rule::{Api, Kind};
 use crate::identifier::sentence::sentence;
@@ -38,6 +39,25 @@ pub enum IdentifierCommand {
         panelsync identifier check -f cards.yaml --api camdroid --output json"
     )]
     Check(FileArgs),
+    /// Push a list of people (CSV) as identifiers, after a look at what would come of it
+    #[command(
+        after_help = "The first line names the columns, between which stand commas, semicolons or tabs:\n\n  \
+        name         whose it is\n  \
+        type         card, ukey, inputCode (or code), qr, license_plate (or plate)\n  \
+        number       its number; never shown whole\n  \
+        profiles     time profiles by name or link_id, with | between several; `always` for at any time\n  \
+        from, to     when it is valid: days, also with a time (in --zone), or RFC 3339; the last one too\n  \
+        owner        owner or guest; owner without it\n  \
+        lock         first, second or all; first without it\n  \
+        passes       how often it opens; any number of times without it\n  \
+        link_id, apartment_link_id\n\n\
+        The first four are needed. Without a link_id one is made of name and type, so that the same list gives the same \
+        identifiers again, and a renamed one is a new one. Columns that begin with x- are the list's own. \
+        Profiles are found by their names in FILE of --file, then on the server. A list with a wrong line is not sent.\n\n\
+        Examples:\n  panelsync identifier import people.csv -l site=north --zone Europe/Kyiv --dry-run\n  \
+        panelsync identifier import people.csv -f profiles.yaml --all --zone Europe/Kyiv --yes"
+    )]
+    Import(ImportArgs),
 }
 
 /// Which identifiers, for which panels.
@@ -52,6 +72,11 @@ pub struct FileArgs {
     /// The zone in which moments are shown
     #[arg(long, default_value = "UTC")]
     zone: String,
+}
+
+/// The zone of a `--zone`.
+pub fn zone(name: &str) -> Result<Zone, Failure> {
+    Zone::new(name).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(name))))
 }
 
 fn api(text: &str) -> Result<Api, String> {
@@ -71,11 +96,20 @@ struct Checked {
     warnings: Vec<Finding>,
 }
 
-/// Runs a command on identifiers.
-pub fn run(command: &IdentifierCommand, output: Output) -> Result<Exit, Failure> {
-    let IdentifierCommand::Check(args) = command;
-    let zone = Zone::new(&args.zone)
-        .ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&args.zone))))?;
+/// Runs a command on identifiers; all but the check have a server asked.
+pub fn run(
+    command: &IdentifierCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        IdentifierCommand::Check(args) => check_file(args, output),
+        IdentifierCommand::Import(args) => people::import(args, &client()?, output),
+    }
+}
+
+fn check_file(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
+    let zone = zone(&args.zone)?;
     let (Content { profiles, identifiers }, text) = read_content(&args.file)?;
     let name = file::name(&args.file);
     let Some(identifiers) = identifiers else {
@@ -131,7 +165,7 @@ fn check(list: &[Value], profiles: &HashMap<LinkId, String>, api: Api) -> Result
     let now = clock::now_ms() / 1000;
     let mut checked = Checked::default();
     let mut link_ids = HashMap::new();
-    let mut numbers: HashMap<Credential, (usize, LinkId)> = HashMap::new();
+    let mut holders = Holders::default();
     for (i, item) in list.iter().enumerate() {
         let at = format!("{IDENTIFIERS}/{i}");
         let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
@@ -153,8 +187,7 @@ fn check(list: &[Value], profiles: &HashMap<LinkId, String>, api: Api) -> Result
             let hint = format!("the same link_id stands at {IDENTIFIERS}/{first}");
             checked.problem(format!("{at}/link_id"), "has_dublicates", hint);
         }
-        let (first, holder) = *numbers.entry(identifier.credential.clone()).or_insert((i, linked.link_id));
-        if holder != linked.link_id {
+        if let Some((first, _)) = holders.earlier(i, &linked) {
             checked.taken(&at, identifier.credential.kind(), first);
         }
         for warning in lint::warnings(identifier, now) {

@@ -129,7 +129,7 @@ pub fn read(
         };
         match table::fits(row, columns.len()) {
             Err(why) => list.fault(line, None, why),
-            Ok(()) => list.add(line, &Row { columns, row, zone }, &profile),
+            Ok(()) => list.add(line, &Row { columns, values: row, zone }, &profile),
         }
         Ok(())
     })
@@ -186,9 +186,9 @@ fn column(name: &str) -> Result<Option<&'static str>, String> {
     if name.is_empty() {
         return Err("it has no name".to_owned());
     }
-    let near = |word: &&str| word.len() > 3 && strsim::osa_distance(word, &small) <= word.len() / 4;
+    let near = |word: &str| word.len() > 3 && strsim::osa_distance(word, &small) <= word.len() / 4;
     let meant = COLUMNS.iter().find(|(column, others)| {
-        others.contains(&small.as_str()) || std::iter::once(column).chain(*others).any(|word| near(&word))
+        others.contains(&small.as_str()) || std::iter::once(column).chain(*others).any(|word| near(word))
     });
     let name = text::shown(&text::short(name)).into_owned();
     Err(match meant {
@@ -203,7 +203,7 @@ fn column(name: &str) -> Result<Option<&'static str>, String> {
 /// A row under the names of its columns.
 struct Row<'r> {
     columns: &'r [Option<&'static str>],
-    row: &'r StringRecord,
+    values: &'r StringRecord,
     zone: Option<&'r TimeZone>,
 }
 
@@ -211,7 +211,7 @@ impl Row<'_> {
     /// What stands in a column; empty where there is none.
     fn value(&self, column: &str) -> &str {
         let at = self.columns.iter().position(|name| *name == Some(column));
-        at.and_then(|at| self.row.get(at)).unwrap_or_default().trim()
+        at.and_then(|at| self.values.get(at)).unwrap_or_default().trim()
     }
 
     fn name(&self) -> Result<Name, String> {
@@ -271,9 +271,10 @@ impl Row<'_> {
                 Err(_) => Ok(ProfileIds::default()),
             };
         }
+        let several = text.contains(BETWEEN);
         let mut ids = Vec::new();
         for (i, named) in text.split(BETWEEN).map(str::trim).enumerate() {
-            let at = |why: String| format!("number {} of them: {why}", i + 1);
+            let at = |why: String| if several { format!("number {} of them: {why}", i + 1) } else { why };
             if named.is_empty() {
                 return Err(at("it is empty".to_owned()));
             }
