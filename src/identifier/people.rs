@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use csv::StringRecord;
+use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
@@ -344,8 +345,20 @@ fn shortened(text: &str) -> bool {
         && digits.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b','))
 }
 
+/// How [`moment`] reads this moment, as short as can be.
+pub fn written(unix: i64, zone: &TimeZone, end: bool) -> String {
+    let reads = |text: String| Some(text).filter(|text| moment(text, Some(zone), end) == Ok(unix));
+    let local = opens::local(unix, zone);
+    let day = opens::local(unix.saturating_sub(i64::from(end)), zone);
+    let day = day.and_then(|day| reads(day.date().to_string()));
+    let timed = |local: DateTime| reads(local.strftime("%Y-%m-%d %H:%M:%S").to_string());
+    day.or_else(|| timed(local?)).unwrap_or_else(|| {
+        Timestamp::from_second(unix).map_or_else(|_| unix.to_string(), |moment| moment.to_string())
+    })
+}
+
 /// A moment of a list, in Unix seconds. A day alone is its beginning, or as an end that of the next.
-fn moment(text: &str, zone: Option<&TimeZone>, end: bool) -> Result<i64, &'static str> {
+pub fn moment(text: &str, zone: Option<&TimeZone>, end: bool) -> Result<i64, &'static str> {
     const TAKES: &str = "a day such as 2026-12-31 or 31.12.2026, one with a time such as 2026-12-31 18:00, or RFC 3339 is expected";
     if let Some(moment) = opens::moment(text) {
         return Ok(moment);

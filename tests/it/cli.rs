@@ -375,6 +375,8 @@ fn help_and_completions_are_as_they_were() {
         ("identifier", "identifier --help"),
         ("identifier_check", "identifier check --help"),
         ("identifier_import", "identifier import --help"),
+        ("identifier_ls", "identifier ls --help"),
+        ("identifier_show", "identifier show --help"),
         ("profile_windows", "profile windows --help"),
         ("profile_ics", "profile ics --help"),
         ("user_add", "user add --help"),

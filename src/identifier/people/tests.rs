@@ -196,6 +196,20 @@ fn a_day_needs_a_zone_and_counts_whole() {
 }
 
 #[test]
+fn days_are_written_as_days_and_an_hour_that_comes_twice_with_its_offset() {
+    for (unix, end, expected) in [
+        (1_767_218_400, false, "2026-01-01"),
+        (1_798_754_400, true, "2026-12-31"),
+        (1_798_754_400, false, "2027-01-01"),
+        (1_798_754_399, true, "2026-12-31 23:59:59"),
+        // 03:30 in the night in which clocks go back, the second one.
+        (1_792_891_800, false, "2026-10-25T01:30:00Z"),
+    ] {
+        assert_eq!(written(unix, &kyiv(), end), expected, "{unix}");
+    }
+}
+
+#[test]
 fn who_has_a_profile_called_always_does_not_get_a_door_that_is_always_open() {
     let list = line_of("A", "card", "1", "Always", ",,,,");
     let found = read(&list, None, |_| Ok(WEEK));
@@ -217,6 +231,12 @@ proptest! {
     fn no_list_makes_the_reader_panic(text in "[-a-z0-9,;\"\n\r |.:T+]{0,200}") {
         let _ = read_in_kyiv(&text);
         let _ = read_in_kyiv(&format!("name,type,number,profiles,from,to\n{text}"));
+    }
+
+    #[test]
+    fn moments_are_read_as_they_are_written(unix in 0_i64..4_000_000_000, whole in any::<bool>(), end in any::<bool>()) {
+        let unix = if whole { unix / 3600 * 3600 } else { unix };
+        prop_assert_eq!(moment(&written(unix, &kyiv(), end), Some(&kyiv()), end), Ok(unix));
     }
 
     #[test]
