@@ -34,6 +34,8 @@ pub mod common;
 pub mod drift;
 pub mod error;
 pub mod fields;
+pub mod held;
+pub mod identifiers;
 pub mod meeting;
 pub mod panels;
 pub mod profiles;

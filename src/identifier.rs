@@ -8,7 +8,7 @@
 //! 2. reading one from JSON ([`parse`]) with every problem's JSON path and text ([`error`]), and writing it as a family's
 //!    panels take it ([`wire`]);
 //! 3. saying it to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]).
+//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
@@ -22,6 +22,7 @@ mod laws;
 pub mod lint;
 pub mod number;
 pub mod parse;
+pub mod people;
 pub mod photo;
 pub mod rule;
 pub mod sentence;

@@ -28,6 +28,7 @@ use crate::telemetry::Metrics;
 
 pub mod backup;
 mod bodies;
+mod carried;
 pub mod changes;
 mod contradictions;
 pub mod damage;

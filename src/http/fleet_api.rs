@@ -15,6 +15,7 @@ pub mod backup;
 pub mod batches;
 pub mod drift;
 pub mod events;
+pub mod identifiers;
 pub mod panels;
 pub mod profiles;
 pub mod session;
@@ -41,6 +42,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(windows::show_windows)
         .service(profiles::list_profiles)
         .service(profiles::show)
+        .service(identifiers::of_panel)
+        .service(identifiers::list_identifiers)
+        .service(identifiers::show)
         .service(batches::submit)
         .service(batches::list_batches)
         .service(batches::cancel)

@@ -28,6 +28,7 @@ mod logs;
 mod openapi;
 mod order;
 mod panel_api;
+mod people;
 mod quirks;
 mod readme;
 mod state;

@@ -40,12 +40,15 @@ operator POST   /fleet/v1/batches/{id}:cancel
 operator POST   /fleet/v1/batches/{id}:retry
 viewer   GET    /fleet/v1/diff
 viewer   GET    /fleet/v1/events
+viewer   GET    /fleet/v1/identifiers
+viewer   GET    /fleet/v1/identifiers/{link_id}
 viewer   GET    /fleet/v1/panels
 admin    POST   /fleet/v1/panels
 admin    DELETE /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}
 admin    PATCH  /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}/connections
+viewer   GET    /fleet/v1/panels/{id}/identifiers
 viewer   GET    /fleet/v1/panels/{id}/profiles
 viewer   GET    /fleet/v1/panels/{id}/profiles.ics
 operator POST   /fleet/v1/panels/{id}:resync
