@@ -43,6 +43,7 @@ mod settings;
 mod simulate;
 mod status;
 mod values;
+mod who;
 mod words;
 
 use client::Client;
@@ -167,6 +168,9 @@ enum Command {
     /// Identifiers (cards, codes, faces …) in a file, without a server
     #[command(subcommand)]
     Identifier(identifier::IdentifierCommand),
+    /// Who may open which door, when, and why
+    #[command(subcommand)]
+    Access(who::AccessCommand),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -306,6 +310,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
         Command::Identifier(command) => identifier::run(command, output),
+        Command::Access(command) => who::run(command, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

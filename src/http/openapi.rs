@@ -34,6 +34,7 @@ pub mod schemas;
         (name = "panels", description = "The fleet's register"),
         (name = "batches", description = "Upserts and deletes by link_id on many panels"),
         (name = "profiles", description = "What the fleet holds"),
+        (name = "identifiers", description = "Who may open which door, when, and why"),
         (name = "drift", description = "What devices really hold, and putting it right"),
         (name = "access", description = "Users, tokens and the audit"),
         (name = "backup", description = "A copy of everything"),
