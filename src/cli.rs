@@ -44,6 +44,7 @@ mod settings;
 mod simulate;
 mod status;
 mod values;
+mod who;
 mod words;
 
 use client::Client;
@@ -173,6 +174,9 @@ enum Command {
     /// Identifiers: cards, codes, faces and their like
     #[command(subcommand)]
     Identifier(identifier::IdentifierCommand),
+    /// Who may open which door, when, and why
+    #[command(subcommand)]
+    Access(who::AccessCommand),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -312,6 +316,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
         Command::Identifier(command) => identifier::run(command, client, output),
+        Command::Access(command) => who::run(command, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

@@ -7,8 +7,9 @@
 //!    numbers, codes, plates and faces in one form each, in which alone they are compared ([`number`], [`photo`]);
 //! 2. reading one from JSON ([`parse`]) with every problem's JSON path and text ([`error`]), and writing it as a family's
 //!    panels take it ([`wire`]);
-//! 3. saying it to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]).
+//! 3. whether it opens at a moment, when in a range, and why ([`opens`]);
+//! 4. saying that to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
+//! 5. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
@@ -21,6 +22,7 @@ pub mod file;
 mod laws;
 pub mod lint;
 pub mod number;
+pub mod opens;
 pub mod parse;
 pub mod people;
 pub mod photo;

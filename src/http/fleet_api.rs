@@ -20,6 +20,7 @@ pub mod panels;
 pub mod profiles;
 pub mod session;
 pub mod types;
+pub mod who;
 pub mod windows;
 
 /// The routes, below `/fleet/v1`.
@@ -40,6 +41,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(profiles::calendar_of_panel)
         .service(profiles::of_panel)
         .service(windows::show_windows)
+        .service(who::show_access)
         .service(profiles::list_profiles)
         .service(profiles::show)
         .service(identifiers::of_panel)

@@ -34,7 +34,7 @@ pub mod schemas;
         (name = "panels", description = "The fleet's register"),
         (name = "batches", description = "Upserts and deletes by link_id on many panels"),
         (name = "profiles", description = "What the fleet holds"),
-        (name = "identifiers", description = "Who may open: cards, codes and their like"),
+        (name = "identifiers", description = "Who may open: cards, codes and their like, and when they do"),
         (name = "drift", description = "What devices really hold, and putting it right"),
         (name = "access", description = "Users, tokens and the audit"),
         (name = "backup", description = "A copy of everything"),

@@ -186,7 +186,10 @@ impl Room {
         }
         if let (Some(faces), Content::Identifier(identifier, _)) = (&mut self.faces, &upsert.content)
             && identifier.credential.kind() == Face
-            && !row.is_some_and(|row| standing.is_face(row).unwrap_or(false))
+            && !(match row {
+                Some(row) => standing.is_face(row)?,
+                None => false,
+            })
         {
             if *faces == 0 {
                 return Ok(Some(ItemOutcome::FacesFull));

@@ -379,6 +379,10 @@ fn help_and_completions_are_as_they_were() {
         ("identifier_show", "identifier show --help"),
         ("profile_windows", "profile windows --help"),
         ("profile_ics", "profile ics --help"),
+        ("access", "access --help"),
+        ("access_check", "access check --help"),
+        ("access_who", "access who --help"),
+        ("access_where", "access where --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
     ] {

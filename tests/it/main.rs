@@ -37,4 +37,5 @@ mod trust;
 mod truth;
 mod vendor;
 mod web;
+mod who;
 mod wire;

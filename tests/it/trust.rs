@@ -29,6 +29,7 @@ open     GET    /metrics
 open     GET    /readyz
 open     POST   /fleet/v1/session
 viewer   DELETE /fleet/v1/session
+viewer   GET    /fleet/v1/access
 admin    GET    /fleet/v1/audit
 admin    GET    /fleet/v1/backup
 viewer   GET    /fleet/v1/batches

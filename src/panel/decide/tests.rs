@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::batch::ItemOutcome::{
+    Bound, Created, Deleted, NeverOpens, NoProfile, NumberTaken, Unchanged, Updated,
+};
 use crate::batch::Operations;
 use crate::identifier::parse::Given;
 use crate::identifier::{self, LinkedIdentifier};
@@ -204,14 +207,12 @@ fn an_identifier_names_profiles_that_are_there_after_the_batch() {
         identifier(6, "6", &[]),
     ];
     let came = outcomes_of(&mut rows, (&[(3, "c", OPENS), (4, "d", NEVER)], &[2]), (asked, &[]));
-    use ItemOutcome::{Created, Deleted, NeverOpens, NoProfile};
     let expected = [Created, NeverOpens, Created, Created, NoProfile, NoProfile, NoProfile, Created, Deleted];
     assert_eq!(came, expected);
 }
 
 #[test]
 fn a_number_is_one_identifiers_after_the_batch() {
-    use ItemOutcome::{Created, Deleted, NumberTaken, Unchanged, Updated};
     let standing = || Rows::default().and(1, "11", &[]).and(2, "22", &[]);
     let ask = |asked: &[(u8, &str)], undone: &[u8]| {
         let asked = asked.iter().map(|(n, code)| identifier(*n, code, &[])).collect();
@@ -226,12 +227,11 @@ fn a_number_is_one_identifiers_after_the_batch() {
     // 2 does not give its number up, since that of 1 stays with 1, whose profile is not there.
     let asked = vec![identifier(1, "33", &[9]), identifier(2, "11", &[]), identifier(3, "22", &[])];
     let came = outcomes_of(&mut standing(), (&[], &[]), (asked, &[]));
-    assert_eq!(came, [ItemOutcome::NoProfile, NumberTaken, NumberTaken]);
+    assert_eq!(came, [NoProfile, NumberTaken, NumberTaken]);
 }
 
 #[test]
 fn a_profile_does_not_go_from_under_an_identifier() {
-    use ItemOutcome::{Bound, Deleted, NumberTaken, Updated};
     let standing = || Rows::with(&[(1, "a"), (2, "b")]).and(1, "11", &[1]).and(2, "22", &[2]);
     let came = |asked: Vec<LinkedIdentifier>, undone: &[u8]| {
         outcomes_of(&mut standing(), (&[], &[1]), (asked, undone))

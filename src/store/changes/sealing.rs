@@ -14,6 +14,14 @@ use crate::store::changes::batches::{is_sealed, opened_work};
 use crate::store::seal::{NumberTag, Seal};
 use crate::store::tables::Tables;
 
+/// An identifier's body, opened.
+struct SealedBody {
+    number: u64,
+    tag: NumberTag,
+    users: u64,
+    json: Box<str>,
+}
+
 impl Tables<'_> {
     /// Whether anything is sealed beside what the key is known by.
     pub(in crate::store) fn seals_something(&self) -> Result<bool, StoreError> {
@@ -72,7 +80,9 @@ impl Tables<'_> {
         self.numbers.retain(|_, ()| false)?;
         let mut next = 0;
         loop {
-            let Some((number, had_tag, users, json)) = self.next_sealed_body(before, next)? else {
+            let Some(SealedBody { number, tag: had_tag, users, json }) =
+                self.next_sealed_body(before, next)?
+            else {
                 return Ok(());
             };
             let credential = identifier_in(json.as_bytes())?.credential;
@@ -85,17 +95,14 @@ impl Tables<'_> {
         }
     }
 
-    fn next_sealed_body(
-        &self,
-        seal: &Seal,
-        from: u64,
-    ) -> Result<Option<(u64, NumberTag, u64, Box<str>)>, StoreError> {
+    fn next_sealed_body(&self, seal: &Seal, from: u64) -> Result<Option<SealedBody>, StoreError> {
         for entry in self.bodies.range(from..)? {
             let (number, value) = entry?;
             let (number, value) = (number.value(), value.value());
             if let Some(tag) = tag_of(value) {
                 let (users, _) = split_body(value)?;
-                return Ok(Some((number, tag, users, body_text(seal, number, value)?)));
+                let json = body_text(seal, number, value)?;
+                return Ok(Some(SealedBody { number, tag, users, json }));
             }
         }
         Ok(None)
