@@ -38,10 +38,10 @@ pub(super) struct Device {
 pub(super) enum Known {
     /// The device has confirmed what is desired.
     Same,
-    /// What is desired is on its way. Before, the device had confirmed this body.
-    Pending(Option<u64>),
-    /// The device refuses what is desired, in these words. Before, it had confirmed this body.
-    Refused(Box<str>, Option<u64>),
+    /// What is desired is on its way. The device perhaps holds one of these bodies.
+    Pending(Vec<u64>),
+    /// The device refuses what is desired, in these words, and perhaps holds one of these bodies.
+    Refused(Box<str>, Vec<u64>),
     /// The device does not hold it any more.
     Gone,
     /// The device holds something else.
@@ -80,10 +80,13 @@ impl Known {
 
     /// What the device holds of it, where this is desired.
     pub fn holds(&self, desired: Option<u64>) -> Holds {
-        let body = |body: Option<u64>| body.map_or(Holds::Nothing, Holds::Body);
         match self {
-            Self::Same => body(desired),
-            Self::Pending(before) | Self::Refused(_, before) => body(*before),
+            Self::Same => desired.map_or(Holds::Nothing, Holds::Body),
+            Self::Pending(before) | Self::Refused(_, before) => match before.as_slice() {
+                [] => Holds::Nothing,
+                [body] => Holds::Body(*body),
+                _ => Holds::NotKnown,
+            },
             Self::Gone => Holds::Nothing,
             Self::Changed | Self::Extra => Holds::NotKnown,
         }
@@ -112,7 +115,7 @@ impl Device {
     /// What is known of an item that is desired, or not.
     pub fn known(&self, item: ItemId, is_desired: bool) -> &Known {
         // What is neither desired nor known is not there.
-        let otherwise = if is_desired { &Known::Pending(None) } else { &Known::Same };
+        let otherwise = if is_desired { const { &Known::Pending(Vec::new()) } } else { &Known::Same };
         self.known.get(&item).unwrap_or(otherwise)
     }
 }
@@ -172,9 +175,9 @@ impl Held {
         };
         let item = ItemId::identifier(link);
         let desired = look_at(item)?;
-        let before = if is_device { snapshot.last_held(panel, item)? } else { None };
+        let before = if is_device { snapshot.last_held(panel, item)? } else { Vec::new() };
         let mut profiles = BTreeMap::new();
-        for body in [desired, before].into_iter().flatten() {
+        for body in desired.into_iter().chain(before) {
             for profile in answers.profiles_of(body)?.iter() {
                 if let Some(body) = look_at(ItemId::profile(*profile))? {
                     profiles.insert(*profile, body);

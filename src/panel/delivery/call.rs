@@ -70,11 +70,11 @@ pub struct Unsettled {
     pub item: ItemId,
     /// What is desired of it.
     pub desired: Option<Row>,
-    /// Whether the device held it, as it was known last.
+    /// Whether the device holds it, or perhaps does.
     pub is_held: bool,
-    /// Of an identifier that the device held, what it was then.
-    pub before: Option<Rights>,
-    /// Of an identifier that is desired, what it is to be; not looked at where nothing was held.
+    /// Of an identifier, all that the device perhaps holds.
+    pub before: Vec<Rights>,
+    /// Of an identifier that is desired, what it is to be; not looked at where the device holds nothing.
     pub after: Option<Rights>,
 }
 
@@ -94,28 +94,31 @@ enum Turn {
 impl Unsettled {
     /// When this identifier is sent, while these profiles change.
     fn turn(&self, changed: &HashSet<LinkId>) -> Turn {
-        let any = |rights: &Option<Rights>| {
-            rights.as_ref().is_some_and(|rights| rights.profiles.iter().any(|link| changed.contains(link)))
-        };
-        let (leaves, comes) = (any(&self.before), any(&self.after));
-        match (&self.before, &self.after) {
-            (Some(before), Some(after)) if before.credential.kind() != after.credential.kind() => {
-                Turn::DownFirst
+        let any = |rights: &Rights| rights.profiles.iter().any(|link| changed.contains(link));
+        let leaves = self.before.iter().any(any);
+        match &self.after {
+            None if self.desired.is_some() => Turn::Late,
+            None if leaves => Turn::DownFirst,
+            None => Turn::Down,
+            Some(after) => {
+                let is =
+                    |same: fn(&Rights, &Rights) -> bool| self.before.iter().all(|before| same(before, after));
+                if !is(|before, after| before.credential.kind() == after.credential.kind()) {
+                    Turn::DownFirst
+                } else if !leaves || is(|before, after| before.profiles == after.profiles) {
+                    Turn::Late
+                } else if any(after) {
+                    Turn::DownFirst
+                } else {
+                    Turn::Early
+                }
             }
-            (Some(before), Some(after)) if before.profiles == after.profiles => Turn::Late,
-            (Some(_), Some(_)) if leaves && comes => Turn::DownFirst,
-            (Some(_), Some(_)) if leaves => Turn::Early,
-            (Some(_), None) if leaves && self.desired.is_none() => Turn::DownFirst,
-            _ if self.desired.is_none() => Turn::Down,
-            _ => Turn::Late,
         }
     }
 
     fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
-        [&self.before, &self.after]
-            .into_iter()
-            .flatten()
-            .any(|rights| rights.profiles.iter().any(|link| profiles.contains(link)))
+        let mut all = self.before.iter().chain(&self.after);
+        all.any(|rights| rights.profiles.iter().any(|link| profiles.contains(link)))
     }
 }
 
@@ -149,7 +152,7 @@ pub fn next_call(
     let gone: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_none()).collect();
     let named_yet: HashSet<LinkId> = with_turn
         .iter()
-        .filter_map(|(item, _)| item.before.as_ref())
+        .flat_map(|(item, _)| &item.before)
         .flat_map(|before| before.profiles.iter().copied())
         .collect();
     let is_named = |item: &&&Unsettled, by: &HashSet<LinkId>| by.contains(&item.item.link_id);
@@ -187,8 +190,7 @@ fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
     let wanted: HashSet<_> =
         identifiers.iter().filter_map(|(item, _)| Some(&item.after.as_ref()?.credential)).collect();
     let goes = |item: &&Unsettled| {
-        item.desired.is_none()
-            && item.before.as_ref().is_some_and(|before| wanted.contains(&before.credential))
+        item.desired.is_none() && item.before.iter().any(|before| wanted.contains(&before.credential))
     };
     identifiers.iter().map(|(item, _)| *item).filter(goes).collect()
 }
@@ -196,11 +198,15 @@ fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
 /// Those first whose number no other one has on the device. Where each waits for another one, one is taken down.
 fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usize) -> Option<Call> {
     let first = items.first()?;
-    let holders: HashMap<_, _> =
-        all.iter().filter_map(|(item, _)| Some((&item.before.as_ref()?.credential, item.item))).collect();
+    let mut holders: HashMap<_, Vec<_>> = HashMap::new();
+    for (item, before) in
+        all.iter().flat_map(|(item, _)| item.before.iter().map(|before| (item.item, before)))
+    {
+        holders.entry(&before.credential).or_default().push(item);
+    }
     let is_free = |item: &&&Unsettled| {
-        let holder = item.after.as_ref().and_then(|after| holders.get(&after.credential));
-        holder.is_none_or(|holder| *holder == item.item)
+        let holders = item.after.as_ref().and_then(|after| holders.get(&after.credential));
+        holders.is_none_or(|holders| holders.iter().all(|holder| *holder == item.item))
     };
     let free: Vec<_> = items.iter().filter(is_free).copied().collect();
     upsert(&free, limit).or_else(|| Some(Call::Delete(vec![first.item])))

@@ -22,7 +22,7 @@ fn upserted(n: u8) -> (ItemId, Row) {
 }
 
 fn profile(n: u8, is_desired: bool, is_held: bool) -> Unsettled {
-    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: None, after: None }
+    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: Vec::new(), after: None }
 }
 
 fn desired(n: u8) -> Unsettled {
@@ -100,7 +100,7 @@ impl Held {
                     item: ItemId::identifier(link(*n)),
                     desired: after.identifiers.contains_key(n).then(|| row(*n)),
                     is_held: self.identifiers.contains_key(n),
-                    before: rights(self, n),
+                    before: rights(self, n).into_iter().collect(),
                     after: rights(after, n),
                 });
             }
