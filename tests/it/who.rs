@@ -20,6 +20,9 @@ const SATURDAY: i64 = THURSDAY + 2 * 86_400;
 /// Monday 23 November 2026, 00:00 UTC.
 const MONDAY: i64 = 1_795_392_000;
 
+/// A link_id with another beginning.
+const OTHER: &str = "5a1f0c1e-1040-4815-8ecb-000000000109";
+
 fn apply(server: &TestServer, batch: &Value) {
     let answer = server.fleet("POST", "/batches").header("prefer", "wait=10").json(batch).send();
     assert_eq!(answer.status, 200, "{answer}");
@@ -43,6 +46,8 @@ fn fleet() -> TestServer {
     let permanent = json!({ "is_permanent": true });
     let between = |from: i64, to: i64| json!({ "is_permanent": false, "from": from, "to": to });
     let twice = json!({ "is_permanent": false, "max_passes": 2 });
+    let mut other = card(109, "Neighbour", "109", &[1]);
+    other["link_id"] = json!(OTHER);
     let upsert = [
         card(101, "Flat 12, first", "0001234567", &[1]),
         kind(card(102, "Flat 12, guest", "", &[2]), "inputCode", "482915"),
@@ -57,6 +62,7 @@ fn fleet() -> TestServer {
         limited(card(106, "Few", "106", &[1]), permanent.clone(), twice.clone(), Some(1)),
         limited(card(107, "None left", "107", &[1]), permanent, twice, Some(0)),
         card(108, "Either", "108", &[2, 1]),
+        other,
     ];
     let batch = json!({
         "panels": ["north-01", "south-01"],
@@ -151,6 +157,8 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         ("who", format!("access who --panel north-01 --at {THURSDAY}")),
         ("who does", format!("access who --panel north-01 --at {SATURDAY} --open")),
         ("who, within a week", format!("access who --panel north-01 --from {MONDAY} --open")),
+        ("by its beginning", format!("access check --panel north --identifier 5a1f --at {THURSDAY}")),
+        ("by the beginning of several", "access where 91c615e3".into()),
         ("nobody", "access who --panel west-01".into()),
         ("where", format!("access where {card} --at {THURSDAY}")),
         (
@@ -161,6 +169,7 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         ("nowhere", format!("access where {}", link(999))),
         ("no panel", format!("access check --panel east-01 --identifier {card}")),
         ("no link_id", "access where card".into()),
+        ("no beginning of one", "access where 5d0c".into()),
         ("no moment", format!("access where {card} --at tomorrow")),
         ("a moment and a range", format!("access where {card} --at {MONDAY} --from {MONDAY}")),
         ("too long", format!("access where {card} --from {MONDAY} --to {}", MONDAY + 400 * 86_400)),
@@ -197,14 +206,14 @@ fn a_page_ends_where_it_tells_enough_windows_and_no_answer_is_lost() {
     assert_eq!(told, (0..100).map(|n| link(100 + n)).collect::<Vec<_>>());
 }
 
-/// Waits until a panel's answer is so confirmed, for a minute at most.
-fn until_confirmed(server: &TestServer, n: u32, confirmed: &str) -> Value {
+/// Waits until the answer for an identifier at d1 is such, for a minute at most.
+fn until(server: &TestServer, n: u32, is: impl Fn(&Value) -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     loop {
         let path = format!("/access?panel=d1&identifier={}&at={THURSDAY}", link(n));
         let answer = server.fleet("GET", &path).send().value()["items"][0].clone();
-        if answer["confirmed"] == confirmed {
-            return answer;
+        if is(&answer) {
+            return;
         }
         assert!(Instant::now() < end, "not within a minute: {answer}");
         std::thread::sleep(Duration::from_millis(30));
@@ -226,12 +235,13 @@ fn what_a_device_has_not_confirmed_is_said() {
     let batch = json!({ "all": true, "identifiers": { "upsert": [card(101, "First", "101", &[1]), card(102, "Second", "102", &[])] } });
     let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
     assert_eq!(waiting.status, 202, "{waiting}");
-    until_confirmed(&server, 101, "unknown");
+    until(&server, 102, |answer| answer["confirmed"] == "unknown");
     let ask = |query: &str| server.fleet("GET", &format!("/access?panel=d1&at={THURSDAY}{query}")).send();
     log.step("cards that are on their way", &ask(""));
     let batch = json!({ "all": true, "identifiers": { "delete": [link(102)] } });
     let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
     assert_eq!(waiting.status, 202, "{waiting}");
+    until(&server, 102, |answer| answer["why"]["code"] == "not_on_panel");
     log.step("of one nobody knows whether it came and went", &ask(""));
     let shell = Shell::new(server.address(), Some(server.token()));
     for line in [
