@@ -17,6 +17,7 @@
 //! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
 //! | `/identifiers`, `/identifiers/{link_id}` | who may open, over the fleet | [`identifiers`] |
 //! | `/identifiers/new`, `/identifiers/{link_id}/edit` | the form of an identifier, dry run, send | [`identifier_form`] |
+//! | `/identifiers/import` | a list of people, dry run, send | [`people`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
@@ -41,6 +42,7 @@ pub mod login;
 pub mod panel;
 pub mod panel_form;
 pub mod password;
+pub mod people;
 pub mod posted;
 pub mod problem;
 pub mod profile_form;
@@ -72,6 +74,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(identifiers::list)
         .service(identifier_form::new_identifier)
         .service(identifier_form::dry_run)
+        .service(people::import_form)
+        .service(people::dry_run)
         .service(identifier_form::send)
         .service(identifier_form::edit_identifier)
         .service(identifiers::reveal)

@@ -14,7 +14,6 @@ use crate::identifier::parse::Items;
 use crate::identifier::people::TOLD;
 use crate::identifier::rule::Api;
 use crate::profile::LinkId;
-use crate::profile::rule::Family;
 use crate::profile::wire::Json;
 
 /// What `apply` takes.
@@ -146,14 +145,14 @@ pub fn put_into(body: &mut Map<String, Value>, content: Content, prune: bool) {
 
 /// A number that stands in a file under two link_ids would be refused for one of them, panel by panel.
 fn refuse_numbers_twice(file: &str, list: &[Value]) -> Result<(), Failure> {
-    let api = Api::of(Family::Android, None).map_err(|error| Failure::usage(error.to_string()))?;
     let mut holders = Holders::default();
     let mut twice = Vec::new();
     for (i, item) in list.iter().enumerate() {
         let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
         let read = Json::read(text.as_bytes());
         // What is wrong otherwise, the server says.
-        let Some(linked) = read.and_then(|json| Items::default().linked(&json, (IDENTIFIERS, i), api)) else {
+        let Some(linked) = read.and_then(|json| Items::default().linked(&json, (IDENTIFIERS, i), Api::ANY))
+        else {
             continue;
         };
         if let Some((first, holder)) = holders.earlier_number(i, &linked) {

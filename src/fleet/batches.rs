@@ -109,14 +109,18 @@ impl Fleet {
         let operations = Arc::new(operations);
         let sent_before = self.sent_before(key.as_ref())?;
         if operations.concerns(Kind::Identifier) && !sent_before {
-            let panels = self.targets(&target)?;
-            let operations = Arc::clone(&operations);
-            self.read(move |snapshot| refuse_taken_numbers(snapshot, &panels, &operations)).await?;
+            self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
         if operations.prune() && !sent_before {
             self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
+    }
+
+    /// Refuses identifiers whose type and number another one has on some of the panels, and keeps.
+    pub async fn refuse_taken(&self, target: &Target, operations: Arc<Operations>) -> Result<(), FleetError> {
+        let panels = self.targets(target)?;
+        self.read(move |snapshot| refuse_taken_numbers(snapshot, &panels, &operations)).await
     }
 
     /// Has a batch made durable and sent out as it is.
@@ -261,7 +265,6 @@ fn no_such_batch() -> FleetError {
     FleetError::NotFound("such batch".into())
 }
 
-/// Refuses identifiers whose type and number another one has on some of the panels, and keeps.
 fn refuse_taken_numbers(
     snapshot: &Snapshot,
     panels: &[Entry],

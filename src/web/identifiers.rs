@@ -17,7 +17,7 @@ use crate::fleet::held::ItemState;
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion, PanelIdentifier};
 use crate::http::{Shared, auth, percent};
 use crate::identifier::Identifier;
-use crate::identifier::rule::{Lock, OwnerKind};
+use crate::identifier::rule::{Kind, Lock, OwnerKind};
 use crate::profile::{LinkId, text};
 
 /// Identifiers on a page.
@@ -39,7 +39,10 @@ pub async fn list(
     let main = html! {
         div class="head" {
             h1 { "Identifiers" }
-            @if visitor.may(Role::Operator) { a class="button main" href="/identifiers/new" { "New identifier" } }
+            @if visitor.may(Role::Operator) {
+                a class="button" href="/identifiers/import" { "Import a list" }
+                a class="button main" href="/identifiers/new" { "New identifier" }
+            }
         }
         @if page.items.is_empty() {
             p class="empty" { "No panel holds an identifier with a link_id: cards, codes and their like that open a door when a profile says so." }
@@ -114,18 +117,21 @@ fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> H
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
     let name = most.map_or("Refused by every panel", |identifier| identifier.name.as_str());
+    // A face has a photo instead, and is changed with it.
+    let has_number = most.is_some_and(|identifier| identifier.credential.kind() != Kind::Face);
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
         div class="head" {
             h1 { (layout::name(name)) }
             @if visitor.may(Role::Operator) {
-                @if most.is_some_and(|identifier| identifier.credential.masked().is_some() || identifier.credential.whole().is_some()) && !whole {
+                a class="button" href={ "/push?delete_identifiers=" (link) } { "Delete from panels" }
+                @if !whole && has_number {
                     form method="post" action={ "/identifiers/" (link) "/reveal" } {
                         (layout::token(visitor))
                         button title="It stands in the audit that you have seen it" { "Show the number" }
                     }
                 }
-                @if most.is_some() { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
+                @if has_number { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }

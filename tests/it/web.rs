@@ -151,6 +151,8 @@ viewer   GET  /fleet/more
 viewer   GET  /panel/gate
 viewer   GET  /profiles
 viewer   GET  /profiles/91c615e3-1040-4815-8ecb-000000000001
+viewer   GET  /identifiers
+viewer   GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101
 viewer   GET  /batches
 viewer   GET  /batches/{batch}
 viewer   POST /profiles/preview
@@ -158,6 +160,13 @@ viewer   GET  /password
 viewer   POST /password
 operator GET  /profiles/new
 operator GET  /profiles/91c615e3-1040-4815-8ecb-000000000001/edit
+operator GET  /identifiers/new
+operator GET  /identifiers/import
+operator GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101/edit
+operator POST /identifiers/91c615e3-1040-4815-8ecb-000000000101/reveal
+operator POST /identifiers/check
+operator POST /identifiers/import
+operator POST /identifiers/send
 operator GET  /push
 operator POST /profiles/check
 operator POST /push
