@@ -192,12 +192,10 @@ impl From<profile::error::Problem> for PanelError {
 
 impl From<identifier::error::Problem> for PanelError {
     fn from(problem: identifier::error::Problem) -> Self {
-        match problem.error {
-            identifier::error::WireError::Body(error) => {
-                profile::error::Problem { path: problem.path, error }.into()
-            }
-            error => Self::Identifier(error),
+        if let identifier::error::WireError::Body(error) = problem.error {
+            return profile::error::Problem { path: problem.path, error }.into();
         }
+        Self::Identifier(problem.error)
     }
 }
 
