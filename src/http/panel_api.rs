@@ -1,7 +1,7 @@
 //! The panel API of one embedded panel, under `/panels/{panel}/api` or at the root of an address of its own.
 //!
 //! What differs between families follows the panel's `api` and `api_version`; every error has its text from
-//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], and once more [`controller`] as door
+//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], those on identifiers ([`identifier`]), and once more [`controller`] as door
 //! controllers have them; [`list`] is the form of all lists; [`lock`] and [`own`] are what clients call beside profiles.
 
 use std::future::Future;
@@ -24,11 +24,13 @@ pub mod by_uid;
 pub mod controller;
 pub mod error;
 pub mod filter;
+pub mod identifier;
 pub mod link;
 pub mod list;
 pub mod lock;
 pub mod own;
 pub mod session;
+pub mod shown;
 
 use error::PanelError;
 
@@ -45,6 +47,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(link::delete)
         .service(link::delete_by_post)
         .service(link::read)
+        .service(identifier::upsert)
+        .service(identifier::delete)
+        .service(identifier::delete_by_post)
+        .service(identifier::read)
         .service(by_uid::create)
         .service(by_uid::show)
         .service(by_uid::replace)
@@ -188,7 +194,7 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     // A family has the other's paths no more than any other unknown ones, and newer panels not those of older ones.
     let path = request.path();
     let of_controllers = path.contains("/v1/access/time-profiles");
-    let of_panels = path.contains("/v1/access/timeprofile");
+    let of_panels = path.contains("/v1/access/timeprofile") || path.contains("/v1/access/identifier");
     let is_older = request.extensions().get::<OlderPath>().is_some();
     if (is_controller && of_panels)
         || (!is_controller && of_controllers)

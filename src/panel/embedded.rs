@@ -40,8 +40,8 @@ impl Standing for PanelRows<'_, '_> {
         PanelRows::all(self)
     }
 
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
-        name_in(&self.json(row)?)
+    fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(kind, &self.json(row)?)
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -87,8 +87,8 @@ impl Standing for SnapshotRows<'_> {
         self.snapshot.rows(self.panel)
     }
 
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
-        name_in(self.snapshot.body(row.body)?.as_bytes())
+    fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(kind, self.snapshot.body(row.body)?.as_bytes())
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -110,10 +110,15 @@ impl SnapshotRows<'_> {
     }
 }
 
-pub(super) fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
-    #[derive(Deserialize)]
-    struct Named {
-        name: Box<str>,
+#[derive(Deserialize)]
+struct Named {
+    name: Box<str>,
+}
+
+/// The name in an item's JSON, of an identifier its owner's.
+pub(super) fn name_in(kind: Kind, json: &[u8]) -> Result<Box<str>, StoreError> {
+    if kind == Kind::Identifier {
+        return Ok(identifier_in(json)?.name.as_str().into());
     }
     let named: Named = serde_json::from_slice(json).map_err(|_| StoreError::Corrupt("body"))?;
     Ok(named.name)

@@ -28,6 +28,8 @@ mod logs;
 mod openapi;
 mod order;
 mod panel_api;
+
+mod panel_identifiers;
 mod people;
 mod quirks;
 mod readme;

@@ -128,6 +128,10 @@ admin    POST   /panels/{panel}/api/v1/access/timeprofile/items/link
 admin    DELETE /panels/{panel}/api/v1/access/timeprofile/items/link
 admin    POST   /panels/{panel}/api/v1/access/timeprofile/link
 admin    POST   /panels/{panel}/api/v1/access/timeprofile/link/delete
+admin    GET    /panels/{panel}/api/v1/access/identifier/items/link
+admin    POST   /panels/{panel}/api/v1/access/identifier/items/link
+admin    DELETE /panels/{panel}/api/v1/access/identifier/items/link
+admin    POST   /panels/{panel}/api/v1/access/identifiers/link/delete
 ";
 
 const RANKS: [&str; 4] = ["open", "viewer", "operator", "admin"];

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::list::Wanted;
+use super::filter::Field;
+use super::list::{Listed, Wanted};
 use super::{Account, Administrator, list, profiles};
 use crate::batch::Body;
 use crate::http::fleet_api::types::TimeProfileBody;
@@ -149,8 +150,9 @@ pub(super) async fn read_all(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
-    let wanted = Wanted::parse(&query, dialect)?;
-    list::answer(profiles(&shared, &account.panel).await?, wanted, dialect)
+    let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
+    let profiles = profiles(&shared, &account.panel).await?;
+    list::answer(profiles.into_iter().map(Listed::from), wanted, dialect)
 }
 
 /// Deletes several profiles, all or none.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::access::AccessError;
 use crate::http::body::BodyError;
+use crate::identifier;
 use crate::panel::UidRefusal;
 use crate::profile;
 use crate::profile::error::WireError;
@@ -39,6 +40,9 @@ pub enum PanelError {
     /// A faulty body.
     #[error("{0}")]
     Body(WireError),
+    /// A faulty body of a call on identifiers.
+    #[error("{0}")]
+    Identifier(identifier::error::WireError),
     /// A query parameter that must be there is not.
     #[error("No value for parameter `{0}`")]
     MissingParameter(&'static str),
@@ -141,6 +145,7 @@ impl ResponseError for PanelError {
             Self::WrongLogin
             | Self::LoginWithoutName
             | Self::Body(_)
+            | Self::Identifier(_)
             | Self::MissingParameter(_)
             | Self::Parameter(_)
             | Self::DifferentZones
@@ -182,6 +187,15 @@ impl From<profile::error::Problem> for PanelError {
             return Self::TooManyItems(most);
         }
         Self::Body(problem.error)
+    }
+}
+
+impl From<identifier::error::Problem> for PanelError {
+    fn from(problem: identifier::error::Problem) -> Self {
+        if let identifier::error::WireError::Body(error) = problem.error {
+            return profile::error::Problem { path: problem.path, error }.into();
+        }
+        Self::Identifier(problem.error)
     }
 }
 

@@ -1,0 +1,222 @@
+//! Identifiers in the panel API, byte for byte, in the dialect of each family: every documented call with its success and
+//! each of its errors.
+
+use serde_json::{Value, json};
+
+use crate::support::answer::Call;
+use crate::support::identifiers::{card, face, kind};
+use crate::support::profiles::{link, list, once};
+use crate::support::server::{ADMIN_MD5, TestServer};
+use crate::support::snapshot::Transcript;
+
+/// The MD5 of the password that [`TestServer::add_user`] gives.
+const GUARD_MD5: &str = "7d4a07ed3a9c01ba087602f2d7f74df8";
+
+/// A panel of a family and version, and with what its paths begin.
+struct Panel {
+    server: TestServer,
+    prefix: &'static str,
+    token: String,
+}
+
+/// The panels whose answers differ.
+const PANELS: [(&str, &str, &str, &str); 8] = [
+    ("android_1_8", "android", "1.8.0", "/api/v0"),
+    ("android_2_1", "android", "2.1.0", "/api/v1"),
+    ("android_2_9", "android", "2.9.0", "/api/v1"),
+    ("android_2_12", "android", "2.12.0", "/api/v1"),
+    ("camdroid_0_6", "camdroid", "0.6.0", "/api/v0"),
+    ("camdroid_1_0", "camdroid", "1.0.3", "/api/v1"),
+    ("camdroid_1_3", "camdroid", "1.3.5", "/api/v1"),
+    ("ingenic_mips", "ingenic-mips", "1.2.0", "/api/v1"),
+];
+
+impl Panel {
+    fn new(api: &str, version: &str, prefix: &'static str, more: &Value) -> Self {
+        let server = TestServer::start();
+        let mut fields = json!({ "api": api, "api_version": version });
+        fields.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        server.add_panel("p1", &fields);
+        server.add_user("guard", "operator");
+        let token = log_in(&server, prefix, "admin", ADMIN_MD5);
+        Self { server, prefix, token }
+    }
+
+    fn anonymous(&self, method: &str, path: &str) -> Call {
+        self.server.call(method, &format!("/panels/p1{}{path}", self.prefix))
+    }
+
+    fn call(&self, method: &str, path: &str) -> Call {
+        self.anonymous(method, path).bearer(&self.token)
+    }
+}
+
+fn log_in(server: &TestServer, prefix: &str, name: &str, md5: &str) -> String {
+    let path = format!("/panels/p1{prefix}/login?username={name}&password={md5}");
+    server.call("GET", &path).send().value()["token"].as_str().expect("a token").to_owned()
+}
+
+const LINK: &str = "/access/identifier/items/link";
+
+fn set(mut of: Value, pointer: &str, value: Value) -> Value {
+    *of.pointer_mut(pointer).expect("a place") = value;
+    of
+}
+
+fn without(mut of: Value, key: &str) -> Value {
+    of.as_object_mut().expect("an object").remove(key);
+    of
+}
+
+#[test]
+fn every_family_answers_the_link_calls_in_its_own_dialect() {
+    for (name, api, version, prefix) in PANELS {
+        let more = json!({ "identifier_capacity": 5, "face_capacity": 1 });
+        let panel = Panel::new(api, version, prefix, &more);
+        let mut log = Transcript::new("panel_api", "identifiers_link");
+        let profiles = list(&[once(1, "Work"), once(2, "Visit")]);
+        panel.call("POST", "/access/timeprofile/items/link").json(&profiles).send();
+        let upsert = |items: Value| panel.call("POST", LINK).json(&json!({ "list_items": items })).send();
+        let page = |query: &str| panel.call("GET", &format!("{LINK}?{query}")).send();
+        let pages = if version == "0.6.0" { "limit=10&pageNumber=1" } else { "limit=10&page_number=1" };
+        let guest = set(
+            set(
+                kind(card(103, "Guest", "", &[1, 2]), "inputCode", "0482915"),
+                "/valid/passes",
+                json!({ "is_permanent": false, "max_passes": 3 }),
+            ),
+            "/valid/time",
+            json!({ "is_permanent": false, "from": 1767225600, "to": 1798761600 }),
+        );
+        log.step(
+            "three",
+            &upsert(json!([
+                card(101, "First", "0001234567", &[1]),
+                card(102, "Second", "5e:6f:70:81", &[]),
+                guest
+            ])),
+        );
+        log.step("as they are read", &page(pages));
+        log.step(
+            "two of one name, and one again",
+            &upsert(json!([card(101, "Second", "0001234567", &[2]), guest])),
+        );
+        let short = without(without(card(104, "Short", "7", &[]), "valid"), "time_profiles");
+        log.step("without what may be absent", &upsert(json!([without(short, "apartment_link_id")])));
+        let never = json!({ "is_permanent": false, "from": 5, "to": 5 });
+        let mixed = json!([
+            card(105, "No profile", "8", &[9]),
+            card(106, "Taken", "1234567", &[]),
+            set(card(107, "Never", "9", &[]), "/valid/time", never),
+            card(107, "Never, again", "9", &[]),
+            set(face(108, "No photo", &[]), "/face_image", json!("AAAA")),
+            set(card(109, "Fifth", "10", &[1]), "/identifier_owner/type", json!("guest")),
+            card(110, "Too many", "11", &[]),
+        ]);
+        log.step("each outcome of an item", &upsert(mixed));
+        log.step(
+            "faces",
+            &upsert(json!([
+                face(109, "Face", &[]),
+                set(face(101, "Another", &[]), "/face_image", json!("/9j/4AAQSkZJRgA="))
+            ])),
+        );
+        if api == "android" || version > "1.0.4" {
+            log.step(
+                "a plate",
+                &upsert(json!([kind(card(109, "Plate", "", &[]), "license_plate", "ka 12-34")])),
+            );
+        }
+        log.step("as they are read now", &page(pages));
+        log.step("no page", &page(""));
+        log.step("no number of a page", &page("limit=10"));
+        log.step("a page that is none", &page("limit=7&page_number=0&pageNumber=0"));
+        let expression = |number: &str| format!("{pages}&filter=identifier_number%20eq%20'{number}'");
+        let plain = |number: &str| {
+            format!(
+                "{pages}&filter_field=identifier_number&filter_type=equal&filter_format=string&filter_value={number}"
+            )
+        };
+        for number in ["01234567", "5E-6F-70-81", "5e:6f:70:81", "unknown"] {
+            let query = if api == "android" { plain(number) } else { expression(number) };
+            log.step(&format!("by the number {number}"), &page(&query));
+        }
+        log.step(
+            "by a field that there is not",
+            &page(&if api == "android" {
+                format!("{pages}&filter_field=date_from&filter_value=1")
+            } else {
+                format!("{pages}&filter=date_from%20eq%201")
+            }),
+        );
+        log.step(
+            "a profile from under its identifiers",
+            &panel
+                .call("DELETE", "/access/timeprofile/items/link")
+                .json(&json!({ "link_ids": [link(1), link(2)] }))
+                .send(),
+        );
+        let ids = |ids: &[u32]| json!({ "link_ids": ids.iter().map(|n| link(*n)).collect::<Vec<_>>() });
+        log.step("delete", &panel.call("DELETE", LINK).json(&ids(&[101, 102, 101, 199])).send());
+        log.step(
+            "delete by POST",
+            &panel.call("POST", "/access/identifiers/link/delete").json(&ids(&[103, 1])).send(),
+        );
+        log.step("what is left", &page(pages));
+        let whole = |body: &Value| panel.call("POST", LINK).json(body).send();
+        log.step("no list", &whole(&json!({ "items": [] })));
+        log.step("no list of items", &whole(&json!({ "list_items": [1] })));
+        log.step("no JSON", &panel.call("POST", LINK).raw("{").send());
+        log.step("no link_ids", &panel.call("DELETE", LINK).json(&json!({ "link_ids": ["x"] })).send());
+        log.step(
+            "no body to delete by",
+            &panel.call("POST", "/access/identifiers/link/delete").raw("").send(),
+        );
+        let good = || card(120, "Good", "12", &[]);
+        for key in ["link_id", "identifier_owner", "identifier_type", "identifier_number", "lock", "valid"] {
+            log.step(&format!("without {key}"), &upsert(json!([without(good(), key)])));
+        }
+        for (pointer, value) in [
+            ("/link_id", json!("x")),
+            ("/apartment_link_id", json!(7)),
+            ("/identifier_owner/name", json!("")),
+            ("/identifier_owner/type", json!("tenant")),
+            ("/identifier_type", json!("input_code")),
+            ("/identifier_number", json!(12)),
+            ("/identifier_number", json!("0A1B")),
+            ("/lock", json!("third")),
+            ("/valid/time", json!({ "is_permanent": false, "from": 1 })),
+            ("/valid/passes", json!({ "is_permanent": false, "max_passes": 0 })),
+            ("/valid/passes/is_permanent", json!("yes")),
+            ("/time_profiles/link_ids", json!(["x"])),
+        ] {
+            log.step(&format!("{value} at {pointer}"), &upsert(json!([set(good(), pointer, value)])));
+        }
+        log.step("no login", &panel.anonymous("GET", LINK).send());
+        let guard = log_in(&panel.server, prefix, "guard", GUARD_MD5);
+        let guarded = |method: &str, path: &str| panel.anonymous(method, path).bearer(&guard);
+        log.step("who is no administrator reads", &guarded("GET", LINK).send());
+        log.step("and writes", &guarded("POST", LINK).json(&json!({ "list_items": [] })).send());
+        log.step("and deletes", &guarded("DELETE", LINK).json(&ids(&[109])).send());
+        log.step("another method", &panel.call("PUT", LINK).send());
+        log.check_as(name);
+    }
+}
+
+#[test]
+fn a_door_controller_has_none_of_these_calls() {
+    let panel = TestServer::start();
+    panel.add_panel("p1", &json!({ "api": "door-controller" }));
+    let token = panel
+        .call("POST", "/panels/p1/api/v1/login")
+        .json(&json!({ "username": "admin", "password": ADMIN_MD5 }))
+        .send();
+    let token = token.value()["token"].as_str().expect("a token").to_owned();
+    for (method, path) in
+        [("GET", LINK), ("POST", LINK), ("DELETE", LINK), ("POST", "/access/identifiers/link/delete")]
+    {
+        let answer =
+            panel.call(method, &format!("/panels/p1/api/v1{path}")).bearer(&token).json(&json!({})).send();
+        assert_eq!(answer.status, 404, "{method} {path}");
+    }
+}
