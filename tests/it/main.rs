@@ -21,6 +21,7 @@ mod events;
 mod files;
 mod fleet_api;
 mod identifiers;
+mod identifiers_on_devices;
 mod identifiers_pushed;
 mod imperfect;
 mod logins;

@@ -224,7 +224,7 @@ async fn schedule(seed: u64) {
 fn after_every_call_an_identifier_opens_neither_more_nor_less_than_before_or_after() {
     let from_environment = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
     let first = from_environment("PANELSYNC_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
-    let schedules = from_environment("PANELSYNC_SCHEDULES").unwrap_or(60);
+    let schedules = from_environment("PANELSYNC_SCHEDULES").unwrap_or(40);
     println!("seeds {first} to {}", first + schedules - 1);
     for seed in first..first + schedules {
         println!("seed {seed}");

@@ -63,6 +63,34 @@ pub struct Rights {
     pub profiles: Arc<[LinkId]>,
 }
 
+impl Rights {
+    fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
+        self.profiles.iter().any(|link| profiles.contains(link))
+    }
+
+    /// When what is this becomes that, while these profiles change; nothing where it does not matter.
+    ///
+    /// Before the identifier changes it must not open by what a profile becomes that it leaves, nor after it by what one was
+    /// that it comes to. And where one that stays changes, a moment at which it opened may be given by one that it comes to,
+    /// so that has to be there before; or by one that it leaves, so that has to be there still.
+    fn turn_to(&self, after: &Self, changed: &HashSet<LinkId>) -> Option<Turn> {
+        let mut leaves = self.profiles.iter().filter(|link| !after.profiles.contains(link)).peekable();
+        let mut comes = after.profiles.iter().filter(|link| !self.profiles.contains(link)).peekable();
+        let (is_less, is_more) = (comes.peek().is_none(), leaves.peek().is_none());
+        let (leaves, comes) =
+            (leaves.any(|link| changed.contains(link)), comes.any(|link| changed.contains(link)));
+        match (is_less, is_more) {
+            (true, true) => None,
+            _ if !self.names_any(changed) && !after.names_any(changed) => None,
+            (true, false) if !leaves => Some(Turn::Late),
+            (false, true) if !comes => Some(Turn::Early),
+            _ if !self.names_any(changed) => Some(Turn::Late),
+            _ if !after.names_any(changed) => Some(Turn::Early),
+            _ => Some(Turn::DownFirst),
+        }
+    }
+}
+
 /// An item whose state on the device is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
@@ -94,31 +122,32 @@ enum Turn {
 impl Unsettled {
     /// When this identifier is sent, while these profiles change.
     fn turn(&self, changed: &HashSet<LinkId>) -> Turn {
-        let any = |rights: &Rights| rights.profiles.iter().any(|link| changed.contains(link));
-        let leaves = self.before.iter().any(any);
-        match &self.after {
-            None if self.desired.is_some() => Turn::Late,
-            None if leaves => Turn::DownFirst,
-            None => Turn::Down,
-            Some(after) => {
-                let is =
-                    |same: fn(&Rights, &Rights) -> bool| self.before.iter().all(|before| same(before, after));
-                if !is(|before, after| before.credential.kind() == after.credential.kind()) {
-                    Turn::DownFirst
-                } else if !leaves || is(|before, after| before.profiles == after.profiles) {
-                    Turn::Late
-                } else if any(after) {
-                    Turn::DownFirst
-                } else {
-                    Turn::Early
-                }
-            }
+        let Some(after) = &self.after else {
+            let leaves = self.before.iter().any(|before| before.names_any(changed));
+            return if self.desired.is_some() {
+                Turn::Late
+            } else if leaves {
+                Turn::DownFirst
+            } else {
+                Turn::Down
+            };
+        };
+        if self.before.iter().any(|before| before.credential.kind() != after.credential.kind()) {
+            return Turn::DownFirst;
         }
+        let mut turn = None;
+        for before in &self.before {
+            let Some(its) = before.turn_to(after, changed) else { continue };
+            if turn.is_some_and(|turn| turn != its) {
+                return Turn::DownFirst;
+            }
+            turn = Some(its);
+        }
+        turn.unwrap_or(Turn::Late)
     }
 
     fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
-        let mut all = self.before.iter().chain(&self.after);
-        all.any(|rights| rights.profiles.iter().any(|link| profiles.contains(link)))
+        self.before.iter().chain(&self.after).any(|rights| rights.names_any(profiles))
     }
 }
 
