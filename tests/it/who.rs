@@ -10,6 +10,7 @@ use crate::support::profiles::{link, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::{Browser, Page};
 
 /// Thursday 26 November 2026, 09:30 UTC.
 const THURSDAY: i64 = 1_795_685_400;
@@ -177,6 +178,33 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         log.step(what, &shell.run(&line.split(' ').collect::<Vec<_>>()));
     }
     log.check();
+}
+
+#[test]
+fn the_page_says_yes_or_no_and_why() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let mut told = Transcript::new("web", "who");
+    let mut ask = |what: &str, query: &str| {
+        let page = Page(browser.get(&format!("/access?{query}")).send()).to_string();
+        // The form is the same each time but for what was asked.
+        let from = if what == "the form" { "<main" } else { "Ask</button>" };
+        let status = page.lines().find(|line| !line.starts_with('>')).expect("a status");
+        let (_, shown) = page.split_once(from).expect("a page");
+        told.step(what, &format!("{status}\n{}", shown.split_once("</main>").expect("a page").0));
+    };
+    ask("the form", "");
+    let thursday = "at=2026-11-26T11:30";
+    ask("yes, by the clock in Kyiv", &format!("panel=north-01&identifier={}&{thursday}", link(101)));
+    ask("no", &format!("panel=north-01&identifier={}&{thursday}", link(102)));
+    ask("a panel", &format!("panel=north-01&identifier=&{thursday}"));
+    ask("one that holds none", &format!("panel=west-01&identifier=&{thursday}"));
+    ask("an identifier", &format!("identifier={}&{thursday}", link(101)));
+    ask("one that is nowhere", &format!("identifier={}", link(999)));
+    ask("no panel of this name", "panel=%3Cb%3E");
+    ask("no link_id", "identifier=card");
+    ask("no moment", "panel=north-01&at=tomorrow");
+    told.check();
 }
 
 #[test]

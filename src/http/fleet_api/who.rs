@@ -224,7 +224,7 @@ fn moment(key: &str, text: &str) -> Result<i64, Problem> {
 const BY_UID: &str = "uid-";
 
 /// Where in the order of a panel's identifiers a cursor stands.
-fn place(cursor: &str) -> Option<RowName> {
+pub fn place(cursor: &str) -> Option<RowName> {
     match cursor.strip_prefix(BY_UID) {
         Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(Kind::Identifier, uid)),
         None => cursor.parse().ok().map(|link| RowName::Link(ItemId::identifier(link))),
@@ -232,7 +232,7 @@ fn place(cursor: &str) -> Option<RowName> {
 }
 
 /// The cursor of a place.
-fn text_of(place: At) -> String {
+pub fn text_of(place: At) -> String {
     match place {
         At::Identifier(RowName::Link(item)) => item.link_id.to_string(),
         At::Identifier(RowName::Uid(_, uid)) => format!("{BY_UID}{uid}"),
