@@ -170,11 +170,7 @@ fn confirmed(opening: &Opening) -> Markup {
         (opening.confirmed.as_str())
         @if let Some(not_confirmed) = &opening.not_confirmed { ": " (text::shown(not_confirmed)) }
         @if opening.confirmed != Confirmed::Yes {
-            @match opening.confirmed_opens {
-                Some(true) => "; by what it confirmed last it opens",
-                Some(false) => "; by what it confirmed last it does not open",
-                None => "; whether it opens there is not known",
-            }
+            @if opening.opens() { ", so perhaps it does not open yet" } @else if opening.may_open { ", so perhaps it opens still" }
         }
     }
 }

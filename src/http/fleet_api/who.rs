@@ -36,7 +36,7 @@ pub struct AccessQuery {
     /// Up to this moment, which is not in the range any more.
     #[param(example = "2026-11-30T00:00:00Z")]
     to: Option<String>,
-    /// With `true`, only what opens, by what is desired or by what a device confirmed last.
+    /// With `true`, only what opens by what is desired, or perhaps by what a device holds.
     #[param(value_type = Option<bool>)]
     opens: Option<String>,
 }
@@ -78,9 +78,9 @@ pub struct AccessBody {
     /// hold something else).
     #[schema(example = "yes")]
     pub confirmed: String,
-    /// Whether it opens by what the device confirmed last; null where the device holds something that nobody knows.
-    #[schema(required = true)]
-    pub confirmed_opens: Option<bool>,
+    /// Whether the door perhaps opens, by anything that the device perhaps holds until it has confirmed what is desired. With
+    /// `false` it surely stays shut.
+    pub may_open: bool,
     /// What is not confirmed, in words.
     #[schema(required = true, example = "the device has not confirmed it")]
     pub not_confirmed: Option<String>,
@@ -142,7 +142,7 @@ impl From<&Opening> for AccessBody {
             },
             windows: opening.windows().iter().map(WindowBody::from).collect(),
             confirmed: opening.confirmed.as_str().to_owned(),
-            confirmed_opens: opening.confirmed_opens,
+            may_open: opening.may_open,
             not_confirmed: opening.not_confirmed.clone(),
         }
     }
