@@ -257,25 +257,34 @@ fn what_a_device_has_not_confirmed_is_said() {
     });
     let panel = json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456", "zone": "Europe/Kyiv" });
     server.add_panel("d1", &panel);
-    apply(&server, &json!({ "all": true, "upsert": [work_week(1, "Work week")] }));
-    devices.faults(None, &json!({ "offline": true }));
     let mut log = Transcript::new("fleet_api", "who_not_confirmed");
-    let batch = json!({ "all": true, "identifiers": { "upsert": [card(101, "First", "101", &[1]), card(102, "Second", "102", &[])] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
-    until(&server, 102, |answer| answer["confirmed"] == "unknown");
     let ask = |query: &str| server.fleet("GET", &format!("/access?panel=d1&at={THURSDAY}{query}")).send();
-    log.step("cards that are on their way", &ask(""));
-    let batch = json!({ "all": true, "identifiers": { "delete": [link(102)] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
+    let push = |batch: &Value| {
+        let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(batch).send();
+        assert_eq!(waiting.status, 202, "{waiting}");
+    };
+    let cards = |cards: &[Value]| json!({ "upsert": cards });
+    let first = cards(&[card(101, "First", "101", &[1])]);
+    apply(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week"), work_week(2, "Shift")], "identifiers": first }),
+    );
+    log.step("a card that the device has confirmed", &ask(""));
+    devices.faults(None, &json!({ "offline": true }));
+    push(
+        &json!({ "all": true, "identifiers": cards(&[card(102, "Second", "102", &[]), card(103, "Third", "103", &[2])]) }),
+    );
+    until(&server, 103, |answer| answer["confirmed"] == "unknown");
+    log.step("others are on their way", &ask(""));
+    push(&json!({ "all": true, "upsert": [once(1, "Once")], "identifiers": { "delete": [link(102)] } }));
     until(&server, 102, |answer| answer["why"]["code"] == "not_on_panel");
-    log.step("of one nobody knows whether it came and went", &ask(""));
+    log.step("of one nobody knows whether it came and went; another's profile is shut now", &ask(""));
     let shell = Shell::new(server.address(), Some(server.token()));
     for line in [
         format!("access who --panel d1 --at {THURSDAY}"),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(101)),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(102)),
+        format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(103)),
     ] {
         log.step("as people see it", &shell.run(&line.split(' ').collect::<Vec<_>>()));
     }
