@@ -18,6 +18,7 @@
 //! | `/identifiers`, `/identifiers/{link_id}` | who may open, over the fleet | [`identifiers`] |
 //! | `/identifiers/new`, `/identifiers/{link_id}/edit` | the form of an identifier, dry run, send | [`identifier_form`] |
 //! | `/identifiers/import` | a list of people, dry run, send | [`people`] |
+//! | `/access` | who may open which door, when, and why | [`who`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
@@ -49,6 +50,7 @@ pub mod profile_form;
 pub mod profiles;
 pub mod push;
 pub mod visitor;
+pub mod who;
 
 /// The pages' routes.
 pub fn routes(config: &mut ServiceConfig) {
@@ -80,6 +82,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(identifier_form::edit_identifier)
         .service(identifiers::reveal)
         .service(identifiers::show)
+        .service(who::show)
         .service(push::push_form)
         .service(push::dry_run)
         .service(push::send_batch)

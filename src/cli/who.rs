@@ -236,12 +236,12 @@ fn show_one(answer: &AccessBody) {
 
 fn confirmed(answer: &AccessBody) -> String {
     let Some(not_confirmed) = &answer.not_confirmed else { return answer.confirmed.clone() };
-    let before = match answer.confirmed_opens {
-        Some(true) => "by what it confirmed last it opens",
-        Some(false) => "by what it confirmed last it does not open",
-        None => "whether it opens there is not known",
+    let perhaps = match (answer.opens, answer.may_open) {
+        (true, _) => ", so perhaps it does not open yet",
+        (false, true) => ", so perhaps it opens still",
+        (false, false) => "",
     };
-    format!("{}; {not_confirmed}, and {before}", answer.confirmed)
+    format!("{}; {not_confirmed}{perhaps}", answer.confirmed)
 }
 
 /// When it opens within a range, or else why it does or does not; and what is not confirmed.

@@ -135,6 +135,7 @@ fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> H
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }
+        p { a href={ "/access?identifier=" (link) } { "Which doors does it open now?" } }
         @if !found.refused.is_empty() {
             section class="card" aria-label="Refusals" {
                 h2 { "Refused by " (layout::count(found.states.rejected, "panel")) }
@@ -204,6 +205,7 @@ pub fn of_panel(visitor: &Visitor, panel: &str, identifiers: &[PanelIdentifier])
     html! {
         section aria-label="Identifiers" {
             h2 { "Identifiers" }
+            @if !identifiers.is_empty() { p { a href={ "/access?panel=" (percent(panel)) } { "Who may open now?" } } }
             @if identifiers.is_empty() {
                 p class="empty" {
                     "It holds no card, code or their like. "

@@ -156,6 +156,7 @@ viewer   GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101
 viewer   GET  /batches
 viewer   GET  /batches/{batch}
 viewer   POST /profiles/preview
+viewer   GET  /access?panel=gate
 viewer   GET  /password
 viewer   POST /password
 operator GET  /profiles/new

@@ -10,6 +10,7 @@ use crate::support::profiles::{link, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::{Browser, Page};
 
 /// Thursday 26 November 2026, 09:30 UTC.
 const THURSDAY: i64 = 1_795_685_400;
@@ -180,6 +181,33 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
 }
 
 #[test]
+fn the_page_says_yes_or_no_and_why() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let mut told = Transcript::new("web", "who");
+    let mut ask = |what: &str, query: &str| {
+        let page = Page(browser.get(&format!("/access?{query}")).send()).to_string();
+        // The form is the same each time but for what was asked.
+        let from = if what == "the form" { "<main" } else { "Ask</button>" };
+        let status = page.lines().find(|line| !line.starts_with('>')).expect("a status");
+        let (_, shown) = page.split_once(from).expect("a page");
+        told.step(what, &format!("{status}\n{}", shown.split_once("</main>").expect("a page").0));
+    };
+    ask("the form", "");
+    let thursday = "at=2026-11-26T11:30";
+    ask("yes, by the clock in Kyiv", &format!("panel=north-01&identifier={}&{thursday}", link(101)));
+    ask("no", &format!("panel=north-01&identifier={}&{thursday}", link(102)));
+    ask("a panel", &format!("panel=north-01&identifier=&{thursday}"));
+    ask("one that holds none", &format!("panel=west-01&identifier=&{thursday}"));
+    ask("an identifier", &format!("identifier={}&{thursday}", link(101)));
+    ask("one that is nowhere", &format!("identifier={}", link(999)));
+    ask("no panel of this name", "panel=%3Cb%3E");
+    ask("no link_id", "identifier=card");
+    ask("no moment", "panel=north-01&at=tomorrow");
+    told.check();
+}
+
+#[test]
 fn a_page_ends_where_it_tells_enough_windows_and_no_answer_is_lost() {
     let server = TestServer::start();
     server.add_panel("north-01", &json!({}));
@@ -229,25 +257,34 @@ fn what_a_device_has_not_confirmed_is_said() {
     });
     let panel = json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456", "zone": "Europe/Kyiv" });
     server.add_panel("d1", &panel);
-    apply(&server, &json!({ "all": true, "upsert": [work_week(1, "Work week")] }));
-    devices.faults(None, &json!({ "offline": true }));
     let mut log = Transcript::new("fleet_api", "who_not_confirmed");
-    let batch = json!({ "all": true, "identifiers": { "upsert": [card(101, "First", "101", &[1]), card(102, "Second", "102", &[])] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
-    until(&server, 102, |answer| answer["confirmed"] == "unknown");
     let ask = |query: &str| server.fleet("GET", &format!("/access?panel=d1&at={THURSDAY}{query}")).send();
-    log.step("cards that are on their way", &ask(""));
-    let batch = json!({ "all": true, "identifiers": { "delete": [link(102)] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
+    let push = |batch: &Value| {
+        let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(batch).send();
+        assert_eq!(waiting.status, 202, "{waiting}");
+    };
+    let cards = |cards: &[Value]| json!({ "upsert": cards });
+    let first = cards(&[card(101, "First", "101", &[1])]);
+    apply(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week"), work_week(2, "Shift")], "identifiers": first }),
+    );
+    log.step("a card that the device has confirmed", &ask(""));
+    devices.faults(None, &json!({ "offline": true }));
+    push(
+        &json!({ "all": true, "identifiers": cards(&[card(102, "Second", "102", &[]), card(103, "Third", "103", &[2])]) }),
+    );
+    until(&server, 103, |answer| answer["confirmed"] == "unknown");
+    log.step("others are on their way", &ask(""));
+    push(&json!({ "all": true, "upsert": [once(1, "Once")], "identifiers": { "delete": [link(102)] } }));
     until(&server, 102, |answer| answer["why"]["code"] == "not_on_panel");
-    log.step("of one nobody knows whether it came and went", &ask(""));
+    log.step("of one nobody knows whether it came and went; another's profile is shut now", &ask(""));
     let shell = Shell::new(server.address(), Some(server.token()));
     for line in [
         format!("access who --panel d1 --at {THURSDAY}"),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(101)),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(102)),
+        format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(103)),
     ] {
         log.step("as people see it", &shell.run(&line.split(' ').collect::<Vec<_>>()));
     }

@@ -26,8 +26,8 @@ pub type HeldIdentifier = (RowName, Option<u64>);
 
 /// What is known of a panel's device.
 pub(super) struct Device {
-    /// The zone and the time profiles that it confirmed last.
-    pub place: Place,
+    /// The zone and the time profiles that it perhaps holds: each place has one body of each, and each body is in one.
+    pub places: Vec<Place>,
     /// Time profiles under whose link_ids it holds something else, nobody knows what.
     pub changed: BTreeSet<LinkId>,
     known: HashMap<ItemId, Known>,
@@ -48,13 +48,6 @@ pub(super) enum Known {
     Changed,
     /// The device holds something that nobody asked for.
     Extra,
-}
-
-/// What a device holds of an item by what it confirmed last.
-pub(super) enum Holds {
-    Nothing,
-    Body(u64),
-    NotKnown,
 }
 
 impl Known {
@@ -78,17 +71,15 @@ impl Known {
         }
     }
 
-    /// What the device holds of it, where this is desired.
-    pub fn holds(&self, desired: Option<u64>) -> Holds {
+    /// The bodies any of which the device perhaps holds, where this is desired; none where nobody knows.
+    pub fn bodies(&self, desired: Option<u64>) -> Option<Vec<u64>> {
         match self {
-            Self::Same => desired.map_or(Holds::Nothing, Holds::Body),
-            Self::Pending(before) | Self::Refused(_, before) => match before.as_slice() {
-                [] => Holds::Nothing,
-                [body] => Holds::Body(*body),
-                _ => Holds::NotKnown,
-            },
-            Self::Gone => Holds::Nothing,
-            Self::Changed | Self::Extra => Holds::NotKnown,
+            Self::Same => Some(desired.into_iter().collect()),
+            // What is on its way may have come.
+            Self::Pending(before) => Some(before.iter().copied().chain(desired).collect()),
+            Self::Refused(_, before) => Some(before.clone()),
+            Self::Gone => Some(Vec::new()),
+            Self::Changed | Self::Extra => None,
         }
     }
 
@@ -196,18 +187,27 @@ impl Held {
         let zone = &settings.zone;
         let desired = answers.place(zone, &profiles);
         let device = settings.is_device().then(|| {
-            let (mut before, mut changed) = (BTreeMap::new(), BTreeSet::new());
-            let mut device = Device { place: desired, changed: BTreeSet::new(), known };
-            let leaving = device.known.keys().filter_map(|item| item.profile_link());
-            for link in profiles.keys().copied().chain(leaving) {
+            let mut perhaps = Vec::new();
+            let leaving = known.keys().filter_map(|item| item.profile_link());
+            let mut device = Device { places: Vec::new(), changed: BTreeSet::new(), known: HashMap::new() };
+            let links: BTreeSet<_> = profiles.keys().copied().chain(leaving).collect();
+            device.known = known;
+            for link in links {
                 let body = profiles.get(&link).copied();
-                match device.known(ItemId::profile(link), body.is_some()).holds(body) {
-                    Holds::Body(body) => _ = before.insert(link, body),
-                    Holds::Nothing => {}
-                    Holds::NotKnown => _ = changed.insert(link),
+                match device.known(ItemId::profile(link), body.is_some()).bodies(body) {
+                    Some(bodies) => perhaps.push((link, bodies)),
+                    None => _ = device.changed.insert(link),
                 }
             }
-            (device.place, device.changed) = (answers.place(zone, &before), changed);
+            let most = perhaps.iter().map(|(_, bodies)| bodies.len()).max().unwrap_or_default();
+            device.places = (0..most.max(1))
+                .map(|n| {
+                    let nth = |(link, bodies): &(LinkId, Vec<u64>)| {
+                        Some((*link, *bodies.get(n).or(bodies.last())?))
+                    };
+                    answers.place(zone, &perhaps.iter().filter_map(nth).collect())
+                })
+                .collect();
             device
         });
         Self { profiles, desired, device }
