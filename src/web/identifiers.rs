@@ -192,7 +192,7 @@ fn doors(version: &IdentifierVersion) -> Markup {
     doors.sort_by_key(|door| !waits(door.state));
     html! {
         h3 { "Doors" }
-        ul class="doors" {
+        ul {
             @for door in doors.iter().take(NAMED) { li { (panel_link(&door.panel)) " " (state(door.state.as_str())) } }
             @if version.count > NAMED { li { "and " (version.count - NAMED) " more" } }
         }
