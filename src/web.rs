@@ -81,6 +81,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(identifier_form::send)
         .service(identifier_form::edit_identifier)
         .service(identifiers::reveal)
+        .service(identifiers::show_photo)
         .service(identifiers::show)
         .service(who::show)
         .service(push::push_form)

@@ -1,5 +1,6 @@
 //! `panelsync apply` and `panelsync delete`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
-use crate::http::fleet_api::batches::DryRun;
+use crate::http::fleet_api::batches::{BatchItem, DryRun};
 use crate::identifier::file::{self as content, Content, FileError, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
 use crate::identifier::people::TOLD;
@@ -265,6 +266,27 @@ pub fn plan_table(plan: &DryRun) {
             ]
         }),
     );
+    refusals(plan);
+}
+
+/// Refusals of a plan that are told.
+const REFUSALS: usize = 20;
+
+/// What would be refused, each with the panels that would.
+fn refusals(plan: &DryRun) {
+    let mut refusals: BTreeMap<(&str, &str, &str), (&str, u64)> = BTreeMap::new();
+    for panel in &plan.plan {
+        for BatchItem { kind, link_id, extended_info, .. } in &panel.refused {
+            refusals.entry((kind, link_id, extended_info)).or_insert((&panel.panel, 0)).1 += 1;
+        }
+    }
+    for ((kind, link_id, why), (panel, panels)) in refusals.into_iter().take(REFUSALS) {
+        let others = match panels {
+            1 => String::new(),
+            panels => format!(" and {}", output::counted(panels - 1, "other")),
+        };
+        say!("refused by {panel}{others}: {kind} {link_id}: {why}");
+    }
 }
 
 /// What a file holds, or standard input for `-`; and its text, in which lines are looked up.

@@ -54,7 +54,12 @@ pub struct PlannedPanel {
     pub outcome: PanelState,
     /// What its items would come to.
     pub items: ItemCounts,
+    /// What it would refuse, and why; the first [`REFUSALS`].
+    pub refused: Vec<ItemResult>,
 }
+
+/// Refusals of a plan that are named, of each panel.
+const REFUSALS: usize = 20;
 
 /// What came of a batch on one panel.
 pub struct BatchPanel {
@@ -322,10 +327,13 @@ fn plan_panels(
         report.add(&outcome, operations.kinds());
         let mut alone = Report::of_pending(1, &operations);
         alone.add(&outcome, operations.kinds());
+        let items = operations.items().zip(&outcome.items).filter(|(_, came_of_it)| came_of_it.refused());
+        let refused = items.take(REFUSALS);
         planned.push(PlannedPanel {
             panel: panel.settings.id.clone(),
             outcome: outcome.state,
             items: alone.items,
+            refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
         });
     }
     Ok(Plan { report, panels: planned })

@@ -15,6 +15,7 @@ use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::fleet::held::ItemState;
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion, PanelIdentifier};
+use crate::http::fleet_api::identifiers::picture;
 use crate::http::{Shared, auth, percent};
 use crate::identifier::Identifier;
 use crate::identifier::rule::{Kind, Lock, OwnerKind};
@@ -113,6 +114,19 @@ pub async fn reveal(
     Ok(page)
 }
 
+/// The photo of a face.
+#[get("/identifiers/{link_id}/photo")]
+pub async fn show_photo(
+    visitor: Visitor,
+    link_id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let origin = auth::origin(&request, &visitor.who.actor());
+    Ok(picture(&shared.fleet.photo_of_identifier(&link_id, &origin).await?))
+}
+
 fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> HttpResponse {
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
@@ -130,6 +144,9 @@ fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> H
                         (layout::token(visitor))
                         button title="It stands in the audit that you have seen it" { "Show the number" }
                     }
+                }
+                @if most.is_some() && !has_number {
+                    a class="button" href={ "/identifiers/" (link) "/photo" } title="It stands in the audit that you have seen it" { "Show the photo" }
                 }
                 @if has_number { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
             }
@@ -193,7 +210,7 @@ fn doors(version: &IdentifierVersion) -> Markup {
     doors.sort_by_key(|door| !waits(door.state));
     html! {
         h3 { "Doors" }
-        ul class="doors" {
+        ul {
             @for door in doors.iter().take(NAMED) { li { (panel_link(&door.panel)) " " (state(door.state.as_str())) } }
             @if version.count > NAMED { li { "and " (version.count - NAMED) " more" } }
         }

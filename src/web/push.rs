@@ -21,7 +21,7 @@ use crate::access::Role;
 use crate::batch::Content;
 use crate::batch::report::{ItemCounts, Report};
 use crate::coordinator::register::Entry;
-use crate::fleet::batches::{self, IdempotencyKey, PlannedPanel};
+use crate::fleet::batches::{self, IdempotencyKey, ItemResult, PlannedPanel};
 use crate::fleet::profiles::ProfileVersion;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
@@ -404,6 +404,25 @@ pub fn panel_by_panel(plan: &batches::Plan) -> Markup {
                 }
             }
             @if rows.len() > SHOWN { p { "and " (rows.len() - SHOWN) " more; the sums are of all" } }
+        }
+        (refusals(plan))
+    }
+}
+
+/// Refusals of a plan that are told.
+const REFUSALS: usize = 20;
+
+/// What would be refused, and why.
+fn refusals(plan: &batches::Plan) -> Markup {
+    let refused = plan.panels.iter().flat_map(|panel| panel.refused.iter().map(move |item| (panel, item)));
+    let refused: Vec<_> = refused.take(REFUSALS).collect();
+    html! {
+        @if !refused.is_empty() {
+            ul {
+                @for (panel, ItemResult { item, extended_info, .. }) in refused {
+                    li { (panel_link(panel.panel.as_str())) " refuses " (item.kind.as_str()) " " code { (item.link_id) } ": " (layout::refusal(extended_info)) }
+                }
+            }
         }
     }
 }

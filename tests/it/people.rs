@@ -127,15 +127,28 @@ fn one_number_is_told_whole_to_who_may_see_it_and_that_stands_in_the_audit() {
     assert_eq!(number(106), json!("AA1234BB"));
     assert_eq!(number(104), json!(null), "a face has none");
     assert_eq!(ask(&olha, 999).status, 404);
+    let photo = |token: &str, n: u32| {
+        let path = format!("/fleet/v1/identifiers/{}/photo", link(n));
+        server.call("GET", &path).bearer(token).open()
+    };
+    let mut shown = photo(&olha, 104);
+    assert_eq!(shown.status(), 200);
+    assert_eq!(
+        (shown.headers()["content-type"].as_bytes(), shown.headers()["cache-control"].as_bytes()),
+        (&b"image/jpeg"[..], &b"no-store"[..])
+    );
+    assert!(shown.body_mut().read_to_vec().expect("a body").starts_with(b"\xff\xd8\xff"));
+    assert_eq!((photo(&olha, 103).status().as_u16(), photo(&vik, 104).status().as_u16()), (404, 403));
     let audit = server.fleet("GET", "/audit?limit=1000").send();
     let entries = audit.value()["items"].as_array().cloned().expect("a list");
     let reveals: Vec<_> = entries.iter().filter(|entry| entry["action"] == "identifier.reveal").collect();
-    assert_eq!(reveals.len(), 5, "{entries:?}");
+    assert_eq!(reveals.len(), 6, "{entries:?}");
     assert!(
         reveals.iter().all(|entry| entry["actor"] == "olha" || entry["actor"] == "user:olha"),
         "{reveals:?}"
     );
-    assert_eq!(reveals[4]["target"], json!(link(103)), "the oldest stands last");
+    assert_eq!(reveals[5]["target"], json!(link(103)), "the oldest stands last");
+    assert_eq!(reveals[0]["target"], json!(format!("{} (photo)", link(104))));
     assert!(entries.iter().any(|entry| entry["action"] == "session.denied"), "{entries:?}");
     assert!(!SECRETS.iter().any(|secret| audit.body.contains(secret)), "{}", audit.body);
 }
@@ -214,6 +227,9 @@ fn lists_of_people_and_files_of_both_kinds_are_pushed_looked_at_and_taken_back()
     run("apply -f identifiers.json -l site=north --prune", 2);
     run("apply -f identifiers.json -l site=north --prune --yes", 0);
     run("apply -f nobody.json --all --prune", 2);
+    // With both lists both are pruned: what nobody is bound to any more.
+    run("apply -f profiles.json -l site=north --prune --dry-run", 0);
+    run("apply -f both.json -l site=north --prune --yes", 0);
     run("identifier ls", 0);
     log.check();
 }

@@ -165,6 +165,7 @@ operator GET  /identifiers/new
 operator GET  /identifiers/import
 operator GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101/edit
 operator POST /identifiers/91c615e3-1040-4815-8ecb-000000000101/reveal
+operator GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101/photo
 operator POST /identifiers/check
 operator POST /identifiers/import
 operator POST /identifiers/send
