@@ -206,13 +206,13 @@ async fn reset(
     let places = places(&panels, &body.panels)?;
     for place in &places {
         let entry = entry(&shared, &panels, *place).await?;
-        let rows =
-            shared.fleet.store.read().and_then(|snapshot| snapshot.rows(entry.number)).map_err(broken)?;
-        let uids = rows.iter().map(|(_, row)| row.uid).collect();
         let (reply, answer) = oneshot::channel();
-        let operation = UidOperation::Delete(uids);
         let audit = origin().audit("sim.reset", entry.settings.id.as_str());
-        entry.address.send(ApplyByUid { operation, audit, reply }).await.map_err(broken)?;
+        entry
+            .address
+            .send(ApplyByUid { operation: UidOperation::Clear, audit, reply })
+            .await
+            .map_err(broken)?;
         answer.await.map_err(broken)?.map_err(broken)?.map_err(broken)?;
         shared.sessions.close_scope(Scope::Panel(entry.number));
         if let Some(serial) = &body.serial {

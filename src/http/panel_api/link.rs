@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
-use super::list::{Listed, Wanted};
+use super::list::Wanted;
 use super::{Account, Administrator, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemResult, Operations};
@@ -201,6 +201,6 @@ pub(super) async fn list_linked(
     let dialect = account.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
     let mut profiles = profiles(&shared, &account.panel).await?;
-    profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles.into_iter().map(Listed::from), wanted, dialect)
+    profiles.retain(|profile| profile.link_id.is_some());
+    list::answer(profiles, wanted, dialect)
 }
