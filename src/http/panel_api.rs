@@ -83,6 +83,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 #[derive(Debug, Clone)]
 pub struct OnlyPanel(pub String);
 
+/// Marks a request to a panel that only detaches a profile which goes from the identifiers that name it: a simulated one.
+pub struct Detaches;
+
 /// The panel that a request is for.
 pub struct PanelRef(pub Entry);
 
@@ -217,8 +220,8 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     Ok(panel)
 }
 
-/// The panel's profiles, read on a thread that may take its time.
-async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<Listed>, PanelError> {
+/// The panel's profiles with the identifiers that name them, read on a thread that may take its time.
+pub async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<Listed>, PanelError> {
     let (store, number) = (shared.fleet.store.clone(), panel.number);
     let read = web::block(move || -> Result<_, StoreError> {
         let snapshot = store.read()?;

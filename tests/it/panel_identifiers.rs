@@ -4,9 +4,11 @@
 use serde_json::{Value, json};
 
 use crate::support::answer::Call;
+use crate::support::binary::Shell;
 use crate::support::identifiers::{card, face, kind};
 use crate::support::profiles::{link, list, once};
 use crate::support::server::{ADMIN_MD5, TestServer};
+use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
 
 /// The MD5 of the password that [`TestServer::add_user`] gives.
@@ -355,4 +357,117 @@ fn every_family_answers_the_calls_by_uid_in_its_own_dialect() {
         }
         log.check_as(name);
     }
+}
+
+/// What the first simulated panel holds of identifiers: the profiles that each names, by its link_id.
+fn bound(devices: &Simulated) -> Vec<(Value, Value)> {
+    let (status, held) = devices.control("GET", "/held?panel=sim-0001", None);
+    assert_eq!(status, 200, "{held}");
+    let of = |item: &Value| (item["link_id"].clone(), item["time_profiles"]["link_ids"].clone());
+    held["identifiers"].as_array().expect("a list").iter().map(of).collect()
+}
+
+fn results(answer: &Value) -> Vec<(bool, Value)> {
+    let of = |item: &Value| (item["success"] == true, item["extended_info"].clone());
+    answer["result"].as_array().expect("a list").iter().map(of).collect()
+}
+
+const PROFILES: &str = "/access/timeprofile/items/link";
+
+#[test]
+fn a_simulated_panel_that_detaches_opens_always_and_others_refuse() {
+    let devices = Simulated::start(1, &[]);
+    let profiles = list(&[once(1, "Work"), once(2, "Visit")]);
+    let cards = json!({ "list_items": [card(101, "First", "1", &[1]), card(102, "Second", "2", &[1, 2])] });
+    devices.by_hand(1, "POST", PROFILES, Some(&profiles));
+    devices.by_hand(1, "POST", LINK, Some(&cards));
+    let delete = || results(&devices.by_hand(1, "DELETE", PROFILES, Some(&json!({ "link_ids": [link(1)] }))));
+    assert_eq!(delete(), [(false, json!("bound_by_identifiers"))]);
+    let whole = vec![(json!(link(101)), json!([link(1)])), (json!(link(102)), json!([link(1), link(2)]))];
+    assert_eq!(bound(&devices), whole);
+    devices.faults(None, &json!({ "quirks": ["detaches-profiles"] }));
+    assert_eq!(delete(), [(true, json!("deleted"))]);
+    let detached = vec![(json!(link(101)), json!([])), (json!(link(102)), json!([link(2)]))];
+    assert_eq!(bound(&devices), detached, "the first one opens at any time");
+    devices.by_hand(1, "DELETE", "/access/timeprofile/item/2", None);
+    let detached = vec![(json!(link(101)), json!([])), (json!(link(102)), json!([]))];
+    assert_eq!(bound(&devices), detached, "and by uid the second one too");
+}
+
+#[test]
+fn simulated_panels_say_of_identifiers_what_others_do_not() {
+    let devices = Simulated::start(1, &[]);
+    devices.by_hand(1, "POST", PROFILES, Some(&list(&[once(1, "Work")])));
+    let upsert =
+        |items: Value| results(&devices.by_hand(1, "POST", LINK, Some(&json!({ "list_items": items }))));
+    let missing = json!("bound_time_profile_doesnt_exist");
+    assert_eq!(upsert(json!([card(101, "First", "1", &[1, 9])])), [(false, missing.clone())]);
+    assert_eq!(bound(&devices), []);
+    devices.faults(None, &json!({ "quirks": ["warns-of-profiles"] }));
+    let both = json!([card(101, "First", "1", &[1, 9]), card(102, "Second", "2", &[1])]);
+    assert_eq!(upsert(both), [(true, missing), (true, json!("created"))]);
+    let taken = vec![(json!(link(101)), json!([link(1)])), (json!(link(102)), json!([link(1)]))];
+    assert_eq!(bound(&devices), taken);
+    devices.faults(None, &json!({ "quirks": ["warns-of-profiles", "list-info"] }));
+    let updated = upsert(json!([card(101, "First", "1", &[9])]));
+    assert_eq!(updated, [(true, json!(["updated", "bound_time_profile_doesnt_exist"]))]);
+    let delete = |n| results(&devices.by_hand(1, "DELETE", LINK, Some(&json!({ "link_ids": [link(n)] }))));
+    assert_eq!(delete(199), [(false, json!(["entity_not_found"]))]);
+    devices.faults(None, &json!({ "quirks": ["not-found", "no-face-seen"] }));
+    assert_eq!(delete(199), [(false, json!("not_found"))]);
+    assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(false, json!("face_has_not_recognized"))]);
+    devices.faults(None, &json!({}));
+    assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(true, json!("created"))]);
+}
+
+#[test]
+fn a_simulated_panel_has_room_for_so_many_of_each_kind_and_none_of_them_is_left_after_a_reset() {
+    let devices = Simulated::start(1, &["--identifier-capacity", "2", "--face-capacity", "1"]);
+    let upsert =
+        |items: Value| results(&devices.by_hand(1, "POST", LINK, Some(&json!({ "list_items": items }))));
+    let another = set(face(102, "Taras", &[]), "/face_image", json!("/9j/4AAQSkZJRgA="));
+    let three = json!([
+        face(101, "Olena", &[]),
+        another,
+        card(103, "Third", "3", &[]),
+        card(104, "Fourth", "4", &[])
+    ]);
+    let (created, full) = (json!("created"), json!("number_of_identifiers_exceeded"));
+    assert_eq!(
+        upsert(three),
+        [
+            (true, created.clone()),
+            (false, json!("number_of_face_identifiers_exceeded")),
+            (true, created.clone()),
+            (false, full)
+        ]
+    );
+    devices.switch("capacity", &json!({ "identifier_capacity": 3 }));
+    assert_eq!(upsert(json!([another])), [(true, created)]);
+    devices.by_hand(1, "POST", PROFILES, Some(&list(&[once(1, "Work")])));
+    assert_eq!(bound(&devices).len(), 3);
+    devices.switch("reset", &json!({}));
+    let (_, held) = devices.control("GET", "/held?panel=sim-0001", None);
+    assert_eq!(held, json!({ "profiles": [], "identifiers": [] }));
+    assert_eq!(devices.control("GET", "/held?panel=sim-0009", None).0, 422);
+}
+
+#[test]
+fn how_many_of_each_kind_a_panel_holds_is_a_setting_on_every_way() {
+    let server = TestServer::start();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let capacities = |id: &str| {
+        let panel = server.fleet("GET", &format!("/panels/{id}")).send().value();
+        ["capacity", "identifier_capacity", "face_capacity"].map(|name| panel[name].clone())
+    };
+    let add = ["panel", "add", "p1", "--capacity", "9", "--identifier-capacity", "5", "--face-capacity", "2"];
+    assert_eq!(shell.run(&add).exit, Some(0));
+    assert_eq!(capacities("p1"), [json!(9), json!(5), json!(2)]);
+    assert_eq!(shell.run(&["panel", "set", "p1", "--identifier-capacity", "6"]).exit, Some(0));
+    assert_eq!(capacities("p1"), [json!(9), json!(6), json!(2)]);
+    shell.file("panels.csv", "id,identifier_capacity,face_capacity\np2,7,\np3,,3\n");
+    let imported = shell.run(&["panel", "import", "panels.csv"]);
+    assert_eq!(imported.exit, Some(0), "{imported}");
+    assert_eq!(capacities("p2"), [Value::Null, json!(7), Value::Null]);
+    assert_eq!(capacities("p3"), [Value::Null, Value::Null, json!(3)]);
 }

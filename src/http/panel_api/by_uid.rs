@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, delete, get, patch, post, web};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
 use super::list::{Listed, Wanted};
-use super::{Account, Administrator, list, profiles};
+use super::{Account, Administrator, Detaches, list, profiles};
 use crate::batch::item::Kind;
 use crate::batch::{Body, ItemOutcome};
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
-use crate::panel::{ApplyByUid, UidAnswer, UidItem, UidOperation};
+use crate::panel::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
 
@@ -115,6 +115,7 @@ pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResp
 /// Deletes the profile of the uid in the path.
 pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
     let uid = uid(&request)?;
+    detach(&who, &request, [ProfileName::Uid(uid)]).await?;
     apply(&who, &request, UidOperation::Delete(Kind::Profile, vec![uid]), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -179,6 +180,7 @@ pub(super) async fn delete_named(
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
+    detach(&who, &request, uids.iter().copied().map(ProfileName::Uid)).await?;
     apply(&who, &request, UidOperation::Delete(Kind::Profile, uids), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -203,6 +205,19 @@ pub(super) async fn read_profile(
     opens::check(&profile, settings.zone.rules())
         .map_err(|_| PanelError::Refused(ItemOutcome::NeverOpens))?;
     Ok(UidItem::Profile(Body::of(&profile)))
+}
+
+/// Before these profiles go, has a panel that detaches them do so.
+pub(super) async fn detach(
+    who: &Administrator,
+    request: &HttpRequest,
+    profiles: impl IntoIterator<Item = ProfileName>,
+) -> Result<(), PanelError> {
+    if request.extensions().get::<Detaches>().is_some() {
+        let operation = UidOperation::Detach(profiles.into_iter().collect());
+        apply(who, request, operation, "panel.detach").await?;
+    }
+    Ok(())
 }
 
 /// Gives the operation to the panel and answers after its commit.
