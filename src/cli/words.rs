@@ -33,6 +33,8 @@ pub fn of(error: &FieldError) -> String {
         "api" => "--api",
         "api_version" => "--api-version",
         "capacity" => "--capacity",
+        "identifier_capacity" => "--identifier-capacity",
+        "face_capacity" => "--face-capacity",
         "url" => "--url",
         "username" => "--username",
         "password" => "the password",

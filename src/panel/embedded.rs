@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
-use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
+use super::{Answer, Landed, Origin, Reply};
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::{Body, Content, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
 use crate::identifier::Identifier;
@@ -301,88 +301,6 @@ impl ApplyToRows {
         }
         Ok(())
     }
-}
-
-/// One of the calls by uid.
-pub(super) struct ByUid {
-    pub panel: PanelNo,
-    pub operation: UidOperation,
-    pub kind: Kind,
-    pub capacity: Option<u32>,
-    pub audit: AuditRecord,
-    pub answer: Result<UidAnswer, UidRefusal>,
-    pub reply: tokio::sync::oneshot::Sender<Result<Result<UidAnswer, UidRefusal>, StoreError>>,
-}
-
-impl PanelWork for ByUid {
-    fn panel(&self) -> PanelNo {
-        self.panel
-    }
-
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        self.answer = change_by_uid(rows, self.kind, &self.operation, self.capacity)?;
-        if self.answer.is_ok() {
-            rows.tables().audit(&self.audit)?;
-        }
-        Ok(())
-    }
-
-    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let Self { answer, reply, .. } = *self;
-        let _ = reply.send(result.map(|()| answer)); // the caller may have left
-    }
-}
-
-fn change_by_uid(
-    rows: &mut PanelRows<'_, '_>,
-    kind: Kind,
-    operation: &UidOperation,
-    capacity: Option<u32>,
-) -> Result<Result<UidAnswer, UidRefusal>, StoreError> {
-    match operation {
-        UidOperation::Create(body) => {
-            if let Some(capacity) = capacity
-                && rows.count(kind)? >= capacity
-            {
-                return Ok(Err(UidRefusal::Full));
-            }
-            Ok(Ok(UidAnswer::Created(rows.put_by_uid(kind, body)?)))
-        }
-        UidOperation::Replace(uid, body) => {
-            let Some((name, row)) = find_uid(rows, kind, &[*uid])?.pop() else {
-                return Ok(Err(UidRefusal::NoSuchUid));
-            };
-            if !rows.holds(&row, body)? {
-                rows.put_in_place(name, Some(row), body)?;
-            }
-            Ok(Ok(UidAnswer::Done))
-        }
-        UidOperation::Delete(uids) => {
-            let mut wanted = uids.clone();
-            wanted.sort_unstable();
-            wanted.dedup();
-            let found = find_uid(rows, kind, &wanted)?;
-            if found.len() < wanted.len() {
-                return Ok(Err(UidRefusal::NoSuchUid));
-            }
-            for (name, row) in found {
-                rows.remove(name, row)?;
-            }
-            Ok(Ok(UidAnswer::Done))
-        }
-    }
-}
-
-/// The rows with these uids. There is no table by uid: the calls are rare, a panel's rows lie together, and a
-/// second table would slow down every fan-out.
-fn find_uid(rows: &PanelRows<'_, '_>, kind: Kind, uids: &[u32]) -> Result<Vec<(RowName, Row)>, StoreError> {
-    let mut all = rows.all()?;
-    all.retain(|(name, row)| name.kind() == kind && uids.contains(&row.uid));
-    Ok(all)
 }
 
 /// Takes a panel with all its rows out of the store.

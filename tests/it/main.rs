@@ -29,7 +29,6 @@ mod logs;
 mod openapi;
 mod order;
 mod panel_api;
-
 mod panel_identifiers;
 mod people;
 mod quirks;

@@ -133,6 +133,15 @@ admin    GET    /panels/{panel}/api/v1/access/identifier/items/link
 admin    POST   /panels/{panel}/api/v1/access/identifier/items/link
 admin    DELETE /panels/{panel}/api/v1/access/identifier/items/link
 admin    POST   /panels/{panel}/api/v1/access/identifiers/link/delete
+admin    POST   /panels/{panel}/api/v1/access/identifier
+admin    GET    /panels/{panel}/api/v1/access/identifier/items
+admin    DELETE /panels/{panel}/api/v1/access/identifier/items
+admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    PATCH  /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/passes/reset
+admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
+admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 ";
 
 const RANKS: [&str; 4] = ["open", "viewer", "operator", "admin"];
@@ -169,7 +178,11 @@ fn every_route_takes_its_role_and_no_lower_one() {
     for ((method, path), least) in &listed {
         for (rank, role) in RANKS.iter().enumerate() {
             let least = RANKS.iter().position(|rank| rank == least).expect("a role");
-            let url = path.replace("{panel}", "p1").replace("{selector}", "site=north").replace("{uid}", "9");
+            let url = path
+                .replace("{panel}", "p1")
+                .replace("{selector}", "site=north")
+                .replace("{uid}", "9")
+                .replace("{profile}", "9");
             let url =
                 url.replace("{id}", "nobody").replace("{link_id}", &link(9)).replace("{name}", "nobody");
             let mut call = server.call(method, &url);

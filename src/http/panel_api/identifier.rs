@@ -9,19 +9,25 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Administrator;
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
 use super::link::{LinkIds, LinkResults, answer, ask};
 use super::list::{self, Wanted};
-use super::{Administrator, shown};
 use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
+use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::IdentifierBody;
 use crate::http::{Shared, body};
 use crate::identifier::LinkedIdentifier;
+use crate::identifier::number::Credential;
 use crate::identifier::parse::{self, Given};
+use crate::identifier::rule::Kind;
 use crate::profile::parse::link_ids_body_within;
 use crate::profile::rule::Family;
+
+pub mod by_uid;
+pub mod shown;
 
 /// Many identifiers, each with its link_id.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -45,7 +51,8 @@ pub async fn upsert(
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let given = shared.turns.parse(body, move |body| parse::link_body_within(body, api, most)).await??;
-    let (asked, known) = sort_out(given);
+    let master = master_code(&shared, &panel).await?;
+    let (asked, known) = sort_out(given, master.as_ref());
     let operations = Operations::of_identifiers(asked, Vec::new(), false);
     let mut decided =
         ask(&panel, &session, &request, operations, "panel.identifiers.upsert").await?.into_iter();
@@ -54,24 +61,53 @@ pub async fn upsert(
 }
 
 /// What the panel is asked, and in request order what is known already; nothing where the panel decides. As it is with
-/// profiles, the first item of a link_id wins, also where it is refused.
-fn sort_out(given: Vec<Given>) -> (Vec<LinkedIdentifier>, Vec<Option<ItemResult>>) {
+/// profiles, the first item of a link_id wins, also where it is refused. The master code is taken.
+fn sort_out(
+    given: Vec<Given>,
+    master: Option<&Credential>,
+) -> (Vec<LinkedIdentifier>, Vec<Option<ItemResult>>) {
     let mut seen = HashSet::new();
     let (mut asked, mut known) = (Vec::new(), Vec::with_capacity(given.len()));
     for given in given {
         let (link_id, outcome) = match given {
-            Given::Identifier(linked) if seen.insert(linked.link_id) => {
+            Given::Identifier(linked) if seen.contains(&linked.link_id) => {
+                (linked.link_id, ItemOutcome::Repeated)
+            }
+            Given::Identifier(linked) if Some(&linked.identifier.credential) == master => {
+                seen.insert(linked.link_id);
+                (linked.link_id, ItemOutcome::NumberTaken)
+            }
+            Given::Identifier(linked) => {
+                seen.insert(linked.link_id);
                 asked.push(linked);
                 known.push(None);
                 continue;
             }
-            Given::Identifier(linked) => (linked.link_id, ItemOutcome::Repeated),
             Given::Refused(link_id, refusal) if seen.insert(link_id) => (link_id, refusal.into()),
             Given::Refused(link_id, _) => (link_id, ItemOutcome::Repeated),
         };
         known.push(Some(ItemResult { item: ItemId::identifier(link_id), outcome, name_taken: false }));
     }
     (asked, known)
+}
+
+/// The setting of the code that opens without an identifier.
+#[derive(Deserialize)]
+struct MasterCode {
+    input_code_enable: bool,
+    input_code_number: serde_json::Value,
+}
+
+/// The code that opens without an identifier, where one is set.
+async fn master_code(shared: &Shared, panel: &Entry) -> Result<Option<Credential>, PanelError> {
+    let (store, number) = (shared.fleet.store.clone(), panel.number);
+    let setting = web::block(move || store.read()?.panel_setting(number, "access/general/unlock/input/code"));
+    let setting = setting.await.map_err(|_| PanelError::Busy)??;
+    let code = setting.and_then(|json| serde_json::from_str::<MasterCode>(&json).ok());
+    Ok(code.filter(|code| code.input_code_enable).and_then(|code| match code.input_code_number {
+        serde_json::Value::String(text) => Credential::new(Kind::Code, &text),
+        other => Credential::new(Kind::Code, &other.to_string()),
+    }))
 }
 
 /// Deletes many identifiers by link_id.

@@ -10,15 +10,15 @@ use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
-use super::list::{Listed, Wanted};
-use super::{Account, Administrator, list, profiles};
+use super::list::Wanted;
+use super::{Account, Administrator, by_uid, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
-use crate::panel::{Apply, Reply, Work};
+use crate::panel::{Apply, ProfileName, Reply, Work};
 use crate::profile::parse;
 
 /// Many profiles, each with its link_id.
@@ -144,7 +144,7 @@ pub async fn delete_by_post(
 
 /// Reads the link_ids and has the panel delete their profiles.
 pub(super) async fn apply_deletes(
-    Administrator { panel, session }: Administrator,
+    who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
@@ -152,6 +152,8 @@ pub(super) async fn apply_deletes(
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    by_uid::detach(&who, &request, deletes.iter().copied().map(ProfileName::Link)).await?;
+    let Administrator { panel, session } = who;
     let operations = Operations::of_profiles(Vec::new(), deletes, false);
     let results = ask(&panel, &session, &request, operations, "panel.delete").await?;
     Ok(answer(&panel, results.into_iter(), false))
@@ -201,6 +203,6 @@ pub(super) async fn list_linked(
     let dialect = account.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
     let mut profiles = profiles(&shared, &account.panel).await?;
-    profiles.retain(|profile| profile.link_id().is_some());
-    list::answer(profiles.into_iter().map(Listed::from), wanted, dialect)
+    profiles.retain(|profile| profile.link_id.is_some());
+    list::answer(profiles, wanted, dialect)
 }

@@ -21,7 +21,6 @@ use crate::panel::dialect::{Dialect, ListNotes};
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, parse, wire};
 use crate::store::StoreError;
-use crate::store::read::StoredItem;
 
 mod query;
 
@@ -119,7 +118,7 @@ struct ControllerItem {
     identifiers: Identifiers,
 }
 
-/// Who uses a profile; panels here hold no identifiers.
+/// Which identifiers name a profile.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Identifiers {
     count: u32,
@@ -230,12 +229,8 @@ pub struct Listed {
     pub link_id: Option<LinkId>,
     /// Its JSON, without link_id.
     pub json: Box<str>,
-}
-
-impl From<StoredItem> for Listed {
-    fn from(profile: StoredItem) -> Self {
-        Self { uid: Some(profile.row.uid), link_id: profile.link_id(), json: profile.json }
-    }
+    /// The uids of the identifiers that name it.
+    pub identifiers: Vec<u32>,
 }
 
 impl InList for Listed {
@@ -341,7 +336,9 @@ pub fn item(profile: &Listed, family: Family, with_uid: bool) -> String {
         Family::DoorController => wire::with_year_format(&profile.json),
     };
     let inner = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
-    format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{{"count":0,"uid_items":[]}}}}"#)
+    let uids: Vec<_> = profile.identifiers.iter().map(u32::to_string).collect();
+    let identifiers = format!(r#"{{"count":{},"uid_items":[{}]}}"#, uids.len(), uids.join(","));
+    format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{identifiers}}}"#)
 }
 
 fn fields(profile: &Listed) -> Result<Fields, StoreError> {

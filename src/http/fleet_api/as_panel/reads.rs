@@ -52,7 +52,8 @@ impl FromRequest for Reader {
 impl From<CommonProfile> for Listed {
     fn from(profile: CommonProfile) -> Self {
         let CommonProfile { link_id, uid, json } = profile;
-        Self { uid, link_id, json }
+        // Each panel has uids of its own for its identifiers.
+        Self { uid, link_id, json, identifiers: Vec::new() }
     }
 }
 

@@ -1,21 +1,25 @@
 //! Identifiers as a panel shows them: whole, but for the photo of a face, which is never read back.
 
+use std::collections::HashMap;
+
 use actix_web::web;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::PanelError;
-use super::filter::Fields;
-use super::list::{InList, ListOption};
+use crate::batch::item::ItemId;
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::fleet_api::types::IdentifierOwnerBody;
+use crate::http::panel_api::error::PanelError;
+use crate::http::panel_api::filter::Fields;
+use crate::http::panel_api::list::{InList, ListOption};
 use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
 use crate::identifier::rule::{Api, Passes, PassesLeft, ValidTime};
 use crate::panel::dialect::Dialect;
 use crate::profile::LinkId;
+use crate::store::row::RowName;
 use crate::store::{StoreError, identifier_in};
 
 /// An identifier of a panel.
@@ -26,16 +30,22 @@ pub struct Shown {
     pub link_id: Option<LinkId>,
     /// What it says.
     pub identifier: Identifier,
+    /// The uids of the profiles that it names, in their order.
+    pub profiles: Vec<u32>,
 }
 
 /// The panel's identifiers, read on a thread that may take its time.
 pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, PanelError> {
     let (store, number) = (shared.fleet.store.clone(), panel.number);
     let read = web::block(move || -> Result<_, StoreError> {
-        let stored = store.read()?.identifiers(number)?;
-        let shown = stored.into_iter().map(|item| {
+        let snapshot = store.read()?;
+        let rows = snapshot.rows(number)?;
+        let profiles: HashMap<_, _> = rows.into_iter().map(|(name, row)| (name, row.uid)).collect();
+        let shown = snapshot.identifiers(number)?.into_iter().map(|item| {
             let identifier = identifier_in(item.json.as_bytes())?;
-            Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier })
+            let uid = |link: &LinkId| profiles.get(&RowName::Link(ItemId::profile(*link))).copied();
+            let profiles = identifier.profiles.as_slice().iter().filter_map(uid).collect();
+            Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier, profiles })
         });
         shown.collect()
     });
@@ -84,6 +94,55 @@ pub struct LinkedIdentifierItem {
     said: Said,
     time_profiles: LinkedProfiles,
     additional: Additional,
+}
+
+/// A page of identifiers in the form of the calls by uid.
+#[derive(Serialize, ToSchema)]
+pub struct IdentifierList {
+    /// The page's identifiers.
+    list_items: Vec<IdentifierItem>,
+    /// Which page, and of what.
+    list_option: ListOption,
+}
+
+/// An identifier as the calls by uid read it.
+#[derive(Serialize, ToSchema)]
+pub struct IdentifierItem {
+    /// The panel's number for it; absent in the answer for a single one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identifier_uid: Option<u32>,
+    /// Absent of one that was not made by a link call; of the oldest panels null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    link_id: Option<Option<LinkId>>,
+    #[serde(flatten)]
+    said: Said,
+    time_profiles: BoundProfiles,
+    apartment: Apartment,
+    additional: Additional,
+}
+
+/// By which time profiles an identifier is bound, as the calls by uid say it.
+#[derive(Serialize, ToSchema)]
+struct BoundProfiles {
+    /// How many.
+    count: usize,
+    /// Their uids.
+    uid_items: Vec<u32>,
+    /// Their link_ids.
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    link_ids: Vec<LinkId>,
+}
+
+/// The apartment of an identifier.
+#[derive(Serialize, ToSchema)]
+struct Apartment {
+    /// Always −1: there are no apartments.
+    uid: i32,
+    /// The apartment's link_id, carried as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    link_id: Option<LinkId>,
 }
 
 /// What an identifier says in every form.
@@ -187,6 +246,42 @@ impl InList for InLinkForm {
             apartment_link_id: identifier.apartment,
             said: Said::of(identifier, dialect),
             time_profiles: LinkedProfiles { link_ids: identifier.profiles.as_slice().to_vec() },
+            additional: Additional { passes_left: passes_left(identifier) },
+        };
+        // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
+        serde_json::to_string(&item).unwrap_or_default()
+    }
+}
+
+/// An identifier in the form of the calls by uid.
+pub struct InUidForm {
+    /// It.
+    pub shown: Shown,
+    /// Whether it stands in a list.
+    pub in_list: bool,
+}
+
+impl InList for InUidForm {
+    fn fields(&self) -> Result<Fields, StoreError> {
+        Ok(self.shown.fields())
+    }
+
+    fn key(&self) -> (Option<u32>, Option<LinkId>) {
+        (Some(self.shown.uid), self.shown.link_id)
+    }
+
+    fn json(&self, dialect: &Dialect) -> String {
+        let Shown { uid, link_id, identifier, profiles } = &self.shown;
+        let item = IdentifierItem {
+            identifier_uid: self.in_list.then_some(*uid),
+            link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
+            said: Said::of(identifier, dialect),
+            time_profiles: BoundProfiles {
+                count: profiles.len(),
+                uid_items: profiles.clone(),
+                link_ids: identifier.profiles.as_slice().to_vec(),
+            },
+            apartment: Apartment { uid: -1, link_id: identifier.apartment },
             additional: Additional { passes_left: passes_left(identifier) },
         };
         // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
