@@ -17,7 +17,7 @@
 //! | [`panel`] | the actor of one panel; two pure parts, what operations do to its rows and what its device is asked next |
 //! | [`coordinator`] | the actor that owns what was accepted, over a pure model of running batches; the register, which all read |
 //! | [`access`] | roles, users, tokens, sessions |
-//! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find |
+//! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find, who may open |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
 //! | [`web`] | the page that people look at: rendered here, from what the fleet answers |
 //! | [`server`] | the composition root: store → panels and coordinator → HTTP |

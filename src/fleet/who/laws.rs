@@ -93,7 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (n.clone(), 0..8u8).prop_map(|(n, version)| Step::Want(n, version)),
         1 => n.clone().prop_map(Step::Unwant),
         6 => n.clone().prop_map(Step::Confirm),
-        1 => n.clone().prop_map(Step::Refuse),
+        3 => n.clone().prop_map(Step::Refuse),
         1 => n.clone().prop_map(Step::Lose),
         1 => (n, 0..8u8).prop_map(|(n, version)| Step::Change(n, version)),
     ]
@@ -274,6 +274,49 @@ fn device() -> Arc<Settings> {
     Arc::new(Settings::stored(&record).expect("good settings"))
 }
 
+/// Follows the steps, and holds every answer after each of them against the model.
+fn follow(steps: &[Step], when: When) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+    let (settings, mut model) = (device(), Model { confirmed: (0..4).collect(), ..Model::default() });
+    for step in steps {
+        let Some((n, desired, now)) = model.follow(*step) else { continue };
+        let (done, committed) = std::sync::mpsc::channel();
+        store.handle().submit(Box::new(Work { n, desired, now, done }));
+        committed.recv().expect("the writer tells").expect("it is committed");
+        let snapshot = store.handle().read().expect("a snapshot");
+        let mut answers = Answers::new(&snapshot, when);
+        let (held, named) = Held::all(&snapshot, PANEL, &settings, &mut answers).expect("readable");
+        for n in 2..4 {
+            let name = RowName::Link(item(n));
+            let (alone, body) =
+                Held::of_one(&snapshot, PANEL, &settings, link(n), &mut answers).expect("readable");
+            let opening = answers.opening(&settings, &alone, name, body).expect("readable");
+            model.check(n, when, &opening);
+            // Whoever may be there is among those of the panel, and the answer is the same.
+            let among = named.iter().find(|(named, _)| *named == name);
+            assert_eq!(among.is_some(), alone.has(link(n), body));
+            if let Some((name, body)) = among {
+                let again = answers.opening(&settings, &held, *name, *body).expect("readable");
+                assert_eq!(format!("{again:?}"), format!("{opening:?}"));
+            }
+            assert!(among.is_some() || !model.device.contains_key(&n), "one that is not named is not there");
+        }
+    }
+}
+
+#[test]
+fn what_a_device_refuses_or_has_not_deleted_leaves_it_as_it_was() {
+    let tuesday = When::at(MONDAY + 30 * 3600).expect("a moment");
+    let held = [Step::Want(0, 0), Step::Confirm(0), Step::Want(2, 0), Step::Want(3, 1), Step::Confirm(2)];
+    // For Monday alone from now on, which the device does not take; no more, of which the device says nothing.
+    for then in
+        [&[Step::Want(2, 4), Step::Refuse(2)][..], &[Step::Unwant(2)], &[Step::Want(0, 1), Step::Refuse(0)]]
+    {
+        follow(&[&held[..], &[Step::Confirm(3)], then].concat(), tuesday);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -283,35 +326,8 @@ proptest! {
         hour in -10..60i64,
         hours in 0..40i64,
     ) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
-        let (settings, mut model) = (device(), Model { confirmed: (0..4).collect(), ..Model::default() });
         let from = MONDAY + hour * 3600;
         let when = if hours == 0 { When::at(from) } else { When::within(from, from + hours * 3600) };
-        let when = when.expect("a question");
-        for step in steps {
-            let Some((n, desired, now)) = model.follow(step) else { continue };
-            let (done, committed) = std::sync::mpsc::channel();
-            store.handle().submit(Box::new(Work { n, desired, now, done }));
-            committed.recv().expect("the writer tells").expect("it is committed");
-            let snapshot = store.handle().read().expect("a snapshot");
-            let mut answers = Answers::new(&snapshot, when);
-            let (held, named) = Held::all(&snapshot, PANEL, &settings, &mut answers).expect("readable");
-            for n in 2..4 {
-                let name = RowName::Link(item(n));
-                let (alone, body) = Held::of_one(&snapshot, PANEL, &settings, link(n), &mut answers).expect("readable");
-                let opening = answers.opening(&settings, &alone, name, body).expect("readable");
-                model.check(n, when, &opening);
-                // Whoever may be there is among those of the panel, and the answer is the same.
-                let among = named.iter().find(|(named, _)| *named == name);
-                prop_assert!(among.is_some() == alone.has(link(n), body));
-                if let Some((name, body)) = among {
-                    let again = answers.opening(&settings, &held, *name, *body).expect("readable");
-                    prop_assert_eq!(format!("{:?}", again), format!("{:?}", opening));
-                }
-                // One that is not named does nothing there.
-                prop_assert!(among.is_some() || (!opening.opens() && model.confirmed.contains(&n)) || !model.device.contains_key(&n));
-            }
-        }
+        follow(&steps, when.expect("a question"));
     }
 }
