@@ -273,6 +273,7 @@ fn text(input: &mut &str) -> ModalResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identifier::rule::Kind;
 
     fn holds(expression: &str) -> Option<bool> {
         let fields = Fields { name: "O'Neil's week".into(), date_from: 100, date_to: 200, number: None };
@@ -295,6 +296,33 @@ mod tests {
         ] {
             assert_eq!(holds(expression), Some(expected), "{expression}");
         }
+    }
+
+    #[test]
+    fn numbers_are_compared_in_their_one_form_and_belong_to_identifiers() {
+        let of = |kind, number: &str| Fields {
+            name: "Flat 12".into(),
+            date_from: 0,
+            date_to: 0,
+            number: Credential::new(kind, number),
+        };
+        let holds = |expression: &str, fields: &Fields| {
+            Filter::parse(expression, Field::OF_IDENTIFIERS).map(|filter| filter.holds(fields))
+        };
+        let (card, code) = (of(Kind::Card, "5e:6f"), of(Kind::Code, "007"));
+        for (fields, expression, expected) in [
+            (&card, "identifier_number eq '5E-6F'", true),
+            (&card, "identifier_number eq '24175'", false),
+            (&card, "identifier_number nq 'no number'", true),
+            (&card, "identifier_number lt 'no number' or identifier_number ge 'no number'", false),
+            (&card, "name eq 'Flat 12' and not identifier_number eq '5f:6f'", true),
+            (&code, "identifier_number eq '7'", false),
+            (&code, "identifier_number eq '007'", true),
+        ] {
+            assert_eq!(holds(expression, fields), Some(expected), "{expression}");
+        }
+        assert_eq!(holds("date_from eq 0", &card), None);
+        assert_eq!(Filter::parse("identifier_number eq '7'", Field::OF_PROFILES), None);
     }
 
     #[test]
