@@ -8,7 +8,8 @@
 //! 2. reading one from JSON ([`parse`]) with every problem's JSON path and text ([`error`]), and writing it as a family's
 //!    panels take it ([`wire`]);
 //! 3. saying it to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]).
+//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]);
+//! 5. what happens at a door, as devices tell it ([`event`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
@@ -16,6 +17,7 @@ use crate::profile::LinkId;
 use crate::profile::rule::Name;
 
 pub mod error;
+pub mod event;
 pub mod file;
 #[cfg(test)]
 mod laws;

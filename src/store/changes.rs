@@ -8,4 +8,5 @@ pub mod audit;
 pub mod batches;
 pub mod devices;
 pub mod embedded;
+pub mod events;
 pub mod panels;

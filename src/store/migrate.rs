@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables};
+use super::tables::{self, KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
 use crate::batch::item::ItemId;
@@ -364,8 +364,19 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     let settings = kept.len()?;
     kept.retain(|_, _| false)?;
     drop(kept);
+    forget_events(&transaction)?;
     transaction.commit()?;
     Ok(Forgotten { passwords: panels, settings })
+}
+
+/// What was sealed of events cannot be read any more.
+fn forget_events(transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    transaction.delete_table(tables::ACCESS_EVENTS)?;
+    transaction.delete_table(tables::ACCESS_EVENT_TIMES)?;
+    transaction.delete_table(tables::ACCESS_EVENTS_BY_PANEL)?;
+    transaction.delete_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
+    transaction.delete_table(tables::ACCESS_EVENT_TAGS)?;
+    Ok(())
 }
 
 #[cfg(test)]

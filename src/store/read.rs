@@ -23,6 +23,7 @@ use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
 
 mod embedded;
+pub mod events;
 
 /// A consistent view of the store.
 pub struct Snapshot {

@@ -93,7 +93,8 @@ impl Tables<'_> {
             return Ok(true);
         }
         if checked == Some(false) {
-            if self.secrets.len()? > 1 || !self.panel_settings.is_empty()? {
+            let sealed = !self.panel_settings.is_empty()? || !self.access_events.is_empty()?;
+            if self.secrets.len()? > 1 || sealed {
                 return Ok(false);
             }
             tracing::warn!(
@@ -104,7 +105,7 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// Seals all passwords and settings anew with this key; says how many passwords there are.
+    /// Seals all passwords, settings and events anew with this key; says how many passwords there are.
     pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
         let mut texts = Vec::new();
         for entry in self.secrets.iter()? {
@@ -117,7 +118,8 @@ impl Tables<'_> {
             let (panel, name) = key.value();
             settings.push((panel, name.to_owned(), self.memory.seal.open(panel, sealed.value())?));
         }
-        self.memory.seal = Arc::clone(seal);
+        let before = std::mem::replace(&mut self.memory.seal, Arc::clone(seal));
+        self.seal_events_anew(&before, seal)?;
         for (panel, text) in &texts {
             self.set_credential(*panel, text)?;
         }
