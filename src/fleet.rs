@@ -14,6 +14,7 @@
 //! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
+//! | [`events`], [`link`] | what happened at doors, and what devices say of it by themselves |
 //! | [`register`] | which panels there are |
 
 use std::time::Duration;
@@ -33,7 +34,9 @@ pub mod batches;
 pub mod common;
 pub mod drift;
 pub mod error;
+pub mod events;
 pub mod fields;
+pub mod link;
 pub mod meeting;
 pub mod panels;
 pub mod profiles;
@@ -58,6 +61,8 @@ pub struct Fleet {
     pub keep_keys: Duration,
     /// How long a device may take that is asked before its panel is added.
     pub device_timeouts: Timeouts,
+    /// The devices that speak to us as to their Link server.
+    pub link: link::Link,
     /// Becomes true when the server stops: nobody waits for a device then.
     pub stopping: watch::Receiver<bool>,
 }

@@ -17,6 +17,7 @@ mod clients;
 mod crash;
 mod devices;
 mod dialects;
+mod door_events;
 mod events;
 mod files;
 mod fleet_api;
