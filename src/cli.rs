@@ -31,6 +31,7 @@ mod client;
 mod demo;
 mod doctor;
 mod drift;
+mod events;
 mod file;
 mod find;
 mod identifier;
@@ -167,6 +168,13 @@ enum Command {
     /// Identifiers (cards, codes, faces …) in a file, without a server
     #[command(subcommand)]
     Identifier(identifier::IdentifierCommand),
+    /// Who opened which door, and who was denied
+    #[command(
+        after_help = "Times are those of the panel's zone, and numbers are shown by their last three characters.\n\n\
+        Examples:\n  panelsync events --panel north-01 --from 2026-01-31T00:00:00+02:00\n  \
+        panelsync events --identifier 5d0c5e0e-6c0c-4a55-8a35-1f0b6a0f2c11\n  panelsync events --follow"
+    )]
+    Events(events::EventsArgs),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -306,6 +314,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
         Command::Identifier(command) => identifier::run(command, output),
+        Command::Events(args) => events::events(args, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

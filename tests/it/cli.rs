@@ -375,6 +375,7 @@ fn help_and_completions_are_as_they_were() {
         ("identifier_check", "identifier check --help"),
         ("profile_windows", "profile windows --help"),
         ("profile_ics", "profile ics --help"),
+        ("events", "events --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
     ] {

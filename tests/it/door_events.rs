@@ -340,6 +340,16 @@ fn a_stream_tells_events_as_they_come_and_is_taken_up_behind_the_last_one() {
     assert_eq!(server.call("GET", "/fleet/v1/access-events/stream").open().status(), 401);
 }
 
+/// A process that does not outlive its test.
+struct KilledAtEnd(std::process::Child);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Whether a text stands anywhere in a folder's files.
 fn stands_in(folder: &Path, text: &str) -> bool {
     let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -384,5 +394,66 @@ fn a_number_that_was_presented_stands_nowhere_in_clear() {
     for planted in PLANTED.into_iter().chain(["Planted Owner", LINK_PASSWORD]) {
         assert!(!stands_in(folder.path(), planted), "{planted} is in the data folder");
         assert!(!rendered.contains(planted), "{planted} is rendered");
+    }
+}
+
+#[test]
+fn people_list_and_follow_events_on_the_command_line_by_the_clock_on_the_panel_s_wall() {
+    let devices = Simulated::start(2, &[]);
+    let server = fleet_of(&devices, 2);
+    let device = Device::log_in(&server, &serial(&devices, 1));
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let mut log = Transcript::new("cli", "door_events");
+    log.step("nothing", &shell.run(&["events"]));
+    let summer = 1_780_000_000_000 - THEN;
+    let denied = json!({ "created_at": THEN + 5, "code": "access_denied_by_not_valid_input_code", "info": { "number": "4829" } });
+    assert_eq!(device.tell(&json!([card(0, "1234567"), denied, card(summer, "1234567")])).status, 200);
+    log.step("all", &shell.run(&["events"]));
+    log.step(
+        "at one panel, between two moments",
+        &shell.run(&[
+            "events",
+            "--panel",
+            "d1",
+            "--from",
+            "2026-01-01T14:00:00+02:00",
+            "--to",
+            "2026-01-02T00:00:00Z",
+        ]),
+    );
+    log.step("one, as JSON", &shell.run(&["events", "--limit", "1", "--output", "json"]));
+    log.step("no moment", &shell.run(&["events", "--from", "yesterday"]));
+    log.check();
+
+    let follow = |args: &[&str]| {
+        let child = crate::support::binary::command()
+            .args(["events", "--follow"])
+            .args(args)
+            .env("PANELSYNC_SERVER", format!("http://{}", server.address()))
+            .env("PANELSYNC_TOKEN", server.token())
+            .env("HOME", shell.home.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let mut child = KilledAtEnd(child.expect("the binary starts"));
+        let lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+        (child, lines.map(|line| line.expect("a text")))
+    };
+    let (mut child, mut lines) = follow(&["--limit", "1"]);
+    assert!(lines.next().expect("the last one").starts_with("2026-05-28 23:26:40+03:00  d1  granted"));
+    assert_eq!(device.tell(&json!([card(7, "7654321")])).status, 200);
+    let line = lines.next().expect("the next one");
+    assert_eq!(
+        line,
+        "2026-01-01 14:00:00+02:00  d1  granted  access_granted_by_valid_identifier  card  …321  -"
+    );
+    // Whoever reads it leaves, and it ends.
+    drop(lines);
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    let mut told = 100;
+    while child.0.try_wait().expect("its state").is_none() {
+        assert!(std::time::Instant::now() < end, "it goes on though nobody reads it");
+        told += 1;
+        assert_eq!(device.tell(&json!([card(told, "1")])).status, 200);
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
