@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use panelsync::batch::item::Kind;
 use panelsync::panel::device::Device;
-use panelsync::panel::device::ask;
+use panelsync::panel::device::ask::{self, Outgoing};
 use panelsync::panel::device::line::{Lines, Timeouts};
 use panelsync::panel::dialect::Dialect;
 use panelsync::panel::settings::{DeviceAddress, HttpAddress, Remote, Trust};
@@ -227,7 +228,8 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
             let mut body = profile.as_object().expect("an object").clone();
             let link = body.remove("link_id").expect("there");
             let link = link.as_str().expect("a text").parse().expect("a link_id");
-            (link, Value::from(body).to_string().into_boxed_str())
+            let json = Value::from(body).to_string().into();
+            Outgoing { link_id: link, json, secret: "".into(), is_slow: false }
         })
         .collect();
     let family = Family::Android;
@@ -244,7 +246,7 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
                     let mut device = Device::new("d", dialect, remote, PASSWORD_MD5.into(), lines);
                     device.info().await.expect("a panel");
                     device.log_in().await.expect("a session");
-                    let said = device.upsert(items).await.expect("answers");
+                    let said = device.upsert(Kind::Profile, items).await.expect("answers");
                     assert!(said.iter().flatten().all(|said| said.success));
                 }
             })

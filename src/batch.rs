@@ -4,8 +4,9 @@
 //! comes one [`Outcome`] per panel, made of an [`ItemOutcome`] per item, and [`report`] adds them up.
 //! [`selector`] says which panels a batch is for. Like [`crate::profile`], this room does no I/O.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -13,20 +14,37 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::Report;
+use crate::identifier::number::Credential;
+use crate::identifier::photo::Photo;
+use crate::identifier::{self, Identifier, LinkedIdentifier};
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, TimeProfile, Unknown, opens, parse, wire};
 
 pub mod item;
+mod outcome;
 pub mod report;
 pub mod selector;
 
-/// A profile's stored text with the digest by which equal ones are recognised. Two texts may say the same: what is sent
-/// and read back is the text, and what is judged is what it says ([`Body::says_the_same`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
+pub use outcome::{ItemOutcome, ItemResult, Outcome, PanelState};
+
+/// An item's stored text with the digest by which equal ones are recognised. Two texts of profiles may say the same: what
+/// is sent and read back is the text, and what is judged is what it says ([`Body::says_the_same`]).
+#[derive(Clone, PartialEq, Eq)]
 pub struct Body {
     json: Arc<str>,
     digest: BodyDigest,
+    /// What an identifier's text tells, so that it is kept sealed.
+    credential: Option<Arc<Credential>>,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.credential {
+            Some(credential) => write!(f, "Body(of {credential:?})"),
+            None => write!(f, "Body({})", self.json),
+        }
+    }
 }
 
 /// The first half of the SHA-256 of a body.
@@ -37,15 +55,30 @@ impl Body {
     pub fn of(profile: &TimeProfile) -> Self {
         let json = Arc::<str>::from(wire::body(profile));
         let digest = digest_of(&json);
-        Self { json, digest }
+        Self { json, digest, credential: None }
     }
 
-    /// Whether a stored text says the same, in whatever words.
+    /// The stored text of an identifier, which is a secret.
+    pub fn of_identifier(identifier: &Identifier) -> Self {
+        let json = Arc::<str>::from(identifier::wire::kept(identifier));
+        let digest = digest_of(&json);
+        Self { json, digest, credential: Some(Arc::new(identifier.credential.clone())) }
+    }
+
+    /// What an identifier's text tells.
+    pub fn credential(&self) -> Option<&Arc<Credential>> {
+        self.credential.as_ref()
+    }
+
+    /// Whether a stored text says the same, in whatever words. Identifiers that do have the same text.
     pub fn says_the_same(&self, stored: &[u8]) -> bool {
-        parse::say_the_same(self.json.as_bytes(), stored).unwrap_or(false)
+        match self.credential {
+            Some(_) => self.json.as_bytes() == stored,
+            None => parse::say_the_same(self.json.as_bytes(), stored).unwrap_or(false),
+        }
     }
 
-    /// The JSON, as [`wire::body`] writes it.
+    /// The JSON, as [`wire::body`] or [`identifier::wire::kept`] writes it.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -77,6 +110,8 @@ fn digest_of(json: &str) -> BodyDigest {
 pub enum Content {
     /// When a door opens.
     Profile(TimeProfile),
+    /// Who opens it, and the photo where that is a face.
+    Identifier(Box<Identifier>, Option<Photo>),
 }
 
 /// One item to create or update.
@@ -101,6 +136,16 @@ pub struct Operations {
     pub deletes: Vec<ItemId>,
     /// Of these kinds, every other item of the panel is deleted too.
     pub pruned_kinds: Vec<Kind>,
+    places: OnceLock<Places>,
+}
+
+/// Where in operations what is: they are asked once for each of many panels.
+#[derive(Debug, Default)]
+struct Places {
+    upserts: HashMap<ItemId, usize>,
+    deletes: HashSet<ItemId>,
+    credentials: HashMap<Credential, usize>,
+    kinds: Vec<Kind>,
 }
 
 impl Operations {
@@ -118,7 +163,84 @@ impl Operations {
             .collect();
         let deletes = deletes.into_iter().map(ItemId::profile).collect();
         let pruned_kinds = if prune { vec![Kind::Profile] } else { Vec::new() };
-        Self { upserts, deletes, pruned_kinds }
+        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+    }
+
+    /// On identifiers, from parsed ones in request order.
+    pub fn of_identifiers(identifiers: Vec<LinkedIdentifier>, deletes: Vec<LinkId>, prune: bool) -> Self {
+        let mut seen = HashSet::with_capacity(identifiers.len());
+        let upserts = identifiers
+            .into_iter()
+            .map(|LinkedIdentifier { link_id, identifier, photo }| Upsert {
+                item: ItemId::identifier(link_id),
+                body: Body::of_identifier(&identifier),
+                content: Content::Identifier(Box::new(identifier), photo),
+                repeated: !seen.insert(link_id),
+            })
+            .collect();
+        let deletes = deletes.into_iter().map(ItemId::identifier).collect();
+        let pruned_kinds = if prune { vec![Kind::Identifier] } else { Vec::new() };
+        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+    }
+
+    /// These and those. Those of the kind that is upserted first come first, and so with deletes.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.upserts.extend(other.upserts);
+        self.deletes.extend(other.deletes);
+        self.pruned_kinds.extend(other.pruned_kinds);
+        self.places = OnceLock::new();
+        self
+    }
+
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| {
+            let mut places = Places::default();
+            for (i, upsert) in self.upserts.iter().enumerate().rev() {
+                places.upserts.insert(upsert.item, i);
+                if let Some(credential) = upsert.body.credential() {
+                    places.credentials.insert((**credential).clone(), i);
+                }
+            }
+            places.deletes.extend(&self.deletes);
+            places.kinds.extend(self.items().map(|item| item.kind));
+            places
+        })
+    }
+
+    /// The kinds of the named items, in item order.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.places().kinds
+    }
+
+    /// The index of the first upsert of an item.
+    pub fn upsert_of(&self, item: ItemId) -> Option<usize> {
+        self.places().upserts.get(&item).copied()
+    }
+
+    /// The index of the first upsert of an identifier with this type and number.
+    pub fn first_with(&self, credential: &Credential) -> Option<usize> {
+        self.places().credentials.get(credential).copied()
+    }
+
+    /// Whether an item is deleted, by name or since it is not named.
+    pub fn deletes_item(&self, item: ItemId) -> bool {
+        let places = self.places();
+        places.deletes.contains(&item)
+            || (self.pruned_kinds.contains(&item.kind) && !places.upserts.contains_key(&item))
+    }
+
+    /// Whether anything in it is about this kind.
+    pub fn concerns(&self, kind: Kind) -> bool {
+        self.items().any(|item| item.kind == kind) || self.pruned_kinds.contains(&kind)
+    }
+
+    /// The identifiers to create or update, by the index of their upserts.
+    pub fn identifiers(&self) -> impl Iterator<Item = (usize, LinkId, &Identifier)> {
+        self.upserts.iter().enumerate().filter_map(|(i, upsert)| match &upsert.content {
+            Content::Identifier(identifier, _) => Some((i, upsert.item.link_id, &**identifier)),
+            Content::Profile(_) => None,
+        })
     }
 
     /// Whether any kind is pruned.
@@ -131,7 +253,7 @@ impl Operations {
         let unknown_to = |families: &[Family]| -> Vec<_> {
             let upserts = self.upserts.iter().enumerate();
             let unknown = upserts.filter_map(|(i, upsert)| {
-                let Content::Profile(profile) = &upsert.content;
+                let Content::Profile(profile) = &upsert.content else { return None };
                 Some((i, families.iter().find_map(|family| profile.unknown_to(*family))?))
             });
             unknown.collect()
@@ -176,6 +298,7 @@ impl Zoned {
     pub fn new(operations: Arc<Operations>, zone: &TimeZone) -> Self {
         let never_opens = |upsert: &Upsert| match &upsert.content {
             Content::Profile(profile) => opens::check(profile, zone).is_err(),
+            Content::Identifier(identifier, _) => identifier.time.never(),
         };
         let never_opens = operations.upserts.iter().map(never_opens).collect();
         Self { operations, never_opens }
@@ -189,214 +312,6 @@ impl Zoned {
     /// Whether the upsert at this index can never open a door here.
     pub fn never_opens(&self, upsert: usize) -> bool {
         self.never_opens.get(upsert).copied().unwrap_or(false)
-    }
-}
-
-/// What came of one item on one panel. Its number is its byte in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum ItemOutcome {
-    /// No profile of that link_id stood there.
-    Created = 1,
-    /// Another one stood there.
-    Updated = 2,
-    /// The same one stood there; panels call this updated.
-    Unchanged = 3,
-    /// It stood there and is gone.
-    Deleted = 4,
-    /// It was to be deleted and did not stand there. What was asked for holds.
-    NotFound = 5,
-    /// Refused: an earlier item of the batch has the same link_id.
-    Repeated = 6,
-    /// Refused: the rules can never open a door.
-    NeverOpens = 7,
-    /// Refused: the panel is full.
-    Full = 8,
-    /// Asked of a device that has not answered yet; as far as is known here it creates the profile.
-    ToCreate = 9,
-    /// The same, for a profile that should stand there already.
-    ToUpdate = 10,
-    /// The same, for a profile to delete.
-    ToDelete = 11,
-    /// A later batch asked for something else, and the device has confirmed that.
-    Superseded = 12,
-    /// Refused by a device in words of its own; they stand in [`Outcome::said`].
-    Refused = 13,
-}
-
-impl ItemOutcome {
-    /// From its byte in the store.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Created,
-            2 => Self::Updated,
-            3 => Self::Unchanged,
-            4 => Self::Deleted,
-            5 => Self::NotFound,
-            6 => Self::Repeated,
-            7 => Self::NeverOpens,
-            8 => Self::Full,
-            9 => Self::ToCreate,
-            10 => Self::ToUpdate,
-            11 => Self::ToDelete,
-            12 => Self::Superseded,
-            13 => Self::Refused,
-            _ => return None,
-        })
-    }
-
-    /// The panel API's `success`.
-    pub fn success(self) -> bool {
-        matches!(self, Self::Created | Self::Updated | Self::Unchanged | Self::Deleted | Self::Superseded)
-    }
-
-    /// Whether a device has not answered yet.
-    pub fn pending(self) -> bool {
-        matches!(self, Self::ToCreate | Self::ToUpdate | Self::ToDelete)
-    }
-
-    /// What a pending item comes to when all goes well; any other is what it is.
-    #[must_use]
-    pub fn foretold(self) -> Self {
-        match self {
-            Self::ToCreate => Self::Created,
-            Self::ToUpdate => Self::Updated,
-            Self::ToDelete => Self::Deleted,
-            settled => settled,
-        }
-    }
-
-    /// Whether the panel said no. What is not there to delete is no refusal.
-    pub fn refused(self) -> bool {
-        matches!(self, Self::Repeated | Self::NeverOpens | Self::Full | Self::Refused)
-    }
-
-    /// The panel API's `extended_info`, in the panel's own spelling; `pending`, `superseded` and `rejected` are
-    /// ours, for what a panel's own answer cannot be.
-    pub fn extended_info(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated | Self::Unchanged => "updated",
-            Self::Deleted => "deleted",
-            Self::NotFound => "entity_not_found",
-            Self::Repeated => "has_dublicates",
-            Self::NeverOpens => "invalid_time_rules_settings",
-            Self::Full => "number_of_identifiers_exceeded",
-            Self::ToCreate | Self::ToUpdate | Self::ToDelete => "pending",
-            Self::Superseded => "superseded",
-            Self::Refused => "rejected",
-        }
-    }
-}
-
-/// An item's outcome as a panel answers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ItemResult {
-    /// Which item.
-    pub item: ItemId,
-    /// What came of it.
-    pub outcome: ItemOutcome,
-    /// Another profile of the panel bears the same name. Only panels of `api_version` 2.10.0 and later look.
-    pub name_taken: bool,
-}
-
-/// What came of a batch on one panel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// The panel's state in the batch.
-    pub state: PanelState,
-    /// How often it was tried.
-    pub attempts: u16,
-    /// Why it failed, with what to do; only for [`PanelState::Failed`].
-    pub error: Option<Box<str>>,
-    /// One per named item, in item order; empty before the panel has taken its part, and when failed.
-    pub items: Vec<ItemOutcome>,
-    /// What pruning deleted beyond the named items.
-    pub pruned: Vec<ItemId>,
-    /// Whether the panel has taken its part. A remote panel's is pending then, but must not be sent to it again:
-    /// what later batches asked for would be undone.
-    pub taken: bool,
-    /// A device's own words for items that it refused, each with the item's index, ascending.
-    pub said: Vec<(u32, Box<str>)>,
-}
-
-impl Outcome {
-    /// Of items that a panel has decided on; pending while a device has not answered for one of them.
-    pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<ItemId>, attempts: u16) -> Self {
-        let pending = items.iter().any(|item| item.pending());
-        let refused = items.iter().any(|item| item.refused());
-        let done = !pruned.is_empty() || items.iter().any(|item| item.success());
-        let state = match (refused, done) {
-            _ if pending => PanelState::Pending,
-            (false, _) => PanelState::Applied,
-            (true, true) => PanelState::Partial,
-            (true, false) => PanelState::Rejected,
-        };
-        Self { state, attempts, error: None, items, pruned, taken: true, said: Vec::new() }
-    }
-
-    /// The `extended_info` of the item at this index: the device's own word where it had one.
-    pub fn extended_info(&self, item: usize) -> &str {
-        match self.said.binary_search_by_key(&(item as u32), |(index, _)| *index) {
-            Ok(at) => &self.said[at].1,
-            Err(_) => self.items.get(item).map_or("", |item| item.extended_info()),
-        }
-    }
-
-    /// Given up for a reason.
-    pub fn failed(why: impl Into<Box<str>>, attempts: u16) -> Self {
-        Self { state: PanelState::Failed, attempts, error: Some(why.into()), ..Self::pending(attempts) }
-    }
-
-    /// Not taken by the panel yet, after so many attempts.
-    pub fn pending(attempts: u16) -> Self {
-        Self {
-            state: PanelState::Pending,
-            attempts,
-            error: None,
-            items: Vec::new(),
-            pruned: Vec::new(),
-            taken: false,
-            said: Vec::new(),
-        }
-    }
-}
-
-/// The state of a panel in a batch. Its number is its byte in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum PanelState {
-    /// Every item succeeded, or was to be deleted and is not there.
-    Applied = 1,
-    /// The panel refused some items.
-    Partial = 2,
-    /// The panel refused every item.
-    Rejected = 3,
-    /// Not delivered yet; it will be.
-    Pending = 4,
-    /// Given up; the reason is in `error`.
-    Failed = 5,
-}
-
-impl PanelState {
-    /// All of them, in the order of the reports.
-    pub const ALL: [Self; 5] = [Self::Applied, Self::Partial, Self::Rejected, Self::Pending, Self::Failed];
-
-    /// From its byte in the store.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| *state as u8 == byte)
-    }
-
-    /// The word in answers and tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Partial => "partial",
-            Self::Rejected => "rejected",
-            Self::Pending => "pending",
-            Self::Failed => "failed",
-        }
     }
 }
 

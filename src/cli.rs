@@ -1,5 +1,5 @@
 //! The command line: `serve` and `demo` run a server, the rest is a thin client of the fleet API, and
-//! `profile`, `identifier` and `completions` need no server.
+//! `profile`, `identifier check` and `completions` need no server.
 //!
 //! Standard output is data, standard error the rest. Exit codes: [`Exit`].
 
@@ -38,12 +38,14 @@ mod identifier;
 mod import;
 mod output;
 mod panel;
+mod people;
 mod profile;
 mod serve;
 mod settings;
 mod simulate;
 mod status;
 mod values;
+mod who;
 mod words;
 
 use client::Client;
@@ -138,14 +140,19 @@ enum Command {
     /// The fleet's register
     #[command(subcommand)]
     Panel(panel::PanelCommand),
-    /// Create or update profiles on many panels, by link_id
-    #[command(after_help = "Examples:\n  panelsync apply -f profiles.yaml -l site=north --dry-run\n  \
-        panelsync apply -f profiles.json --all\n  cat profiles.json | panelsync apply -f - --panel north-01 north-02")]
+    /// Create or update profiles and identifiers on many panels, by link_id
+    #[command(
+        after_help = "FILE is an object with a list of profiles, one of identifiers, or both; {\"list_items\":[…]} and a bare list are profiles. \
+        --prune deletes of each kind that FILE has a list of.\n\n\
+        Examples:\n  panelsync apply -f profiles.yaml -l site=north --dry-run\n  \
+        panelsync apply -f people.yaml --all\n  cat profiles.json | panelsync apply -f - --panel north-01 north-02"
+    )]
     Apply(apply::ApplyArgs),
-    /// Delete profiles on many panels, by link_id
+    /// Delete profiles or identifiers on many panels, by link_id
     #[command(
         after_help = "Examples:\n  panelsync delete 91c615e3-1040-4815-8ecb-039a18b756b5 -l site=north\n  \
-        panelsync delete 91c615e3 --all"
+        panelsync delete 91c615e3 --all\n  \
+        panelsync delete 5d0c5e0e --kind identifier --all"
     )]
     Delete(apply::DeleteArgs),
     /// Batches: list, show, watch, cancel, retry
@@ -165,9 +172,12 @@ enum Command {
     /// Time profiles in a file, without a server
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
-    /// Identifiers (cards, codes, faces …) in a file, without a server
+    /// Identifiers: cards, codes, faces and their like
     #[command(subcommand)]
     Identifier(identifier::IdentifierCommand),
+    /// Who may open which door, when, and why
+    #[command(subcommand)]
+    Access(who::AccessCommand),
     /// Who opened which door, and who was denied
     #[command(
         after_help = "Times are those of the panel's zone, and numbers are shown by their last three characters.\n\n\
@@ -209,7 +219,7 @@ enum Command {
 /// Which panels a batch is for; exactly one of the three.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Targets {
+pub struct Targets {
     /// Panels by their labels, such as site=north,floor in (1,2)
     #[arg(short = 'l', long, value_name = "SEL")]
     selector: Option<String>,
@@ -313,7 +323,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Reconcile(args) => drift::reconcile(args, &client()?, output),
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
-        Command::Identifier(command) => identifier::run(command, output),
+        Command::Identifier(command) => identifier::run(command, client, output),
+        Command::Access(command) => who::run(command, &client()?, output),
         Command::Events(args) => events::events(args, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),

@@ -11,6 +11,7 @@
 //! | [`panels`], [`fields`], [`meeting`], [`twins`] | a panel: add, change, remove; what its device says before |
 //! | [`status`] | how a panel is |
 //! | [`profiles`] | what the fleet holds |
+//! | [`who`] | who may open which door, when, and why |
 //! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
@@ -36,6 +37,8 @@ pub mod drift;
 pub mod error;
 pub mod events;
 pub mod fields;
+pub mod held;
+pub mod identifiers;
 pub mod link;
 pub mod meeting;
 pub mod panels;
@@ -44,6 +47,7 @@ pub mod register;
 pub mod status;
 pub mod twins;
 pub mod wanted;
+pub mod who;
 
 pub use error::{FieldError, FleetError};
 

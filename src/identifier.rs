@@ -7,9 +7,10 @@
 //!    numbers, codes, plates and faces in one form each, in which alone they are compared ([`number`], [`photo`]);
 //! 2. reading one from JSON ([`parse`]) with every problem's JSON path and text ([`error`]), and writing it as a family's
 //!    panels take it ([`wire`]);
-//! 3. saying it to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 4. what files hold: profiles, identifiers, or both ([`mod@file`]);
-//! 5. what happens at a door, as devices tell it ([`event`]).
+//! 3. whether it opens at a moment, when in a range, and why ([`opens`]);
+//! 4. saying that to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
+//! 5. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]);
+//! 6. what happens at a door, as devices tell it ([`event`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
@@ -23,14 +24,16 @@ pub mod file;
 mod laws;
 pub mod lint;
 pub mod number;
+pub mod opens;
 pub mod parse;
+pub mod people;
 pub mod photo;
 pub mod rule;
 pub mod sentence;
 pub mod wire;
 
 use number::Credential;
-use photo::{Photo, PhotoFault};
+use photo::{FaceDigest, Photo, PhotoFault};
 use rule::{Api, Kind, Lock, OwnerKind, Passes, PassesLeft, ProfileIds, ValidTime};
 
 /// An identifier whose every field holds a value that the panel API accepts.
@@ -109,6 +112,16 @@ impl Refusal {
 }
 
 impl Identifier {
+    /// As much of it as a device tells when it is read back: not how many passes are left, which changes, and no photo.
+    #[must_use]
+    pub fn as_read(&self) -> Self {
+        let credential = match &self.credential {
+            Credential::Face(_) => Credential::Face(FaceDigest::NONE),
+            other => other.clone(),
+        };
+        Self { credential, passes_left: None, ..self.clone() }
+    }
+
     /// Why panels that speak so would refuse it, if they would.
     pub fn refused_by(&self, api: Api) -> Option<Refusal> {
         match self.credential.kind() {

@@ -18,6 +18,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::batch::item::Kind;
 use crate::batch::{Body, ItemResult, Outcome, Zoned};
 use crate::store::tables::AuditRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
@@ -67,9 +68,9 @@ impl Panel {
 
     fn limits(&self, for_caller: bool) -> Limits {
         Limits {
-            capacity: self.settings.capacity,
             // A batch's report does not show taken names, so only callers of the panel API pay for the search.
             look_for_names: for_caller && self.settings.dialect.tells_taken_names,
+            ..self.settings.limits()
         }
     }
 }
@@ -224,6 +225,7 @@ impl Panel {
         self.store.submit_accepted(Box::new(Accept {
             panel,
             zoned,
+            limits: self.settings.limits(),
             batch,
             attempts,
             origin,
@@ -320,6 +322,7 @@ impl Handler<ApplyByUid> for Panel {
     fn handle(&mut self, ApplyByUid { operation, audit, reply }: ApplyByUid, _: &mut Self::Context) {
         self.store.submit(Box::new(embedded::ByUid {
             panel: self.number,
+            kind: Kind::Profile,
             operation,
             capacity: self.settings.capacity,
             audit,

@@ -104,7 +104,7 @@ impl LinkId {
     }
 
     /// From the 16 bytes of a store key.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }

@@ -28,13 +28,16 @@ use crate::telemetry::Metrics;
 
 pub mod backup;
 mod bodies;
+mod carried;
 pub mod changes;
 mod contradictions;
 pub mod damage;
 pub mod disk;
 pub mod error;
 pub mod event;
+mod faces;
 pub mod json;
+mod last_held;
 mod memory;
 pub mod migrate;
 mod outcomes;
@@ -49,6 +52,8 @@ pub mod rows;
 pub mod seal;
 pub mod tables;
 pub mod writer;
+
+pub use bodies::identifier_in;
 
 use disk::{Identity, SyncTime};
 pub use error::{OpenError, StoreError};

@@ -15,6 +15,8 @@
 //! | `/add`, `/panel/{id}/edit` | a new panel, or other settings for one | [`panel_form`] |
 //! | `/profiles`, `/profiles/{link_id}` | the profiles over the fleet | [`profiles`] |
 //! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
+//! | `/identifiers`, `/identifiers/{link_id}` | who may open, over the fleet | [`identifiers`] |
+//! | `/identifiers/new`, `/identifiers/{link_id}/edit` | the form of an identifier, dry run, send | [`identifier_form`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
@@ -31,6 +33,8 @@ pub mod calendar;
 pub mod device;
 pub mod files;
 pub mod fleet;
+pub mod identifier_form;
+pub mod identifiers;
 pub mod layout;
 pub mod live;
 pub mod login;
@@ -65,6 +69,13 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(profile_form::preview_form)
         .service(profile_form::edit_profile)
         .service(profiles::show)
+        .service(identifiers::list)
+        .service(identifier_form::new_identifier)
+        .service(identifier_form::dry_run)
+        .service(identifier_form::send)
+        .service(identifier_form::edit_identifier)
+        .service(identifiers::reveal)
+        .service(identifiers::show)
         .service(push::push_form)
         .service(push::dry_run)
         .service(push::send_batch)

@@ -181,7 +181,7 @@ impl StoreAlone {
             duration_ms: None,
         };
         let (work, targets) = (work::encode(operations), self.panels.clone());
-        change(&self.store, move |tables| tables.add_batch(&record, &work, &targets, 1000))
+        change(&self.store, move |tables| tables.add_batch(&record, &work, false, &targets, 1000))
     }
 
     /// Gives each panel its part, and waits for all.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::item::Kind;
 use super::{ItemOutcome, Operations, Outcome, PanelState};
 
 /// How many panels are in which state.
@@ -42,6 +43,50 @@ pub struct ItemCounts {
     pub pending: u64,
 }
 
+impl ItemCounts {
+    fn of(&mut self, item: ItemOutcome) -> &mut u64 {
+        match item {
+            ItemOutcome::Created => &mut self.created,
+            ItemOutcome::Updated => &mut self.updated,
+            ItemOutcome::Unchanged | ItemOutcome::Superseded => &mut self.unchanged,
+            ItemOutcome::Deleted => &mut self.deleted,
+            ItemOutcome::NotFound => &mut self.entity_not_found,
+            ItemOutcome::Repeated
+            | ItemOutcome::NeverOpens
+            | ItemOutcome::Full
+            | ItemOutcome::Refused
+            | ItemOutcome::NoProfile
+            | ItemOutcome::NumberTaken
+            | ItemOutcome::Bound
+            | ItemOutcome::NoFaces
+            | ItemOutcome::FacesFull
+            | ItemOutcome::NoPlates
+            | ItemOutcome::BadPhoto
+            | ItemOutcome::NotRecognized => &mut self.rejected,
+            ItemOutcome::ToCreate | ItemOutcome::ToUpdate | ItemOutcome::ToDelete => &mut self.pending,
+        }
+    }
+
+    /// These without those, which are among them.
+    #[must_use]
+    fn without(self, others: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(others.total),
+            created: self.created.saturating_sub(others.created),
+            updated: self.updated.saturating_sub(others.updated),
+            deleted: self.deleted.saturating_sub(others.deleted),
+            unchanged: self.unchanged.saturating_sub(others.unchanged),
+            entity_not_found: self.entity_not_found.saturating_sub(others.entity_not_found),
+            rejected: self.rejected.saturating_sub(others.rejected),
+            pending: self.pending.saturating_sub(others.pending),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The sums of a batch. [`Report::add`] and [`Report::take_back`] are each other's inverse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -49,50 +94,74 @@ pub struct Report {
     pub panels: PanelCounts,
     /// By item.
     pub items: ItemCounts,
+    /// Those of the items that are identifiers.
+    #[serde(default, skip_serializing_if = "ItemCounts::is_nothing")]
+    pub identifiers: ItemCounts,
 }
 
 impl Report {
     /// Of a batch that no panel has answered.
     pub fn of_pending(panels: usize, operations: &Operations) -> Self {
+        let kinds = operations.kinds();
         let panels = panels as u64;
-        let items = panels * operations.len() as u64;
+        let pending = |items: u64| ItemCounts { total: items, pending: items, ..ItemCounts::default() };
         Self {
             panels: PanelCounts { total: panels, pending: panels, ..PanelCounts::default() },
-            items: ItemCounts { total: items, pending: items, ..ItemCounts::default() },
+            items: pending(panels * kinds.len() as u64),
+            identifiers: pending(panels * identifiers_among(kinds)),
         }
     }
 
-    /// A panel that was pending has come to this outcome. `named` is the number of items of the batch.
-    pub fn add(&mut self, outcome: &Outcome, named: usize) {
+    /// The items that are profiles.
+    pub fn profiles(&self) -> ItemCounts {
+        self.items.without(self.identifiers)
+    }
+
+    /// A panel that was pending has come to this outcome. `kinds` are those of the items of the batch.
+    pub fn add(&mut self, outcome: &Outcome, kinds: &[Kind]) {
         if outcome.state == PanelState::Pending {
             return;
         }
         self.panels.pending = self.panels.pending.saturating_sub(1);
-        self.items.pending = self.items.pending.saturating_sub(named as u64);
         *self.panel_count(outcome.state) += 1;
-        for item in &outcome.items {
-            *self.item_count(*item) += 1;
+        for (counts, named) in self.counts(kinds) {
+            counts.pending = counts.pending.saturating_sub(named);
         }
-        self.items.deleted += outcome.pruned.len() as u64;
-        self.items.total += outcome.pruned.len() as u64;
+        self.count(outcome, kinds, |count, by| *count += by);
     }
 
     /// A panel that had come to this outcome is pending again.
-    pub fn take_back(&mut self, outcome: &Outcome, named: usize) {
+    pub fn take_back(&mut self, outcome: &Outcome, kinds: &[Kind]) {
         if outcome.state == PanelState::Pending {
             return;
         }
         self.panels.pending += 1;
-        self.items.pending += named as u64;
         let count = self.panel_count(outcome.state);
         *count = count.saturating_sub(1);
-        for item in &outcome.items {
-            let count = self.item_count(*item);
-            *count = count.saturating_sub(1);
+        for (counts, named) in self.counts(kinds) {
+            counts.pending += named;
+        }
+        self.count(outcome, kinds, |count, by| *count = count.saturating_sub(by));
+    }
+
+    /// All counts of items, each with how many of the named items it counts.
+    fn counts(&mut self, kinds: &[Kind]) -> [(&mut ItemCounts, u64); 2] {
+        [(&mut self.items, kinds.len() as u64), (&mut self.identifiers, identifiers_among(kinds))]
+    }
+
+    fn count(&mut self, outcome: &Outcome, kinds: &[Kind], change: impl Fn(&mut u64, u64)) {
+        for (item, kind) in outcome.items.iter().zip(kinds) {
+            change(self.items.of(*item), 1);
+            if *kind == Kind::Identifier {
+                change(self.identifiers.of(*item), 1);
+            }
         }
         let pruned = outcome.pruned.len() as u64;
-        self.items.deleted = self.items.deleted.saturating_sub(pruned);
-        self.items.total = self.items.total.saturating_sub(pruned);
+        let identifiers = outcome.pruned.iter().filter(|item| item.kind == Kind::Identifier).count() as u64;
+        for (counts, pruned) in [(&mut self.items, pruned), (&mut self.identifiers, identifiers)] {
+            change(&mut counts.deleted, pruned);
+            change(&mut counts.total, pruned);
+        }
     }
 
     /// Whether every panel has an outcome.
@@ -109,20 +178,10 @@ impl Report {
             PanelState::Failed => &mut self.panels.failed,
         }
     }
+}
 
-    fn item_count(&mut self, item: ItemOutcome) -> &mut u64 {
-        match item {
-            ItemOutcome::Created => &mut self.items.created,
-            ItemOutcome::Updated => &mut self.items.updated,
-            ItemOutcome::Unchanged | ItemOutcome::Superseded => &mut self.items.unchanged,
-            ItemOutcome::Deleted => &mut self.items.deleted,
-            ItemOutcome::NotFound => &mut self.items.entity_not_found,
-            ItemOutcome::Repeated | ItemOutcome::NeverOpens | ItemOutcome::Full | ItemOutcome::Refused => {
-                &mut self.items.rejected
-            }
-            ItemOutcome::ToCreate | ItemOutcome::ToUpdate | ItemOutcome::ToDelete => &mut self.items.pending,
-        }
-    }
+fn identifiers_among(kinds: &[Kind]) -> u64 {
+    kinds.iter().filter(|kind| **kind == Kind::Identifier).count() as u64
 }
 
 #[cfg(test)]
@@ -133,15 +192,16 @@ mod tests {
     fn taking_an_outcome_back_restores_the_report() {
         let operations = Operations::default();
         let before = Report::of_pending(3, &operations);
+        let kinds = [Kind::Profile, Kind::Identifier];
         for outcome in [
             Outcome::decided(vec![ItemOutcome::Created, ItemOutcome::Full], Vec::new(), 1),
             Outcome::decided(vec![ItemOutcome::NotFound], Vec::new(), 1),
             Outcome::failed("cancelled", 1),
         ] {
             let mut report = before;
-            report.add(&outcome, 0);
+            report.add(&outcome, &kinds);
             assert_ne!(report, before);
-            report.take_back(&outcome, 0);
+            report.take_back(&outcome, &kinds);
             assert_eq!(report, before);
         }
     }

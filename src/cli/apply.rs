@@ -2,21 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use serde_json::{Map, Value};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
 
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
 use crate::http::fleet_api::batches::DryRun;
-use crate::identifier::file::{self as content, Content, FileError};
+use crate::identifier::file::{self as content, Content, FileError, Holders, IDENTIFIERS};
+use crate::identifier::parse::Items;
+use crate::identifier::people::TOLD;
+use crate::identifier::rule::Api;
 use crate::profile::LinkId;
+use crate::profile::rule::Family;
+use crate::profile::wire::Json;
 
 /// What `apply` takes.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// JSON or YAML: an object with a list of profiles, {"list_items":[…]}, or a bare list of profiles; - reads
-    /// standard input
+    /// JSON or YAML: an object with a list of profiles, of identifiers, or both; {"list_items":[…]}, or a bare list of
+    /// profiles; - reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
     #[command(flatten)]
@@ -24,7 +29,7 @@ pub struct ApplyArgs {
     /// Change nothing; show per panel what would be created, updated, deleted or is unchanged
     #[arg(long)]
     dry_run: bool,
-    /// Also delete every other link_id on those panels
+    /// Also delete every other link_id on those panels, of the kinds that FILE has a list of
     #[arg(long)]
     prune: bool,
     #[command(flatten)]
@@ -39,6 +44,9 @@ pub struct DeleteArgs {
     /// The link_ids to delete, or the beginnings of them
     #[arg(required = true, value_name = "LINK_ID")]
     link_ids: Vec<String>,
+    /// What they are
+    #[arg(long, value_enum, default_value_t = Kind::Profile)]
+    kind: Kind,
     #[command(flatten)]
     targets: Targets,
     /// Change nothing; show per panel what would be deleted
@@ -48,6 +56,24 @@ pub struct DeleteArgs {
     sure: Sure,
     #[command(flatten)]
     waiting: Waiting,
+}
+
+/// What a link_id is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A time profile
+    Profile,
+    /// An identifier
+    Identifier,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Identifier => "identifier",
+        }
+    }
 }
 
 /// How long to wait for the outcomes.
@@ -68,63 +94,129 @@ impl Waiting {
     }
 }
 
-/// Creates or updates the profiles of a file.
+/// Creates or updates what a file holds.
 pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
-    let upsert = read_profiles(&args.file)?;
-    let named = upsert.len() as u64;
+    let (content, _) = read_content(&args.file)?;
+    let file = file::name(&args.file);
+    if let Some(list) = &content.identifiers {
+        refuse_numbers_twice(file, list)?;
+    }
+    let kinds = [
+        ("profile", content.profiles.as_ref().map(|listed| listed.items.len() as u64)),
+        ("identifier", content.identifiers.as_ref().map(|list| list.len() as u64)),
+    ];
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
-    body.insert("upsert".into(), upsert.into());
-    body.insert("prune".into(), args.prune.into());
+    put_into(&mut body, content, args.prune);
     if args.prune && !args.dry_run {
-        let file = file::name(&args.file);
-        if named == 0 && !args.sure.yes {
+        let none = kinds.iter().find(|(_, named)| *named == Some(0));
+        if let Some((kind, _)) = none
+            && !args.sure.yes
+        {
             return Err(Failure::usage(format!(
-                "{file} names no profile, so that --prune would delete all that the panels hold; nothing was done. If that is meant, give --yes"
+                "{file} names no {kind}, so that --prune would delete all that the panels hold; nothing was done. If that is meant, give --yes"
             )));
         }
+        let named: u64 = kinds.iter().filter_map(|(_, named)| *named).sum();
         let plan = dry_run(body.clone(), client)?;
         let deletes = plan.items.deleted;
         if deletes > named || (args.targets.all && (deletes > 0 || !ask::possible())) {
-            args.sure.of(&format!("{}, and {file} names {named}", what_goes(&plan)))?;
+            let mut pruned = kinds.iter().filter(|(_, named)| named.is_some());
+            let what = match (pruned.next(), pruned.next()) {
+                (Some((kind, _)), None) => kind,
+                _ => "item",
+            };
+            args.sure.of(&format!("{}, and {file} names {named}", what_goes(&plan, what)))?;
         }
         body.insert("confirm_deletes".into(), deletes.into());
     }
     submit(body, args.dry_run, &args.waiting, client, output)
 }
 
-/// Deletes profiles.
+/// What a file holds, as fields of a batch. Of each kind that the file has a list of, what is not in it may be pruned.
+pub fn put_into(body: &mut Map<String, Value>, content: Content, prune: bool) {
+    if let Some(listed) = content.profiles {
+        body.insert("upsert".into(), listed.items.into());
+        body.insert("prune".into(), prune.into());
+    }
+    if let Some(list) = content.identifiers {
+        body.insert("identifiers".into(), json!({ "upsert": list, "prune": prune }));
+    }
+}
+
+/// A number that stands in a file under two link_ids would be refused for one of them, panel by panel.
+fn refuse_numbers_twice(file: &str, list: &[Value]) -> Result<(), Failure> {
+    let api = Api::of(Family::Android, None).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut holders = Holders::default();
+    let mut twice = Vec::new();
+    for (i, item) in list.iter().enumerate() {
+        let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
+        let read = Json::read(text.as_bytes());
+        // What is wrong otherwise, the server says.
+        let Some(linked) = read.and_then(|json| Items::default().linked(&json, (IDENTIFIERS, i), api)) else {
+            continue;
+        };
+        if let Some((first, holder)) = holders.earlier_number(i, &linked) {
+            let what = linked.identifier.credential.kind().in_words();
+            twice.push(format!(
+                "{IDENTIFIERS}/{i}/identifier_number of {}: the same {what} stands at {IDENTIFIERS}/{first}, of {holder}",
+                linked.link_id
+            ));
+        }
+    }
+    match twice.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Failure::usage(format!("{file} {one}; nothing was sent"))),
+        many => {
+            let more = many.len().saturating_sub(TOLD);
+            let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+            let told: String = many.iter().take(TOLD).map(|line| format!("\n  {line}")).collect();
+            Err(Failure::usage(format!(
+                "{file} has {} numbers a second time; nothing was sent{told}{more}",
+                many.len()
+            )))
+        }
+    }
+}
+
+/// Deletes profiles, or identifiers.
 pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
-    let ids: Vec<_> = find::link_ids(client, &args.link_ids)?.iter().map(LinkId::to_string).collect();
-    body.insert("delete".into(), ids.into());
+    let what = args.kind.as_str();
+    let ids: Vec<_> = find::link_ids(client, &args.link_ids, what)?.iter().map(LinkId::to_string).collect();
+    match args.kind {
+        Kind::Profile => body.insert("delete".into(), ids.into()),
+        Kind::Identifier => body.insert("identifiers".into(), json!({ "delete": ids })),
+    };
     if args.targets.all && !args.dry_run && !args.sure.yes {
         let plan = dry_run(body.clone(), client)?;
         if plan.items.deleted > 0 || !ask::possible() {
-            args.sure.of(&what_goes(&plan))?;
+            args.sure.of(&what_goes(&plan, what))?;
         }
     }
     submit(body, args.dry_run, &args.waiting, client, output)
 }
 
 /// What a batch would delete, in words.
-fn what_goes(plan: &DryRun) -> String {
+fn what_goes(plan: &DryRun, what: &str) -> String {
     let panels = plan.plan.iter().filter(|panel| panel.deleted > 0).count() as u64;
     format!(
         "this deletes {} on {}",
-        output::counted(plan.items.deleted, "profile"),
+        output::counted(plan.items.deleted, what),
         output::counted(panels, "panel")
     )
 }
 
-fn dry_run(mut body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
+/// What would come of a batch.
+pub fn dry_run(mut body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
     body.insert("dry_run".into(), true.into());
     let answer = client.post("/batches", &[], &body.into())?;
     Ok(serde_json::from_value(answer.body).map_err(std::io::Error::other)?)
 }
 
-fn submit(
+/// Sends a batch and reports what came of it, or shows what would.
+pub fn submit(
     body: Map<String, Value>,
     only_look: bool,
     waiting: &Waiting,
@@ -151,29 +243,29 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
     match output {
         Output::Json => output::json(plan)?,
         Output::Table => {
-            output::table(
-                ["panel", ">create", ">update", ">delete", ">unchanged", ">not found", ">refuse"],
-                plan.plan.iter().map(|panel| {
-                    [
-                        panel.panel.clone(),
-                        panel.created.to_string(),
-                        panel.updated.to_string(),
-                        panel.deleted.to_string(),
-                        panel.unchanged.to_string(),
-                        panel.entity_not_found.to_string(),
-                        panel.rejected.to_string(),
-                    ]
-                }),
-            );
+            plan_table(plan);
             note!("nothing was changed: this was a dry run");
         }
     }
     Ok(Exit::Done)
 }
 
-/// The profiles of a file, as they are sent. What they say is checked by the server.
-fn read_profiles(file: &str) -> Result<Vec<Value>, Failure> {
-    content::profiles_alone(&file::read(file)?).map_err(|error| wrong(file, &error))
+/// What would come of a batch, panel by panel.
+pub fn plan_table(plan: &DryRun) {
+    output::table(
+        ["panel", ">create", ">update", ">delete", ">unchanged", ">not found", ">refuse"],
+        plan.plan.iter().map(|panel| {
+            [
+                panel.panel.clone(),
+                panel.created.to_string(),
+                panel.updated.to_string(),
+                panel.deleted.to_string(),
+                panel.unchanged.to_string(),
+                panel.entity_not_found.to_string(),
+                panel.rejected.to_string(),
+            ]
+        }),
+    );
 }
 
 /// What a file holds, or standard input for `-`; and its text, in which lines are looked up.

@@ -92,7 +92,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
         /// The key of now is lost: drop all passwords of devices, name the panels that need theirs set again, and drop what
-        /// clients had set on embedded panels
+        /// clients had set on embedded panels, and all identifiers
         #[arg(long)]
         forget_passwords: bool,
     },
@@ -116,10 +116,16 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
             return Err(Failure::usage(why));
         }
         let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
-        let Forgotten { passwords, settings } = store::forget_passwords(data_dir, new)?;
+        let Forgotten { passwords, settings, identifiers } = store::forget_passwords(data_dir, new)?;
         note!("dropped {}", output::counted(passwords.len() as u64, "password"));
         if settings > 0 {
             note!("dropped {} that clients had set on embedded panels", output::counted(settings, "setting"));
+        }
+        if identifiers > 0 {
+            note!(
+                "dropped {}; devices keep theirs, and `panelsync reconcile` deletes those that were not sent again before",
+                output::counted(identifiers, "identifier")
+            );
         }
         for panel in &passwords {
             say!("{panel}");

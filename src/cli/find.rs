@@ -85,8 +85,9 @@ pub fn batch(client: &Client, text: &str) -> Result<Uuid, Failure> {
     }
 }
 
-/// The link_ids of the fleet's profiles that these are, or are the beginnings of. A whole one need not be there.
-pub fn link_ids(client: &Client, texts: &[String]) -> Result<Vec<LinkId>, Failure> {
+/// The link_ids of the fleet's items that these are, or are the beginnings of. A whole one need not be there. What the
+/// items are is said in the singular, and in the plural it is their place: `profile`, `/profiles`.
+pub fn link_ids(client: &Client, texts: &[String], what: &str) -> Result<Vec<LinkId>, Failure> {
     let mut known: Option<Vec<String>> = None;
     let mut found = Vec::with_capacity(texts.len());
     for text in texts {
@@ -103,8 +104,8 @@ pub fn link_ids(client: &Client, texts: &[String]) -> Result<Vec<LinkId>, Failur
         let known = match &mut known {
             Some(known) => known,
             none => {
-                let profiles: Vec<Value> = client.get_all("/profiles")?;
-                let links = profiles.iter().filter_map(|profile| profile["link_id"].as_str());
+                let items: Vec<Value> = client.get_all(&format!("/{what}s"))?;
+                let links = items.iter().filter_map(|item| item["link_id"].as_str());
                 none.insert(links.map(str::to_owned).collect())
             }
         };
@@ -113,13 +114,20 @@ pub fn link_ids(client: &Client, texts: &[String]) -> Result<Vec<LinkId>, Failur
             [one] => found.extend(one.parse::<LinkId>().ok()),
             [] => {
                 return Err(Failure::usage(format!(
-                    "no panel holds a profile whose link_id begins with {text}"
+                    "no panel holds {} whose link_id begins with {text}",
+                    one(what)
                 )));
             }
-            many => return Err(ambiguous(text, "profile", many)),
+            many => return Err(ambiguous(text, what, many)),
         }
     }
     Ok(found)
+}
+
+/// With its article.
+fn one(what: &str) -> String {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {what}")
 }
 
 fn is_beginning(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! `panelsync identifier …`: identifiers in a file, without a server.
+//! `panelsync identifier …`: identifiers in a file, without a server; and those of the fleet.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::apply::read_content;
+use super::client::Client;
+use super::people::{self, ImportArgs};
 use super::profile::{Finding, count, find_lines};
-use super::{Exit, Failure, Output, file, output};
+use super::{Exit, Failure, Output, file, find, output, words};
 use crate::clock;
-use crate::identifier::file::{Content, IDENTIFIERS};
-use crate::identifier::number::Credential;
+use crate::http::fleet_api::identifiers::{
+    FleetIdentifier, FleetIdentifierVersions, HoldingPanel, ShownIdentifier,
+};
+use crate::http::fleet_api::profiles::StateCounts;
+use crate::http::percent;
+use crate::identifier::file::{Content, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
 use crate::identifier::rule::{Api, Kind};
 use crate::identifier::sentence::sentence;
@@ -38,6 +44,45 @@ pub enum IdentifierCommand {
         panelsync identifier check -f cards.yaml --api camdroid --output json"
     )]
     Check(FileArgs),
+    /// Push a list of people (CSV) as identifiers, after a look at what would come of it
+    #[command(
+        after_help = "The first line names the columns, between which stand commas, semicolons or tabs:\n\n  \
+        name         whose it is\n  \
+        type         card, ukey, inputCode (or code), qr, license_plate (or plate)\n  \
+        number       its number; never shown whole\n  \
+        profiles     time profiles by name or link_id, with | between several; `always` for at any time\n  \
+        from, to     when it is valid: days, also with a time (in --zone), or RFC 3339; the last one too\n  \
+        owner        owner or guest; owner without it\n  \
+        lock         first, second or all; first without it\n  \
+        passes       how often it opens; any number of times without it\n  \
+        link_id, apartment_link_id\n\n\
+        The first four are needed. Without a link_id one is made of name and type, so that the same list gives the same \
+        identifiers again, and a renamed one is a new one. Columns that begin with x- are the list's own. \
+        Profiles are found by their names in FILE of --file, then on the server. A list with a wrong line is not sent.\n\n\
+        Examples:\n  panelsync identifier import people.csv -l site=north --zone Europe/Kyiv --dry-run\n  \
+        panelsync identifier import people.csv -f profiles.yaml --all --zone Europe/Kyiv --yes"
+    )]
+    Import(ImportArgs),
+    /// The identifiers of the fleet, or of some panels
+    #[command(after_help = "Numbers are shown by their last characters, codes and faces not at all.\n\n\
+        Examples:\n  panelsync identifier ls\n  panelsync identifier ls -l site=north --output json")]
+    Ls {
+        /// Only of panels with these labels, such as site=north,floor in (1,2)
+        #[arg(short = 'l', long, value_name = "SEL")]
+        selector: Option<String>,
+    },
+    /// One identifier: on which panels, in which states, and where they differ
+    #[command(
+        after_help = "With --reveal its number is shown whole, codes too. That is for operators, and stands in the audit.\n\n\
+        Examples:\n  panelsync identifier show 5d0c5e0e\n  panelsync identifier show 5d0c5e0e --reveal"
+    )]
+    Show {
+        /// Its link_id, or the beginning of it
+        link_id: String,
+        /// Show its number whole
+        #[arg(long)]
+        reveal: bool,
+    },
 }
 
 /// Which identifiers, for which panels.
@@ -52,6 +97,11 @@ pub struct FileArgs {
     /// The zone in which moments are shown
     #[arg(long, default_value = "UTC")]
     zone: String,
+}
+
+/// The zone of a `--zone`.
+pub fn zone(name: &str) -> Result<Zone, Failure> {
+    Zone::new(name).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(name))))
 }
 
 fn api(text: &str) -> Result<Api, String> {
@@ -71,11 +121,119 @@ struct Checked {
     warnings: Vec<Finding>,
 }
 
-/// Runs a command on identifiers.
-pub fn run(command: &IdentifierCommand, output: Output) -> Result<Exit, Failure> {
-    let IdentifierCommand::Check(args) = command;
-    let zone = Zone::new(&args.zone)
-        .ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&args.zone))))?;
+/// Runs a command on identifiers; all but the check have a server asked.
+pub fn run(
+    command: &IdentifierCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        IdentifierCommand::Check(args) => check_file(args, output),
+        IdentifierCommand::Import(args) => people::import(args, &client()?, output),
+        IdentifierCommand::Ls { selector } => list(selector.as_deref(), &client()?, output),
+        IdentifierCommand::Show { link_id, reveal } => show_one(link_id, *reveal, &client()?, output),
+    }
+}
+
+/// A line for each identifier.
+fn list(selector: Option<&str>, client: &Client, output: Output) -> Result<Exit, Failure> {
+    let mut path = "/identifiers".to_owned();
+    if let Some(selector) = selector {
+        find::selector(client, selector)?;
+        path.push_str("?selector=");
+        path.push_str(&percent(selector));
+    }
+    let identifiers: Vec<FleetIdentifier> = client.get_all(&path)?;
+    match output {
+        Output::Json => output::json(&identifiers)?,
+        Output::Table => output::table(
+            ["link_id", "name", "what", ">panels", "state"],
+            identifiers.iter().map(|of| {
+                let (name, what) = match &of.identifier {
+                    Some(identifier) => (identifier.name.clone(), what(identifier)),
+                    None => ("refused by every panel".to_owned(), String::new()),
+                };
+                let mut state = states(&of.states);
+                if of.versions > 1 {
+                    state = format!("{state}, {} differ", of.versions);
+                }
+                [of.link_id.to_string(), name, what, of.panels.to_string(), state]
+            }),
+        ),
+    }
+    Ok(Exit::Done)
+}
+
+/// Its kind in words, and its number as far as it is there.
+fn what(identifier: &ShownIdentifier) -> String {
+    let kind = Kind::parse(&identifier.r#type).map_or(identifier.r#type.as_str(), |kind| kind.in_words());
+    match &identifier.number {
+        Some(number) => format!("{kind} {number}"),
+        None => kind.to_owned(),
+    }
+}
+
+fn states(counts: &StateCounts) -> String {
+    let all = [
+        (counts.applied, "applied"),
+        (counts.pending, "pending"),
+        (counts.rejected, "rejected"),
+        (counts.drifted, "drifted"),
+    ];
+    let some: Vec<_> = all.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    some.join(", ")
+}
+
+/// Panels that are named with each version.
+const NAMED_PANELS: usize = 20;
+
+fn show_one(link_id: &str, reveal: bool, client: &Client, output: Output) -> Result<Exit, Failure> {
+    let links = find::link_ids(client, std::slice::from_ref(&link_id.to_owned()), "identifier")?;
+    let link_id = links.first().map(ToString::to_string).unwrap_or_default();
+    let reveal = if reveal { "?reveal=number" } else { "" };
+    let found: Option<FleetIdentifierVersions> = client.find(&format!("/identifiers/{link_id}{reveal}"))?;
+    let Some(found) = found else {
+        return Err(Failure::usage(format!("no panel holds an identifier with the link_id {link_id}")));
+    };
+    match output {
+        Output::Json => output::json(&found)?,
+        Output::Table => {
+            let on = output::counted(found.panels, "panel");
+            say!("{} on {on}: {}", found.link_id, states(&found.states));
+            if found.versions.len() > 1 {
+                say!("panels differ: they hold {} versions of it", found.versions.len());
+            }
+            for version in &found.versions {
+                say!("\n{}", version.sentence);
+                if !reveal.is_empty() {
+                    say!(
+                        "number    {}",
+                        version.identifier.number.as_deref().unwrap_or("none: it is a face")
+                    );
+                }
+                let not_applied = |panel: &&HoldingPanel| panel.state != "applied";
+                let (waiting, applied): (Vec<_>, Vec<_>) = version.panels.iter().partition(not_applied);
+                for panel in waiting.iter().take(NAMED_PANELS) {
+                    say!("{:<9} {}", panel.state, panel.panel);
+                }
+                if waiting.len() > NAMED_PANELS {
+                    say!("          … and {} more that are not applied", waiting.len() - NAMED_PANELS);
+                }
+                if !applied.is_empty() {
+                    let names = applied.iter().map(|panel| panel.panel.as_str());
+                    say!("applied   {}", words::some_of(names, NAMED_PANELS));
+                }
+            }
+            for refusing in &found.refused {
+                say!("refused   {}: {}", refusing.panel, refusing.extended_info);
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn check_file(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
+    let zone = zone(&args.zone)?;
     let (Content { profiles, identifiers }, text) = read_content(&args.file)?;
     let name = file::name(&args.file);
     let Some(identifiers) = identifiers else {
@@ -131,7 +289,7 @@ fn check(list: &[Value], profiles: &HashMap<LinkId, String>, api: Api) -> Result
     let now = clock::now_ms() / 1000;
     let mut checked = Checked::default();
     let mut link_ids = HashMap::new();
-    let mut numbers: HashMap<Credential, (usize, LinkId)> = HashMap::new();
+    let mut holders = Holders::default();
     for (i, item) in list.iter().enumerate() {
         let at = format!("{IDENTIFIERS}/{i}");
         let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
@@ -153,8 +311,7 @@ fn check(list: &[Value], profiles: &HashMap<LinkId, String>, api: Api) -> Result
             let hint = format!("the same link_id stands at {IDENTIFIERS}/{first}");
             checked.problem(format!("{at}/link_id"), "has_dublicates", hint);
         }
-        let (first, holder) = *numbers.entry(identifier.credential.clone()).or_insert((i, linked.link_id));
-        if holder != linked.link_id {
+        if let Some((first, _)) = holders.earlier(i, &linked) {
             checked.taken(&at, identifier.credential.kind(), first);
         }
         for warning in lint::warnings(identifier, now) {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Failure, file, words};
 use crate::batch::selector::is_key;
+use crate::profile::text::table;
 
 /// The columns that are no labels, each with other words for it that people write.
 const COLUMNS: [(&str, &[&str]); 11] = [
@@ -137,100 +138,32 @@ impl Panels {
 
     fn table(&mut self, text: &str) -> Result<(), String> {
         self.csv = true;
-        // Some programs end lines with a carriage return alone.
-        let old = !text.contains('\n') && text.contains('\r');
-        let text = if old { &text.replace('\r', "\n") } else { text };
-        let (separator, skipped, text) = separator(text)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(separator)
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(text.as_bytes());
         let mut columns: Option<Vec<Column>> = None;
         let mut ids = HashMap::new();
-        let mut record = csv::StringRecord::new();
-        let mut lines = Lines { text: text.as_bytes(), at: 0, line: skipped + 1 };
-        while reader.read_record(&mut record).map_err(|error| format!("is no CSV: {error}"))? {
-            let line = lines.of(record.position().map_or(0, csv::Position::byte) as usize);
-            if record.iter().all(|value| value.trim().is_empty()) {
-                continue; // such as a last line of nothing but separators
-            }
+        table::rows(text, |line, row| {
             let Some(columns) = &columns else {
-                columns = Some(header(&record).map_err(|why| format!("line {line}{why}"))?);
-                continue;
+                columns = Some(header(row).map_err(|why| format!("line {line}{why}"))?);
+                return Ok(());
             };
-            let beyond = record.iter().skip(columns.len()).position(|value| !value.trim().is_empty());
-            if record.len() < columns.len() || beyond.is_some() {
-                let (has, wants) = (record.len(), columns.len());
-                return Err(format!("line {line} has {has} columns, and the first line names {wants}"));
-            }
-            let panel = row(columns, &record).map_err(|why| format!("line {line}, {why}"))?;
+            table::fits(row, columns.len()).map_err(|why| format!("line {line} {why}"))?;
+            let panel = panel(columns, row).map_err(|why| format!("line {line}, {why}"))?;
             let id = panel["id"].as_str().unwrap_or_default().to_owned();
             if let Some(first) = ids.insert(id.clone(), line) {
                 return Err(format!("line {line}, column id: the panel {id} stands in line {first} already"));
             }
             self.add(line, &panel.to_string());
-        }
-        Ok(())
+            Ok(())
+        })
     }
-}
-
-/// Counts lines up to where a row begins. Empty ones before it are not its own.
-struct Lines<'t> {
-    text: &'t [u8],
-    at: usize,
-    line: usize,
-}
-
-impl Lines<'_> {
-    fn of(&mut self, begin: usize) -> usize {
-        let rest = self.text.get(begin..).unwrap_or_default();
-        let begin = begin + rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-        let passed = self.text.get(self.at..begin).unwrap_or_default();
-        self.line += passed.split(|byte| *byte == b'\n').skip(1).count();
-        self.at = begin;
-        self.line
-    }
-}
-
-/// What stands between columns, how many lines come before the first one, and the text without them.
-fn separator(text: &str) -> Result<(u8, usize, &str), String> {
-    let first = text.lines().next().unwrap_or_default();
-    // Spreadsheets may say it in a line of its own.
-    if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', mark @ (b',' | b';' | b'\t')] = first.as_bytes() {
-        let rest = text.get(first.len()..).unwrap_or_default();
-        let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest);
-        return Ok((*mark, 1, rest));
-    }
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let mut quoted = false;
-    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    for byte in first.bytes() {
-        quoted ^= byte == b'"';
-        counts.iter_mut().filter(|(mark, _)| !quoted && *mark == byte).for_each(|(_, count)| *count += 1);
-    }
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let [(mark, most), (other, next), _] = counts;
-    if next > 0 && most == next {
-        let (mark, other) = (char::from(mark), char::from(other));
-        return Err(format!(
-            "has both {mark:?} and {other:?} between its columns in line 1; use one of them"
-        ));
-    }
-    Ok((mark, 0, text))
 }
 
 /// The columns that a first line names; the error goes on behind the line's number.
-fn header(names: &csv::StringRecord) -> Result<Vec<Column>, String> {
+fn header(row: &csv::StringRecord) -> Result<Vec<Column>, String> {
+    let names = table::names(row);
     let mut columns = Vec::with_capacity(names.len());
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut names: Vec<_> = names.iter().collect();
-    while names.last().is_some_and(|last| last.trim().is_empty()) {
-        names.pop(); // a line that ends with a separator
-    }
     for (i, name) in names.into_iter().enumerate() {
         let at = i + 1;
-        let name = name.trim();
         if name.is_empty() {
             return Err(format!(", column {at} has no name"));
         }
@@ -284,7 +217,7 @@ fn label(key: &str) -> Result<Column, String> {
     Err(format!("{key:?} can be no label, whose name is 1 to 63 letters, digits and -_./"))
 }
 
-fn row(columns: &[Column], record: &csv::StringRecord) -> Result<Value, String> {
+fn panel(columns: &[Column], record: &csv::StringRecord) -> Result<Value, String> {
     let mut panel = Map::new();
     let mut labels = Map::new();
     for (column, value) in columns.iter().zip(record) {

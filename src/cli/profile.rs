@@ -343,7 +343,7 @@ fn show_windows(
             .windows(range.from, range.to)
             .map_err(|error| Failure::usage(format!("{}: {error}", linked.link_id)))?;
         if output == Output::Json {
-            let windows = windows.iter().map(|w| WindowBody { from: w.from, to: w.to }).collect();
+            let windows = windows.iter().map(WindowBody::from).collect();
             let line = Opens { link_id: linked.link_id, zone: zone.name(), windows };
             let line = serde_json::to_string(&line).map_err(std::io::Error::other)?;
             if writeln!(out, "{line}").is_err() {
@@ -379,7 +379,8 @@ fn at(unix: i64, zone: &Zone) -> String {
     local(unix, zone).map_or_else(|| unix.to_string(), |at| at.strftime("%a %d %b %Y %H:%M").to_string())
 }
 
-fn window_text(window: Window, zone: &Zone) -> String {
+/// A window for people.
+pub(super) fn window_text(window: Window, zone: &Zone) -> String {
     let (Some(from), Some(to)) = (local(window.from, zone), local(window.to, zone)) else {
         return format!("{} – {}", window.from, window.to);
     };

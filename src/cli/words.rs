@@ -17,6 +17,11 @@ pub fn of(error: &FieldError) -> String {
         }
         "upsert" => return format!("{}: {message}", item("profile", steps)),
         "delete" => return format!("{}: {message}", item("link_id", steps)),
+        "identifiers" => {
+            let what = steps.next().unwrap_or_default();
+            let said = item(if what == "delete" { "link_id" } else { "identifier" }, steps);
+            return format!("{said}: {message}");
+        }
         "panels" => "--panel",
         "selector" => "--selector",
         "all" => "--all",
@@ -96,6 +101,9 @@ mod tests {
             ("/zone", "--zone: no"),
             ("/upsert/1/repeat_options/repeat_format", "profile 2 at repeat_options/repeat_format: no"),
             ("/upsert/0", "profile 1: no"),
+            ("/identifiers/upsert/1/lock", "identifier 2 at lock: no"),
+            ("/identifiers/delete/0", "link_id 1: no"),
+            ("/identifiers", "the identifiers: no"),
             ("/panels/3", "--panel: no"),
             ("", "no"),
         ] {

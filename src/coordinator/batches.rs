@@ -8,13 +8,17 @@ use uuid::Uuid;
 
 use super::inbox::FromStore;
 use super::model::StillSent;
+use super::register::Entry;
 use super::running::Running;
 use super::{Coordinator, work};
+use crate::batch::item::Kind;
 use crate::batch::report::Report;
 use crate::batch::selector::Selector;
 use crate::batch::{BatchRecord, BatchState, Operations};
 use crate::clock;
+use crate::identifier::rule::NoIdentifiers;
 use crate::panel::Origin;
+use crate::panel::settings::PanelId;
 use crate::profile::Unknown;
 use crate::store::changes::batches::{Acceptance, Cancelled, NewBatch, Retried};
 use crate::store::tables::{AuditRecord, IdempotencyKey};
@@ -118,6 +122,9 @@ pub enum SubmitError {
     /// Upserts of which some of the panels' families cannot say something, by their index.
     #[error("the batch is for panels that do not know all of what it says")]
     UnknownToFamily(Vec<(usize, Unknown)>),
+    /// Identifiers are asked of a panel whose family has other ones.
+    #[error("panel {0}: {NoIdentifiers}; nothing was done")]
+    NoIdentifiers(PanelId),
     /// The idempotency key was sent before with another body.
     #[error("this Idempotency-Key was used with another body; choose a new key")]
     KeyReused,
@@ -195,6 +202,23 @@ impl Coordinator {
     }
 }
 
+/// Refuses what some of these panels' families do not know.
+pub fn refuse_unknown<'e>(
+    operations: &Operations,
+    panels: impl Iterator<Item = &'e Entry> + Clone,
+) -> Result<(), SubmitError> {
+    let unknown = operations.unknown_to(panels.clone().map(|panel| panel.settings.family()));
+    if !unknown.is_empty() {
+        return Err(SubmitError::UnknownToFamily(unknown));
+    }
+    if operations.concerns(Kind::Identifier)
+        && let Some(panel) = panels.into_iter().find(|panel| panel.settings.identifier_api().is_none())
+    {
+        return Err(SubmitError::NoIdentifiers(panel.settings.id.clone()));
+    }
+    Ok(())
+}
+
 impl Handler<Submit> for Coordinator {
     type Result = Result<oneshot::Receiver<Result<Submitted, SubmitError>>, SubmitError>;
 
@@ -214,10 +238,7 @@ impl Handler<Submit> for Coordinator {
         }
         let targets = self.register.targets(&target)?;
         let entries = targets.iter().filter_map(|number| self.register.by_number(*number));
-        let unknown = operations.unknown_to(entries.map(|entry| entry.settings.family()));
-        if !unknown.is_empty() {
-            return Err(SubmitError::UnknownToFamily(unknown));
-        }
+        refuse_unknown(&operations, entries)?;
         let record = BatchRecord {
             id,
             created_at_ms: now_ms,
@@ -233,6 +254,8 @@ impl Handler<Submit> for Coordinator {
         let batch = NewBatch {
             record,
             work: work::encode(&operations),
+            secret: operations.concerns(Kind::Identifier),
+            photos: work::photos(&operations),
             targets: targets.clone(),
             idempotency,
             keys_since_ms: since_ms,

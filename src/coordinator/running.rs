@@ -118,7 +118,7 @@ impl Running {
             let Some(at) = self.place(panel) else { continue };
             if outcome.state != PanelState::Pending {
                 self.set(at, Part::Done);
-                self.record.report.add(&outcome, self.operations.len());
+                self.record.report.add(&outcome, self.operations.kinds());
                 continue;
             }
             if outcome.attempts > 0 {
@@ -199,7 +199,7 @@ impl Running {
     pub fn done(&mut self, panel: PanelNo, outcome: &Outcome) -> bool {
         let Some(at) = self.place(panel).filter(|at| self.parts[*at] != Part::Done) else { return false };
         self.set(at, Part::Done);
-        self.record.report.add(outcome, self.operations.len());
+        self.record.report.add(outcome, self.operations.kinds());
         true
     }
 
@@ -208,7 +208,7 @@ impl Running {
     pub fn again(&mut self, panel: PanelNo, outcome: &Outcome) {
         let Some(at) = self.place(panel) else { return };
         match self.parts[at] {
-            Part::Done => self.record.report.take_back(outcome, self.operations.len()),
+            Part::Done => self.record.report.take_back(outcome, self.operations.kinds()),
             Part::Waits => {}
             Part::Queued | Part::Sent | Part::Lost | Part::Settling => return,
         }

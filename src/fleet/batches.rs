@@ -7,19 +7,22 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::error::Gathered;
 use super::wanted::Wanted;
 use super::{FieldError, Fleet, FleetError, Page};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::{ItemCounts, Report};
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
 use crate::clock;
+use crate::coordinator::batches::refuse_unknown;
 use crate::coordinator::register::Entry;
 use crate::coordinator::{Cancel, Progress, Retry, Submit, SubmitError, Submitted, Target, work};
 use crate::panel::Origin;
-use crate::panel::decide::{Limits, decide};
+use crate::panel::decide::decide;
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::settings::PanelId;
 use crate::store::read::Snapshot;
+use crate::store::row::RowName;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// What a client calls its batch, so that sending it twice is sending it once.
@@ -89,10 +92,7 @@ impl Fleet {
     /// What the batch would do.
     pub async fn plan(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
         let panels = self.targets(&target)?;
-        let unknown = operations.unknown_to(panels.iter().map(|panel| panel.settings.family()));
-        if !unknown.is_empty() {
-            return Err(SubmitError::UnknownToFamily(unknown).into());
-        }
+        refuse_unknown(&operations, panels.iter())?;
         self.read(move |snapshot| plan_panels(snapshot, &panels, operations)).await
     }
 
@@ -107,7 +107,13 @@ impl Fleet {
         // One's keys are not another's. No name holds a line feed.
         let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
         let operations = Arc::new(operations);
-        if operations.prune() && !self.sent_before(key.as_ref())? {
+        let sent_before = self.sent_before(key.as_ref())?;
+        if operations.concerns(Kind::Identifier) && !sent_before {
+            let panels = self.targets(&target)?;
+            let operations = Arc::clone(&operations);
+            self.read(move |snapshot| refuse_taken_numbers(snapshot, &panels, &operations)).await?;
+        }
+        if operations.prune() && !sent_before {
             self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
@@ -255,6 +261,46 @@ fn no_such_batch() -> FleetError {
     FleetError::NotFound("such batch".into())
 }
 
+/// Refuses identifiers whose type and number another one has on some of the panels, and keeps.
+fn refuse_taken_numbers(
+    snapshot: &Snapshot,
+    panels: &[Entry],
+    operations: &Operations,
+) -> Result<(), FleetError> {
+    let mut errors = Gathered::default();
+    for (i, link_id, identifier) in operations.identifiers() {
+        let bodies = snapshot.bodies_with(&identifier.credential)?;
+        if bodies.is_empty() {
+            continue;
+        }
+        let keeps = |name: RowName| match name {
+            RowName::Uid(..) => true,
+            RowName::Link(item) if item.link_id == link_id => false,
+            RowName::Link(item) => {
+                let changed = operations.upsert_of(item).and_then(|at| operations.upserts.get(at));
+                let gives_up = changed.is_some_and(|other| {
+                    other.body.credential().is_some_and(|credential| **credential != identifier.credential)
+                });
+                !gives_up && !operations.deletes_item(item)
+            }
+        };
+        for panel in panels {
+            let mut rows = snapshot.rows(panel.number)?.into_iter();
+            let held = rows.find(|(name, row)| bodies.contains(&row.body) && keeps(*name));
+            if let Some((name, _)) = held {
+                let holder = match name {
+                    RowName::Link(item) => item.to_string(),
+                    RowName::Uid(_, uid) => format!("the identifier that was made there with uid {uid}"),
+                };
+                let why = format!("panel {}: {holder} has this type and number", panel.settings.id);
+                errors.add(|| FieldError::at(format!("/identifiers/upsert/{i}/identifier_number"), why));
+                break;
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors.into_error()) }
+}
+
 fn plan_panels(
     snapshot: &Snapshot,
     panels: &[Entry],
@@ -268,15 +314,11 @@ fn plan_panels(
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
-        // A device judges by itself.
-        let embedded = !panel.settings.is_device();
-        let capacity = panel.settings.capacity.filter(|_| embedded);
-        let limits = Limits { capacity, look_for_names: false };
-        let decision = decide(&mut rows, zoned, limits)?;
+        let decision = decide(&mut rows, zoned, panel.settings.limits())?;
         let outcome = Outcome::decided(decision.items, decision.pruned, 0);
-        report.add(&outcome, operations.len());
+        report.add(&outcome, operations.kinds());
         let mut alone = Report::of_pending(1, &operations);
-        alone.add(&outcome, operations.len());
+        alone.add(&outcome, operations.kinds());
         planned.push(PlannedPanel {
             panel: panel.settings.id.clone(),
             outcome: outcome.state,

@@ -56,10 +56,7 @@ impl Fleet {
             common = Some(left);
         }
         let with_text = |(name, candidate): (RowName, Candidate)| {
-            let link_id = match name {
-                RowName::Link(item) => Some(item.link_id),
-                RowName::Uid(_) => None,
-            };
+            let link_id = name.link_id();
             let json = candidate.text.map_or_else(|| snapshot.body(candidate.body), Ok)?;
             Ok(CommonProfile { link_id, uid: candidate.uid, json })
         };

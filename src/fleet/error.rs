@@ -1,6 +1,7 @@
 //! Why the fleet says no.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -234,6 +235,7 @@ impl From<SubmitError> for FleetError {
                 }
                 errors.into_error()
             }
+            SubmitError::NoIdentifiers(_) => Self::invalid("/identifiers", error.to_string()),
             SubmitError::KeyReused => Self::Invalid(vec![FieldError::at("", error.to_string())]),
             SubmitError::ReportGone(_) => Self::Gone(error.to_string()),
             SubmitError::WrongState(_) => Self::Conflict(error.to_string()),
@@ -261,8 +263,8 @@ impl From<tokio::sync::oneshot::error::RecvError> for FleetError {
     }
 }
 
-impl From<profile::error::Problem> for FieldError {
-    fn from(problem: profile::error::Problem) -> Self {
+impl<E: fmt::Display> From<profile::error::Problem<E>> for FieldError {
+    fn from(problem: profile::error::Problem<E>) -> Self {
         Self::at(problem.path, problem.error.to_string())
     }
 }

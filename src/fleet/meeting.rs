@@ -6,9 +6,10 @@ use std::rc::Rc;
 use super::FleetError;
 use super::fields::PanelFields;
 use crate::batch::Body;
+use crate::batch::item::Kind;
 use crate::clock;
 use crate::coordinator::fleet::NewPanel;
-use crate::panel::device::ask::DeviceProfile;
+use crate::panel::device::ask::DeviceItem;
 use crate::panel::device::line::{Lines, Timeouts};
 use crate::panel::device::{Device, Trouble};
 use crate::panel::settings::ApiVersion;
@@ -85,11 +86,11 @@ pub(super) async fn meet(
     let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
     info.put_into(&mut record);
     if introduction.adopt {
-        let read = device.profiles().await;
+        let read = device.held(&[Kind::Profile]).await;
         let held = read.map_err(|trouble| FleetError::invalid("/url", trouble.to_string()))?;
         record.last_read_ms = Some(record.last_seen_ms);
         record.unlinked = held.unlinked;
-        panel.adopted = adopted(held.profiles)?;
+        panel.adopted = adopted(held.items)?;
     }
     device.log_out().await;
     panel.device = Some(record);
@@ -97,9 +98,9 @@ pub(super) async fn meet(
 }
 
 /// What a device holds by link_id, in link_id order.
-fn adopted(profiles: Vec<DeviceProfile>) -> Result<Vec<(LinkId, Body)>, FleetError> {
+fn adopted(profiles: Vec<DeviceItem>) -> Result<Vec<(LinkId, Body)>, FleetError> {
     let mut adopted = BTreeMap::new();
-    for DeviceProfile { link_id, name, body, .. } in profiles {
+    for DeviceItem { link_id, name, body, .. } in profiles {
         let Some(link) = link_id else { continue };
         let Some(body) = body else {
             let why =

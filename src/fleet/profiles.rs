@@ -1,16 +1,17 @@
 //! What the fleet holds: per panel, and over all panels by link_id.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use serde_json::value::RawValue;
 
+use super::held::{self, Holder, ItemState, LISTED, RefusingPanel, StateCounts};
 use super::{Fleet, FleetError, Page};
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::profile::sentence::sentence;
 use crate::profile::{LinkId, TimeProfile, ical, parse, wire};
-use crate::store::read::{Snapshot, StoredProfile};
+use crate::store::read::{Snapshot, StoredItem};
 use crate::store::row::{Reported, RowName};
 use crate::store::{PanelNo, StoreError};
 
@@ -22,7 +23,7 @@ pub struct PanelProfile {
     /// The panel's own number for it.
     pub uid: u32,
     /// How it stands there.
-    pub state: ProfileState,
+    pub state: ItemState,
     /// Why it is rejected, in the panel's words.
     pub extended_info: Option<String>,
     /// 1 when created, one more at each change.
@@ -38,67 +39,8 @@ pub struct PanelProfile {
 impl PanelProfile {
     /// By what it is known on its panel.
     pub fn name(&self) -> RowName {
-        self.link_id.map_or(RowName::Uid(self.uid), |link| RowName::Link(ItemId::profile(link)))
-    }
-}
-
-/// How a profile stands on a panel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProfileState {
-    /// The panel holds it.
-    Applied,
-    /// Its device has not confirmed it.
-    Pending,
-    /// It is refused. On an embedded panel the last change to it was: it stands as it stood before.
-    Rejected,
-    /// Its device was found to hold something else.
-    Drifted,
-    /// Its device confirms it and keeps something else.
-    KeptOtherwise,
-}
-
-impl ProfileState {
-    /// The word in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Pending => "pending",
-            Self::Rejected => "rejected",
-            Self::Drifted => "drifted",
-            Self::KeptOtherwise => "kept_otherwise",
-        }
-    }
-}
-
-/// How many panels hold a profile in which state.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct StateCounts {
-    /// Confirmed by the panel.
-    pub applied: u64,
-    /// On its way.
-    pub pending: u64,
-    /// Refused by the panel.
-    pub rejected: u64,
-    /// Found to be different on the device.
-    pub drifted: u64,
-}
-
-impl StateCounts {
-    /// Of a profile that is not on a panel, because it refuses it.
-    fn refused(&mut self) {
-        self.rejected += 1;
-    }
-
-    /// Of a profile that is desired of a panel whose device this is known of.
-    fn count(&mut self, reported: &Reported) {
-        let count = match reported {
-            Reported::Held(_) => return,
-            Reported::Unknown => &mut self.pending,
-            Reported::Refused(_) => &mut self.rejected,
-            Reported::Drifted(_) | Reported::KeptOtherwise(_) => &mut self.drifted,
-        };
-        *count += 1;
-        self.applied = self.applied.saturating_sub(1);
+        self.link_id
+            .map_or(RowName::Uid(Kind::Profile, self.uid), |link| RowName::Link(ItemId::profile(link)))
     }
 }
 
@@ -132,15 +74,6 @@ pub struct FleetProfileVersions {
     pub refused: Vec<RefusingPanel>,
 }
 
-/// A panel that refuses a profile.
-#[derive(Debug)]
-pub struct RefusingPanel {
-    /// Which panel.
-    pub panel: String,
-    /// Why, in its words.
-    pub extended_info: String,
-}
-
 /// One of the things that panels hold.
 #[derive(Debug)]
 pub struct ProfileVersion {
@@ -151,9 +84,6 @@ pub struct ProfileVersion {
     /// Which ones; the first thousand.
     pub panels: Vec<String>,
 }
-
-/// Panels listed per version at most.
-const LISTED: usize = 1000;
 
 impl Fleet {
     /// At most `limit` profiles that a panel should hold, behind one of them: those with a link_id in its order, then
@@ -217,7 +147,7 @@ impl Fleet {
 pub fn on_panel(
     snapshot: &Snapshot,
     panel: &Entry,
-    profiles: impl Iterator<Item = StoredProfile>,
+    profiles: impl Iterator<Item = StoredItem>,
 ) -> Result<Vec<PanelProfile>, StoreError> {
     profiles
         .map(|stored| {
@@ -229,20 +159,23 @@ pub fn on_panel(
                 Some(link) => snapshot.reported(panel.number, ItemId::profile(link))?,
                 None => None,
             };
-            let mut device = None;
-            let (state, extended_info) = match known {
-                None | Some(Reported::Held(_)) => (ProfileState::Applied, None),
-                Some(Reported::Unknown) => (ProfileState::Pending, None),
-                Some(Reported::Refused(words)) => (ProfileState::Rejected, Some(words.into())),
-                Some(Reported::Drifted(_)) => (ProfileState::Drifted, None),
-                Some(Reported::KeptOtherwise(kept)) => {
-                    device = RawValue::from_string(kept.json.into()).ok(); // it was too long to keep otherwise
-                    (ProfileState::KeptOtherwise, None)
-                }
+            let state = ItemState::of(known.as_ref());
+            let (extended_info, device) = match known {
+                Some(Reported::Refused(words)) => (Some(words.into()), None),
+                // It was too long to keep otherwise.
+                Some(Reported::KeptOtherwise(kept)) => (None, RawValue::from_string(kept.json.into()).ok()),
+                _ => (None, None),
             };
             Ok(PanelProfile { link_id, uid, state, extended_info, revision, sentence, profile, device })
         })
         .collect()
+}
+
+/// The names of a panel's profiles.
+pub fn names_on(snapshot: &Snapshot, panel: PanelNo) -> Result<HashMap<LinkId, String>, StoreError> {
+    let profiles = snapshot.profiles(panel)?.into_iter();
+    let named = profiles.filter_map(|stored| Some((stored.link_id()?, stored.json)));
+    named.map(|(link, json)| Ok((link, read(&json)?.name.as_str().to_owned()))).collect()
 }
 
 /// At most `limit` profiles over the fleet behind one, by link_id.
@@ -251,52 +184,15 @@ fn fleet_profiles(
     after: Option<LinkId>,
     limit: usize,
 ) -> Result<Page<FleetProfile, LinkId>, StoreError> {
-    // By link_id, then by body: how many panels.
-    let mut found: BTreeMap<LinkId, BTreeMap<u64, u64>> = BTreeMap::new();
-    snapshot.each_linked(|_, ItemId { kind: Kind::Profile, link_id: link }, row| {
-        if after.is_none_or(|after| link > after) {
-            *found.entry(link).or_default().entry(row.body).or_default() += 1;
-            if found.len() > limit + 1 {
-                found.pop_last();
-            }
-        }
-    })?;
-    // What every panel refuses is nowhere, and somebody wanted it all the same.
-    snapshot.each_reported_anywhere(|_, ItemId { kind: Kind::Profile, link_id: link }, known| {
-        if matches!(known, Reported::Refused(_)) && after.is_none_or(|after| link > after) {
-            found.entry(link).or_default();
-            if found.len() > limit + 1 {
-                found.pop_last();
-            }
-        }
-        Ok(())
-    })?;
-    let mut states: BTreeMap<LinkId, StateCounts> = BTreeMap::new();
-    for (link, bodies) in &found {
-        states.insert(*link, StateCounts { applied: bodies.values().sum(), ..StateCounts::default() });
-    }
-    snapshot.each_reported_anywhere(|panel, item, known| {
-        if let Some(states) = states.get_mut(&item.link_id)
-            && !matches!(known, Reported::Held(_))
-        {
-            if snapshot.row(panel, RowName::Link(item))?.is_some() {
-                states.count(&known);
-            } else if matches!(known, Reported::Refused(_)) {
-                states.refused();
-            }
-        }
-        Ok(())
-    })?;
+    let found = held::over_fleet(snapshot, Kind::Profile, None, after, limit + 1)?;
     let mut rows = Vec::with_capacity(found.len());
-    for (link_id, bodies) in found {
-        let most = bodies.iter().max_by_key(|(_, panels)| **panels).map(|(body, _)| *body);
-        let panels = bodies.values().sum();
+    for (link_id, over) in found {
         rows.push(FleetProfile {
             link_id,
-            name: most.map(|most| name(snapshot, most)).transpose()?.unwrap_or_default(),
-            panels,
-            versions: count_meanings(snapshot, bodies.keys())?,
-            states: states.remove(&link_id).unwrap_or_default(),
+            name: over.most().map(|most| name(snapshot, most)).transpose()?.unwrap_or_default(),
+            panels: over.panels(),
+            versions: count_meanings(snapshot, over.bodies.keys())?,
+            states: over.states,
         });
     }
     Ok(Page::cut(rows, limit, |row| row.link_id))
@@ -326,34 +222,13 @@ fn name(snapshot: &Snapshot, body: u64) -> Result<String, StoreError> {
 }
 
 fn versions(snapshot: &Snapshot, link_id: LinkId) -> Result<Option<FleetProfileVersions>, StoreError> {
-    let mut bodies: BTreeMap<u64, Vec<PanelNo>> = BTreeMap::new();
-    let (mut states, mut refused) = (StateCounts::default(), Vec::new());
-    let item = ItemId::profile(link_id);
-    snapshot.each_panel(|panel, _| {
-        let row = snapshot.row(panel, RowName::Link(item))?;
-        let known = snapshot.reported(panel, item)?;
-        if let Some(row) = row {
-            bodies.entry(row.body).or_default().push(panel);
-            states.applied += 1;
-        }
-        match &known {
-            Some(known) if row.is_some() => states.count(known),
-            Some(Reported::Refused(_)) => states.refused(),
-            _ => {}
-        }
-        if let Some(Reported::Refused(words)) = known
-            && refused.len() < LISTED
-        {
-            let panel = snapshot.panel_name(panel)?.unwrap_or_default();
-            refused.push(RefusingPanel { panel, extended_info: words.into() });
-        }
-        Ok::<_, StoreError>(())
-    })?;
-    if bodies.is_empty() && refused.is_empty() {
+    let Some(held::OnPanels { bodies, states, refused }) =
+        held::on_panels(snapshot, ItemId::profile(link_id))?
+    else {
         return Ok(None);
-    }
+    };
     let panels = bodies.values().map(|holders| holders.len() as u64).sum();
-    let mut by_meaning: Vec<Vec<(Box<str>, Vec<PanelNo>)>> = Vec::new();
+    let mut by_meaning: Vec<Vec<(Box<str>, Vec<Holder>)>> = Vec::new();
     let mut known = HashMap::new();
     for (body, holders) in bodies {
         let text = snapshot.body(body)?;
@@ -368,10 +243,10 @@ fn versions(snapshot: &Snapshot, link_id: LinkId) -> Result<Option<FleetProfileV
         wordings.sort_by_key(|(_, holders)| std::cmp::Reverse(holders.len()));
         let text = wordings.first().map(|(text, _)| text.to_string()).unwrap_or_default();
         let mut holders: Vec<_> = wordings.into_iter().flat_map(|(_, holders)| holders).collect();
-        holders.sort_unstable();
+        holders.sort_unstable_by_key(|holder| holder.panel);
         let mut names = Vec::new();
-        for panel in holders.iter().take(LISTED) {
-            names.push(snapshot.panel_name(*panel)?.unwrap_or_default());
+        for holder in holders.iter().take(LISTED) {
+            names.push(snapshot.panel_name(holder.panel)?.unwrap_or_default());
         }
         versions.push(ProfileVersion { profile: raw(text)?, count: holders.len(), panels: names });
     }

@@ -2,7 +2,6 @@
 
 use crate::batch::item::{ItemId, Kind};
 use crate::coordinator::register::Entry;
-use crate::profile::LinkId;
 use crate::store::read::Snapshot;
 use crate::store::row::{Reported, ReportedCounts};
 use crate::store::tables::DeviceRecord;
@@ -22,10 +21,10 @@ pub struct PanelStatus {
     pub device: Option<DeviceStatus>,
 }
 
-/// A profile that a panel refuses.
+/// An item that a panel refuses.
 pub struct Refusal {
-    /// Which profile.
-    pub link_id: LinkId,
+    /// Which item.
+    pub item: ItemId,
     /// Why, in the panel's words.
     pub extended_info: String,
 }
@@ -55,7 +54,7 @@ impl PanelStatus {
             (counts.pending, counts.drifted) = (0, 0);
         }
         Ok(Self {
-            profiles: snapshot.head(panel.number)?.count,
+            profiles: snapshot.head(panel.number)?.count(Kind::Profile),
             refused: if counts.refused > 0 { refusals(snapshot, panel.number)? } else { Vec::new() },
             counts,
             device,
@@ -67,9 +66,9 @@ impl PanelStatus {
 /// What a panel refuses, as far as it is listed.
 fn refusals(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<Refusal>, StoreError> {
     let mut refused = Vec::new();
-    snapshot.each_reported(panel, |ItemId { kind: Kind::Profile, link_id }, known| {
+    snapshot.each_reported(panel, |item, known| {
         if let Reported::Refused(words) = known {
-            refused.push(Refusal { link_id, extended_info: words.into() });
+            refused.push(Refusal { item, extended_info: words.into() });
         }
         Ok(refused.len() < REFUSALS)
     })?;

@@ -1,12 +1,14 @@
 //! A batch as it is asked for, in JSON: read, checked, and everything that is wrong with it gathered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::error::Gathered;
 use super::{FieldError, FleetError};
 use crate::batch::Operations;
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
+use crate::identifier::rule::{Api, Kind::Face};
+use crate::identifier::{self, LinkedIdentifier};
 use crate::panel::settings::PanelId;
 use crate::profile::error::WireError;
 use crate::profile::parse::{self, LinkedProfile};
@@ -32,9 +34,13 @@ impl Wanted {
     pub fn parse(body: &[u8], most: usize) -> Result<Self, FleetError> {
         let mut errors = Gathered::default();
         let mut items = parse::Items::default();
+        let mut identifiers = identifier::parse::Items::default();
         let mut fields = Fields::default();
-        wire::pieces(body, |key, piece| fields.take_field(key, piece, most, &mut errors, &mut items))?;
+        wire::pieces(body, &["identifiers"], |key, piece| {
+            fields.take_field(key, piece, most, &mut errors, &mut items, &mut identifiers)
+        })?;
         let Fields { mut targets, panels, profiles, deletes, dry_run, prune, confirm_deletes, .. } = fields;
+        let Identifiers { upserts, deletes: undone, prune: prune_identifiers } = fields.identifiers;
         targets.extend(panels.map(Target::Panels));
         let (found, all) = items.found();
         if found.is_empty() {
@@ -45,6 +51,18 @@ impl Wanted {
             }
         }
         errors.extend(found.into_iter().map(FieldError::from), all);
+        let (found, all) = identifiers.found();
+        if found.is_empty() {
+            refuse_numbers_twice(&upserts, &mut errors);
+        }
+        errors.extend(found.into_iter().map(FieldError::from), all);
+        let upserted: HashSet<_> = upserts.iter().map(|item| item.link_id).collect();
+        for (i, link) in undone.iter().enumerate() {
+            if upserted.contains(link) {
+                let path = format!("/identifiers/delete/{i}");
+                errors.add(|| FieldError::at(path, "the same batch upserts this link_id"));
+            }
+        }
         let upserted: HashSet<_> = profiles.iter().map(|item| item.link_id).collect();
         for (i, link) in deletes.iter().enumerate() {
             if upserted.contains(link) {
@@ -57,17 +75,49 @@ impl Wanted {
                 FieldError::at("", "exactly one of selector, panels and all says for which panels it is")
             });
         }
-        if profiles.is_empty() && deletes.is_empty() && !prune && errors.is_empty() {
-            errors.add(|| FieldError::at("", "there is nothing to do; give upsert, delete or prune"));
+        let operations = Operations::of_profiles(profiles, deletes, prune).and(Operations::of_identifiers(
+            upserts,
+            undone,
+            prune_identifiers,
+        ));
+        if operations.is_empty() && errors.is_empty() {
+            let why =
+                "there is nothing to do; give upsert, delete or prune, of profiles or within identifiers";
+            errors.add(|| FieldError::at("", why));
         }
         match target {
-            Some(target) if errors.is_empty() => {
-                let operations = Operations::of_profiles(profiles, deletes, prune);
-                Ok(Self { target, operations, dry_run, confirm_deletes })
-            }
+            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run, confirm_deletes }),
             _ => Err(errors.into_error()),
         }
     }
+}
+
+/// Names what has the type and number of an earlier one.
+fn refuse_numbers_twice(upserts: &[LinkedIdentifier], errors: &mut Gathered) {
+    let mut first = HashMap::new();
+    for (i, LinkedIdentifier { identifier, .. }) in upserts.iter().enumerate() {
+        if let Some(earlier) = first.get(&identifier.credential) {
+            errors.add(|| {
+                let field =
+                    if identifier.credential.kind() == Face { "face_image" } else { "identifier_number" };
+                let why = format!("/identifiers/upsert/{earlier} has the same, and a panel takes each once");
+                FieldError::at(format!("/identifiers/upsert/{i}/{field}"), why)
+            });
+        } else {
+            first.insert(&identifier.credential, i);
+        }
+    }
+}
+
+const UPSERT: &str = "identifiers/upsert";
+const DELETE: &str = "identifiers/delete";
+
+/// What is asked for of identifiers.
+#[derive(Default)]
+struct Identifiers {
+    upserts: Vec<LinkedIdentifier>,
+    deletes: Vec<LinkId>,
+    prune: bool,
 }
 
 /// A submission as far as it was read.
@@ -79,6 +129,7 @@ struct Fields {
     panels: Option<Vec<String>>,
     profiles: Vec<LinkedProfile>,
     deletes: Vec<LinkId>,
+    identifiers: Identifiers,
     /// How many upserts and deletes there were, good or not.
     items: usize,
     dry_run: bool,
@@ -87,8 +138,20 @@ struct Fields {
 }
 
 impl Fields {
-    const KEYS: [&'static str; 8] =
-        ["selector", "panels", "all", "upsert", "delete", "dry_run", "prune", "confirm_deletes"];
+    const KEYS: [&'static str; 12] = [
+        "selector",
+        "panels",
+        "all",
+        "upsert",
+        "delete",
+        "dry_run",
+        "prune",
+        "confirm_deletes",
+        "identifiers",
+        UPSERT,
+        DELETE,
+        "identifiers/prune",
+    ];
 
     fn take_field(
         &mut self,
@@ -97,15 +160,20 @@ impl Fields {
         most: usize,
         errors: &mut Gathered,
         items: &mut parse::Items,
+        identifiers: &mut identifier::parse::Items,
     ) -> Result<(), FleetError> {
         let known = Self::KEYS.into_iter().find(|known| *known == key);
         if !matches!(piece, Piece::Item(..)) {
             match known {
-                None => errors.add(|| {
-                    FieldError::at(
+                None => errors.add(|| match key.split_once("identifiers/") {
+                    Some(("", key)) => FieldError::at(
+                        format!("/identifiers{}", wire::step(key)),
+                        "no such field; identifiers has upsert, delete and prune",
+                    ),
+                    _ => FieldError::at(
                         wire::step(key),
-                        "no such field; a batch has selector, panels, all, upsert, delete, dry_run, prune and confirm_deletes",
-                    )
+                        "no such field; a batch has selector, panels, all, upsert, delete, identifiers, dry_run, prune and confirm_deletes",
+                    ),
                 }),
                 Some(known) if self.seen.contains(&known) => {
                     errors.add(|| FieldError::at(format!("/{key}"), WireError::Twice.to_string()));
@@ -117,7 +185,8 @@ impl Fields {
         match (key, piece) {
             (_, Piece::Value(Json::Null))
             | ("all", Piece::Value(Json::Bool(false)))
-            | ("upsert" | "delete", Piece::List) => {}
+            | ("upsert" | "delete" | UPSERT | DELETE, Piece::List)
+            | ("identifiers", Piece::Value(Json::Object(_))) => {}
             ("selector", Piece::Value(Json::Text(text))) => match Selector::parse(&text) {
                 Ok(selector) => self.targets.push(Target::Selector(selector)),
                 Err(error) => errors.add(|| FieldError::at("/selector", error.to_string())),
@@ -125,6 +194,7 @@ impl Fields {
             ("all", Piece::Value(Json::Bool(true))) => self.targets.push(Target::All),
             ("dry_run", Piece::Value(Json::Bool(value))) => self.dry_run = value,
             ("prune", Piece::Value(Json::Bool(value))) => self.prune = value,
+            ("identifiers/prune", Piece::Value(Json::Bool(value))) => self.identifiers.prune = value,
             ("confirm_deletes", Piece::Value(Json::Int(number))) if number >= 0 => {
                 self.confirm_deletes = Some(number.unsigned_abs());
             }
@@ -142,25 +212,35 @@ impl Fields {
                     _ => errors.add(|| FieldError::at(format!("/panels/{i}"), "a panel's id is expected")),
                 }
             }
-            ("upsert" | "delete", Piece::Item(i, item)) => {
+            ("upsert" | "delete" | UPSERT | DELETE, Piece::Item(i, item)) => {
                 self.items += 1;
                 if self.items > most {
                     return Err(FleetError::TooManyItems(most));
                 }
-                if key == "upsert" {
+                match key {
                     // What a family cannot say is found when its panels are known.
-                    self.profiles.extend(items.linked(&item, ("upsert", i), Family::DoorController));
-                } else {
-                    self.deletes.extend(items.link_id(&item, ("delete", i)));
+                    "upsert" => {
+                        self.profiles.extend(items.linked(&item, ("upsert", i), Family::DoorController));
+                    }
+                    "delete" => self.deletes.extend(items.link_id(&item, ("delete", i))),
+                    UPSERT => {
+                        self.identifiers.upserts.extend(identifiers.linked(&item, (UPSERT, i), Api::ANY));
+                    }
+                    _ => self.identifiers.deletes.extend(items.link_id(&item, (DELETE, i))),
                 }
             }
-            ("all" | "dry_run" | "prune", Piece::Value(_) | Piece::List) => {
+            ("all" | "dry_run" | "prune" | "identifiers/prune", Piece::Value(_) | Piece::List) => {
                 wrong(errors, "true or false is expected");
             }
             ("confirm_deletes", Piece::Value(_) | Piece::List) => {
                 wrong(errors, "the number of deletions is expected");
             }
-            ("panels" | "upsert" | "delete", Piece::Value(_)) => wrong(errors, "a list is expected"),
+            ("panels" | "upsert" | "delete" | UPSERT | DELETE, Piece::Value(_)) => {
+                wrong(errors, "a list is expected");
+            }
+            ("identifiers", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "an object with upsert, delete and prune is expected");
+            }
             ("selector", Piece::Value(_) | Piece::List) => wrong(errors, "a text is expected"),
             _ => {} // of a field that was said to be wrong
         }

@@ -16,10 +16,12 @@ pub mod backup;
 pub mod batches;
 pub mod drift;
 pub mod events;
+pub mod identifiers;
 pub mod panels;
 pub mod profiles;
 pub mod session;
 pub mod types;
+pub mod who;
 pub mod windows;
 
 /// The routes, below `/fleet/v1`.
@@ -40,8 +42,12 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(profiles::calendar_of_panel)
         .service(profiles::of_panel)
         .service(windows::show_windows)
+        .service(who::show_access)
         .service(profiles::list_profiles)
         .service(profiles::show)
+        .service(identifiers::of_panel)
+        .service(identifiers::list_identifiers)
+        .service(identifiers::show)
         .service(batches::submit)
         .service(batches::list_batches)
         .service(batches::cancel)

@@ -34,6 +34,7 @@ pub mod schemas;
         (name = "panels", description = "The fleet's register"),
         (name = "batches", description = "Upserts and deletes by link_id on many panels"),
         (name = "profiles", description = "What the fleet holds"),
+        (name = "identifiers", description = "Who may open: cards, codes and their like, and when they do"),
         (name = "events", description = "What happened at doors"),
         (name = "link", description = "What devices say to this server as to their Link server"),
         (name = "drift", description = "What devices really hold, and putting it right"),

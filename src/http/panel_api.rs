@@ -18,7 +18,7 @@ use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
 use crate::coordinator::register::Entry;
 use crate::profile::rule::Family;
-use crate::store::read::StoredProfile;
+use crate::store::read::StoredItem;
 
 pub mod by_uid;
 pub mod controller;
@@ -204,7 +204,7 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
 }
 
 /// The panel's profiles, read on a thread that may take its time.
-async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredProfile>, PanelError> {
+async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredItem>, PanelError> {
     let (store, number) = (shared.fleet.store.clone(), panel.number);
     let read = web::block(move || store.read()?.profiles(number));
     Ok(read.await.map_err(|_| PanelError::Busy)??)

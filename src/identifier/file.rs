@@ -4,8 +4,14 @@
 //! list, and these are profiles. In the first form an unknown key is refused, since a misspelt one would be passed over
 //! without a word; keys that begin with `x-` are the file's own, where YAML may keep what is said once.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
+use super::LinkedIdentifier;
+use super::number::Credential;
+use super::rule::Kind;
+use crate::profile::LinkId;
 use crate::profile::text::{self, TextError};
 
 /// The lists of a file. What their items say is not checked.
@@ -57,7 +63,7 @@ pub enum FileError {
     Unknown(String),
     /// So many identifiers, where only profiles are taken.
     #[error(
-        "it has identifiers ({0}), which cannot be pushed to panels yet; nothing was done. Take them out to push the profiles alone"
+        "it has identifiers ({0}), which are not taken here; nothing was done. Push it with `panelsync apply`, or take them out to push the profiles alone"
     )]
     IdentifiersToo(usize),
 }
@@ -79,6 +85,24 @@ pub fn profiles_alone(text: &str) -> Result<Vec<Value>, FileError> {
         return Err(FileError::IdentifiersToo(identifiers.len()));
     }
     content.profiles.map(|listed| listed.items).ok_or(FileError::NoList)
+}
+
+/// Whose what opens is, over the identifiers of a file.
+#[derive(Default)]
+pub struct Holders(HashMap<Credential, (usize, LinkId)>);
+
+impl Holders {
+    /// The place and link_id of an earlier identifier, if that is another one and opens by the same. Of two faces only a
+    /// panel can say whether they are one.
+    pub fn earlier(&mut self, place: usize, linked: &LinkedIdentifier) -> Option<(usize, LinkId)> {
+        let holder = self.0.entry(linked.identifier.credential.clone()).or_insert((place, linked.link_id));
+        (holder.1 != linked.link_id).then_some(*holder)
+    }
+
+    /// The same of what has a number.
+    pub fn earlier_number(&mut self, place: usize, linked: &LinkedIdentifier) -> Option<(usize, LinkId)> {
+        self.earlier(place, linked).filter(|_| linked.identifier.credential.kind() != Kind::Face)
+    }
 }
 
 fn content(value: Value) -> Result<Content, FileError> {

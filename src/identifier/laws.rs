@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 
 use super::number::{Code, Credential, Plate};
+use super::opens::{self, Hours, When, Why};
 use super::parse::{self, Given, Items};
 use super::photo::Photo;
 use super::rule::{Api, Kind, Lock, MaxPasses, OwnerKind, Passes, PassesLeft, ProfileIds, ValidTime};
+use super::sentence::reason;
 use super::{Identifier, LinkedIdentifier, file, wire};
-use crate::profile::LinkId;
-use crate::profile::rule::{Family, Name};
+use crate::profile::rule::{Family, Name, Repeat, Rule};
+use crate::profile::windows::Window;
 use crate::profile::wire::Json;
+use crate::profile::{LinkId, TimeProfile};
+use jiff::tz::TimeZone;
 
 fn id() -> impl Strategy<Value = LinkId> {
     any::<[u8; 16]>().prop_map(LinkId::from_bytes)
@@ -100,7 +104,94 @@ fn compared(kind: Kind, text: &str) -> String {
     }
 }
 
+/// In hours, around which all that is asked of access lies: 20 March 2026, some days before the clocks go forward.
+const SPRING: i64 = 492_792;
+
+fn hours_from_spring(hours: std::ops::Range<i64>) -> impl Strategy<Value = i64> {
+    hours.prop_map(|hours| (SPRING + hours) * 3600)
+}
+
+/// Profiles with few shapes, whose windows touch and overlap.
+fn time_profile() -> impl Strategy<Value = TimeProfile> {
+    let rules = [Rule::Day, Rule::Week, Rule::TwoWeeks, Rule::Month];
+    let rule = proptest::option::of(proptest::sample::select(rules.to_vec()));
+    let until = proptest::option::of(hours_from_spring(0..400));
+    (any::<bool>(), hours_from_spring(-200..200), 1..60i64, rule, until).prop_map(
+        |(all_day, from, length, rule, until)| TimeProfile {
+            name: Name::new("Hours").expect("a name"),
+            all_day,
+            from,
+            to: from + length * 3600,
+            repeat: rule.map(|rule| Repeat { rule, until }),
+            wording: None,
+        },
+    )
+}
+
+/// An identifier that names some of the profiles 0 to 3.
+fn bound() -> impl Strategy<Value = Identifier> {
+    let time = proptest::option::of((hours_from_spring(-100..300), 0..400i64));
+    (identifier(), proptest::collection::vec(0u8..4, 0..4), time).prop_map(|(linked, profiles, time)| {
+        let mut identifier = linked.identifier;
+        identifier.profiles =
+            ProfileIds::new(profiles.into_iter().map(|n| LinkId::from_bytes([n; 16]))).expect("few");
+        identifier.time = time.map_or(ValidTime::Permanent, |(from, hours)| ValidTime::Between {
+            from,
+            to: from + hours * 3600,
+        });
+        identifier
+    })
+}
+
 proptest! {
+    #[test]
+    fn it_opens_at_a_moment_as_it_does_within_a_range(
+        identifier in bound(),
+        // Of the profiles that it may name, the panel lacks the last.
+        profiles in proptest::collection::vec(time_profile(), 3),
+        left in proptest::option::of(0..2u32),
+        zone in proptest::sample::select(&["UTC", "Europe/Kyiv", "America/New_York"][..]),
+        from in hours_from_spring(0..300),
+        hours in 1..300i64,
+        moments in proptest::collection::vec(any::<proptest::sample::Index>(), 8),
+    ) {
+        let zone = TimeZone::get(zone).expect("a zone");
+        let to = from + hours * 3600;
+        let asked = |when: When| {
+            let hours: Vec<_> = profiles.iter().map(|profile| Hours::of(profile, &zone, when)).collect();
+            opens::answer(&identifier, left, when, |profile| hours.get(usize::from(profile.as_bytes()[0])))
+        };
+        let range = asked(When::within(from, to).expect("a range"));
+        let windows = &range.windows;
+        prop_assert_eq!(range.opens(), !windows.is_empty());
+        prop_assert!(windows.iter().all(|window| from <= window.from && window.from < window.to && window.to <= to));
+        prop_assert!(windows.is_sorted_by(|earlier, later| earlier.to < later.from), "{:?}", windows);
+        let edges = windows.iter().flat_map(|window| [window.from, window.to - 1, window.to]).filter(|at| *at < to);
+        let edges: Vec<_> = [from, to - 1].into_iter().chain(edges).collect();
+        let anywhere = moments.iter().map(|index| from + index.index((to - from) as usize) as i64);
+        for at in edges.into_iter().chain(anywhere) {
+            let moment = asked(When::at(at).expect("a moment"));
+            let open = windows.iter().find(|window| (window.from..window.to).contains(&at));
+            prop_assert_eq!(moment.opens(), open.is_some(), "at {}: {:?}", at, moment);
+            prop_assert_eq!(&moment.missing, &range.missing);
+            prop_assert!(!reason(&moment, &zone, |_| None).is_empty());
+            match (moment.why, open) {
+                // A profile's own window lies within the union of all of them.
+                (Why::Open(_, one) | Why::AnyTime(one), Some(all)) => {
+                    let one = Window { from: one.from.max(from), to: one.to.min(to) };
+                    prop_assert!(all.from <= one.from && one.to <= all.to && (one.from..one.to).contains(&at));
+                }
+                // Nothing opens before that which is said to open next.
+                (Why::Shut(Some((_, next))), _) => {
+                    let after = windows.iter().map(|window| window.from).find(|from| *from > at);
+                    prop_assert_eq!(after, Some(next).filter(|next| *next < to));
+                }
+                (Why::Shut(None), _) => prop_assert!(windows.last().is_none_or(|window| window.to <= at)),
+                _ => {}
+            }
+        }
+    }
+
     #[test]
     fn what_is_written_is_read_as_it_was(linked in identifier()) {
         prop_assert_eq!(parse::kept(wire::kept(&linked.identifier).as_bytes()), Ok(linked.identifier.clone()));

@@ -59,10 +59,18 @@ impl Credential {
     pub fn number(&self, api: Api) -> String {
         match self {
             Self::Card(number) | Self::Ukey(number) => number.form(api.between_pairs()),
-            Self::Code(code) => code.0.to_string(),
-            Self::Qr(number) => number.0.as_hyphenated().to_string(),
-            Self::Plate(plate) => plate.0.to_string(),
-            Self::Face(_) => String::new(),
+            Self::Code(_) | Self::Qr(_) | Self::Plate(_) | Self::Face(_) => self.whole().unwrap_or_default(),
+        }
+    }
+
+    /// The whole number for who asked for this one and may see it; nothing of a face, whose number nobody gave.
+    pub fn whole(&self) -> Option<String> {
+        match self {
+            Self::Card(number) | Self::Ukey(number) => Some(number.form('-')),
+            Self::Code(code) => Some(code.0.to_string()),
+            Self::Qr(number) => Some(number.0.as_hyphenated().to_string()),
+            Self::Plate(plate) => Some(plate.0.to_string()),
+            Self::Face(_) => None,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::profile::LinkId;
 use crate::profile::error::WireError as BodyError;
 use crate::profile::parse::problems::{At, Problems as ProblemsOf};
 use crate::profile::parse::{link_id, list_body, listed_link_id, name, problem_of};
-use crate::profile::rule::{Family, Name};
+use crate::profile::rule::Name;
 use crate::profile::wire::{Json, MAX_VALUES};
 
 type Problems = ProblemsOf<WireError>;
@@ -83,10 +83,9 @@ impl Items {
 
 /// Reads what this program wrote to keep it ([`super::wire::kept`]).
 pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
-    let api = Api::of(Family::Android, None).map_err(|_| not_an_object())?;
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), api, Face::Digest, &mut problems);
+    let read = identifier(&json, &At::root(), Api::ANY, Face::Digest, &mut problems);
     problems.end_of_item();
     match read {
         Some(Ok((identifier, _))) => problems.first_or(identifier),
@@ -94,8 +93,12 @@ pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
     }
 }
 
-fn not_an_object() -> Problem {
-    Problem { path: String::new(), error: BodyError::NotAJsonObject.into() }
+/// Reads an identifier of a device's list. A face comes without its photo, as one of no digest.
+pub fn read_back(json: &Json<'_>) -> Option<Identifier> {
+    let mut problems = Problems::default();
+    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Face::Absent, &mut problems)?.ok()?;
+    problems.end_of_item();
+    problems.first_or(identifier).ok()
 }
 
 /// What a face is known by in what is read.
@@ -105,6 +108,8 @@ enum Face {
     Photo,
     /// `face_sha256`, in what is kept.
     Digest,
+    /// Nothing, in what is read back.
+    Absent,
 }
 
 fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<Given> {
@@ -231,6 +236,9 @@ fn of_face(
     face: Face,
     problems: &mut Problems,
 ) -> Option<Result<(Credential, Option<Photo>), Refusal>> {
+    if face == Face::Absent {
+        return Some(Ok((Credential::Face(FaceDigest::NONE), None)));
+    }
     if face == Face::Digest {
         let read = |value: &Json<'_>| match value {
             Json::Text(text) => FaceDigest::parse(text),

@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 pub struct FaceDigest([u8; 32]);
 
 impl FaceDigest {
+    /// Of no photo.
+    pub const NONE: Self = Self([0; 32]);
+
     /// From the bytes of a digest.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

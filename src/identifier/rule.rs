@@ -71,6 +71,9 @@ pub struct Api {
 pub struct NoIdentifiers;
 
 impl Api {
+    /// What some panels take: android's of today, which leaves least to be said.
+    pub const ANY: Self = Self { family: Family::Android, plates: true };
+
     /// What a family takes in this version, or in its newest. Plates came to android panels after 2.1, and to camdroid
     /// ones with 1.0.4.
     pub fn of(family: Family, version: Option<[u16; 3]>) -> Result<Self, NoIdentifiers> {

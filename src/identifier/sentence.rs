@@ -7,9 +7,11 @@ use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::Identifier;
+use super::opens::{Answer, Why};
 use super::rule::{Lock, OwnerKind, Passes, ValidTime};
 use crate::profile::LinkId;
 use crate::profile::opens::local;
+use crate::profile::windows::Window;
 
 /// Time profiles that are named; of more, the rest is counted.
 const NAMED: usize = 3;
@@ -43,6 +45,58 @@ pub fn sentence(
     }
     let _ = write!(text, ", {}", when(identifier.profiles.as_slice(), name_of));
     text
+}
+
+/// Why it opens, or does not, with moments in this zone and time profiles under the names that they have.
+pub fn reason(answer: &Answer, zone: &TimeZone, name_of: impl Fn(LinkId) -> Option<String>) -> String {
+    let named = |id: LinkId| name(id, &name_of);
+    let mut text = match answer.why {
+        Why::AnyTime(window) => match span(window, zone) {
+            Some(span) => format!("it names no time profile, and is valid {span}"),
+            None => "it names no time profile, and is valid at any time".to_owned(),
+        },
+        Why::Open(profile, window) => match span(window, zone) {
+            Some(span) => format!("{} is open {span}", named(profile)),
+            None => format!("{} is open", named(profile)),
+        },
+        Why::NeverValid => "it ends before it begins, so it is never valid".to_owned(),
+        Why::NotYetValid(from) => format!("it is not valid before {}", moment(from, zone)),
+        Why::NoLongerValid(to) => format!("it was valid until {}", end(to, zone)),
+        Why::NoPassLeft => "no pass is left".to_owned(),
+        Why::NoProfileThere => {
+            return format!(
+                "the panel holds none of its time profiles: {}",
+                joined(&names(&answer.missing, &name_of), "and")
+            );
+        }
+        Why::Shut(None) => "none of its time profiles is open then".to_owned(),
+        Why::Shut(Some((profile, next))) => {
+            let next = moment(next, zone);
+            format!("none of its time profiles is open then; {} opens next, {next}", named(profile))
+        }
+    };
+    if !answer.missing.is_empty() {
+        let missing = names(&answer.missing, &name_of);
+        let _ = write!(text, "; the panel does not hold {}", joined(&missing, "and")); // cannot fail
+    }
+    text
+}
+
+/// A window whose ends are perhaps too far away to be told.
+fn span(window: Window, zone: &TimeZone) -> Option<String> {
+    let Window { from, to } = window;
+    // As of an identifier's own time: from 1970 is no beginning that anybody meant.
+    match (from > 0, to < i64::MAX) {
+        (false, false) => None,
+        (true, false) => Some(format!("from {}", moment(from, zone))),
+        (false, true) => Some(format!("until {}", end(to, zone))),
+        (true, true) => Some(match (local(from, zone), local(to, zone)) {
+            (Some(begin), Some(close)) if begin.date() == close.date() => {
+                format!("{} {}–{}", day(&begin), begin.strftime("%H:%M"), close.strftime("%H:%M"))
+            }
+            _ => format!("from {} until {}", moment(from, zone), end(to, zone)),
+        }),
+    }
 }
 
 /// The kind, and what may be shown of the number.
@@ -91,18 +145,29 @@ fn day(at: &DateTime) -> String {
 }
 
 fn when(profiles: &[LinkId], name_of: impl Fn(LinkId) -> Option<String>) -> String {
-    let mut names: Vec<_> = profiles
-        .iter()
-        .take(NAMED)
-        .map(|id| name_of(*id).map_or_else(|| id.to_string(), |name| format!("\"{name}\"")))
-        .collect();
+    if profiles.is_empty() {
+        return "at any time".to_owned();
+    }
+    format!("when {} is open", joined(&names(profiles, name_of), "or"))
+}
+
+fn names(profiles: &[LinkId], name_of: impl Fn(LinkId) -> Option<String>) -> Vec<String> {
+    let mut names: Vec<_> = profiles.iter().take(NAMED).map(|id| name(*id, &name_of)).collect();
     if profiles.len() > NAMED {
         names.push(counted((profiles.len() - NAMED) as i64, "other", "others"));
     }
+    names
+}
+
+fn name(profile: LinkId, name_of: impl Fn(LinkId) -> Option<String>) -> String {
+    name_of(profile).map_or_else(|| profile.to_string(), |name| format!("\"{name}\""))
+}
+
+fn joined(names: &[String], word: &str) -> String {
     match names.split_last() {
-        None => "at any time".to_owned(),
-        Some((only, [])) => format!("when {only} is open"),
-        Some((last, others)) => format!("when {} or {last} is open", others.join(", ")),
+        None => String::new(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} {word} {last}", others.join(", ")),
     }
 }
 

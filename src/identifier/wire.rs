@@ -6,7 +6,6 @@ use super::photo::Photo;
 use super::rule::{Api, Kind, Passes, ValidTime};
 use super::{Identifier, LinkedIdentifier};
 use crate::profile::LinkId;
-use crate::profile::rule::Family;
 
 /// The item of a link call, as a family's panels take it. It holds the whole number, and the photo.
 pub fn item(linked: &LinkedIdentifier, api: Api) -> String {
@@ -21,8 +20,13 @@ pub fn body(identifier: &Identifier, photo: Option<&Photo>, api: Api) -> String 
 /// To be kept, and read again by [`super::parse::kept`]: no family's in particular, and of a face the digest alone.
 /// Identifiers that say the same have the same text.
 pub fn kept(identifier: &Identifier) -> String {
-    let Ok(api) = Api::of(Family::Android, None) else { return String::new() }; // android panels have identifiers
-    Written { face_sha256: face_digest(identifier), ..Written::of(identifier, api) }.text()
+    Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) }.text()
+}
+
+/// To be shown: the number's last characters alone, and nothing of codes and faces.
+pub fn masked(identifier: &Identifier) -> String {
+    let identifier_number = identifier.credential.masked().unwrap_or_else(|| "…".to_owned());
+    Written { identifier_number, ..Written::of(identifier, Api::ANY) }.text()
 }
 
 fn face_digest(identifier: &Identifier) -> Option<String> {

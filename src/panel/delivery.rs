@@ -94,6 +94,8 @@ pub struct Delivery {
     limit: usize,
     /// Upserts that a full device refused while deletes wait, or that are perhaps those that it fails with.
     held_back: HashSet<ItemId>,
+    /// Identifiers that were sent again together with the profiles that the device lacked.
+    sent_with_profiles: HashSet<ItemId>,
     /// Everything was sent again since the device had lost its profiles, and it was not seen to hold any since.
     emptied: bool,
 }
@@ -123,6 +125,7 @@ impl Delivery {
             sifting: Sifting::default(),
             logged_out: false,
             held_back: HashSet::new(),
+            sent_with_profiles: HashSet::new(),
             emptied: false,
         }
     }
@@ -166,6 +169,7 @@ impl Delivery {
             Some(None) => {
                 self.state = State::Idle;
                 self.held_back.clear();
+                self.sent_with_profiles.clear();
                 self.sifting.over();
                 Effect::Wait(self.next_check.min(self.next_read))
             }
@@ -284,7 +288,7 @@ impl Delivery {
                 self.confirm(call, vec![Some(Said { success: false, word })], Then::Idle, facts)
             }
             Answer::Read(held, clock_ahead_s) => {
-                if held.profiles.iter().any(|profile| profile.link_id.is_some()) {
+                if held.items.iter().any(|item| item.link_id.is_some()) {
                     self.emptied = false;
                 }
                 self.next_read = now.at + self.settings.read_every;
@@ -309,7 +313,8 @@ impl Delivery {
         self.record(Record::Confirmed { call, said, ignored }, then)
     }
 
-    /// The upserts that the device is too full for while deletes wait: they are sent again after those.
+    /// The upserts that the device is too full for while deletes wait: they are sent again after those. And identifiers
+    /// whose profiles it lacks, once: they are sent again with these.
     fn hold_back(&mut self, call: &Call, said: &[Option<Said>], facts: &impl Facts) -> HashSet<ItemId> {
         let Call::Upsert(items) = call else { return HashSet::new() };
         let too_full = |said: &Option<Said>| {
@@ -321,11 +326,17 @@ impl Delivery {
             .filter(|((item, _), said)| too_full(said) && !self.held_back.contains(item))
             .map(|((item, _), _)| *item)
             .collect();
+        let unbound =
+            |said: &Option<Said>| said.as_ref().is_some_and(|said| call::says_no_profile(&said.word));
+        let mut again: HashSet<_> =
+            items.iter().zip(said).filter(|(_, said)| unbound(said)).map(|((item, _), _)| *item).collect();
+        again.retain(|item| self.sent_with_profiles.insert(*item));
         if full.is_empty() || !facts.deletes_wait().unwrap_or(false) {
-            return HashSet::new();
+            return again;
         }
         self.held_back.extend(&full);
-        full
+        again.extend(full);
+        again
     }
 
     fn come_online(&mut self, now: Now, effects: &mut Vec<Effect>) {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::batch::item::Kind;
 use crate::profile::LinkId;
 use crate::profile::rule::Family;
 
@@ -25,21 +26,21 @@ pub mod words;
 
 pub use trouble::Trouble;
 
-use ask::{Answer, DeviceProfile, Info, Page, Request, Said, Speech};
+use ask::{Answer, DeviceItem, Info, Outgoing, Page, Request, Said, Speech};
 use gate::{Gate, Pace, Room};
 use line::Lines;
 
 use super::dialect::{ApiVersion, Dialect};
 use super::settings::{DeviceAddress, Remote};
 
-/// Pages read of a device at most, and the profiles on them.
+/// Pages of a kind of items read of a device at most, and the items on them.
 const MAX_PAGES: u64 = 2000;
-const MAX_PROFILES: usize = 20_000;
+const MAX_ITEMS: usize = 20_000;
 
-/// Of the profiles without link_id, which are only shown, so many are kept.
+/// Of the items without link_id, which are only shown, so many are kept.
 const MAX_UNLINKED: usize = 1000;
 
-/// Of the JSON that a device sends, so many bytes are kept as they came: of all profiles, and of one.
+/// Of the JSON that a device sends, so many bytes are kept as they came: of all items, and of one.
 const KEPT_JSON: usize = 1024 * 1024;
 const KEPT_OF_ONE: usize = 8 * 1024;
 
@@ -48,8 +49,9 @@ const KEPT_OF_ONE: usize = 8 * 1024;
 pub struct Habits {
     /// How long its calls take.
     pace: Pace,
-    /// Whether it deletes by `DELETE` and not by `POST`.
-    deletes_by_delete: bool,
+    /// Of which kinds it deletes in the other form than the one that is tried first. A body in a `DELETE` is lost on some
+    /// ways, so that profiles are deleted by `POST` first; identifiers have that form in old versions only.
+    deletes_otherwise: [bool; Kind::ALL.len()],
     /// Whether its paths begin otherwise than those of its version should.
     has_other_prefix: bool,
 }
@@ -105,11 +107,13 @@ impl Default for DeviceSettings {
     }
 }
 
-/// All that a device holds.
+/// All that a device holds, or of one kind.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Its profiles; of those without link_id only the first ones.
-    pub profiles: Vec<DeviceProfile>,
+    /// Its items; of those without link_id only the first ones.
+    pub items: Vec<DeviceItem>,
+    /// Whether its identifiers are among them.
+    pub identifiers: bool,
     /// How many have no link_id.
     pub unlinked: u32,
 }
@@ -242,20 +246,23 @@ impl Device {
         }
     }
 
-    /// Creates or updates these profiles; what it says of each, in their order, where it says anything.
-    pub async fn upsert(&mut self, items: &[(LinkId, Box<str>)]) -> Result<Vec<Option<Said>>, Trouble> {
-        let answer = self.ask_what_all_know(ask::upsert(self.speech(), items)).await?;
-        ask::read_said(&answer, items.iter().map(|(link, _)| *link))
+    /// Creates or updates these items of a kind; what it says of each, in their order, where it says anything.
+    pub async fn upsert(&mut self, kind: Kind, items: &[Outgoing]) -> Result<Vec<Option<Said>>, Trouble> {
+        let mut request = ask::upsert(self.speech(), kind, items);
+        request.secrets = items.iter().map(|item| item.secret.clone()).filter(|s| !s.is_empty()).collect();
+        let answer = self.ask_what_all_know(request).await?;
+        ask::read_said(&answer, items.iter().map(|item| item.link_id))
     }
 
-    /// Deletes these profiles; what it says of each, in their order, where it says anything. A device that does not
+    /// Deletes these items of a kind; what it says of each, in their order, where it says anything. A device that does not
     /// know the one form of the call is asked in the other from then on.
-    pub async fn delete(&mut self, links: &[LinkId]) -> Result<Vec<Option<Said>>, Trouble> {
-        let by_delete = self.habits.deletes_by_delete;
-        let answer = match self.ask(ask::delete(self.speech(), links, by_delete)).await {
+    pub async fn delete(&mut self, kind: Kind, links: &[LinkId]) -> Result<Vec<Option<Said>>, Trouble> {
+        let otherwise = self.habits.deletes_otherwise[kind as usize];
+        let by_delete = (kind == Kind::Identifier) != otherwise;
+        let answer = match self.ask(ask::delete(self.speech(), kind, links, by_delete)).await {
             Err(Trouble::UnknownCall(..)) => {
-                let answer = self.ask(ask::delete(self.speech(), links, !by_delete)).await?;
-                self.habits.deletes_by_delete = !by_delete;
+                let answer = self.ask(ask::delete(self.speech(), kind, links, !by_delete)).await?;
+                self.habits.deletes_otherwise[kind as usize] = !otherwise;
                 answer
             }
             answer => answer?,
@@ -263,9 +270,9 @@ impl Device {
         ask::read_said(&answer, links.iter().copied())
     }
 
-    /// Whether it holds no profile with a link_id. A device that cannot be asked that is taken to hold some.
-    pub async fn is_empty(&mut self) -> Result<bool, Trouble> {
-        match self.ask(ask::linked_page(self.speech())).await {
+    /// Whether it holds no item of a kind with a link_id. A device that cannot be asked that is taken to hold some.
+    pub async fn is_empty(&mut self, kind: Kind) -> Result<bool, Trouble> {
+        match self.ask(ask::linked_page(self.speech(), kind)).await {
             Ok(answer) => {
                 let page = ask::read_page(&answer)?;
                 Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
@@ -275,9 +282,9 @@ impl Device {
         }
     }
 
-    /// All that it holds, page by page. Whoever edits the device meanwhile can shift its pages, so a list of another
-    /// length than the device had said is read again, unless it comes out the same.
-    pub async fn profiles(&mut self) -> Result<Held, Trouble> {
+    /// All that it holds of these kinds, page by page. Whoever edits the device meanwhile can shift its pages, so a list of
+    /// another length than the device had said is read again, unless it comes out the same.
+    pub async fn held(&mut self, kinds: &[Kind]) -> Result<Held, Trouble> {
         let gate = self.gate.clone();
         let _reading = match &gate {
             Some(gate) => gate.reading().await,
@@ -285,11 +292,27 @@ impl Device {
         };
         let mut room = gate.as_ref().map(|gate| gate.room());
         let until = Instant::now() + self.limits.time;
+        let mut all = Held::default();
+        for kind in kinds {
+            let held = self.held_of_kind(*kind, room.as_mut(), until).await?;
+            all.items.extend(held.items);
+            all.unlinked += held.unlinked;
+            all.identifiers |= *kind == Kind::Identifier;
+        }
+        Ok(all)
+    }
+
+    async fn held_of_kind(
+        &mut self,
+        kind: Kind,
+        mut room: Option<&mut Room<'_>>,
+        until: Instant,
+    ) -> Result<Held, Trouble> {
         let mut before = None;
         let mut walks = 0;
         while walks < 3 {
             let mut walk = Walk::default();
-            let Some(said) = self.walk(&mut walk, room.as_mut(), until).await? else {
+            let Some(said) = self.walk(kind, &mut walk, room.as_deref_mut(), until).await? else {
                 drop(walk);
                 if let Some(room) = &mut room {
                     room.whole(self.limits.bytes).await;
@@ -305,21 +328,22 @@ impl Device {
         Err(Trouble::Garbled("its list changes while it is read".into()))
     }
 
-    /// Reads pages until there is nothing more; gives how many profiles the device says that there are, if it says
+    /// Reads pages until there is nothing more; gives how many items the device says that there are, if it says
     /// so. Nothing where there is no room for them.
     async fn walk(
         &mut self,
+        kind: Kind,
         walk: &mut Walk,
         mut room: Option<&mut Room<'_>>,
         until: Instant,
     ) -> Result<Option<Option<u64>>, Trouble> {
         let mut said = None;
         for number in 1..=MAX_PAGES {
-            let answer = self.ask_what_all_know(ask::page(self.speech(), number)).await?;
+            let answer = self.ask_what_all_know(ask::page(self.speech(), kind, number)).await?;
             walk.bytes += answer.body.len();
             if walk.bytes > self.limits.bytes {
                 let limit = self.limits.bytes;
-                return Err(Trouble::TooMuch(format!("its profiles take more than {limit} bytes")));
+                return Err(Trouble::TooMuch(format!("its items take more than {limit} bytes")));
             }
             if room.as_mut().is_some_and(|room| !room.grow(walk.bytes)) {
                 return Ok(None);
@@ -328,7 +352,7 @@ impl Device {
             if number == 1 {
                 said = page.total;
             }
-            let new = walk.take_page(&page, self.dialect.family)?;
+            let new = walk.take_page(&page, kind, self.dialect.family)?;
             let missing = page.total.is_some_and(|total| total > walk.seen.len() as u64);
             if number > 1 && new == 0 && missing && !page.items.is_empty() {
                 self.token = None; // perhaps it has other firmware now, and says so when it is asked what it is
@@ -347,10 +371,10 @@ impl Device {
             }
             if Instant::now() >= until {
                 let time = self.limits.time;
-                return Err(Trouble::TooMuch(format!("its profiles take longer than {time:?}")));
+                return Err(Trouble::TooMuch(format!("its items take longer than {time:?}")));
             }
         }
-        Err(Trouble::TooMuch(format!("its profiles fill more than {MAX_PAGES} pages")))
+        Err(Trouble::TooMuch(format!("its items fill more than {MAX_PAGES} pages")))
     }
 
     /// Its clock, in Unix seconds, where it has one that can be read: a courtesy, so nothing depends on it.
@@ -380,7 +404,10 @@ impl Device {
         let token = self.token.as_deref().ok_or(Trouble::LoggedOut)?;
         let request = request.with_token(token);
         let token = token.to_owned();
-        let answer = self.send(&request).await?.without(&token);
+        let mut answer = self.send(&request).await?.without(&token);
+        for secret in &request.secrets {
+            answer = answer.without_number(secret);
+        }
         ask::good(answer, &request, self.dialect.family, &self.panel).inspect_err(|trouble| {
             if matches!(trouble, Trouble::LoggedOut) {
                 self.token = None;
@@ -401,7 +428,7 @@ struct Walk {
 
 impl Walk {
     /// Takes what a page brings, and says how much of it is new.
-    fn take_page(&mut self, page: &Page<'_>, family: Family) -> Result<usize, Trouble> {
+    fn take_page(&mut self, page: &Page<'_>, kind: Kind, family: Family) -> Result<usize, Trouble> {
         let before = self.seen.len();
         for item in &page.items {
             let mut hasher = DefaultHasher::new();
@@ -409,12 +436,15 @@ impl Walk {
             if !self.seen.insert(hasher.finish()) {
                 continue;
             }
-            if self.seen.len() > MAX_PROFILES {
-                return Err(Trouble::TooMuch(format!("it holds more than {MAX_PROFILES} profiles")));
+            if self.seen.len() > MAX_ITEMS {
+                return Err(Trouble::TooMuch(format!("it holds more than {MAX_ITEMS} of a kind")));
             }
             let keep = item.get().len() <= KEPT_OF_ONE && self.kept_json + item.get().len() <= KEPT_JSON;
-            let profile = ask::read_profile(item, family, keep);
-            if profile.link_id.is_none() {
+            let read = match kind {
+                Kind::Profile => ask::read_profile(item, family, keep),
+                Kind::Identifier => ask::read_identifier(item),
+            };
+            if read.link_id.is_none() {
                 self.held.unlinked += 1;
                 if self.held.unlinked as usize > MAX_UNLINKED {
                     continue;
@@ -423,7 +453,7 @@ impl Walk {
             if keep {
                 self.kept_json += item.get().len();
             }
-            self.held.profiles.push(profile);
+            self.held.items.push(read);
         }
         Ok(self.seen.len() - before)
     }

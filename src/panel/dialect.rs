@@ -31,6 +31,11 @@ impl ApiVersion {
         Self::new(text).or_else(|| Self::new(&format!("{text}.0")))
     }
 
+    /// Major, minor and patch.
+    pub fn numbers(self) -> [u16; 3] {
+        self.numbers
+    }
+
     /// Whether a panel of this version also answers under `/api/v0`.
     pub fn has_v0(self) -> bool {
         self.numbers[0] < 2

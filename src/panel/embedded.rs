@@ -10,8 +10,13 @@ use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
 use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
-use crate::batch::item::ItemId;
-use crate::batch::{Body, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
+use crate::batch::item::{ItemId, Kind};
+use crate::batch::{Body, Content, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
+use crate::identifier::Identifier;
+use crate::identifier::number::Credential;
+use crate::identifier::rule::Kind::Face;
+use crate::profile::LinkId;
+use crate::store::identifier_in;
 use crate::store::read::Snapshot;
 use crate::store::row::{Reported, Row, RowName};
 use crate::store::tables::{AuditRecord, Made, PanelRows, Whole};
@@ -19,8 +24,8 @@ use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 impl Standing for PanelRows<'_, '_> {
-    fn count(&mut self) -> Result<u32, StoreError> {
-        PanelRows::count(self)
+    fn count(&mut self, kind: Kind) -> Result<u32, StoreError> {
+        PanelRows::count(self, kind)
     }
 
     fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError> {
@@ -38,6 +43,18 @@ impl Standing for PanelRows<'_, '_> {
     fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
         name_in(&self.json(row)?)
     }
+
+    fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        PanelRows::bodies_with(self, credential)
+    }
+
+    fn bound_to(&mut self, row: &Row) -> Result<Arc<[LinkId]>, StoreError> {
+        PanelRows::bound_to(self, row)
+    }
+
+    fn is_face(&mut self, row: &Row) -> Result<bool, StoreError> {
+        Ok(identifier_in(&self.json(row)?)?.credential.kind() == Face)
+    }
 }
 
 /// A panel's rows in a snapshot, for a dry run.
@@ -54,8 +71,8 @@ impl<'s> SnapshotRows<'s> {
 }
 
 impl Standing for SnapshotRows<'_> {
-    fn count(&mut self) -> Result<u32, StoreError> {
-        Ok(self.snapshot.head(self.panel)?.count)
+    fn count(&mut self, kind: Kind) -> Result<u32, StoreError> {
+        Ok(self.snapshot.head(self.panel)?.count(kind))
     }
 
     fn row(&mut self, item: ItemId) -> Result<Option<Row>, StoreError> {
@@ -72,6 +89,24 @@ impl Standing for SnapshotRows<'_> {
 
     fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
         name_in(self.snapshot.body(row.body)?.as_bytes())
+    }
+
+    fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        self.snapshot.bodies_with(credential)
+    }
+
+    fn bound_to(&mut self, row: &Row) -> Result<Arc<[LinkId]>, StoreError> {
+        Ok(self.identifier(row)?.profiles.as_slice().into())
+    }
+
+    fn is_face(&mut self, row: &Row) -> Result<bool, StoreError> {
+        Ok(self.identifier(row)?.credential.kind() == Face)
+    }
+}
+
+impl SnapshotRows<'_> {
+    fn identifier(&self, row: &Row) -> Result<Identifier, StoreError> {
+        identifier_in(self.snapshot.body(row.body)?.as_bytes())
     }
 }
 
@@ -251,6 +286,9 @@ impl ApplyToRows {
             match change {
                 Change::Put(index, standing) => {
                     let upsert = &operations.upserts[index]; // decide() gives indexes of this list
+                    if let Content::Identifier(_, Some(photo)) = &upsert.content {
+                        rows.tables().keep_photo(photo);
+                    }
                     rows.put_in_place(RowName::Link(upsert.item), standing, &upsert.body)?;
                 }
                 Change::Remove(item, standing) => rows.remove(RowName::Link(item), standing)?,
@@ -264,6 +302,7 @@ impl ApplyToRows {
 pub(super) struct ByUid {
     pub panel: PanelNo,
     pub operation: UidOperation,
+    pub kind: Kind,
     pub capacity: Option<u32>,
     pub audit: AuditRecord,
     pub answer: Result<UidAnswer, UidRefusal>,
@@ -280,7 +319,7 @@ impl PanelWork for ByUid {
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        self.answer = change_by_uid(rows, &self.operation, self.capacity)?;
+        self.answer = change_by_uid(rows, self.kind, &self.operation, self.capacity)?;
         if self.answer.is_ok() {
             rows.tables().audit(&self.audit)?;
         }
@@ -295,20 +334,21 @@ impl PanelWork for ByUid {
 
 fn change_by_uid(
     rows: &mut PanelRows<'_, '_>,
+    kind: Kind,
     operation: &UidOperation,
     capacity: Option<u32>,
 ) -> Result<Result<UidAnswer, UidRefusal>, StoreError> {
     match operation {
         UidOperation::Create(body) => {
             if let Some(capacity) = capacity
-                && rows.count()? >= capacity
+                && rows.count(kind)? >= capacity
             {
                 return Ok(Err(UidRefusal::Full));
             }
-            Ok(Ok(UidAnswer::Created(rows.put_by_uid(body)?)))
+            Ok(Ok(UidAnswer::Created(rows.put_by_uid(kind, body)?)))
         }
         UidOperation::Replace(uid, body) => {
-            let Some((name, row)) = find_uid(rows, &[*uid])?.pop() else {
+            let Some((name, row)) = find_uid(rows, kind, &[*uid])?.pop() else {
                 return Ok(Err(UidRefusal::NoSuchUid));
             };
             if !rows.holds(&row, body)? {
@@ -320,7 +360,7 @@ fn change_by_uid(
             let mut wanted = uids.clone();
             wanted.sort_unstable();
             wanted.dedup();
-            let found = find_uid(rows, &wanted)?;
+            let found = find_uid(rows, kind, &wanted)?;
             if found.len() < wanted.len() {
                 return Ok(Err(UidRefusal::NoSuchUid));
             }
@@ -334,9 +374,9 @@ fn change_by_uid(
 
 /// The rows with these uids. There is no table by uid: the calls are rare, a panel's rows lie together, and a
 /// second table would slow down every fan-out.
-fn find_uid(rows: &PanelRows<'_, '_>, uids: &[u32]) -> Result<Vec<(RowName, Row)>, StoreError> {
+fn find_uid(rows: &PanelRows<'_, '_>, kind: Kind, uids: &[u32]) -> Result<Vec<(RowName, Row)>, StoreError> {
     let mut all = rows.all()?;
-    all.retain(|(_, row)| uids.contains(&row.uid));
+    all.retain(|(name, row)| name.kind() == kind && uids.contains(&row.uid));
     Ok(all)
 }
 

@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::item::Kind;
 use crate::batch::selector::{Selector, is_key, is_value};
+use crate::identifier::rule::Api;
 use crate::profile::rule::Family;
 use crate::store::seal::hex;
 
+use super::decide::Limits;
 use super::dialect::Dialect;
 
 mod address;
@@ -77,6 +80,12 @@ pub struct PanelRecord {
     /// How many profiles it holds at most; none is no limit.
     #[serde(default)]
     pub capacity: Option<u32>,
+    /// How many identifiers it holds at most; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier_capacity: Option<u32>,
+    /// How many of these may be faces; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face_capacity: Option<u32>,
     /// Where a remote panel is reached, up to what comes before `/api`; always null for an embedded one.
     #[serde(default)]
     pub url: Option<String>,
@@ -117,6 +126,8 @@ impl PanelRecord {
             api: android(),
             api_version: String::new(),
             capacity: None,
+            identifier_capacity: None,
+            face_capacity: None,
             url: None,
             username: None,
             repair: None,
@@ -150,6 +161,10 @@ pub struct Settings {
     pub api_version: ApiVersion,
     /// How many profiles it holds at most.
     pub capacity: Option<u32>,
+    /// How many identifiers it holds at most.
+    pub identifier_capacity: Option<u32>,
+    /// How many of these may be faces.
+    pub face_capacity: Option<u32>,
     /// Where its device is; none for an embedded panel.
     pub remote: Option<Remote>,
 }
@@ -217,8 +232,12 @@ impl Settings {
             }
             (None, _) | (_, None) => None,
         };
-        if record.capacity == Some(0) {
-            wrong("/capacity", "at least 1, or null for no limit");
+        for (path, capacity) in
+            [("/capacity", record.capacity), ("/identifier_capacity", record.identifier_capacity)]
+        {
+            if capacity == Some(0) {
+                wrong(path, "at least 1, or null for no limit");
+            }
         }
         let remote = match record.driver.as_str() {
             "http" => Remote::parse(record, &mut wrong),
@@ -244,7 +263,18 @@ impl Settings {
         let labels = record.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
         match (id, zone, dialect, api_version) {
             (Some(id), Some(zone), Some(dialect), Some(api_version)) if problems.is_empty() => {
-                Ok(Self { id, labels, zone, dialect, api_version, capacity: record.capacity, remote })
+                let PanelRecord { capacity, identifier_capacity, face_capacity, .. } = *record;
+                Ok(Self {
+                    id,
+                    labels,
+                    zone,
+                    dialect,
+                    api_version,
+                    capacity,
+                    identifier_capacity,
+                    face_capacity,
+                    remote,
+                })
             }
             _ => Err(problems),
         }
@@ -282,8 +312,26 @@ impl Settings {
             api: self.family().as_str().to_owned(),
             api_version: self.api_version.to_string(),
             capacity: self.capacity,
+            identifier_capacity: self.identifier_capacity,
+            face_capacity: self.face_capacity,
             ..PanelRecord::new(self.id.as_str())
         }
+    }
+
+    /// What identifiers panels of its family take in its version; nothing where they cannot be managed.
+    pub fn identifier_api(&self) -> Option<Api> {
+        Api::of(self.family(), Some(self.api_version.numbers())).ok()
+    }
+
+    /// What an embedded panel takes of what is asked of it. A device judges by itself what it has room for.
+    pub fn limits(&self) -> Limits {
+        let (mut capacity, mut faces) = ([None; Kind::ALL.len()], None);
+        if !self.is_device() {
+            capacity[Kind::Profile as usize] = self.capacity;
+            capacity[Kind::Identifier as usize] = self.identifier_capacity;
+            faces = self.face_capacity;
+        }
+        Limits { capacity, faces, identifiers: self.identifier_api(), look_for_names: false }
     }
 
     /// Whether the selector picks this panel.

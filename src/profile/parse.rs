@@ -80,7 +80,7 @@ pub(crate) fn list_body<T, E: From<WireError>>(
     let root = At::root();
     let at = root.key(key);
     let (mut is_list, mut items, mut problems) = (None, Vec::new(), Problems::default());
-    wire::pieces(body, |name, piece| {
+    wire::pieces(body, &[], |name, piece| {
         if name != key {
             return Ok(());
         }

@@ -33,6 +33,21 @@ pub struct Window {
     pub to: i64,
 }
 
+/// How far a look at a moment reaches to either side, in seconds.
+const AROUND: i64 = 366 * DAY;
+
+/// How a door stands under a profile at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It opens, in this window. An end that is more than a year away is `i64::MIN` or `i64::MAX`.
+    Open(Window),
+    /// It is shut.
+    Shut {
+        /// When it opens next, if that is within a year.
+        next: Option<i64>,
+    },
+}
+
 /// A question that is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
@@ -98,6 +113,29 @@ impl<'p> Schedule<'p> {
     /// Whether the door opens at this moment.
     pub fn is_open(&self, at: i64) -> bool {
         self.windows(at, at.saturating_add(1)).is_ok_and(|windows| !windows.is_empty())
+    }
+
+    /// Whether the door opens at this moment, in which window, or when it does next.
+    pub fn standing(&self, at: i64) -> Standing {
+        let from = at.saturating_sub(AROUND).max(Timestamp::MIN.as_second());
+        let to = at.saturating_add(AROUND).min(opens::LAST + 1);
+        let mut standing = Standing::Shut { next: None };
+        // A moment outside of the calendar has nothing around it.
+        let _ = self.each(from, to, |window| {
+            if window.to <= at {
+                return ControlFlow::Continue(());
+            }
+            standing = if window.from > at {
+                Standing::Shut { next: Some(window.from) }
+            } else {
+                Standing::Open(Window {
+                    from: if window.from == from { i64::MIN } else { window.from },
+                    to: if window.to == to { i64::MAX } else { window.to },
+                })
+            };
+            ControlFlow::Break(())
+        });
+        standing
     }
 
     /// The next moment after `at` from which the door opens, or no longer does; `None` when nothing changes

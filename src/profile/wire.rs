@@ -65,14 +65,16 @@ pub enum Piece<'a> {
 }
 
 /// Reads a body that is an object, and gives each value under its key: a list item by item, so that no more than one
-/// of them is kept. The end of the body may turn out not to be JSON after all.
+/// of them is kept. Of an object under a key of `opened` an empty one is given, then what it holds in the same way, under the
+/// two keys with a slash between them. The end of the body may turn out not to be JSON after all.
 pub fn pieces<'a, E>(
     body: &'a [u8],
+    opened: &[&str],
     mut each: impl FnMut(&str, Piece<'a>) -> Result<(), E>,
 ) -> Result<(), Unread<E>> {
     let mut stopped = None;
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = reader.deserialize_any(Pieces { each: &mut each, stopped: &mut stopped });
+    let read = reader.deserialize_any(Pieces { opened, each: &mut each, stopped: &mut stopped });
     match (read.and_then(|()| reader.end()), stopped) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some(why)) => Err(why),
@@ -178,6 +180,7 @@ impl<'de> Deserialize<'de> for Json<'de> {
 
 /// An object whose values are given away piece by piece.
 struct Pieces<'f, 'a, E> {
+    opened: &'f [&'f str],
     each: &'f mut dyn FnMut(&str, Piece<'a>) -> Result<(), E>,
     stopped: &'f mut Option<Unread<E>>,
 }
@@ -191,7 +194,8 @@ impl<'de, E> Visitor<'de> for Pieces<'_, 'de, E> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(key)) = map.next_key()? {
-            map.next_value_seed(Value { key: &key, each: self.each, stopped: self.stopped })?;
+            let opens = self.opened.contains(&&*key);
+            map.next_value_seed(Value { key: &key, opens, each: self.each, stopped: self.stopped })?;
         }
         Ok(())
     }
@@ -200,6 +204,7 @@ impl<'de, E> Visitor<'de> for Pieces<'_, 'de, E> {
 /// The value under a key.
 struct Value<'f, 'a, E> {
     key: &'f str,
+    opens: bool,
     each: &'f mut dyn FnMut(&str, Piece<'a>) -> Result<(), E>,
     stopped: &'f mut Option<Unread<E>>,
 }
@@ -267,7 +272,16 @@ impl<'de, E> Visitor<'de> for Value<'_, 'de, E> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        if self.opens {
+            self.give(Piece::Value(Json::Object(Vec::new())))?;
+            while let Some(Text(key)) = map.next_key()? {
+                let key = format!("{}/{key}", self.key);
+                let (each, stopped) = (&mut *self.each, &mut *self.stopped);
+                map.next_value_seed(Value { key: &key, opens: false, each, stopped })?;
+            }
+            return Ok(());
+        }
         let left = Cell::new(Some(MAX_VALUES));
         let value = JsonVisitor(&left).visit_map(map);
         if value.is_err() {

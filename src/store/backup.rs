@@ -121,7 +121,12 @@ pub fn look_at_key(path: &Path, seal: Option<&Seal>) -> Result<KeyFound, BackupE
             Err(error) => return Err(error.into()),
         };
         let check = secrets.get(tables::KEY_CHECK)?;
-        let sealed = secrets.len()? - u64::from(check.is_some());
+        let identifiers = match read.open_table(tables::NUMBERS) {
+            Ok(numbers) => numbers.len()?,
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let sealed = secrets.len()? - u64::from(check.is_some()) + identifiers;
         let opens = |check: &redb::AccessGuard<'_, &'static [u8]>| {
             seal.is_some_and(|seal| seal.open(tables::KEY_CHECK, check.value()).is_ok())
         };

@@ -1,5 +1,7 @@
-//! Bodies: each text is kept once, with the number of rows that name it.
+//! Bodies: each text is kept once, with the number of rows that name it. Those of identifiers are sealed, and found by the
+//! tags of their numbers.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,8 +11,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::StoreError;
 use super::memory::REMEMBERED;
 use super::row;
+use super::seal::{NumberTag, Seal};
 use super::tables::Tables;
 use crate::batch::Body;
+use crate::identifier::number::Credential;
+use crate::identifier::rule::Kind;
+use crate::identifier::{Identifier, parse};
+use crate::profile::LinkId;
 
 /// Bodies, and by how many rows each is named more or less.
 pub(super) type Users = [(u64, i64)];
@@ -32,8 +39,34 @@ pub(super) struct BodyChanges {
 /// The text that a body gets.
 struct NewText {
     json: Arc<str>,
+    /// Of an identifier's.
+    credential: Option<Arc<Credential>>,
     /// How many rows named it before this transaction.
     had_users: u64,
+}
+
+impl NewText {
+    fn of(body: &Body, had_users: u64) -> Self {
+        Self { json: body.shared_json(), credential: body.credential().cloned(), had_users }
+    }
+}
+
+/// A key of the table `numbers`: a tag (16), and the number of a body with this type and number (8).
+pub(super) type NumberKey = [u8; 24];
+
+/// The key of a body that is found by this tag.
+pub(super) fn number_key(tag: &NumberTag, body: u64) -> NumberKey {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(tag);
+    key[16..].copy_from_slice(&body.to_be_bytes());
+    key
+}
+
+/// The tag and the body of such a key.
+pub(super) fn number_of(key: &NumberKey) -> (NumberTag, u64) {
+    let mut tag = NumberTag::default();
+    tag.copy_from_slice(&key[..16]);
+    (tag, row::be_u64(&key[16..]))
 }
 
 impl BodyChanges {
@@ -85,9 +118,22 @@ impl Tables<'_> {
             };
             let users =
                 had.checked_add_signed(delta).ok_or(StoreError::Corrupt("number of a body's users"))?;
+            let had_tag = self.bodies.get(body)?.and_then(|stored| tag_of(stored.value()));
+            if let Some(tag) = had_tag.filter(|_| users == 0 || new.is_some()) {
+                self.numbers.remove(&number_key(&tag, body))?;
+                self.count_face(tag, -1);
+            }
             if users == 0 {
                 self.bodies.remove(body)?;
                 self.memory.forget(body);
+            } else if let Some(NewText { json, credential: Some(credential), .. }) = new {
+                let tag = self.memory.seal.tag(&credential);
+                let value = sealed_body(&self.memory.seal, body, users, &tag, json.as_bytes())?;
+                self.bodies.insert(body, value.as_slice())?;
+                self.numbers.insert(&number_key(&tag, body), ())?;
+                if credential.kind() == Kind::Face {
+                    self.count_face(tag, 1);
+                }
             } else if let Some(NewText { json, .. }) = new {
                 let mut value = self.bodies.insert_reserve(body, 8 + json.len())?;
                 value.as_mut()[..8].copy_from_slice(&users.to_be_bytes());
@@ -111,7 +157,7 @@ impl Tables<'_> {
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
         };
         self.memory.next_body = Some(number + 1);
-        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 0 });
+        self.body_changes.new.insert(number, NewText::of(body, 0));
         self.body_changes.named.insert(number);
         self.memory.remember(body.digest(), number);
         Ok(number)
@@ -125,7 +171,7 @@ impl Tables<'_> {
         }
         self.memory.forget(number);
         self.memory.remember(body.digest(), number);
-        self.body_changes.new.insert(number, NewText { json: body.shared_json(), had_users: 1 });
+        self.body_changes.new.insert(number, NewText::of(body, 1));
         self.body_changes.users.entry(number).or_default();
         true
     }
@@ -144,9 +190,9 @@ impl Tables<'_> {
             Some(new) => *new.json == *body.json(),
             None => {
                 let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-                let (users, json) = split_body(stored.value())?;
+                let (users, _) = split_body(stored.value())?;
                 self.body_changes.had_users.insert(number, users);
-                json == body.json().as_bytes()
+                *body_bytes(&self.memory.seal, number, stored.value())? == *body.json().as_bytes()
             }
         };
         if self.memory.compared.len() >= REMEMBERED {
@@ -165,20 +211,95 @@ impl Tables<'_> {
             return Ok(new.json.as_bytes().into());
         }
         let stored = self.bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-        Ok(split_body(stored.value())?.1.into())
+        Ok(body_bytes(&self.memory.seal, number, stored.value())?.into())
+    }
+
+    /// The numbers of the bodies with this type and number, as they are after this transaction; among them perhaps some
+    /// that no row names any more.
+    pub(super) fn bodies_with(&self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        let changed = &self.body_changes.new;
+        let mut bodies = Vec::new();
+        let (first, last) = numbers_of(&self.memory.seal.tag(credential));
+        for entry in self.numbers.range::<&NumberKey>(&first..=&last)? {
+            let (_, body) = number_of(entry?.0.value());
+            if !changed.contains_key(&body) {
+                bodies.push(body);
+            }
+        }
+        let same = |new: &NewText| new.credential.as_deref() == Some(credential);
+        bodies.extend(changed.iter().filter(|(_, new)| same(new)).map(|(body, _)| *body));
+        Ok(bodies)
+    }
+
+    /// The time profiles that an identifier's body names. It is remembered: a profile that goes asks this of all.
+    pub(super) fn bound_to(&mut self, body: u64) -> Result<Arc<[LinkId]>, StoreError> {
+        if let Some(bound) = self.memory.bound.get(&body) {
+            return Ok(Arc::clone(bound));
+        }
+        let identifier = identifier_in(&self.body_json(body)?)?;
+        let bound: Arc<[LinkId]> = identifier.profiles.as_slice().into();
+        if self.memory.bound.len() >= REMEMBERED {
+            self.memory.bound.clear();
+        }
+        self.memory.bound.insert(body, Arc::clone(&bound));
+        Ok(bound)
     }
 }
 
-/// A body's number of users and its JSON.
+/// The first and the last key of a tag.
+pub(super) fn numbers_of(tag: &NumberTag) -> (NumberKey, NumberKey) {
+    (number_key(tag, 0), number_key(tag, u64::MAX))
+}
+
+/// The identifier in a body.
+pub fn identifier_in(json: &[u8]) -> Result<Identifier, StoreError> {
+    parse::kept(json).map_err(|_| StoreError::Corrupt("body of an identifier"))
+}
+
+/// Before the tag and the text of a sealed body: a JSON object begins otherwise.
+const SEALED: u8 = 1;
+
+/// A body's number of users and its text, which may be sealed.
 pub(super) fn split_body(value: &[u8]) -> Result<(u64, &[u8]), StoreError> {
-    let (users, json) = value.split_at_checked(8).ok_or(StoreError::Corrupt("body"))?;
-    Ok((row::be_u64(users), json))
+    let (users, text) = value.split_at_checked(8).ok_or(StoreError::Corrupt("body"))?;
+    Ok((row::be_u64(users), text))
+}
+
+/// The tag of a sealed body, and what is sealed.
+fn split_sealed(value: &[u8]) -> Option<(&NumberTag, &[u8])> {
+    let (first, rest) = value.get(8..)?.split_first()?;
+    (*first == SEALED).then(|| rest.split_first_chunk())?
+}
+
+/// The tag of a body, where it is an identifier's.
+pub(super) fn tag_of(value: &[u8]) -> Option<NumberTag> {
+    split_sealed(value).map(|(tag, _)| *tag)
+}
+
+/// An identifier's body as it is stored.
+pub(super) fn sealed_body(
+    seal: &Seal,
+    number: u64,
+    users: u64,
+    tag: &NumberTag,
+    json: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    let sealed = seal.seal_in("bodies", &number.to_be_bytes(), json)?;
+    Ok([&users.to_be_bytes()[..], &[SEALED], tag, &sealed].concat())
 }
 
 /// A body's JSON.
-pub(super) fn body_text(value: &[u8]) -> Result<Box<str>, StoreError> {
-    let (_, json) = split_body(value)?;
-    std::str::from_utf8(json).map(Into::into).map_err(|_| StoreError::Corrupt("body"))
+fn body_bytes<'v>(seal: &Seal, number: u64, value: &'v [u8]) -> Result<Cow<'v, [u8]>, StoreError> {
+    match split_sealed(value) {
+        Some((_, sealed)) => Ok(Cow::Owned(seal.open_in("bodies", &number.to_be_bytes(), sealed)?)),
+        None => Ok(Cow::Borrowed(split_body(value)?.1)),
+    }
+}
+
+/// The same as a text.
+pub(super) fn body_text(seal: &Seal, number: u64, value: &[u8]) -> Result<Box<str>, StoreError> {
+    let json = body_bytes(seal, number, value)?;
+    std::str::from_utf8(&json).map(Into::into).map_err(|_| StoreError::Corrupt("body"))
 }
 
 #[cfg(test)]

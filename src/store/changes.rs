@@ -10,3 +10,4 @@ pub mod devices;
 pub mod embedded;
 pub mod events;
 pub mod panels;
+pub mod sealing;

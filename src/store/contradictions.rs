@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::StoreError;
-use super::bodies::split_body;
+use super::bodies::{identifier_in, number_of, split_body, tag_of};
 use super::changes::access::end_key;
 use super::event::{Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, RowName};
+use super::seal::NumberTag;
 use super::tables;
+use crate::identifier::rule::Kind::Face;
 
 /// What says of a panel whether it is embedded.
 #[derive(serde::Deserialize)]
@@ -21,7 +23,9 @@ struct Driven {
 
 /// What contradicts itself between tables; empty when all is well.
 ///
-/// Every row is found by its name; its body exists and knows its exact number of users; every head counts its rows and its
+/// Every row is found by its name; its body exists and knows its exact number of users, which are rows and what devices held
+/// last; every body of an identifier is found by its number, and nothing else is; every face knows of how many bodies and
+/// batches it is; every head counts its rows and its
 /// next uid is above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
 /// its connection belongs to a known panel, and is counted as it is; what is unknown waits for its device, and nothing else; what it is said to hold is what is desired of it;
 /// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
@@ -44,20 +48,43 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     snapshot.each_row(|panel, name, row| {
         *users.entry(row.body).or_default() += 1;
         let head = heads.entry(panel).or_default();
-        head.count += 1;
+        head.counts[name.kind() as usize] += 1;
         head.next_uid = head.next_uid.max(row.uid + 1);
         if panels.binary_search(&panel).is_err() {
             found.push(format!("a row of panel {panel}, which is not there"));
         }
-        if matches!(name, RowName::Uid(uid) if uid != row.uid) {
+        if matches!(name, RowName::Uid(_, uid) if uid != row.uid) {
             found.push(format!("panel {panel} has {name:?} with uid {}", row.uid));
         }
         if !snapshot.row(panel, name).is_ok_and(|found| found == Some(row)) {
             found.push(format!("panel {panel} has {name:?} where nobody looks for it"));
         }
     })?;
+    for entry in read.open_table(tables::LAST_HELD)?.iter()? {
+        let (key, body) = entry?;
+        *users.entry(body.value()).or_default() += 1;
+        let (panel, item) = row::item_name(key.value())?;
+        match snapshot.reported(panel, item)? {
+            None | Some(Reported::Held(_)) => {
+                found.push(format!("panel {panel} is said to have held {item} last, and reports otherwise"));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut tags = BTreeMap::<u64, NumberTag>::new();
+    let mut faces = BTreeMap::<NumberTag, u64>::new();
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
+        if let Some(tag) = tag_of(value.value()) {
+            tags.insert(number.value(), tag);
+            let credential = identifier_in(snapshot.body(number.value())?.as_bytes())?.credential;
+            if credential.kind() == Face {
+                *faces.entry(tag).or_default() += 1;
+            }
+            if snapshot.tag(&credential) != tag {
+                found.push(format!("body {} is found by another number", number.value()));
+            }
+        }
         let counted = users.remove(&number.value()).unwrap_or(0);
         let (stored, _) = split_body(value.value())?;
         if counted != stored || counted == 0 {
@@ -65,9 +92,32 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     found.extend(users.keys().map(|body| format!("body {body} is named and not there")));
+    for entry in read.open_table(tables::NUMBERS)?.iter()? {
+        let (tag, body) = number_of(entry?.0.value());
+        if tags.remove(&body) != Some(tag) {
+            found.push(format!("body {body} is found by a number that it has not"));
+        }
+    }
+    found.extend(tags.keys().map(|body| format!("body {body} is not found by its number")));
+    for entry in read.open_table(tables::BATCH_FACES)?.iter()? {
+        *faces.entry(*entry?.0.value().1).or_default() += 1;
+    }
+    let mut stored = BTreeMap::new();
+    for entry in read.open_table(tables::FACE_USERS)?.iter()? {
+        let (tag, users) = entry?;
+        stored.insert(*tag.value(), users.value());
+    }
+    if stored != faces {
+        found.push("faces are of other numbers of bodies and batches than is said".to_owned());
+    }
+    for entry in read.open_table(tables::FACES)?.iter()? {
+        if !faces.contains_key(entry?.0.value()) {
+            found.push("a face is kept that nothing has".to_owned());
+        }
+    }
     for panel in snapshot.panels_with_rows()? {
         let (stored, counted) = (snapshot.head(panel)?, heads.get(&panel).copied().unwrap_or_default());
-        if stored.count != counted.count || stored.next_uid < counted.next_uid {
+        if stored.counts != counted.counts || stored.next_uid < counted.next_uid {
             found.push(format!("panel {panel} says {stored:?} and holds {counted:?}"));
         }
     }
@@ -127,10 +177,10 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         found.push(format!("the counts of states are said to be {stored:?} and are {counted:?}"));
     }
     for (panel, reported) in reported_by {
-        let desired = snapshot.head(panel)?.count;
+        let desired = snapshot.head(panel)?.counts.into_iter().sum::<u32>();
         if desired != reported {
             found.push(format!(
-                "panel {panel} should hold {desired} profiles and has {reported} reported states"
+                "panel {panel} should hold {desired} items and has {reported} reported states"
             ));
         }
     }

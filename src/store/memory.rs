@@ -8,6 +8,7 @@ use super::PanelNo;
 use super::event::EventFeed;
 use super::seal::Seal;
 use crate::batch::BodyDigest;
+use crate::profile::LinkId;
 
 /// What the writer remembers between transactions: which body has which digest, and with which each was compared last,
 /// which is derivable and forgotten when a transaction fails, since numbers it gave were not committed; and which panels
@@ -23,6 +24,8 @@ pub(super) struct Memory {
     pub(super) by_digest: FxHashMap<BodyDigest, u64>,
     digests: FxHashMap<u64, BodyDigest>,
     pub(super) compared: FxHashMap<u64, (BodyDigest, bool)>,
+    /// The time profiles that bodies of identifiers name.
+    pub(super) bound: FxHashMap<u64, Arc<[LinkId]>>,
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
     pub(super) next_event: Option<u64>,
@@ -43,6 +46,7 @@ impl Memory {
             by_digest: FxHashMap::default(),
             digests: FxHashMap::default(),
             compared: FxHashMap::default(),
+            bound: FxHashMap::default(),
             next_body: None,
             next_audit: None,
             next_event: None,
@@ -75,6 +79,7 @@ impl Memory {
 
     pub(super) fn forget(&mut self, body: u64) {
         self.compared.remove(&body);
+        self.bound.remove(&body);
         if let Some(digest) = self.digests.remove(&body) {
             self.by_digest.remove(&digest);
         }

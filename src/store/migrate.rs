@@ -12,16 +12,19 @@ use redb::{
 };
 
 use super::memory::Memory;
+use super::pack;
 use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{self, KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables};
+use super::tables::{
+    self, KEY_CHECK, META, NUMBERS, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables,
+};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// One step, for all formats from the first that needs it to before the one that it leads to.
 struct Migration {
@@ -31,8 +34,8 @@ struct Migration {
     run: fn(&WriteTransaction, &Arc<Seal>) -> Result<(), StoreError>,
 }
 
-/// In the order in which they run. A step that a later one would undo is not kept: formats 2 and 3 differ in how
-/// rows are kept, and the step to format 4 reads both.
+/// In the order in which they run: later ones read packs as they are today. A step that a later one would undo is not kept:
+/// formats 2 and 3 differ in how rows are kept, and the step to format 4 reads both.
 const MIGRATIONS: &[Migration] = &[
     Migration {
         from: 1,
@@ -46,6 +49,7 @@ const MIGRATIONS: &[Migration] = &[
         what: "a panel's rows and its head are packed; equal outcomes of neighbours are one row",
         run: packed,
     },
+    Migration { from: 4, to: 9, what: "heads count items by their kinds", run: counts_by_kind },
     Migration { from: 1, to: 5, what: "passwords of devices are sealed", run: sealed },
     Migration {
         from: 1,
@@ -71,7 +75,12 @@ const MIGRATIONS: &[Migration] = &[
         what: "what is known of items on devices is kept by their kinds and counted; what waits for a device is found by itself",
         run: kinds_and_pending,
     },
-    Migration { from: 1, to: 8, what: "embedded panels have settings and a log", run: more_tables },
+    Migration {
+        from: 1,
+        to: 9,
+        what: "tables for settings and logs of embedded panels, and for identifiers",
+        run: more_tables,
+    },
 ];
 
 /// Tables are made when they are opened.
@@ -130,6 +139,21 @@ fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result
     tables.finish()?;
     drop(tables);
     transaction.delete_table(REPORTED_6)?;
+    Ok(())
+}
+
+fn counts_by_kind(transaction: &WriteTransaction, _: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut packs = transaction.open_table(PACKS)?;
+    let mut keys = Vec::new();
+    for entry in packs.iter()? {
+        keys.push(*entry?.0.value());
+    }
+    for key in keys {
+        let now = packs.get(&key)?.map(|before| pack::from_format_8(before.value())).transpose()?;
+        if let Some(now) = now {
+            packs.insert(&key, now.as_slice())?;
+        }
+    }
     Ok(())
 }
 
@@ -234,7 +258,10 @@ fn packed(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreE
     for entry in transaction.open_table(HEADS)?.iter()? {
         let (panel, head) = entry?;
         let mut rows = tables.panel(panel.value());
-        rows.set_head(Head::decode(head.value()))?;
+        let head = head.value();
+        let mut counts = Head::default().counts;
+        counts[Kind::Profile as usize] = row::be_u32(&head[4..]);
+        rows.set_head(Head { next_uid: row::be_u32(&head[..4]), counts })?;
         rows.finish()?;
     }
     for entry in transaction.open_table(OUTCOMES_3)?.iter()? {
@@ -324,8 +351,9 @@ pub fn is_sealed_with(db: &Database, seal: &Seal) -> Result<bool, StoreError> {
     }
     let secrets = read.open_table(SECRETS)?;
     let settings = there(PANEL_SETTINGS.name())? && !read.open_table(PANEL_SETTINGS)?.is_empty()?;
+    let identifiers = there(NUMBERS.name())? && !read.open_table(NUMBERS)?.is_empty()?;
     let check = secrets.get(KEY_CHECK)?;
-    Ok((secrets.len()? > 1 || settings)
+    Ok((secrets.len()? > 1 || settings || identifiers)
         && check.is_some_and(|sealed| seal.open(KEY_CHECK, sealed.value()).is_ok()))
 }
 
@@ -336,6 +364,8 @@ pub struct Forgotten {
     pub passwords: Vec<String>,
     /// The settings of embedded panels, how many.
     pub settings: u64,
+    /// The identifiers, how many over all panels.
+    pub identifiers: u64,
 }
 
 /// Drops all that is sealed, and with it what the key is known by. Formats that seal nothing have nothing to drop.
@@ -365,8 +395,13 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     kept.retain(|_, _| false)?;
     drop(kept);
     forget_events(&transaction)?;
+    let mut identifiers = 0;
+    if found == u64::from(FORMAT) {
+        let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed with it
+        identifiers = Tables::open(&transaction, &mut memory)?.forget_identifiers()?;
+    }
     transaction.commit()?;
-    Ok(Forgotten { passwords: panels, settings })
+    Ok(Forgotten { passwords: panels, settings, identifiers })
 }
 
 /// What was sealed of events cannot be read any more.
@@ -392,9 +427,9 @@ mod tests {
         let seal = Arc::new(Seal::new([1; 32]));
         assert_eq!(run(&db, &seal).expect("made"), Migrated::Current);
         let write = db.begin_write().expect("a transaction");
-        write.open_table(META).expect("a table").insert("format", 9).expect("written");
+        write.open_table(META).expect("a table").insert("format", u64::from(FORMAT) + 1).expect("written");
         write.commit().expect("committed");
-        assert_eq!(run(&db, &seal).expect("read"), Migrated::Newer(9));
+        assert_eq!(run(&db, &seal).expect("read"), Migrated::Newer(FORMAT + 1));
     }
 
     #[test]
@@ -442,9 +477,8 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_ascend_to_the_current_format() {
-        let to: Vec<_> = MIGRATIONS.iter().map(|step| step.to).collect();
-        assert!(to.is_sorted());
-        assert_eq!(to.last(), Some(&FORMAT));
+    fn the_steps_lead_to_the_current_format() {
+        assert_eq!(MIGRATIONS.iter().map(|step| step.to).max(), Some(FORMAT));
+        assert!(MIGRATIONS.iter().all(|step| step.from < step.to));
     }
 }

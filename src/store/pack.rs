@@ -1,14 +1,14 @@
 //! A panel's rows, packed: up to [`MAX_ROWS`] of them stand in one value, sorted by name.
 //!
-//! Most panels hold tens of profiles, and a batch touches most of what it finds there; so a panel costs one look
+//! Most panels hold tens of items, and a batch touches most of what it finds there; so a panel costs one look
 //! and one write, not one for each row. A panel with more rows has more packs, each from its key's name on up to
 //! the next pack's, so that a change to one row never rewrites more than one pack.
 //!
-//! The value: flags (1), the panel's [`Head`] (8), then for each row its name (kind 1, then the link_id 16 or the uid
+//! The value: flags (1), the panel's [`Head`] (12), then for each row its name (kind 1, then the link_id 16 or the uid
 //! 4 and zeros: [`RowKey`] without the panel) and [`Row`] (16). The first pack's key has a name of zeros. Its flags say whether there are others,
 //! and only its head counts, so that one look finds all that most work needs; it stays when its rows go.
 
-use super::row::{self, Head, Row, RowBytes, RowKey, RowName};
+use super::row::{self, HEAD, Head, Row, RowBytes, RowKey, RowName};
 use super::{PanelNo, StoreError};
 
 /// Rows in a pack at most; one with more is split in halves.
@@ -17,7 +17,7 @@ pub const MAX_ROWS: usize = 64;
 /// The flag of a first pack that others follow.
 const OTHERS: u8 = 1;
 
-const HEADER: usize = 9;
+const HEADER: usize = 1 + HEAD;
 const NAME: usize = 17;
 const ENTRY: usize = NAME + 16;
 
@@ -108,6 +108,16 @@ impl Pack {
     }
 }
 
+/// A pack of formats 4 to 8, whose heads count profiles alone, as it is stored now.
+pub fn from_format_8(bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+    const HEADER_8: usize = 9;
+    if bytes.len() % ENTRY != HEADER_8 {
+        return Err(StoreError::Corrupt("pack"));
+    }
+    let (header, entries) = bytes.split_at(HEADER_8);
+    Ok([header, &[0; HEADER - HEADER_8], entries].concat())
+}
+
 /// Whether the value is one of a pack.
 fn check(bytes: &[u8]) -> Result<(), StoreError> {
     if bytes.len() % ENTRY == HEADER { Ok(()) } else { Err(StoreError::Corrupt("pack")) }
@@ -173,7 +183,7 @@ mod tests {
         pack.put(&key(3), Row { revision: 2, ..row(3) });
         pack.remove(&key(9));
         pack.remove(&key(8));
-        let head = Head { next_uid: 10, count: 3 };
+        let head = Head { next_uid: 10, counts: [3, 0] };
         pack.set_head(head);
         let read = Pack::read(pack.bytes()).expect("a pack");
         assert_eq!(read.head(), head);
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pack_is_an_error() {
-        for bytes in [&[][..], &[0; 1], &[0; 10], &[0; 41], &[0; 43]] {
+        for bytes in [&[][..], &[0; 1], &[0; 14], &[0; 45], &[0; 47]] {
             assert!(Pack::read(bytes).is_err(), "{}", bytes.len());
         }
         let mut bytes = Pack::empty();

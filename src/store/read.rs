@@ -9,17 +9,20 @@ use redb::{
 };
 use uuid::Uuid;
 
-use super::bodies::body_text;
+use super::bodies::{NumberKey, body_text, number_of, numbers_of};
+use super::changes::batches::opened_work;
 use super::json::decode;
 use super::outcomes::row_of_outcome;
 use super::pack;
 use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
 use super::row::{self, Head, ItemKey, Pending, Reported, ReportedCounts, Row, RowName};
-use super::seal::Seal;
+use super::seal::{NumberTag, Seal};
 use super::tables;
 use super::{BatchSeq, PanelNo, StoreError, damage};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::{BatchRecord, BatchState, Outcome};
+use crate::identifier::number::Credential;
+use crate::identifier::photo::{FaceDigest, Photo};
 use crate::profile::LinkId;
 
 mod embedded;
@@ -31,24 +34,21 @@ pub struct Snapshot {
     seal: Arc<Seal>,
 }
 
-/// A profile as it stands on a panel.
-#[derive(Debug, Clone)]
-pub struct StoredProfile {
+/// An item as it stands on a panel.
+#[derive(Clone)]
+pub struct StoredItem {
     /// By what it is known.
     pub name: RowName,
     /// Its row.
     pub row: Row,
-    /// Its JSON, without link_id.
+    /// Its JSON, without link_id; of an identifier a secret.
     pub json: Box<str>,
 }
 
-impl StoredProfile {
+impl StoredItem {
     /// The link_id, where it has one.
     pub fn link_id(&self) -> Option<LinkId> {
-        match self.name {
-            RowName::Link(item) => Some(item.link_id),
-            RowName::Uid(_) => None,
-        }
+        self.name.link_id()
     }
 }
 
@@ -80,7 +80,7 @@ impl Snapshot {
         })
     }
 
-    /// How many profiles the panel holds, and its next uid.
+    /// How many items the panel holds, and its next uid.
     pub fn head(&self, panel: PanelNo) -> Result<Head, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::PACKS)?;
@@ -89,7 +89,7 @@ impl Snapshot {
         })
     }
 
-    /// The panels that hold, or once held, a profile.
+    /// The panels that hold, or once held, an item.
     pub(super) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
         damage::read(|| {
             let mut panels = Vec::new();
@@ -115,7 +115,7 @@ impl Snapshot {
         })
     }
 
-    /// The panel's rows, those with a link_id first, in link_id order.
+    /// The panel's rows, by kind, those with a link_id first, in link_id order.
     pub fn rows(&self, panel: PanelNo) -> Result<Vec<(RowName, Row)>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::PACKS)?;
@@ -131,14 +131,84 @@ impl Snapshot {
     }
 
     /// The panel's profiles, in the order of [`Snapshot::rows`].
-    pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredProfile>, StoreError> {
+    pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
+        self.items(panel, Kind::Profile)
+    }
+
+    /// The panel's identifiers, in the order of [`Snapshot::rows`].
+    pub fn identifiers(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
+        self.items(panel, Kind::Identifier)
+    }
+
+    /// The panel's items of a kind, in the order of [`Snapshot::rows`].
+    pub fn items(&self, panel: PanelNo, kind: Kind) -> Result<Vec<StoredItem>, StoreError> {
         damage::read(|| {
             let bodies = self.transaction.open_table(tables::BODIES)?;
             let with_text = |(name, row): (RowName, Row)| {
                 let stored = bodies.get(row.body)?.ok_or(StoreError::Corrupt("body number"))?;
-                Ok(StoredProfile { name, row, json: body_text(stored.value())? })
+                Ok(StoredItem { name, row, json: body_text(&self.seal, row.body, stored.value())? })
             };
-            self.rows(panel)?.into_iter().map(with_text).collect()
+            let rows = self.rows(panel)?.into_iter().filter(|(name, _)| name.kind() == kind);
+            rows.map(with_text).collect()
+        })
+    }
+
+    /// The numbers of the bodies with this type and number, on whatever panels.
+    pub fn bodies_with(&self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::NUMBERS)?;
+            let (first, last) = numbers_of(&self.seal.tag(credential));
+            let mut bodies = Vec::new();
+            for entry in table.range::<&NumberKey>(&first..=&last)? {
+                bodies.push(number_of(entry?.0.value()).1);
+            }
+            Ok(bodies)
+        })
+    }
+
+    /// By what a type and number are found.
+    pub(super) fn tag(&self, credential: &Credential) -> NumberTag {
+        self.seal.tag(credential)
+    }
+
+    /// Which identifier of the panel has this type and number.
+    pub fn holder(
+        &self,
+        panel: PanelNo,
+        credential: &Credential,
+    ) -> Result<Option<(RowName, Row)>, StoreError> {
+        let bodies = self.bodies_with(credential)?;
+        if bodies.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.rows(panel)?.into_iter().find(|(_, row)| bodies.contains(&row.body)))
+    }
+
+    /// The photo of a face, where it is kept.
+    pub fn photo(&self, face: FaceDigest) -> Result<Option<Photo>, StoreError> {
+        damage::read(|| {
+            let tag = self.seal.tag(&Credential::Face(face));
+            let table = self.transaction.open_table(tables::FACES)?;
+            let Some(sealed) = table.get(&tag)? else { return Ok(None) };
+            let jpeg = self.seal.open_in("faces", &tag, sealed.value())?;
+            Photo::from_jpeg(jpeg).map(Some).map_err(|_| StoreError::Corrupt("photo"))
+        })
+    }
+
+    /// Whether any such body is kept of a panel.
+    pub fn has_last_held(&self, panel: PanelNo) -> Result<bool, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let (first, last) = row::item_range(panel);
+            Ok(table.range::<&ItemKey>(&first..=&last)?.next().is_some())
+        })
+    }
+
+    /// The body that a panel's device held last of an item of which something else is reported.
+    pub fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Option<u64>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            Ok(table.get(&row::item_key(panel, item))?.map(|body| body.value()))
         })
     }
 
@@ -147,7 +217,7 @@ impl Snapshot {
         damage::read(|| {
             let bodies = self.transaction.open_table(tables::BODIES)?;
             let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-            body_text(stored.value())
+            body_text(&self.seal, number, stored.value())
         })
     }
 
@@ -345,11 +415,12 @@ impl Snapshot {
         })
     }
 
-    /// A batch's operations, as they were kept.
+    /// A batch's operations, as they were kept; perhaps a secret.
     pub fn batch_work(&self, seq: BatchSeq) -> Result<Option<Box<[u8]>>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::BATCH_WORK)?;
-            Ok(table.get(seq)?.map(|work| work.value().into()))
+            let Some(work) = table.get(seq)? else { return Ok(None) };
+            opened_work(&self.seal, seq, work.value()).map(|work| Some(work.into()))
         })
     }
 

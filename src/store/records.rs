@@ -73,6 +73,9 @@ pub struct DeviceRecord {
     pub unlinked: u32,
     /// To be read and put right as soon as it can be reached.
     pub reconcile: bool,
+    /// Whether identifiers were ever asked of the device from here: only then is it asked which it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identifiers: bool,
 }
 
 /// A remote panel went offline, or came back.

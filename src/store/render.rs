@@ -7,16 +7,19 @@
 use std::fmt::{self, Write};
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
+use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
-use super::bodies::split_body;
+use super::bodies::{number_of, split_body, tag_of};
 use super::changes::access::token_of;
+use super::changes::batches::is_sealed;
 use super::event::{EventRecord, Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
-use super::tables;
+use super::{seal, tables};
 use crate::batch::BatchRecord;
+use crate::batch::item::Kind;
 
 pub use super::contradictions::contradictions;
 
@@ -40,6 +43,11 @@ impl<E: Into<StoreError>> From<E> for Failed {
     fn from(error: E) -> Self {
         Self::Store(error.into())
     }
+}
+
+/// By this a secret text is known again, as far as a test needs it.
+fn print(secret: &str) -> String {
+    seal::hex(&Sha256::digest(secret.as_bytes())[..4])
 }
 
 fn line(out: &mut String, text: fmt::Arguments<'_>) -> Result<(), Failed> {
@@ -90,15 +98,19 @@ pub(super) fn panel_names(snapshot: &Snapshot, out: &mut String) -> Result<(), F
 pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     line(out, format_args!("heads"))?;
     for panel in snapshot.panels_with_rows()? {
-        let Head { next_uid, count } = snapshot.head(panel)?;
-        line(out, format_args!("  {panel} next_uid={next_uid} count={count}"))?;
+        let Head { next_uid, counts: [profiles, identifiers] } = snapshot.head(panel)?;
+        line(
+            out,
+            format_args!("  {panel} next_uid={next_uid} profiles={profiles} identifiers={identifiers}"),
+        )?;
     }
     line(out, format_args!("rows"))?;
     let mut written = Ok(());
     snapshot.each_row(|panel, name, Row { body, uid, revision }| {
         let name = match name {
             RowName::Link(item) => item.to_string(),
-            RowName::Uid(uid) => format!("uid {uid}"),
+            RowName::Uid(Kind::Profile, uid) => format!("uid {uid}"),
+            RowName::Uid(kind, uid) => format!("{} uid {uid}", kind.as_str()),
         };
         if written.is_ok() {
             written = line(out, format_args!("  {panel} {name} body={body} uid={uid} revision={revision}"));
@@ -113,8 +125,51 @@ pub(super) fn bodies(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed
     line(out, format_args!("bodies"))?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
-        let (users, json) = split_body(value.value())?;
-        line(out, format_args!("  {} users={users} {}", number.value(), String::from_utf8_lossy(json)))?;
+        let (users, _) = split_body(value.value())?;
+        let json = snapshot.body(number.value())?;
+        match tag_of(value.value()) {
+            Some(_) => line(out, format_args!("  {} users={users} sealed {}", number.value(), print(&json)))?,
+            None => line(out, format_args!("  {} users={users} {json}", number.value()))?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn numbers(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("numbers"))?;
+    let mut bodies = Vec::new();
+    for entry in read.open_table(tables::NUMBERS)?.iter()? {
+        bodies.push(number_of(entry?.0.value()).1);
+    }
+    bodies.sort_unstable(); // tags tell nothing, and are others with every key
+    for body in bodies {
+        line(out, format_args!("  body={body}"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn faces(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    line(out, format_args!("faces {}", snapshot.transaction().open_table(tables::FACES)?.len()?))
+}
+
+pub(super) fn face_users(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    let mut users = Vec::new();
+    for entry in read.open_table(tables::FACE_USERS)?.iter()? {
+        users.push(entry?.1.value());
+    }
+    users.sort_unstable();
+    line(out, format_args!("face_users {users:?}"))
+}
+
+pub(super) fn last_held(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("last_held"))?;
+    for entry in read.open_table(tables::LAST_HELD)?.iter()? {
+        let (key, body) = entry?;
+        let (panel, item) = row::item_name(key.value())?;
+        line(out, format_args!("  {panel} {item} body={}", body.value()))?;
     }
     Ok(())
 }
@@ -143,8 +198,14 @@ pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Faile
         line(out, format_args!("    {:?}", report.panels))?;
         line(out, format_args!("    {:?}", report.items))?;
         line(out, format_args!("    targets {:?}", snapshot.batch_targets(seq)?))?;
-        if let Some(work) = snapshot.batch_work(seq)? {
-            line(out, format_args!("    work {}", String::from_utf8_lossy(&work)))?;
+        let is_sealed =
+            read.open_table(tables::BATCH_WORK)?.get(seq)?.is_some_and(|work| is_sealed(work.value()));
+        match snapshot.batch_work(seq)? {
+            Some(work) if is_sealed => {
+                line(out, format_args!("    work sealed {}", print(&String::from_utf8_lossy(&work))))?;
+            }
+            Some(work) => line(out, format_args!("    work {}", String::from_utf8_lossy(&work)))?,
+            None => {}
         }
         for outcome in snapshot.outcomes(seq, 0)? {
             let (panel, outcome) = outcome?;

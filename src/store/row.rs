@@ -12,7 +12,7 @@ pub use super::reported::{
 };
 
 /// The key of an item's row on a panel: panel (4), kind (7 bits), whether it has no link_id (1 bit), then the link_id
-/// (16) or, for a profile that was made by uid, the uid (4, then zeros).
+/// (16) or, for an item that was made by uid, the uid (4, then zeros).
 pub type RowKey = [u8; 21];
 
 /// The value of an item's row: body (8), uid (4), revision (4).
@@ -30,13 +30,58 @@ const PENDING_TAKEN: u8 = 6;
 /// In the byte of a row's kind: it has no link_id.
 const BY_UID: u8 = 1;
 
-/// By what an item is known on its panel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// By what an item is known on its panel. They sort as their keys do: by kind, those with a link_id first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowName {
     /// Made by a link call.
     Link(ItemId),
-    /// A profile made by a call by uid; has no link_id.
-    Uid(u32),
+    /// Made by a call by uid; has no link_id.
+    Uid(Kind, u32),
+}
+
+impl RowName {
+    /// What the item is.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Link(item) => item.kind,
+            Self::Uid(kind, _) => kind,
+        }
+    }
+
+    /// The link_id, where it has one.
+    pub fn link_id(self) -> Option<LinkId> {
+        match self {
+            Self::Link(item) => Some(item.link_id),
+            Self::Uid(..) => None,
+        }
+    }
+
+    fn bytes(self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        match self {
+            Self::Link(item) => {
+                bytes[0] = (item.kind as u8) << 1;
+                bytes[1..].copy_from_slice(item.link_id.as_bytes());
+            }
+            Self::Uid(kind, uid) => {
+                bytes[0] = (kind as u8) << 1 | BY_UID;
+                bytes[1..5].copy_from_slice(&uid.to_be_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+impl Ord for RowName {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.bytes().cmp(&other.bytes())
+    }
+}
+
+impl PartialOrd for RowName {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// What stands in a row.
@@ -44,24 +89,27 @@ pub enum RowName {
 pub struct Row {
     /// Which body.
     pub body: u64,
-    /// The panel's own number for the profile, at least 1.
+    /// The panel's own number for the item, at least 1.
     pub uid: u32,
-    /// How often the profile was written here: 1 when created, one more at each change.
+    /// How often the item was written here: 1 when created, one more at each change.
     pub revision: u32,
 }
 
-/// Per panel: the next uid and the number of rows. It stands in the panel's first pack.
+/// Per panel: the next uid and the numbers of rows. It stands in the panel's first pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The uid that the next new profile gets.
+    /// The uid that the next new item gets.
     pub next_uid: u32,
-    /// How many profiles the panel holds.
-    pub count: u32,
+    /// How many items of each kind the panel holds, by the kinds' numbers.
+    pub counts: [u32; Kind::ALL.len()],
 }
+
+/// The bytes of a head.
+pub const HEAD: usize = 4 + 4 * Kind::ALL.len();
 
 impl Default for Head {
     fn default() -> Self {
-        Self { next_uid: 1, count: 0 }
+        Self { next_uid: 1, counts: [0; Kind::ALL.len()] }
     }
 }
 
@@ -69,16 +117,7 @@ impl Default for Head {
 pub fn row_key(panel: PanelNo, name: RowName) -> RowKey {
     let mut key = [0; 21];
     key[..4].copy_from_slice(&panel.to_be_bytes());
-    match name {
-        RowName::Link(item) => {
-            key[4] = (item.kind as u8) << 1;
-            key[5..].copy_from_slice(item.link_id.as_bytes());
-        }
-        RowName::Uid(uid) => {
-            key[4] = (Kind::Profile as u8) << 1 | BY_UID;
-            key[5..9].copy_from_slice(&uid.to_be_bytes());
-        }
-    }
+    key[4..].copy_from_slice(&name.bytes());
     key
 }
 
@@ -86,9 +125,9 @@ pub fn row_key(panel: PanelNo, name: RowName) -> RowKey {
 pub fn row_name(key: &RowKey) -> Result<(PanelNo, RowName), StoreError> {
     let panel = be_u32(&key[..4]);
     let kind = Kind::from_byte(key[4] >> 1).ok_or(StoreError::Corrupt("row key"))?;
-    let name = match (kind, key[4] & BY_UID) {
-        (Kind::Profile, BY_UID) => RowName::Uid(be_u32(&key[5..9])),
-        (kind, _) => RowName::Link(ItemId { kind, link_id: link_id(&key[5..]) }),
+    let name = match key[4] & BY_UID {
+        BY_UID => RowName::Uid(kind, be_u32(&key[5..9])),
+        _ => RowName::Link(ItemId { kind, link_id: link_id(&key[5..]) }),
     };
     Ok((panel, name))
 }
@@ -119,17 +158,28 @@ impl Row {
 }
 
 impl Head {
-    /// As stored: next uid (4), count (4).
-    pub fn encode(self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&self.next_uid.to_be_bytes());
-        bytes[4..].copy_from_slice(&self.count.to_be_bytes());
+    /// How many items of this kind the panel holds.
+    pub fn count(&self, kind: Kind) -> u32 {
+        self.counts[kind as usize]
+    }
+
+    /// As stored: next uid (4), then the numbers of items (4 each).
+    pub fn encode(self) -> [u8; HEAD] {
+        let mut bytes = [0; HEAD];
+        let numbers = std::iter::once(self.next_uid).chain(self.counts);
+        for (place, number) in bytes.chunks_exact_mut(4).zip(numbers) {
+            place.copy_from_slice(&number.to_be_bytes());
+        }
         bytes
     }
 
     /// From what is stored.
-    pub fn decode(bytes: &[u8; 8]) -> Self {
-        Self { next_uid: be_u32(&bytes[..4]), count: be_u32(&bytes[4..]) }
+    pub fn decode(bytes: &[u8; HEAD]) -> Self {
+        let mut head = Self { next_uid: be_u32(&bytes[..4]), ..Self::default() };
+        for (count, place) in head.counts.iter_mut().zip(bytes[4..].chunks_exact(4)) {
+            *count = be_u32(place);
+        }
+        head
     }
 }
 
@@ -282,14 +332,15 @@ mod tests {
     fn every_encoding_reads_back_as_it_was() {
         let link = LinkId::from_bytes([7; 16]);
         let item = ItemId::profile(link);
-        for name in [RowName::Link(item), RowName::Uid(0x0102_0304)] {
+        let of_kind = |kind| [RowName::Link(ItemId { kind, ..item }), RowName::Uid(kind, 0x0102_0304)];
+        for name in Kind::ALL.into_iter().flat_map(of_kind) {
             assert_eq!(row_name(&row_key(9, name)).expect("a key"), (9, name));
         }
         let row = Row { body: u64::MAX - 5, uid: 3, revision: u32::MAX };
         assert_eq!(Row::decode(&row.encode()), row);
-        let head = Head { next_uid: 77, count: 12 };
+        let head = Head { next_uid: 77, counts: [12, 5] };
         assert_eq!(Head::decode(&head.encode()), head);
-        let items = (1..=13).filter_map(ItemOutcome::from_byte).collect();
+        let items = (1..=21).filter_map(ItemOutcome::from_byte).collect();
         let mut outcome = Outcome::decided(items, vec![item, item], 3);
         outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
         outcome.error = Some("because".into());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -12,7 +13,9 @@ use super::row::{self, Head, ItemKey, Pending, Reported, Row, RowKey, RowName};
 use super::tables::Tables;
 use super::{PanelNo, StoreError};
 use crate::batch::Body;
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
+use crate::identifier::number::Credential;
+use crate::profile::LinkId;
 
 /// One panel's rows within a transaction. What is changed here is seen by every later question.
 pub struct PanelRows<'a, 't> {
@@ -61,9 +64,9 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.panel
     }
 
-    /// How many profiles the panel holds.
-    pub fn count(&mut self) -> Result<u32, StoreError> {
-        Ok(self.first()?.pack.head().count)
+    /// How many items of this kind the panel holds.
+    pub fn count(&mut self, kind: Kind) -> Result<u32, StoreError> {
+        Ok(self.first()?.pack.head().count(kind))
     }
 
     /// The panel's first pack, which stands first in `packs`.
@@ -135,7 +138,7 @@ impl<'a, 't> PanelRows<'a, 't> {
         Ok(())
     }
 
-    /// All rows, those with a link_id first.
+    /// All rows, in the order of their names.
     pub fn all(&self) -> Result<Vec<(RowName, Row)>, StoreError> {
         let (first, last) = row::panel_range(self.panel);
         let mut rows = Vec::new();
@@ -168,7 +171,27 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.tables.body_json(row.body)
     }
 
-    /// Writes a profile under a name; a new one gets the next uid. `standing` is the row that stands there.
+    /// The numbers of the bodies with this type and number, on whatever panels; among them perhaps some that no row names
+    /// any more.
+    pub fn bodies_with(&self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        self.tables.bodies_with(credential)
+    }
+
+    /// Which identifier of the panel has this type and number.
+    pub fn holder(&mut self, credential: &Credential) -> Result<Option<(RowName, Row)>, StoreError> {
+        let bodies = self.bodies_with(credential)?;
+        if bodies.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.all()?.into_iter().find(|(_, row)| bodies.contains(&row.body)))
+    }
+
+    /// The time profiles that the identifier in this row names.
+    pub fn bound_to(&mut self, row: &Row) -> Result<Arc<[LinkId]>, StoreError> {
+        self.tables.bound_to(row.body)
+    }
+
+    /// Writes an item under a name; a new one gets the next uid. `standing` is the row that stands there.
     pub fn put(&mut self, name: RowName, standing: Option<Row>, body: &Body) -> Result<Row, StoreError> {
         let number = self.tables.body_number(body)?;
         let row = match standing {
@@ -177,9 +200,10 @@ impl<'a, 't> PanelRows<'a, 't> {
                 Row { body: number, uid: old.uid, revision: old.revision.saturating_add(1) }
             }
             None => {
-                let Head { next_uid: uid, count } = self.first()?.pack.head();
+                let Head { next_uid: uid, mut counts } = self.first()?.pack.head();
                 let next_uid = uid.checked_add(1).ok_or(StoreError::Corrupt("uid"))?;
-                self.set_head(Head { next_uid, count: count + 1 })?;
+                counts[name.kind() as usize] += 1;
+                self.set_head(Head { next_uid, counts })?;
                 Row { body: number, uid, revision: 1 }
             }
         };
@@ -204,10 +228,10 @@ impl<'a, 't> PanelRows<'a, 't> {
         Ok(row)
     }
 
-    /// Writes a new profile that has no link_id, and returns its uid.
-    pub fn put_by_uid(&mut self, body: &Body) -> Result<u32, StoreError> {
+    /// Writes a new item that has no link_id, and returns its uid.
+    pub fn put_by_uid(&mut self, kind: Kind, body: &Body) -> Result<u32, StoreError> {
         let uid = self.first()?.pack.head().next_uid;
-        self.put(RowName::Uid(uid), None, body)?;
+        self.put(RowName::Uid(kind, uid), None, body)?;
         Ok(uid)
     }
 
@@ -218,8 +242,10 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.packs[at].pack.remove(&key);
         self.packs[at].changed = true;
         self.users.push((standing.body, -1));
-        let Head { next_uid, count } = self.first()?.pack.head();
-        self.set_head(Head { next_uid, count: count.saturating_sub(1) })
+        let Head { next_uid, mut counts } = self.first()?.pack.head();
+        let count = &mut counts[name.kind() as usize];
+        *count = count.saturating_sub(1);
+        self.set_head(Head { next_uid, counts })
     }
 
     /// All that the rows are now; nothing where they do not fit into one pack.
@@ -302,17 +328,28 @@ impl<'a, 't> PanelRows<'a, 't> {
             Some(now) => self.tables.reported.insert(&key, now.as_slice())?,
             None => self.tables.reported.remove(&key)?,
         };
+        let before = before.map(|before| before.value().to_vec());
         let change = self.tables.counted.entry(self.panel).or_default();
-        if let Some(before) = before {
-            change.count(before.value(), -1);
-            if Reported::is_unknown(before.value()) && reported != Some(&Reported::Unknown) {
+        if let Some(before) = &before {
+            change.count(before, -1);
+            if Reported::is_unknown(before) && reported != Some(&Reported::Unknown) {
                 self.pending.insert(item, None);
             }
         }
         if let Some(now) = &now {
             change.count(now, 1);
         }
-        Ok(())
+        self.tables.follow_reported(&key, before.as_deref(), reported)
+    }
+
+    /// The body that the panel's device held last of an item of which something else is reported.
+    pub fn last_held(&self, item: ItemId) -> Result<Option<u64>, StoreError> {
+        self.tables.last_held(self.panel, item)
+    }
+
+    /// The device does not hold the item any more, whatever is reported of it.
+    pub fn forget_last_held(&mut self, item: ItemId) -> Result<(), StoreError> {
+        self.tables.forget_last_held(&row::item_key(self.panel, item))
     }
 
     /// Writes what changed of the panel's rows and head. The writer calls it after the work.

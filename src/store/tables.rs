@@ -6,17 +6,22 @@
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
-//! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last profile is deleted too |
-//! | `bodies` | running number | number of rows that name it (8), then the profile's JSON | no row names it |
+//! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last item is deleted too |
+//! | `bodies` | running number | number of rows that name it (8), then a profile's JSON; or of an identifier 1, its [`super::seal::NumberTag`] (16) and its JSON, sealed | no row names it, nor `last_held` |
+//! | `numbers` | an identifier's tag, the number of a body with this type and number | nothing | with its body |
+//! | `faces` | a face's tag | its JPEG, sealed | `face_users` has no such row |
+//! | `face_users` | a face's tag | of how many bodies and batches it is | there is none |
+//! | `batch_faces` | batch number, a face's tag | nothing | with its batch |
 //! | `batches` | batch number | [`crate::batch::BatchRecord`], JSON | newer batches push it out |
 //! | `batch_ids` | the batch's UUID | batch number | with its batch |
-//! | `batch_work` | batch number | the operations as `POST /batches` takes them, JSON | with its batch |
+//! | `batch_work` | batch number | the operations, JSON; sealed where there are identifiers among them | with its batch |
 //! | `batch_targets` | batch number | panel numbers, ascending, 4 bytes each | with its batch |
 //! | `outcomes` | batch, panel | for how many panels, from this one on, it is the same (4), then [`crate::batch::Outcome`] | with its batch |
 //! | `keys` | user, line feed, idempotency key | SHA-256 of the body (32), the batch's UUID (16), when it was accepted, in Unix milliseconds (8) | after the time that keys are kept, or pushed out by very many newer ones |
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
 //! | `reported` | panel, kind, link_id ([`super::row::ItemKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
 //! | `pending` | panel number | of its rows in `reported` that are unknown, the items, each with what the device is to do with it ([`super::row::encode_pending`]) | there is no such row |
+//! | `last_held` | panel, kind, link_id | the body that the device last confirmed, while `reported` says something else than that it holds it | the device confirms the item, or is known not to have it; or the panel is removed |
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
@@ -40,14 +45,16 @@ use std::any::Any;
 use redb::{Key, ReadTransaction, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
 use rustc_hash::FxHashMap;
 
-use super::bodies::BodyChanges;
+use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
 use super::event::EventTag;
+use super::faces::FaceChanges;
 use super::memory::Memory;
 use super::outcomes::OutcomeRun;
 use super::read::Snapshot;
 use super::render::{self, Failed};
 use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
+use super::seal::NumberTag;
 use super::{BatchSeq, PanelNo, StoreError};
 
 pub use super::changes::access::KEPT_SESSIONS;
@@ -83,6 +90,7 @@ macro_rules! tables {
         pub struct Tables<'t> {
             $(pub(super) $table: Table<'t, $key, $value>,)+
             pub(super) body_changes: BodyChanges,
+            pub(super) face_changes: FaceChanges,
             /// By how much the counts of panels change, which is written once at the end.
             pub(super) counted: FxHashMap<PanelNo, CountsChange>,
             /// The last outcomes, which are not in their table yet.
@@ -99,6 +107,7 @@ macro_rules! tables {
                 Ok(Self {
                     $($table: transaction.open_table($definition)?,)+
                     body_changes: BodyChanges::default(),
+                    face_changes: FaceChanges::default(),
                     counted: FxHashMap::default(),
                     run: None,
                     note: None,
@@ -131,6 +140,10 @@ tables! {
     PANEL_NAMES panel_names: PanelNo => &'static str, render::panel_names;
     PACKS packs: &'static RowKey => &'static [u8], render::heads_and_rows;
     BODIES bodies: u64 => &'static [u8], render::bodies;
+    NUMBERS numbers: &'static NumberKey => (), render::numbers;
+    FACES faces: &'static NumberTag => &'static [u8], render::faces;
+    FACE_USERS face_users: &'static NumberTag => u64, render::face_users;
+    BATCH_FACES batch_faces: (BatchSeq, &'static NumberTag) => (), render::with_its_batch;
     BATCHES batches: BatchSeq => &'static [u8], render::batches;
     BATCH_IDS batch_ids: &'static [u8; 16] => BatchSeq, render::batch_ids;
     BATCH_WORK batch_work: BatchSeq => &'static [u8], render::with_its_batch;
@@ -139,6 +152,7 @@ tables! {
     KEYS keys: &'static str => &'static [u8; 56], render::keys;
     KEY_TIMES key_times: (u64, &'static str) => (), render::key_times;
     REPORTED reported: &'static ItemKey => &'static [u8], render::reported;
+    LAST_HELD last_held: &'static ItemKey => u64, render::last_held;
     PENDING pending: PanelNo => &'static [u8], render::pending;
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;
@@ -179,6 +193,7 @@ impl<'t> Tables<'t> {
         self.write_run()?;
         self.write_counts()?;
         self.write_bodies()?;
+        self.write_faces()?;
         let memory = &self.memory;
         let next = [("next_body", memory.next_body), ("next_audit", memory.next_audit)];
         for (name, next) in next.into_iter().chain([("next_event", memory.next_event)]) {

@@ -190,8 +190,14 @@ pub async fn show(
 fn named(asked: &Operations) -> Markup {
     html! {
         @for upsert in asked.upserts.iter().take(NAMED) {
-            @let Content::Profile(profile) = &upsert.content;
-            a href={ "/profiles/" (upsert.item.link_id) } { (layout::name(profile.name.as_str())) } " "
+            @match &upsert.content {
+                Content::Profile(profile) => {
+                    a href={ "/profiles/" (upsert.item.link_id) } { (layout::name(profile.name.as_str())) } " "
+                }
+                Content::Identifier(identifier, _) => {
+                    a href={ "/identifiers/" (upsert.item.link_id) } { (layout::name(identifier.name.as_str())) } " "
+                }
+            }
         }
         @if asked.upserts.len() > NAMED { "and " (asked.upserts.len() - NAMED) " more " }
         @if !asked.deletes.is_empty() { (asked.deletes.len()) " to delete" }

@@ -10,7 +10,7 @@ use super::posted::{ByOperator, Posted};
 use super::problem::{PageProblem, capital};
 use super::visitor::Visitor;
 use crate::access::Role;
-use crate::batch::item::{ItemId, Kind};
+use crate::batch::item::ItemId;
 use crate::coordinator::Target;
 use crate::fleet::FleetError;
 use crate::fleet::drift::{self, DiffState, PanelDiff};
@@ -99,7 +99,7 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
                     tbody {
                         @for found in &diff.differences {
                             tr {
-                                td { (layout::name(&found.name)) @if let Some(ItemId { kind: Kind::Profile, link_id: link }) = found.item { br; a href={ "/profiles/" (link) } { code { (link) } } } }
+                                td { (layout::name(&found.name)) @if let Some(link) = found.item.and_then(ItemId::profile_link) { br; a href={ "/profiles/" (link) } { code { (link) } } } }
                                 td { (state(found.difference.as_str())) @if let Some(info) = &found.refused { " " (layout::name(info)) } }
                                 td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
                                 td { @if let Some(json) = &found.on_device { code class="json" { (text::shown(json.get())) } } }

@@ -23,6 +23,8 @@ pub enum Place {
     Fleet,
     /// `/profiles`
     Profiles,
+    /// `/identifiers`
+    Identifiers,
     /// `/push`
     Push,
     /// `/batches`
@@ -33,9 +35,10 @@ pub enum Place {
     Password,
 }
 
-const PLACES: [(Place, &str, &str, Role); 5] = [
+const PLACES: [(Place, &str, &str, Role); 6] = [
     (Place::Fleet, "/", "Fleet", Role::Viewer),
     (Place::Profiles, "/profiles", "Profiles", Role::Viewer),
+    (Place::Identifiers, "/identifiers", "Identifiers", Role::Viewer),
     (Place::Push, "/push", "Push", Role::Operator),
     (Place::Batches, "/batches", "Batches", Role::Viewer),
     (Place::Audit, "/audit", "Audit", Role::Admin),

@@ -7,19 +7,21 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::calendar::{self, Door, Lane, Week};
+use super::identifiers;
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
 use super::posted::{ByAdmin, Posted};
 use super::problem::{PageProblem, capital};
 use super::visitor::{Fields, Visitor};
 use crate::access::{Role, actor};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::register::Entry;
-use crate::fleet::FleetError;
+use crate::fleet::identifiers::PanelIdentifier;
 use crate::fleet::profiles::{self, PanelProfile};
 use crate::fleet::status::PanelStatus;
+use crate::fleet::{self, FleetError};
 use crate::http::{Shared, auth, events, percent};
 use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
@@ -42,6 +44,7 @@ const AHEAD: i64 = 5 * 7 * 86_400;
 struct Shown {
     status: PanelStatus,
     profiles: Vec<PanelProfile>,
+    identifiers: Vec<PanelIdentifier>,
     changes: Vec<ConnectionRecord>,
     batches: Vec<(BatchRecord, PanelState)>,
     week: Week,
@@ -87,6 +90,7 @@ pub async fn show(
                 (refusals(&shown.status, &shown.profiles))
                 (profile_table(&shown.profiles))
             }
+            (identifiers::of_panel(&visitor, &id, &shown.identifiers))
             (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }
@@ -128,6 +132,11 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
     }
     Ok(Shown {
         profiles: profiles::on_panel(snapshot, &panel, stored.into_iter())?,
+        identifiers: fleet::identifiers::on_panel(
+            snapshot,
+            &panel,
+            snapshot.identifiers(panel.number)?.into_iter().take(identifiers::SHOWN + 1),
+        )?,
         changes: snapshot.connections(panel.number)?,
         batches: batches_of(snapshot, panel.number)?,
         week,
@@ -281,7 +290,11 @@ fn weeks(path: &str, week: &Week) -> Markup {
 /// What the panel refuses and does not hold; what it holds says so in its own row.
 fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
     let held = |link| profiles.iter().any(|profile| profile.link_id == Some(link));
-    let refused: Vec<_> = status.refused.iter().filter(|refused| !held(refused.link_id)).collect();
+    let refused: Vec<_> = status
+        .refused
+        .iter()
+        .filter(|refused| refused.item.kind == Kind::Identifier || !held(refused.item.link_id))
+        .collect();
     html! {
         @if !refused.is_empty() {
             div class="wrong" {
@@ -289,7 +302,7 @@ fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
                 ul {
                     @for refused in refused {
                         li {
-                            a href={ "/profiles/" (refused.link_id) } { code { (refused.link_id) } }
+                            a href={ "/" (refused.item.kind.as_str()) "s/" (refused.item.link_id) } { code { (refused.item.link_id) } }
                             " " span class="state rejected" { "rejected" } " " (layout::refusal(&refused.extended_info))
                         }
                     }

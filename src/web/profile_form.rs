@@ -129,7 +129,7 @@ pub async fn preview_form(Posted { fields, .. }: Posted<ByViewer>) -> Result<Htt
 }
 
 /// The zones of the fleet's panels, the most frequent first.
-fn zones(fleet: &Fleet) -> Vec<String> {
+pub fn zones(fleet: &Fleet) -> Vec<String> {
     let panels = fleet.changed_since(0).panels;
     let mut zones: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for panel in &panels {

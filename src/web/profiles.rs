@@ -8,7 +8,8 @@ use super::layout::{self, Place, panel_link};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
-use crate::fleet::profiles::{ProfileVersion, StateCounts, read};
+use crate::fleet::held::StateCounts;
+use crate::fleet::profiles::{ProfileVersion, read};
 use crate::fleet::{Fleet, FleetError};
 use crate::http::{Shared, percent};
 use crate::panel::settings::Zone;
@@ -70,7 +71,8 @@ pub async fn list(
     Ok(layout::page(&visitor, Place::Profiles, "Profiles", main))
 }
 
-fn states(counts: &StateCounts) -> Markup {
+/// How many panels hold something in which state.
+pub fn states(counts: &StateCounts) -> Markup {
     let all = [
         ("applied", counts.applied),
         ("pending", counts.pending),

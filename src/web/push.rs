@@ -132,12 +132,11 @@ pub async fn dry_run(
 async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
     let wanted = Wanted::parse(body, shared.max_items)?;
     let panels = shared.fleet.targets(&wanted.target)?;
-    let profiles = wanted.operations.upserts.iter().take(EXPLAINED);
-    let profiles: Vec<_> = profiles
-        .map(|upsert| match &upsert.content {
-            Content::Profile(profile) => profile.clone(),
-        })
-        .collect();
+    let profiles = wanted.operations.upserts.iter().filter_map(|upsert| match &upsert.content {
+        Content::Profile(profile) => Some(profile.clone()),
+        Content::Identifier(..) => None,
+    });
+    let profiles: Vec<_> = profiles.take(EXPLAINED).collect();
     let zones = by_zone(&panels, &profiles);
     let Wanted { target, operations, .. } = wanted;
     Ok(Plan { run: shared.fleet.plan(target, Arc::new(operations)).await?, zones })
@@ -178,13 +177,19 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
             body.insert("confirm_deletes".into(), meant.into());
         }
     }
+    put_target(fields, &mut body).map_err(|error| vec![error])?;
+    Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
+}
+
+/// For which panels it is, as the fleet API would be told.
+pub fn put_target(fields: &Fields, body: &mut Map<String, Value>) -> Result<(), FieldError> {
     match (fields.one("target"), fields.one("selector")) {
         ("all", "") => body.insert("all".into(), true.into()),
-        ("all", _) => return Err(vec![FieldError::at("/selector", "either a selector or all panels")]),
-        (_, "") => return Err(vec![FieldError::at("/selector", "say which panels, or choose all")]),
+        ("all", _) => return Err(FieldError::at("/selector", "either a selector or all panels")),
+        (_, "") => return Err(FieldError::at("/selector", "say which panels, or choose all")),
         (_, selector) => body.insert("selector".into(), selector.into()),
     };
-    Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
+    Ok(())
 }
 
 /// What would come of it.
@@ -241,7 +246,7 @@ impl Form {
             form id="push" class="card" method="post" action="/push#plan" {
                 (layout::token(visitor))
                 (self.what())
-                (self.whom(&panels))
+                (whom(&self.fields, &self.errors, &panels))
                 button class=[self.plan.is_none().then_some("main")] { @if self.plan.is_some() { "Dry run again" } @else { "Dry run" } }
                 p class="hint" { "A dry run changes nothing: it says what would be created, updated, deleted or stays as it is, panel by panel." }
             }
@@ -293,64 +298,14 @@ impl Form {
         }
     }
 
-    fn whom(&self, panels: &[Entry]) -> Markup {
-        let all = self.fields.one("target") == "all";
-        let labels = labels(panels);
-        let wrong = self.errors.iter().any(|error| error.path == "/selector");
-        html! {
-            fieldset {
-                legend { "For which panels" }
-                div class="row" {
-                    label class="grow" { "Selector"
-                        input name="selector" id="selector" value=(self.fields.one("selector")) placeholder="site=north, floor in (1,2), !old" list="labels" autocapitalize="none" spellcheck="false" aria-invalid=[wrong.then_some("true")];
-                    }
-                    datalist id="labels" { @for (label, _) in &labels { option value=(label) {} } }
-                    label class="tick" { input type="checkbox" name="target" value="all" checked[all]; "All " (panels.len()) }
-                }
-                div class="chips" aria-label="Panels by label" {
-                    @for (label, count) in labels.iter().take(OFFERED) {
-                        button type="button" data-fill="selector" data-value=(label) { (label) " " small { (count) } }
-                    }
-                }
-            }
-        }
-    }
-
     fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
-        let Report { panels, items } = &plan.run.report;
-        let mut rows: Vec<&PlannedPanel> = plan.run.panels.iter().collect();
-        // What is refused first, then what changes.
-        let changes = |items: &ItemCounts| items.created + items.updated + items.deleted;
-        rows.sort_by_key(|row| (row.items.rejected == 0, changes(&row.items) == 0));
-        let changes = changes(items);
+        let Report { panels, items, .. } = &plan.run.report;
+        let changes = items.created + items.updated + items.deleted;
         html! {
             section class="card" id="plan" aria-label="Dry run" {
-                h2 { "What would come of it" }
-                p class="sums" {
-                    (layout::count(panels.total, "panel")) ": "
-                    b { (items.created) } " created, " b { (items.updated) } " updated, " b { (items.deleted) } " deleted, "
-                    b { (items.unchanged) } " unchanged"
-                    @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
-                    @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
-                }
+                (sums(&plan.run))
                 (explanations(&plan.zones))
-                div class="scroll tall" tabindex="0" role="region" aria-label="Panel by panel" {
-                    table {
-                        thead { tr { th { "Panel" } th { "Outcome" } th { "Created" } th { "Updated" } th { "Deleted" } th { "Unchanged" } th { "Refused" } } }
-                        tbody {
-                            @for row in rows.iter().take(SHOWN) {
-                                tr {
-                                    td { (panel_link(row.panel.as_str())) }
-                                    td { (state(row.outcome.as_str())) }
-                                    @for n in [row.items.created, row.items.updated, row.items.deleted, row.items.unchanged, row.items.rejected] {
-                                        td class="number" { @if n > 0 { (n) } }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    @if rows.len() > SHOWN { p { "and " (rows.len() - SHOWN) " more; the sums are of all" } }
-                }
+                (panel_by_panel(&plan.run))
                 form method="post" action="/push/send" {
                     (layout::token(visitor))
                     input type="hidden" name="key" value=(Uuid::new_v4());
@@ -365,6 +320,72 @@ impl Form {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The field for the panels it is for.
+pub fn whom(fields: &Fields, errors: &[FieldError], panels: &[Entry]) -> Markup {
+    let all = fields.one("target") == "all";
+    let labels = labels(panels);
+    let wrong = errors.iter().any(|error| error.path == "/selector");
+    html! {
+        fieldset {
+            legend { "For which panels" }
+            div class="row" {
+                label class="grow" { "Selector"
+                    input name="selector" id="selector" value=(fields.one("selector")) placeholder="site=north, floor in (1,2), !old" list="labels" autocapitalize="none" spellcheck="false" aria-invalid=[wrong.then_some("true")];
+                }
+                datalist id="labels" { @for (label, _) in &labels { option value=(label) {} } }
+                label class="tick" { input type="checkbox" name="target" value="all" checked[all]; "All " (panels.len()) }
+            }
+            div class="chips" aria-label="Panels by label" {
+                @for (label, count) in labels.iter().take(OFFERED) {
+                    button type="button" data-fill="selector" data-value=(label) { (label) " " small { (count) } }
+                }
+            }
+        }
+    }
+}
+
+/// What would come of a batch, in sum.
+pub fn sums(plan: &batches::Plan) -> Markup {
+    let Report { panels, items, .. } = &plan.report;
+    html! {
+        h2 { "What would come of it" }
+        p class="sums" {
+            (layout::count(panels.total, "panel")) ": "
+            b { (items.created) } " created, " b { (items.updated) } " updated, " b { (items.deleted) } " deleted, "
+            b { (items.unchanged) } " unchanged"
+            @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
+            @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
+        }
+    }
+}
+
+/// The same by panel.
+pub fn panel_by_panel(plan: &batches::Plan) -> Markup {
+    let mut rows: Vec<&PlannedPanel> = plan.panels.iter().collect();
+    // What is refused first, then what changes.
+    let changes = |items: &ItemCounts| items.created + items.updated + items.deleted;
+    rows.sort_by_key(|row| (row.items.rejected == 0, changes(&row.items) == 0));
+    html! {
+        div class="scroll tall" tabindex="0" role="region" aria-label="Panel by panel" {
+            table {
+                thead { tr { th { "Panel" } th { "Outcome" } th { "Created" } th { "Updated" } th { "Deleted" } th { "Unchanged" } th { "Refused" } } }
+                tbody {
+                    @for row in rows.iter().take(SHOWN) {
+                        tr {
+                            td { (panel_link(row.panel.as_str())) }
+                            td { (state(row.outcome.as_str())) }
+                            @for n in [row.items.created, row.items.updated, row.items.deleted, row.items.unchanged, row.items.rejected] {
+                                td class="number" { @if n > 0 { (n) } }
+                            }
+                        }
+                    }
+                }
+            }
+            @if rows.len() > SHOWN { p { "and " (rows.len() - SHOWN) " more; the sums are of all" } }
         }
     }
 }

@@ -406,7 +406,8 @@ fn what_an_embedded_panel_refuses_is_told_until_it_is_taken_or_no_longer_wanted(
     server.add_panel("small", &json!({ "capacity": 1 }));
     server.add_panel("large", &json!({}));
     let submit = |server: &TestServer, body: &Value| server.fleet("POST", "/batches").json(body).send();
-    let full = json!([{ "link_id": link(2), "extended_info": "number_of_identifiers_exceeded" }]);
+    let full =
+        json!([{ "kind": "profile", "link_id": link(2), "extended_info": "number_of_identifiers_exceeded" }]);
     submit(&server, &json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
     let by_small = json!([{ "panel": "small", "extended_info": "number_of_identifiers_exceeded" }]);
     assert_eq!(told(&server, "small", 2), (full.clone(), by_small.clone(), json!(1)));

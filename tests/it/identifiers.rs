@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::binary::Shell;
+use crate::support::identifiers::{card, kind};
 use crate::support::profiles::{link, list, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::snapshot::Transcript;
@@ -10,26 +11,6 @@ use crate::support::snapshot::Transcript;
 /// A shell that no server answers.
 fn alone() -> Shell {
     Shell::new("127.0.0.1:9".parse().expect("an address"), None)
-}
-
-/// A card that is bound to these profiles.
-fn card(n: u32, name: &str, number: &str, profiles: &[u32]) -> Value {
-    json!({
-        "link_id": link(n),
-        "apartment_link_id": null,
-        "identifier_owner": { "name": name, "type": "owner" },
-        "identifier_type": "card",
-        "identifier_number": number,
-        "lock": "first",
-        "valid": { "time": { "is_permanent": true }, "passes": { "is_permanent": true } },
-        "time_profiles": { "link_ids": profiles.iter().map(|n| link(*n)).collect::<Vec<_>>() },
-    })
-}
-
-fn kind(mut identifier: Value, kind: &str, number: &str) -> Value {
-    identifier["identifier_type"] = json!(kind);
-    identifier["identifier_number"] = json!(number);
-    identifier
 }
 
 fn good() -> Value {
@@ -199,9 +180,8 @@ fn a_file_says_which_of_the_two_it_holds() {
     shell.file("schedules.json", &json!({ "profiles": profiles, "schedules": [] }).to_string());
     shell.file("forms.json", &json!({ "list_items": profiles, "identifiers": [] }).to_string());
     for (args, exit) in [
-        // What has identifiers is not applied in part.
-        ("apply -f both.json --all", 2),
-        ("apply -f identifiers.json --all --dry-run", 2),
+        ("apply -f both.json --all", 0),
+        ("apply -f identifiers.json --all --dry-run", 0),
         ("panel ls", 0),
         ("apply -f schedules.json --all", 2),
         ("apply -f misspelt.yaml --all", 2),
@@ -223,4 +203,68 @@ fn a_file_says_which_of_the_two_it_holds() {
         log.step(args, &ran);
     }
     log.check();
+}
+
+#[test]
+fn a_list_with_a_wrong_line_is_not_sent_and_a_number_that_stands_twice_is_told_with_both() {
+    let server = TestServer::start();
+    server.add_panels(1);
+    let batch = json!({ "all": true, "upsert": [work_week(1, "Work week"), work_week(2, "Twice"), work_week(3, "Twice")] });
+    server.fleet("POST", "/batches").json(&batch).send();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let mut log = Transcript::new("cli", "identifier_import_wrong");
+    let head = "name,type,number,profiles,from,to";
+    shell.file(
+        "wrong.csv",
+        &format!(
+            "{head}\n\
+             Flat 12,card,77001234,Work week,,\n\
+             Flat 13,card,0A77001234,Work week,,\n\
+             Flat 14,card,77.001E+09,Work week,,\n\
+             Flat 15,77001234,1,Work week,,\n\
+             Flat 16,pin,4821,Work wek,,\n\
+             Flat 17,pin,4822,77001234,,\n\
+             Flat 18,pin,4823,Twice,,\n\
+             Flat 19,pin,4824,,,\n\
+             \"Flat 20,\n 2nd\",pin,4825,always,,\n\
+             Flat 21,card,0077001234,Work week,2026-01-01,2025-12-31\n\
+             Flat 12,card,77001235,Work week,,\n"
+        ),
+    );
+    shell.file("zoneless.csv", &format!("{head}\nFlat 12,card,77001234,work week,,2026-12-31\n"));
+    shell.file(
+        "misspelt.csv",
+        "name;type;number;profiles;until\nFlat 12;card;77001234;Work week;2026-12-31\n",
+    );
+    shell.file("empty.csv", "");
+    shell.file("both.json", &json!({ "profiles": [], "identifiers": [] }).to_string());
+    for args in [
+        "identifier import wrong.csv --all --zone Europe/Kyiv",
+        "identifier import zoneless.csv --all",
+        "identifier import misspelt.csv --all",
+        "identifier import empty.csv --all",
+        "identifier import zoneless.csv --all --zone Mars/Olympus",
+        "identifier import zoneless.csv --zone Europe/Kyiv -l site=nowhere",
+        "identifier import zoneless.csv -f both.json --all",
+        "identifier import zoneless.csv",
+    ] {
+        let ran = shell.run(&args.split(' ').collect::<Vec<_>>());
+        assert_eq!(ran.exit, Some(2), "{ran}");
+        assert!(!["7700", "482"].iter().any(|secret| ran.to_string().contains(secret)), "{ran}");
+        log.step(args, &ran);
+    }
+    log.check();
+    let twice = [
+        card(101, "Flat 12", "77001234", &[1]),
+        card(102, "Flat 13", "0077001234", &[1]),
+        card(101, "Flat 12", "77001234", &[1]),
+    ];
+    shell.file("twice.json", &json!({ "identifiers": twice }).to_string());
+    let ran = shell.run(&["apply", "-f", "twice.json", "--all", "--dry-run"]);
+    let said = format!(
+        "twice.json /identifiers/1/identifier_number of {}: the same card stands at /identifiers/0, of {}; nothing was sent",
+        link(102),
+        link(101)
+    );
+    assert_eq!((ran.exit, ran.stderr.trim_end()), (Some(2), &*format!("panelsync: {said}")), "{ran}");
 }

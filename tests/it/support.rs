@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod binary;
+pub mod identifiers;
 pub mod profiles;
 pub mod redact;
 pub mod server;

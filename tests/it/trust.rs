@@ -33,6 +33,7 @@ open     GET    /metrics
 open     GET    /readyz
 open     POST   /fleet/v1/session
 viewer   DELETE /fleet/v1/session
+viewer   GET    /fleet/v1/access
 admin    GET    /fleet/v1/audit
 admin    GET    /fleet/v1/backup
 viewer   GET    /fleet/v1/access-events
@@ -46,12 +47,15 @@ operator POST   /fleet/v1/batches/{id}:cancel
 operator POST   /fleet/v1/batches/{id}:retry
 viewer   GET    /fleet/v1/diff
 viewer   GET    /fleet/v1/events
+viewer   GET    /fleet/v1/identifiers
+viewer   GET    /fleet/v1/identifiers/{link_id}
 viewer   GET    /fleet/v1/panels
 admin    POST   /fleet/v1/panels
 admin    DELETE /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}
 admin    PATCH  /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}/connections
+viewer   GET    /fleet/v1/panels/{id}/identifiers
 viewer   GET    /fleet/v1/panels/{id}/profiles
 viewer   GET    /fleet/v1/panels/{id}/profiles.ics
 operator POST   /fleet/v1/panels/{id}:resync

@@ -14,14 +14,14 @@ use crate::support::server::{ADMIN_PASSWORD, TestServer};
 use crate::support::snapshot::Transcript;
 
 /// A browser with a session.
-struct Browser<'s> {
+pub struct Browser<'s> {
     server: &'s TestServer,
     cookie: String,
     form_token: String,
 }
 
 impl<'s> Browser<'s> {
-    fn log_in(server: &'s TestServer, user: &str, password: &str) -> Self {
+    pub fn log_in(server: &'s TestServer, user: &str, password: &str) -> Self {
         let answer = post(server, "/login", &[("username", user), ("password", password)]).send();
         assert_eq!(answer.status, 303, "{}", answer.body);
         let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
@@ -32,16 +32,16 @@ impl<'s> Browser<'s> {
         Self { form_token: form.captures(&page).expect("a form")[1].to_owned(), ..browser }
     }
 
-    fn admin(server: &'s TestServer) -> Self {
+    pub fn admin(server: &'s TestServer) -> Self {
         Self::log_in(server, "admin", ADMIN_PASSWORD)
     }
 
-    fn get(&self, path: &str) -> Call {
+    pub fn get(&self, path: &str) -> Call {
         self.server.call("GET", path).header("cookie", &self.cookie)
     }
 
     /// A form of the session's own.
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Call {
+    pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Call {
         let mut all = vec![("form_token", self.form_token.as_str())];
         all.extend(fields);
         post(self.server, path, &all).header("cookie", &self.cookie)
@@ -54,7 +54,7 @@ fn post(server: &TestServer, path: &str, fields: &[(&str, &str)]) -> Call {
 }
 
 /// The answer with its tags on lines of their own.
-struct Page(Answer);
+pub struct Page(pub Answer);
 
 impl std::fmt::Display for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

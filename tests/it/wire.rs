@@ -120,7 +120,14 @@ fn answer(body: &str) -> String {
 }
 
 fn get(path: &str) -> Request {
-    Request { method: Method::Get, path: path.into(), token: None, body: None }
+    Request {
+        method: Method::Get,
+        path: path.into(),
+        token: None,
+        body: None,
+        is_slow: false,
+        secrets: Vec::new(),
+    }
 }
 
 async fn ask(lines: &Lines, remote: &HttpAddress, path: &str) -> Result<Answer, Trouble> {
@@ -132,7 +139,11 @@ fn text(answer: Result<Answer, Trouble>) -> String {
 }
 
 fn lines() -> Lines {
-    Lines::new(Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(20) })
+    Lines::new(Timeouts {
+        connect: Duration::from_secs(5),
+        request: Duration::from_secs(20),
+        ..Timeouts::default()
+    })
 }
 
 fn run<T>(what: impl Future<Output = T>) -> T {

@@ -311,7 +311,7 @@ fn check(snapshot: &Snapshot, accepted: &[Uuid], sent_again: &BTreeSet<BatchSeq>
         let mut counted = Report::of_pending(targets.len(), &operations);
         for panel in &targets {
             let outcome = outcomes.get(panel).unwrap_or_else(|| panic!("no outcome of {panel} in {seq}"));
-            counted.add(outcome, operations.len());
+            counted.add(outcome, operations.kinds());
             let why = outcome.error.as_deref().unwrap_or("");
             let good = match outcome.state {
                 PanelState::Applied => true,

@@ -9,7 +9,7 @@ mod wording;
 
 use std::collections::BTreeMap;
 
-use panelsync::batch::item::ItemId;
+use panelsync::batch::item::{ItemId, Kind};
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchRecord, BatchState, Body, ItemOutcome, Outcome};
 use panelsync::profile::rule::Family;
@@ -190,9 +190,9 @@ proptest! {
                     model.next_uid += u32::from(row.0 == next_uid);
                 }
                 Step::PutByUid { panel, body: n } => {
-                    work(&store, panels[panel], move |rows| rows.put_by_uid(&body(n)).map(|_| ()));
+                    work(&store, panels[panel], move |rows| rows.put_by_uid(Kind::Profile, &body(n)).map(|_| ()));
                     let model = &mut models[panel];
-                    model.rows.insert(RowName::Uid(model.next_uid), (model.next_uid, 1, n));
+                    model.rows.insert(RowName::Uid(Kind::Profile, model.next_uid), (model.next_uid, 1, n));
                     model.next_uid += 1;
                 }
                 Step::Remove { panel, link } => {
@@ -287,7 +287,7 @@ fn add_batch(store: &Store) -> BatchSeq {
         duration_ms: None,
     };
     let targets: Vec<_> = (1..=TARGETS).collect();
-    change(store, move |tables| tables.add_batch(&record, b"{}", &targets, 10))
+    change(store, move |tables| tables.add_batch(&record, b"{}", false, &targets, 10))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp};
 use panelsync::profile::rule::{
     CustomDates, DayType, DaysOfMonth, Every, Months, Name, NthDay, Repeat, Rule, WeekOrder, Weekdays,
 };
-use panelsync::profile::windows::{Schedule, Window};
+use panelsync::profile::windows::{Schedule, Standing, Window};
 use panelsync::profile::{TimeProfile, opens};
 use proptest::prelude::*;
 
@@ -184,6 +184,22 @@ fn profile() -> impl Strategy<Value = TimeProfile> {
     })
 }
 
+/// How the door stands, by the walked windows of a year to either side.
+fn standing(profile: &TimeProfile, zone: &TimeZone, at: i64) -> Standing {
+    let (from, to) = (at - 366 * 86_400, at + 366 * 86_400);
+    let windows = walked(profile, zone, from, to);
+    let Some(window) = windows.into_iter().find(|window| window.to > at) else {
+        return Standing::Shut { next: None };
+    };
+    if window.from > at {
+        return Standing::Shut { next: Some(window.from) };
+    }
+    Standing::Open(Window {
+        from: if window.from > from { window.from } else { i64::MIN },
+        to: if window.to < to { window.to } else { i64::MAX },
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -217,6 +233,7 @@ proptest! {
             if let Some(next) = edges.filter(|edge| *edge > at && *edge < to).min() {
                 prop_assert_eq!(schedule.next_change(at), Some(next));
             }
+            prop_assert_eq!(schedule.standing(at), standing(&profile, &zone, at));
         }
     }
 

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::access::Role;
 use crate::access::actor::Actor;
 use crate::access::sessions::Scope;
-use crate::batch::item::{ItemId, Kind};
+use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{SubmitError, Submitted, Target};
@@ -282,7 +282,7 @@ fn results(
         }
     }
     answered.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let result = |(i, ItemId { kind: Kind::Profile, link_id }): (usize, ItemId)| {
+    let result = |(i, ItemId { link_id, .. }): (usize, ItemId)| {
         // What is pending comes to what it should: it is durable here, and will be delivered.
         let of = |outcome: &Outcome| outcome.items.get(i).map(|item| item.foretold());
         let first = |wanted: fn(ItemOutcome) -> bool| {
@@ -312,6 +312,7 @@ impl From<SubmitError> for PanelError {
             SubmitError::NoPanels(_)
             | SubmitError::UnknownPanels(_)
             | SubmitError::UnknownToFamily(_)
+            | SubmitError::NoIdentifiers(_)
             | SubmitError::KeyReused
             | SubmitError::ReportGone(_)
             | SubmitError::WrongState(_)

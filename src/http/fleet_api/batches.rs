@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::types::TimeProfileBody;
+use super::types::{IdentifierBody, TimeProfileBody};
 use super::{Page, Paging};
 use crate::access::actor;
-use crate::batch::item::{ItemId, Kind};
-use crate::batch::report::{ItemCounts, PanelCounts};
+use crate::batch::item::ItemId;
+use crate::batch::report::{ItemCounts, PanelCounts, Report};
 use crate::batch::{BatchRecord, BatchState, PanelState};
 use crate::clock;
 use crate::coordinator::Submitted;
@@ -50,15 +50,43 @@ pub struct BatchRequest {
     pub all: Option<bool>,
     /// Profiles to create or update.
     pub upsert: Option<Vec<TimeProfileBody>>,
-    /// Link_ids to delete.
+    /// Link_ids of profiles to delete.
     pub delete: Option<Vec<Uuid>>,
+    /// What is asked of identifiers.
+    pub identifiers: Option<IdentifiersRequest>,
     /// Change nothing and say what would change.
     pub dry_run: Option<bool>,
-    /// Also delete every other link_id of those panels.
+    /// Also delete every other profile with a link_id of those panels.
     pub prune: Option<bool>,
     /// How many deletions are meant. A batch with `prune` that would delete more items than it names needs it.
     #[schema(example = 12)]
     pub confirm_deletes: Option<u64>,
+}
+
+/// What a batch asks of identifiers.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct IdentifiersRequest {
+    /// Identifiers to create or update.
+    pub upsert: Option<Vec<IdentifierBody>>,
+    /// Link_ids to delete.
+    pub delete: Option<Vec<Uuid>>,
+    /// Also delete every other identifier with a link_id of those panels.
+    pub prune: Option<bool>,
+}
+
+/// How many items of each kind came to what.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CountsByKind {
+    /// Time profiles.
+    pub profile: ItemCounts,
+    /// Identifiers.
+    pub identifier: ItemCounts,
+}
+
+impl CountsByKind {
+    fn of(report: &Report) -> Self {
+        Self { profile: report.profiles(), identifier: report.identifiers }
+    }
 }
 
 /// How a batch is.
@@ -77,6 +105,8 @@ pub struct BatchBody {
     pub panels: PanelCounts,
     /// By item.
     pub items: ItemCounts,
+    /// The same, each kind by itself.
+    pub by_kind: CountsByKind,
     /// From acceptance to the last outcome, in milliseconds.
     #[schema(required = true)]
     pub duration_ms: Option<u64>,
@@ -91,6 +121,7 @@ impl From<BatchRecord> for BatchBody {
             state: record.state,
             panels: record.report.panels,
             items: record.report.items,
+            by_kind: CountsByKind::of(&record.report),
             duration_ms: record.duration_ms,
         }
     }
@@ -105,6 +136,8 @@ pub struct DryRun {
     pub panels: PanelCounts,
     /// By item.
     pub items: ItemCounts,
+    /// The same, each kind by itself.
+    pub by_kind: CountsByKind,
     /// Each panel's part, by id.
     pub plan: Vec<PlannedPanel>,
 }
@@ -125,7 +158,7 @@ pub struct PlannedPanel {
     pub panel: String,
     /// What would come of it.
     pub outcome: PanelState,
-    /// How many profiles it would create.
+    /// How many items it would create.
     pub created: u64,
     /// How many it would change.
     pub updated: u64,
@@ -142,7 +175,8 @@ pub struct PlannedPanel {
 impl From<Plan> for DryRun {
     fn from(plan: Plan) -> Self {
         let panels = plan.panels.into_iter().map(PlannedPanel::from).collect();
-        Self { dry_run: true, panels: plan.report.panels, items: plan.report.items, plan: panels }
+        let by_kind = CountsByKind::of(&plan.report);
+        Self { dry_run: true, panels: plan.report.panels, items: plan.report.items, by_kind, plan: panels }
     }
 }
 
@@ -296,7 +330,10 @@ pub struct BatchPanel {
 /// What came of one item on one panel.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct BatchItem {
-    /// Which profile.
+    /// `profile` or `identifier`.
+    #[schema(example = "profile")]
+    pub kind: String,
+    /// Which item.
     #[schema(value_type = Uuid)]
     pub link_id: String,
     /// Whether it was done.
@@ -321,9 +358,8 @@ impl From<asked::BatchPanel> for BatchPanel {
 
 impl From<asked::ItemResult> for BatchItem {
     fn from(item: asked::ItemResult) -> Self {
-        let asked::ItemResult { item: ItemId { kind: Kind::Profile, link_id }, success, extended_info } =
-            item;
-        Self { link_id: link_id.to_string(), success, extended_info }
+        let asked::ItemResult { item: ItemId { kind, link_id }, success, extended_info } = item;
+        Self { kind: kind.as_str().to_owned(), link_id: link_id.to_string(), success, extended_info }
     }
 }
 

@@ -13,9 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::panels::Selection;
 use super::session::read_json;
-use super::types::TimeProfileBody;
 use super::{Page, Paging, batches};
-use crate::batch::item::{ItemId, Kind};
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::fleet;
@@ -56,9 +54,12 @@ fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
-/// A profile in which a device differs.
+/// An item in which a device differs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProfileDiff {
+    /// `profile` or `identifier`.
+    #[schema(example = "profile")]
+    pub kind: String,
     /// Null for one that was made on the device.
     #[schema(value_type = Option<uuid::Uuid>, required = true)]
     pub link_id: Option<LinkId>,
@@ -71,8 +72,8 @@ pub struct ProfileDiff {
     /// Why the device refuses it, in its own words.
     #[schema(required = true)]
     pub extended_info: Option<String>,
-    /// What is desired.
-    #[schema(value_type = Option<TimeProfileBody>, required = true)]
+    /// What is desired. Of an identifier no number is told whole.
+    #[schema(value_type = Option<Object>, required = true)]
     pub desired: Option<Box<RawValue>>,
     /// What the device holds, as it says it.
     #[schema(value_type = Option<Object>, required = true)]
@@ -95,9 +96,10 @@ impl From<drift::PanelDiff> for PanelDiff {
 
 impl From<Found> for ProfileDiff {
     fn from(found: Found) -> Self {
-        let Found { difference, item, name, desired, on_device, refused } = found;
+        let Found { difference, kind, item, name, desired, on_device, refused } = found;
         Self {
-            link_id: item.map(|ItemId { kind: Kind::Profile, link_id }| link_id),
+            kind: kind.as_str().to_owned(),
+            link_id: item.map(|item| item.link_id),
             name,
             difference: difference.as_str().to_owned(),
             extended_info: refused.map(Into::into),

@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::session::{parse_json, read_json};
 use super::{Page, Paging, not_a_cursor};
+use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::clock;
 use crate::fleet::error::Gathered;
@@ -61,10 +62,13 @@ pub struct PanelStateBody {
     pub device: Option<DeviceBody>,
 }
 
-/// A profile that a panel refuses.
+/// An item that a panel refuses.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RefusedBody {
-    /// Which profile.
+    /// `profile` or `identifier`.
+    #[schema(example = "profile")]
+    pub kind: String,
+    /// Which item.
     #[schema(value_type = uuid::Uuid)]
     pub link_id: LinkId,
     /// Why, in the panel's words.
@@ -117,8 +121,8 @@ impl From<PanelStatus> for PanelBody {
 }
 
 impl From<Refusal> for RefusedBody {
-    fn from(Refusal { link_id, extended_info }: Refusal) -> Self {
-        Self { link_id, extended_info }
+    fn from(Refusal { item: ItemId { kind, link_id }, extended_info }: Refusal) -> Self {
+        Self { kind: kind.as_str().to_owned(), link_id, extended_info }
     }
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
 use super::{Page, Paging, not_a_cursor};
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
 use crate::fleet::{self, profiles as held};
 use crate::http::Shared;
 use crate::http::auth::Viewer;
@@ -64,29 +64,33 @@ pub async fn of_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
-    let after = paging.cursor.as_deref().map(|text| place(text).ok_or_else(not_a_cursor)).transpose()?;
+    let after = paging
+        .cursor
+        .as_deref()
+        .map(|text| place(Kind::Profile, text).ok_or_else(not_a_cursor))
+        .transpose()?;
     let panel = shared.fleet.panel(&id)?;
     let fleet::Page { items, next } = shared.fleet.profiles_of(panel, after, limit).await?;
     let items = items.into_iter().map(PanelProfile::from).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(cursor) }))
 }
 
-/// How the cursor of a profile begins that was made by uid.
+/// How the cursor of an item begins that was made by uid.
 const BY_UID: &str = "uid-";
 
-/// Where in the order of a panel's profiles a cursor stands.
-fn place(cursor: &str) -> Option<RowName> {
+/// Where in the order of a panel's items of a kind a cursor stands.
+pub(super) fn place(kind: Kind, cursor: &str) -> Option<RowName> {
     match cursor.strip_prefix(BY_UID) {
-        Some(uid) => uid.parse().ok().map(RowName::Uid),
-        None => cursor.parse().ok().map(|link| RowName::Link(ItemId::profile(link))),
+        Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(kind, uid)),
+        None => cursor.parse().ok().map(|link_id| RowName::Link(ItemId { kind, link_id })),
     }
 }
 
 /// The cursor of a place.
-fn cursor(name: RowName) -> String {
+pub(super) fn cursor(name: RowName) -> String {
     match name {
-        RowName::Link(link) => link.to_string(),
-        RowName::Uid(uid) => format!("{BY_UID}{uid}"),
+        RowName::Link(item) => item.link_id.to_string(),
+        RowName::Uid(_, uid) => format!("{BY_UID}{uid}"),
     }
 }
 
@@ -104,7 +108,7 @@ pub async fn calendar_of_panel(
     Ok(HttpResponse::Ok().content_type("text/calendar; charset=utf-8").body(text))
 }
 
-/// How many panels hold a profile in which state.
+/// How many panels hold an item in which state.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub struct StateCounts {
     /// Confirmed by the panel.
@@ -117,9 +121,9 @@ pub struct StateCounts {
     pub drifted: u64,
 }
 
-impl From<held::StateCounts> for StateCounts {
-    fn from(counts: held::StateCounts) -> Self {
-        let held::StateCounts { applied, pending, rejected, drifted } = counts;
+impl From<fleet::held::StateCounts> for StateCounts {
+    fn from(counts: fleet::held::StateCounts) -> Self {
+        let fleet::held::StateCounts { applied, pending, rejected, drifted } = counts;
         Self { applied, pending, rejected, drifted }
     }
 }
@@ -180,14 +184,21 @@ pub struct FleetProfileVersions {
     pub refused: Vec<RefusingPanel>,
 }
 
-/// A panel that refuses a profile.
-#[derive(Debug, Serialize, ToSchema)]
+/// A panel that refuses an item.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RefusingPanel {
     /// Which panel.
     pub panel: String,
     /// Why, in its words.
     #[schema(example = "number_of_identifiers_exceeded")]
     pub extended_info: String,
+}
+
+impl From<fleet::held::RefusingPanel> for RefusingPanel {
+    fn from(refusing: fleet::held::RefusingPanel) -> Self {
+        let fleet::held::RefusingPanel { panel, extended_info } = refusing;
+        Self { panel, extended_info }
+    }
 }
 
 /// One of the texts that panels hold.
@@ -207,13 +218,12 @@ impl From<held::FleetProfileVersions> for FleetProfileVersions {
         let held::FleetProfileVersions { link_id, panels, states, versions, refused } = profile;
         let version =
             |held::ProfileVersion { profile, count, panels }| ProfileVersion { profile, count, panels };
-        let refusing = |held::RefusingPanel { panel, extended_info }| RefusingPanel { panel, extended_info };
         Self {
             link_id,
             panels,
             states: states.into(),
             versions: versions.into_iter().map(version).collect(),
-            refused: refused.into_iter().map(refusing).collect(),
+            refused: refused.into_iter().map(RefusingPanel::from).collect(),
         }
     }
 }

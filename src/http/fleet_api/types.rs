@@ -1,5 +1,5 @@
-//! The time profile's JSON as the document describes it. Bodies are read by [`crate::profile::parse`], which
-//! knows every rule; these types are for those who read the document.
+//! The JSON of time profiles and identifiers as the document describes it. Bodies are read by [`crate::profile::parse`] and
+//! [`crate::identifier::parse`], which know every rule; these types are for those who read the document.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -132,4 +132,87 @@ pub struct DayBody {
     /// `MON` to `SUN`, `WEEK_DAY` or `DAY_OFF`; of door controllers also `DAY`.
     #[schema(example = "WEEK_DAY")]
     pub day_type: String,
+}
+
+/// An identifier.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierBody {
+    /// Required by the calls by link_id.
+    pub link_id: Option<uuid::Uuid>,
+    /// The apartment's link_id, carried as it is.
+    pub apartment_link_id: Option<uuid::Uuid>,
+    /// Whose it is.
+    pub identifier_owner: IdentifierOwnerBody,
+    /// `card`, `ukey`, `inputCode`, `qr`, `license_plate` or `face_id`.
+    #[schema(example = "card")]
+    pub identifier_type: String,
+    /// By its type: of a card or phone key 1 to 10 decimal digits, or 2 to 8 pairs of hex digits with - or : between
+    /// them; of a code 1 to 10 digits; of a QR code a UUID; of a plate 1 to 100 characters; of a face nothing.
+    #[schema(example = "0A-1B-2C-3D")]
+    pub identifier_number: Option<String>,
+    /// Of a face: a JPEG of at most 1 MiB as bare Base64.
+    pub face_image: Option<String>,
+    /// `first`, `second` or `all`.
+    #[schema(example = "all")]
+    pub lock: String,
+    /// Until when, and how often. Absent parts are permanent.
+    pub valid: Option<IdentifierValidBody>,
+    /// The time profiles any of which must be open; with an empty list it opens at any time.
+    pub time_profiles: IdentifierProfilesBody,
+    /// A counter to be restored.
+    pub additional: Option<IdentifierAdditionalBody>,
+}
+
+/// Whose an identifier is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierOwnerBody {
+    /// 1 to 100 characters.
+    #[schema(example = "Flat 12, first")]
+    pub name: String,
+    /// `owner` or `guest`.
+    #[schema(example = "owner")]
+    pub r#type: String,
+}
+
+/// Until when an identifier is valid, and how often it opens.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierValidBody {
+    /// Until when.
+    pub time: Option<IdentifierTimeBody>,
+    /// How often.
+    pub passes: Option<IdentifierPassesBody>,
+}
+
+/// When an identifier is valid at all.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierTimeBody {
+    /// For ever.
+    pub is_permanent: bool,
+    /// Its first second, in Unix seconds; unless permanent.
+    pub from: Option<i64>,
+    /// Its end, in Unix seconds; unless permanent.
+    pub to: Option<i64>,
+}
+
+/// How often an identifier opens.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierPassesBody {
+    /// Any number of times.
+    pub is_permanent: bool,
+    /// So many times; unless permanent.
+    pub max_passes: Option<i64>,
+}
+
+/// By which time profiles an identifier is bound.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierProfilesBody {
+    /// Their link_ids; an empty list is at any time.
+    pub link_ids: Vec<uuid::Uuid>,
+}
+
+/// What else an identifier has.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentifierAdditionalBody {
+    /// How often it may open yet; -1 for any number of times.
+    pub passes_left: Option<i64>,
 }

@@ -15,7 +15,7 @@ use crate::panel::settings::Zone;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
-use crate::profile::windows::{RangeError, Schedule};
+use crate::profile::windows::{RangeError, Schedule, Window};
 use crate::profile::wire::{self, Json, MAX_VALUES, Unread};
 use crate::profile::{LinkId, TimeProfile, lint, opens, parse};
 
@@ -58,6 +58,12 @@ pub struct WindowBody {
     pub from: i64,
     /// Unix seconds.
     pub to: i64,
+}
+
+impl From<&Window> for WindowBody {
+    fn from(window: &Window) -> Self {
+        Self { from: window.from, to: window.to }
+    }
 }
 
 /// When a door would open under a profile; at most 50 years and 100,000 windows. Nothing is stored.
@@ -161,7 +167,7 @@ impl Question {
             zone: zone.name().to_owned(),
             sentence: sentence(&profile, zone.rules()),
             warnings: never.into_iter().chain(warnings.iter().map(ToString::to_string)).collect(),
-            windows: windows.iter().map(|window| WindowBody { from: window.from, to: window.to }).collect(),
+            windows: windows.iter().map(WindowBody::from).collect(),
         })
     }
 }

@@ -145,6 +145,12 @@ struct PanelRecord {
     /// How many profiles it holds at most; none is no limit.
     #[schema(required = true)]
     capacity: Option<u32>,
+    /// How many identifiers it holds at most; without it there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identifier_capacity: Option<u32>,
+    /// How many of these may be faces; without it there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    face_capacity: Option<u32>,
     /// Where a remote panel is reached, up to what comes before `/api`; always null for an embedded one.
     #[schema(example = "https://10.0.3.17", required = true)]
     url: Option<String>,
@@ -252,6 +258,8 @@ mod tests {
             repair: given(),
             tls_ca: given(),
             tls_pin: given(),
+            identifier_capacity: Some(1),
+            face_capacity: Some(1),
             ..settings::PanelRecord::new("p1")
         };
         assert_eq!(described_fields::<settings::PanelRecord>(), fields(&record));

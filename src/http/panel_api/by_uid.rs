@@ -16,7 +16,7 @@ use crate::http::{Shared, auth, body};
 use crate::panel::{ApplyByUid, UidAnswer, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
-use crate::store::read::StoredProfile;
+use crate::store::read::StoredItem;
 
 /// The panel's number for a new profile.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -69,7 +69,7 @@ pub(super) async fn find(
     account: &Account,
     request: &HttpRequest,
     shared: &Shared,
-) -> Result<StoredProfile, PanelError> {
+) -> Result<StoredItem, PanelError> {
     let uid = uid(request)?;
     let profiles = profiles(shared, &account.panel).await?;
     let profile = profiles.into_iter().find(|profile| profile.row.uid == uid);

@@ -22,7 +22,7 @@ use crate::panel::dialect::{Dialect, Limit, ListNotes, Paging};
 use crate::profile::rule::Family;
 use crate::profile::{parse, wire};
 use crate::store::StoreError;
-use crate::store::read::StoredProfile;
+use crate::store::read::StoredItem;
 
 /// The parameters of a list, for the document; both dialects.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -219,8 +219,8 @@ pub struct Listed {
     pub json: Box<str>,
 }
 
-impl From<StoredProfile> for Listed {
-    fn from(profile: StoredProfile) -> Self {
+impl From<StoredItem> for Listed {
+    fn from(profile: StoredItem) -> Self {
         Self { uid: Some(profile.row.uid), link_id: profile.link_id(), json: profile.json }
     }
 }

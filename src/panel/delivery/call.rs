@@ -7,10 +7,22 @@
 //! **Nobody is locked out.** Upserts come before deletes, and a device is never cleared: a right that holds before
 //! and after is there in between. Where a device is too full for an upsert while deletes wait, the upsert waits
 //! for them.
+//!
+//! **Nobody is let in.** An identifier is never on a device with rights that it has neither before nor after. New profiles
+//! come first, since identifiers name them, and profiles go last, when nothing names them. Where a profile changes under
+//! an identifier that changes which ones it names, the order of the two decides what opens in between: so one that leaves
+//! it goes before it changes, and one that comes to it goes after ([`Unsettled::turn`]). Where both are so, no order of
+//! two calls is right; the identifier is taken down for that moment, for less is better than more.
+//!
+//! A number that moves from one identifier to another is taken from the first in a call of its own; so is an identifier
+//! that becomes one of another type.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
+use crate::identifier::number::Credential;
+use crate::profile::LinkId;
 use crate::store::row::Row;
 
 /// The next call to a device. Its items are of one kind.
@@ -20,6 +32,8 @@ pub enum Call {
     Upsert(Vec<(ItemId, Row)>),
     /// Delete these.
     Delete(Vec<ItemId>),
+    /// Not to be called: these profiles are to be deleted, and identifiers that the device did not let go of name them.
+    Spare(Vec<ItemId>),
 }
 
 impl Call {
@@ -27,7 +41,7 @@ impl Call {
     pub fn count(&self) -> usize {
         match self {
             Self::Upsert(items) => items.len(),
-            Self::Delete(items) => items.len(),
+            Self::Delete(items) | Self::Spare(items) => items.len(),
         }
     }
 
@@ -35,88 +49,179 @@ impl Call {
     pub fn items(&self) -> Vec<ItemId> {
         match self {
             Self::Upsert(items) => items.iter().map(|(item, _)| *item).collect(),
-            Self::Delete(items) => items.clone(),
+            Self::Delete(items) | Self::Spare(items) => items.clone(),
         }
     }
 }
 
-/// The next call of at most `limit` items. `unknown` are the items whose state on the device is not known, each
-/// with what is desired; `held_back` are upserts that wait until there is nothing left to delete.
+/// An identifier, as far as the order of calls depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// Its type and number.
+    pub credential: Credential,
+    /// The profiles that it names.
+    pub profiles: Arc<[LinkId]>,
+}
+
+/// An item whose state on the device is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Which.
+    pub item: ItemId,
+    /// What is desired of it.
+    pub desired: Option<Row>,
+    /// Whether the device held it, as it was known last.
+    pub is_held: bool,
+    /// Of an identifier that the device held, what it was then.
+    pub before: Option<Rights>,
+    /// Of an identifier that is desired, what it is to be; not looked at where nothing was held.
+    pub after: Option<Rights>,
+}
+
+/// When an identifier is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Taken down before anything changes.
+    DownFirst,
+    /// Changed before profiles change.
+    Early,
+    /// Changed after them.
+    Late,
+    /// Taken down after all of these.
+    Down,
+}
+
+impl Unsettled {
+    /// When this identifier is sent, while these profiles change.
+    fn turn(&self, changed: &HashSet<LinkId>) -> Turn {
+        let any = |rights: &Option<Rights>| {
+            rights.as_ref().is_some_and(|rights| rights.profiles.iter().any(|link| changed.contains(link)))
+        };
+        let (leaves, comes) = (any(&self.before), any(&self.after));
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) if before.credential.kind() != after.credential.kind() => {
+                Turn::DownFirst
+            }
+            (Some(before), Some(after)) if before.profiles == after.profiles => Turn::Late,
+            (Some(_), Some(_)) if leaves && comes => Turn::DownFirst,
+            (Some(_), Some(_)) if leaves => Turn::Early,
+            (Some(_), None) if leaves && self.desired.is_none() => Turn::DownFirst,
+            _ if self.desired.is_none() => Turn::Down,
+            _ => Turn::Late,
+        }
+    }
+
+    fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
+        [&self.before, &self.after]
+            .into_iter()
+            .flatten()
+            .any(|rights| rights.profiles.iter().any(|link| profiles.contains(link)))
+    }
+}
+
+/// The next call of at most `limit` items. `held_back` are upserts that wait until there is nothing left to delete, and
+/// `kept` are profiles that identifiers name which the device holds and which do not change.
 pub fn next_call(
-    unknown: impl IntoIterator<Item = (ItemId, Option<Row>)>,
+    unsettled: &[Unsettled],
     limit: usize,
     held_back: &HashSet<ItemId>,
+    kept: &HashSet<LinkId>,
 ) -> Option<Call> {
-    let (mut upserts, mut deletes, mut last) = (Vec::new(), Vec::new(), Vec::new());
-    for (item, desired) in unknown {
-        match desired {
-            Some(row) if held_back.contains(&item) => last.push((item, row)),
-            Some(row) => upserts.push((item, row)),
-            None => deletes.push(item),
-        }
-        if upserts.len() >= limit {
-            break;
-        }
-    }
-    deletes.truncate(limit);
-    last.truncate(limit);
-    if !upserts.is_empty() {
-        Some(Call::Upsert(upserts))
-    } else if !deletes.is_empty() {
-        Some(Call::Delete(deletes))
-    } else if !last.is_empty() {
-        Some(Call::Upsert(last))
-    } else {
-        None
-    }
+    let of_kind = |kind| unsettled.iter().filter(move |item| item.item.kind == kind);
+    let is_back = |item: &&Unsettled| held_back.contains(&item.item);
+    let profiles: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_some()).collect();
+    let (new, changed): (Vec<_>, Vec<_>) =
+        profiles.iter().filter(|item| !is_back(item)).partition(|item| !item.is_held);
+    let changing: HashSet<_> =
+        profiles.iter().filter(|item| item.is_held).filter_map(|item| item.item.profile_link()).collect();
+    // Identifiers that name a profile which is not sent yet wait for it.
+    let not_yet: HashSet<_> =
+        profiles.iter().filter(|item| is_back(item)).filter_map(|item| item.item.profile_link()).collect();
+    let with_turn: Vec<_> = of_kind(Kind::Identifier).map(|item| (item, item.turn(&changing))).collect();
+    let at = |turn| {
+        let those = with_turn.iter().filter(move |(_, its)| *its == turn).map(|(item, _)| *item);
+        those.collect::<Vec<_>>()
+    };
+    let (late, last): (Vec<_>, Vec<_>) =
+        at(Turn::Late).into_iter().partition(|item| !is_back(item) && !item.names_any(&not_yet));
+    let down = at(Turn::Down);
+    let displaced = displaced(&with_turn);
+    let gone: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_none()).collect();
+    let named_yet: HashSet<LinkId> = with_turn
+        .iter()
+        .filter_map(|(item, _)| item.before.as_ref())
+        .flat_map(|before| before.profiles.iter().copied())
+        .collect();
+    let is_named = |item: &&&Unsettled, by: &HashSet<LinkId>| by.contains(&item.item.link_id);
+    let (spared, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|item| is_named(&item, kept));
+    let gone: Vec<_> = gone.into_iter().filter(|item| !is_named(&item, &named_yet)).collect();
+    let back: Vec<_> = profiles.iter().copied().filter(is_back).collect();
+    upsert(&new, limit)
+        .or_else(|| delete(&displaced, limit))
+        .or_else(|| delete(&at(Turn::DownFirst), limit))
+        .or_else(|| upsert_in_order(&at(Turn::Early), &with_turn, limit))
+        .or_else(|| upsert(&changed, limit))
+        .or_else(|| upsert_in_order(&late, &with_turn, limit))
+        .or_else(|| delete(&down, limit))
+        .or_else(|| delete(&gone, limit))
+        .or_else(|| some(spared.iter().map(|item| item.item).take(limit).collect()).map(Call::Spare))
+        .or_else(|| upsert(&back, limit))
+        .or_else(|| upsert_in_order(&last, &with_turn, limit))
+}
+
+fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
+    (!items.is_empty()).then_some(items)
+}
+
+fn upsert(items: &[&Unsettled], limit: usize) -> Option<Call> {
+    some(items.iter().filter_map(|item| Some((item.item, item.desired?))).take(limit).collect())
+        .map(Call::Upsert)
+}
+
+fn delete(items: &[&Unsettled], limit: usize) -> Option<Call> {
+    some(items.iter().map(|item| item.item).take(limit).collect()).map(Call::Delete)
+}
+
+/// Identifiers that are to go, and whose number another one is to have.
+fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
+    let wanted: HashSet<_> =
+        identifiers.iter().filter_map(|(item, _)| Some(&item.after.as_ref()?.credential)).collect();
+    let goes = |item: &&Unsettled| {
+        item.desired.is_none()
+            && item.before.as_ref().is_some_and(|before| wanted.contains(&before.credential))
+    };
+    identifiers.iter().map(|(item, _)| *item).filter(goes).collect()
+}
+
+/// Those first whose number no other one has on the device. Where each waits for another one, one is taken down.
+fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usize) -> Option<Call> {
+    let first = items.first()?;
+    let holders: HashMap<_, _> =
+        all.iter().filter_map(|(item, _)| Some((&item.before.as_ref()?.credential, item.item))).collect();
+    let is_free = |item: &&&Unsettled| {
+        let holder = item.after.as_ref().and_then(|after| holders.get(&after.credential));
+        holder.is_none_or(|holder| *holder == item.item)
+    };
+    let free: Vec<_> = items.iter().filter(is_free).copied().collect();
+    upsert(&free, limit).or_else(|| Some(Call::Delete(vec![first.item])))
 }
 
 /// Whether a device refuses an upsert because it is full.
 pub fn says_full(word: &str) -> bool {
-    matches!(
-        word,
-        "number_of_identifiers_exceeded"
-            | "number_of_entities_exceeded"
-            | "number_of_face_identifiers_exceeded"
-    )
+    ["number_of_identifiers_exceeded", "number_of_entities_exceeded", "number_of_face_identifiers_exceeded"]
+        .iter()
+        .any(|full| says(word, full))
+}
+
+/// Whether a device says that it lacks a profile which an identifier names.
+pub fn says_no_profile(word: &str) -> bool {
+    says(word, "bound_time_profile_doesnt_exist")
+}
+
+/// Whether a device's word is this one, or has it among others.
+pub fn says(word: &str, one: &str) -> bool {
+    word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|part| part == one)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::LinkId;
-
-    fn item(n: u8) -> ItemId {
-        ItemId::profile(LinkId::from_bytes([n; 16]))
-    }
-
-    fn upsert(n: u8) -> (ItemId, Row) {
-        (item(n), Row { body: u64::from(n), uid: 1, revision: 1 })
-    }
-
-    fn desired(n: u8) -> (ItemId, Option<Row>) {
-        let (item, row) = upsert(n);
-        (item, Some(row))
-    }
-
-    #[test]
-    fn every_upsert_comes_before_any_delete() {
-        let unknown = [(item(1), None), desired(2), (item(3), None), desired(4), desired(5)];
-        let none = HashSet::new();
-        let next = |unknown: &[_], limit| next_call(unknown.iter().copied(), limit, &none);
-        assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![upsert(2), upsert(4)])));
-        assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![upsert(2), upsert(4), upsert(5)])));
-        assert_eq!(next(&[unknown[0], unknown[2]], 1), Some(Call::Delete(vec![item(1)])));
-        assert_eq!(next(&[], 9), None);
-    }
-
-    #[test]
-    fn what_a_full_device_refused_waits_for_the_deletes() {
-        let held_back = HashSet::from([item(2)]);
-        let unknown = [desired(2), (item(3), None), desired(4)];
-        let next = |unknown: &[_]| next_call(unknown.iter().copied(), 9, &held_back);
-        assert_eq!(next(&unknown), Some(Call::Upsert(vec![upsert(4)])));
-        assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![item(3)])));
-        assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![upsert(2)])));
-    }
-}
+mod tests;

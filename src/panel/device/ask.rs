@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::Trouble;
 use super::words::words;
+use crate::batch::item::Kind;
 use crate::panel::dialect::{Dialect, Paging, Prefix};
 use crate::profile::LinkId;
 use crate::profile::parse;
@@ -25,9 +26,9 @@ use crate::store::tables::DeviceRecord;
 
 mod list;
 
-pub use list::{DeviceProfile, Page, read_page, read_profile};
+pub use list::{DeviceItem, Page, read_identifier, read_page, read_profile};
 
-/// Profiles on one page; the most that panels give.
+/// Items on one page; the most that panels give.
 const PAGE: u64 = 50;
 
 /// The longest token: a real one has 64 characters.
@@ -35,6 +36,9 @@ const LONGEST_TOKEN: usize = 4096;
 
 /// A shorter token is no secret, and may be a part of any word.
 const SHORTEST_SECRET: usize = 8;
+
+/// A shorter number is a part of too much else to be left out of what a device says.
+const SHORTEST_NUMBER: usize = 4;
 
 /// A field other than a list or a text is not read when it is longer, in bytes.
 const LONGEST_FIELD: usize = 64 * 1024;
@@ -51,7 +55,7 @@ pub enum Method {
 }
 
 /// A request, however it travels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// Its method.
     pub method: Method,
@@ -61,6 +65,16 @@ pub struct Request {
     pub token: Option<String>,
     /// JSON.
     pub body: Option<String>,
+    /// Whether an answer takes its time.
+    pub is_slow: bool,
+    /// What the body tells that no word which comes back is to tell.
+    pub secrets: Vec<Box<str>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.method, self.bare_path())
+    }
 }
 
 /// An answer, however it travelled.
@@ -79,7 +93,17 @@ impl Answer {
     #[must_use]
     pub fn without(self, token: &str) -> Self {
         let long = self.body.len() > LONGEST_FIELD || token.len() < SHORTEST_SECRET;
-        if long || !self.body.windows(token.len()).any(|part| part == token.as_bytes()) {
+        self.without_any(token, long)
+    }
+
+    /// Without an identifier's number.
+    #[must_use]
+    pub fn without_number(self, number: &str) -> Self {
+        self.without_any(number, number.len() < SHORTEST_NUMBER)
+    }
+
+    fn without_any(self, token: &str, is_left: bool) -> Self {
+        if is_left || !self.body.windows(token.len()).any(|part| part == token.as_bytes()) {
             return self;
         }
         let body = String::from_utf8_lossy(&self.body).replace(token, "…");
@@ -89,7 +113,14 @@ impl Answer {
 
 impl Request {
     fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::Get, path: path.into(), token: None, body: None }
+        Self {
+            method: Method::Get,
+            path: path.into(),
+            token: None,
+            body: None,
+            is_slow: false,
+            secrets: Vec::new(),
+        }
     }
 
     /// With the session's token.
@@ -122,13 +153,14 @@ impl Speech {
         format!("{}{rest}", self.prefix.as_str())
     }
 
-    /// A path of the profiles' calls.
-    fn profiles(self, rest: &str) -> String {
-        let profiles = match self.family() {
-            Family::Android | Family::Camdroid | Family::IngenicMips => "timeprofile",
-            Family::DoorController => "time-profiles",
+    /// A path of the calls on items of a kind.
+    fn items(self, kind: Kind, rest: &str) -> String {
+        let items = match (kind, self.family()) {
+            (Kind::Profile, Family::Android | Family::Camdroid | Family::IngenicMips) => "timeprofile",
+            (Kind::Profile, Family::DoorController) => "time-profiles",
+            (Kind::Identifier, _) => "identifier",
         };
-        self.path(&format!("/access/{profiles}{rest}"))
+        self.path(&format!("/access/{items}{rest}"))
     }
 
     /// The query of a page of a list.
@@ -171,11 +203,24 @@ pub fn time(speech: Speech) -> Request {
     Request::get(speech.path("/device/time"))
 }
 
-/// Create or update profiles by link_id; bodies are objects without it.
-pub fn upsert(speech: Speech, items: &[(LinkId, Box<str>)]) -> Request {
+/// An item to create or update.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its link_id.
+    pub link_id: LinkId,
+    /// An object without it.
+    pub json: Box<str>,
+    /// An identifier's number, which no word that comes back is to tell; empty where there is none.
+    pub secret: Box<str>,
+    /// Whether it takes its time: a photo is looked at.
+    pub is_slow: bool,
+}
+
+/// Create or update items of a kind by link_id.
+pub fn upsert(speech: Speech, kind: Kind, items: &[Outgoing]) -> Request {
     let key = parse::list_key(speech.family());
     let mut body = format!(r#"{{"{key}":["#);
-    for (i, (link, json)) in items.iter().enumerate() {
+    for (i, Outgoing { link_id: link, json, .. }) in items.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
         let json = match speech.family() {
             Family::Android | Family::Camdroid | Family::IngenicMips => Cow::Borrowed(&**json),
@@ -185,28 +230,36 @@ pub fn upsert(speech: Speech, items: &[(LinkId, Box<str>)]) -> Request {
         let _ = write!(body, r#"{comma}{{"link_id":"{link}",{inner}"#); // a String takes everything
     }
     body.push_str("]}");
-    let path = speech.profiles("/items/link");
-    Request { method: Method::Post, body: Some(body), ..Request::get(path) }
+    let path = speech.items(kind, "/items/link");
+    let is_slow = items.iter().any(|item| item.is_slow);
+    Request { method: Method::Post, body: Some(body), is_slow, ..Request::get(path) }
 }
 
-/// Delete profiles by link_id, in the one form or the other. A body in a `DELETE` is lost on some ways, so that is
-/// not the first.
-pub fn delete(speech: Speech, links: &[LinkId], by_delete: bool) -> Request {
+/// Delete items of a kind by link_id, in the one form or the other.
+pub fn delete(speech: Speech, kind: Kind, links: &[LinkId], by_delete: bool) -> Request {
     let links: Vec<_> = links.iter().map(|link| format!(r#""{link}""#)).collect();
     let body = format!(r#"{{"link_ids":[{}]}}"#, links.join(","));
-    let (method, end) =
-        if by_delete { (Method::Delete, "/items/link") } else { (Method::Post, "/link/delete") };
-    Request { method, body: Some(body), ..Request::get(speech.profiles(end)) }
+    let (method, path) = match (by_delete, kind) {
+        (true, _) => (Method::Delete, speech.items(kind, "/items/link")),
+        (false, Kind::Profile) => (Method::Post, speech.items(kind, "/link/delete")),
+        (false, Kind::Identifier) => (Method::Post, speech.path("/access/identifiers/link/delete")),
+    };
+    Request { method, body: Some(body), ..Request::get(path) }
 }
 
-/// A page of all profiles, those without link_id too.
-pub fn page(speech: Speech, number: u64) -> Request {
-    Request::get(format!("{}?{}", speech.profiles("/items"), speech.page(PAGE, number)))
+/// A page of all items of a kind, those without link_id too. Of identifiers the list by link_id has these; the other one
+/// does not tell the link_ids.
+pub fn page(speech: Speech, kind: Kind, number: u64) -> Request {
+    let rest = match kind {
+        Kind::Profile => "/items",
+        Kind::Identifier => "/items/link",
+    };
+    Request::get(format!("{}?{}", speech.items(kind, rest), speech.page(PAGE, number)))
 }
 
-/// The first and smallest page of the profiles with a link_id.
-pub fn linked_page(speech: Speech) -> Request {
-    Request::get(format!("{}?{}", speech.profiles("/items/link"), speech.page(10, 1)))
+/// The first and smallest page of the items of a kind with a link_id.
+pub fn linked_page(speech: Speech, kind: Kind) -> Request {
+    Request::get(format!("{}?{}", speech.items(kind, "/items/link"), speech.page(10, 1)))
 }
 
 fn percent(text: &str) -> String {

@@ -63,11 +63,17 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the whole request.
     pub request: Duration,
+    /// For one in which a device looks at a photo.
+    pub slow: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), request: Duration::from_secs(10) }
+        Self {
+            connect: Duration::from_secs(3),
+            request: Duration::from_secs(10),
+            slow: Duration::from_secs(30),
+        }
     }
 }
 
@@ -138,12 +144,10 @@ impl Lines {
         limit: usize,
     ) -> Result<Answer, Trouble> {
         let limit = limit.min(MAX_ANSWER);
-        match tokio::time::timeout(self.timeouts.request, self.call(device, request, request_id, limit)).await
-        {
+        let patience = if request.is_slow { self.timeouts.slow } else { self.timeouts.request };
+        match tokio::time::timeout(patience, self.call(device, request, request_id, limit)).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(Trouble::NoAnswer(format!("no whole answer came within {:?}", self.timeouts.request)))
-            }
+            Err(_) => Err(Trouble::NoAnswer(format!("no whole answer came within {patience:?}"))),
         }
     }
 

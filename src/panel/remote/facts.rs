@@ -4,15 +4,17 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::batch::item::{ItemId, Kind};
-use crate::panel::delivery::call::{self, Call};
+use crate::identifier::number::Credential;
+use crate::identifier::rule::Api;
+use crate::identifier::{self, Identifier};
+use crate::panel::delivery::call::{self, Call, Rights, Unsettled};
 use crate::panel::delivery::facts::Facts;
+use crate::panel::device::ask::Outgoing;
 use crate::profile::LinkId;
+use crate::store::identifier_in;
 use crate::store::read::Snapshot;
 use crate::store::row::{Pending, Reported, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
-
-/// Profiles to send, each with its body.
-pub(super) type Bodies = Vec<(LinkId, Box<str>)>;
 
 /// The facts of one panel, as the store is when the first of them is asked for.
 pub(super) struct PanelFacts<'s> {
@@ -82,14 +84,16 @@ pub(super) fn confirmed_any(snapshot: &Snapshot, panel: PanelNo) -> Result<bool,
     Ok(any)
 }
 
-/// The next call to a device, with the bodies that it needs.
+/// The next call to a device, with what it needs to say.
 pub(super) fn next_call(
     snapshot: &Snapshot,
     panel: PanelNo,
+    api: Option<Api>,
     limit: usize,
     held_back: &HashSet<ItemId>,
-) -> Result<Option<(Call, Bodies)>, StoreError> {
-    let mut unknown = Vec::new();
+) -> Result<Option<(Call, Vec<Outgoing>)>, StoreError> {
+    let is_fresh = !snapshot.has_last_held(panel)?;
+    let mut unsettled = Vec::new();
     let mut upserts = 0;
     snapshot.each_pending(panel, |item, pending| {
         let desired = match pending {
@@ -98,16 +102,79 @@ pub(super) fn next_call(
             }
             Pending::Delete => None,
         };
+        let held = if is_fresh { None } else { snapshot.last_held(panel, item)? };
+        let (before, after) = match (item.kind, held, desired) {
+            (Kind::Identifier, held, desired) if !is_fresh => {
+                let rights = |body: Option<u64>| body.map(|body| rights(snapshot, body)).transpose();
+                (rights(held)?, rights(desired.map(|row| row.body))?)
+            }
+            _ => (None, None),
+        };
         upserts += usize::from(desired.is_some() && !held_back.contains(&item));
-        unknown.push((item, desired));
-        Ok(upserts < limit)
+        unsettled.push(Unsettled { item, desired, is_held: held.is_some(), before, after });
+        // Where the device held nothing, the order of what it gets is that of the items.
+        Ok(!is_fresh || upserts < limit)
     })?;
-    let Some(call) = call::next_call(unknown, limit, held_back) else { return Ok(None) };
-    let mut bodies = Vec::new();
-    if let Call::Upsert(items) = &call {
-        for (ItemId { kind: Kind::Profile, link_id }, row) in items {
-            bodies.push((*link_id, snapshot.body(row.body)?));
+    let deletes_profiles =
+        unsettled.iter().any(|item| item.item.kind == Kind::Profile && item.desired.is_none());
+    let kept = if deletes_profiles && !is_fresh { kept(snapshot, panel)? } else { HashSet::new() };
+    let Some(mut call) = call::next_call(&unsettled, limit, held_back, &kept) else { return Ok(None) };
+    let mut outgoing = Vec::new();
+    if let Call::Upsert(items) = &mut call {
+        for (item, row) in items.iter() {
+            let json = snapshot.body(row.body)?;
+            let item = match item.kind {
+                Kind::Profile => Outgoing { link_id: item.link_id, json, secret: "".into(), is_slow: false },
+                Kind::Identifier => identifier(snapshot, item.link_id, &json, api)?,
+            };
+            // A device looks at a photo for a while, so that faces go one by one.
+            if item.is_slow && !outgoing.is_empty() {
+                break;
+            }
+            let is_slow = item.is_slow;
+            outgoing.push(item);
+            if is_slow {
+                break;
+            }
         }
+        items.truncate(outgoing.len());
     }
-    Ok(Some((call, bodies)))
+    Ok(Some((call, outgoing)))
+}
+
+fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
+    let Identifier { credential, profiles, .. } = identifier_in(snapshot.body(body)?.as_bytes())?;
+    Ok(Rights { credential, profiles: profiles.as_slice().into() })
+}
+
+/// The profiles under identifiers that the device holds otherwise than is desired, and which it is not asked to change.
+fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<HashSet<LinkId>, StoreError> {
+    let mut kept = HashSet::new();
+    snapshot.each_reported(panel, |item, known| {
+        if item.kind == Kind::Identifier
+            && matches!(known, Reported::Refused(_) | Reported::Drifted(_) | Reported::KeptOtherwise(_))
+            && let Some(body) = snapshot.last_held(panel, item)?
+        {
+            kept.extend(rights(snapshot, body)?.profiles.iter());
+        }
+        Ok(true)
+    })?;
+    Ok(kept)
+}
+
+fn identifier(
+    snapshot: &Snapshot,
+    link_id: LinkId,
+    json: &str,
+    api: Option<Api>,
+) -> Result<Outgoing, StoreError> {
+    let identifier = identifier_in(json.as_bytes())?;
+    let api = api.unwrap_or(Api::ANY);
+    let photo = match &identifier.credential {
+        Credential::Face(face) => snapshot.photo(*face)?,
+        _ => None,
+    };
+    let json = identifier::wire::body(&identifier, photo.as_ref(), api).into();
+    let secret = identifier.credential.number(api).into();
+    Ok(Outgoing { link_id, json, secret, is_slow: photo.is_some() })
 }

@@ -1,6 +1,6 @@
 //! One step at a device: one call, with a new session before it where there is none.
 //!
-//! A new session begins with `/api/info` and, where the device has confirmed something, with how many profiles
+//! A new session begins with `/api/info` and, where the device has confirmed something, with how many items
 //! it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
 //! again.
 
@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 
 use super::devices::Devices;
 use super::facts;
+use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
-use crate::panel::delivery::call::Call;
+use crate::panel::delivery::call::{Call, says_no_profile};
 use crate::panel::delivery::effect::{Step, Task};
 use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
-use crate::panel::device::ask::Info;
+use crate::panel::device::ask::{Info, Said};
 use crate::panel::device::{Device, Habits, Trouble};
 use crate::panel::settings::Settings;
 use crate::store::tables::DeviceRecord;
@@ -163,7 +164,10 @@ impl Visit<'_> {
 
     /// Whether the device holds nothing, though it has confirmed something.
     async fn has_lost_all(&mut self, device: &mut Device) -> Result<bool, StepError> {
-        let empty = device.is_empty().await?;
+        let mut empty = true;
+        for kind in self.kinds() {
+            empty = empty && device.is_empty(*kind).await?;
+        }
         self.holds |= !empty;
         Ok(empty && self.stepper.confirmed_any()?)
     }
@@ -186,27 +190,42 @@ impl Visit<'_> {
         known && before.serial != info.device_serial_number
     }
 
+    /// Of which kinds the device is asked what it holds.
+    fn kinds(&self) -> &'static [Kind] {
+        if self.met.record.identifiers { &Kind::ALL } else { &[Kind::Profile] }
+    }
+
     async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
         match task {
             Task::Check => Ok(Answer::Checked),
             Task::Read => {
                 let time = device.time().await?;
                 let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
-                Ok(Answer::Read(device.profiles().await?, clock_ahead_s))
+                Ok(Answer::Read(device.held(self.kinds()).await?, clock_ahead_s))
             }
             Task::Deliver => self.deliver(device).await,
         }
     }
 
     async fn deliver(&self, device: &mut Device) -> Result<Answer, StepError> {
-        let Stepper { store, panel, step, .. } = self.stepper;
-        let next = facts::next_call(&store.read()?, *panel, step.limit, &step.held_back)?;
-        let Some((call, bodies)) = next else { return Ok(Answer::Nothing) };
+        let Stepper { store, panel, step, settings, .. } = self.stepper;
+        let api = settings.identifier_api();
+        let next = facts::next_call(&store.read()?, *panel, api, step.limit, &step.held_back)?;
+        let Some((call, outgoing)) = next else { return Ok(Answer::Nothing) };
+        let items = call.items();
+        let Some(kind) = items.first().map(|item| item.kind) else { return Ok(Answer::Nothing) };
         let said = match &call {
-            Call::Upsert(_) => device.upsert(&bodies).await,
+            Call::Upsert(_) => match device.upsert(kind, &outgoing).await {
+                Ok(said) if kind == Kind::Identifier => take_down_unbound(device, &items, said).await,
+                said => said,
+            },
             Call::Delete(items) => {
-                let links = items.iter().map(|ItemId { kind: Kind::Profile, link_id }| *link_id);
-                device.delete(&links.collect::<Vec<_>>()).await
+                let links: Vec<_> = items.iter().map(|item| item.link_id).collect();
+                device.delete(kind, &links).await
+            }
+            Call::Spare(items) => {
+                let word: Box<str> = ItemOutcome::Bound.extended_info().into();
+                Ok(items.iter().map(|_| Some(Said { success: false, word: word.clone() })).collect())
             }
         };
         match said {
@@ -216,4 +235,26 @@ impl Visit<'_> {
             Err(trouble) => Err(trouble.into()),
         }
     }
+}
+
+/// Some devices take an identifier though a profile that it names is not there, and it may open at any time then. It is
+/// taken down at once, and counts as refused.
+async fn take_down_unbound(
+    device: &mut Device,
+    items: &[ItemId],
+    mut said: Vec<Option<Said>>,
+) -> Result<Vec<Option<Said>>, Trouble> {
+    let mut unbound = Vec::new();
+    for (item, said) in items.iter().zip(&mut said) {
+        if let Some(said) = said
+            && says_no_profile(&said.word)
+        {
+            said.success = false;
+            unbound.push(item.link_id);
+        }
+    }
+    if !unbound.is_empty() {
+        device.delete(Kind::Identifier, &unbound).await?;
+    }
+    Ok(said)
 }

@@ -1,12 +1,16 @@
 //! Changes to batches, and to the idempotency keys that they were sent under.
 
+use std::borrow::Cow;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::batch::report::Report;
 use crate::batch::{BatchRecord, BatchState, Operations, Outcome, PanelState};
+use crate::identifier::photo::Photo;
 use crate::store::json::{decode, encode};
 use crate::store::records::{AuditRecord, IdempotencyKey, key_time};
 use crate::store::row::{self, OutcomeKey};
+use crate::store::seal::Seal;
 use crate::store::tables::Tables;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -22,6 +26,10 @@ pub struct NewBatch {
     pub record: BatchRecord,
     /// Its operations, as the rooms above encode them.
     pub work: Vec<u8>,
+    /// Whether these are a secret.
+    pub secret: bool,
+    /// The photos that belong to them.
+    pub photos: Vec<Photo>,
     /// The numbers of its panels, ascending.
     pub targets: Vec<PanelNo>,
     /// The key that it was sent under, and the digest of the request's body.
@@ -30,6 +38,23 @@ pub struct NewBatch {
     pub keys_since_ms: i64,
     /// Finished batches beyond so many in all are pushed out, the oldest first.
     pub keep: u64,
+}
+
+/// Whether a batch's operations are sealed.
+pub(in crate::store) fn is_sealed(work: &[u8]) -> bool {
+    !work.starts_with(b"{")
+}
+
+/// A batch's operations. What is sealed does not begin as JSON does.
+pub(in crate::store) fn opened_work<'w>(
+    seal: &Seal,
+    seq: BatchSeq,
+    work: &'w [u8],
+) -> Result<Cow<'w, [u8]>, StoreError> {
+    if !is_sealed(work) {
+        return Ok(Cow::Borrowed(work));
+    }
+    seal.open_in("batch_work", &seq.to_be_bytes(), work).map(Cow::Owned)
 }
 
 /// What came of accepting a batch, or of beginning an ended one again.
@@ -71,13 +96,14 @@ pub enum Retried {
 impl Tables<'_> {
     /// Accepts a batch, unless the key stands for something.
     pub fn accept_batch(&mut self, batch: &NewBatch, audit: &AuditRecord) -> Result<Acceptance, StoreError> {
-        let NewBatch { record, work, targets, idempotency, keys_since_ms, keep } = batch;
+        let NewBatch { record, work, secret, photos, targets, idempotency, keys_since_ms, keep } = batch;
         if let Some((name, _)) = idempotency
             && let Some(known) = self.key(name)?.filter(|key| key.at_ms >= *keys_since_ms)
         {
             return Ok(Acceptance::Known(known));
         }
-        let seq = self.add_batch(record, work, targets, *keep)?;
+        let seq = self.add_batch(record, work, *secret, targets, *keep)?;
+        self.keep_faces_of_batch(seq, photos)?;
         if let Some((name, digest)) = idempotency {
             let key = IdempotencyKey { digest: *digest, batch: record.id, at_ms: record.created_at_ms };
             self.add_key(name, &key, *keys_since_ms)?;
@@ -117,7 +143,7 @@ impl Tables<'_> {
         let mut again = false;
         for (panel, outcome) in &mut outcomes {
             if outcome.state == PanelState::Applied {
-                record.report.add(outcome, operations.len());
+                record.report.add(outcome, operations.kinds());
             } else {
                 again = true;
                 *outcome = Outcome::pending(outcome.attempts);
@@ -187,13 +213,20 @@ impl Tables<'_> {
         &mut self,
         record: &BatchRecord,
         work: &[u8],
+        secret: bool,
         targets: &[PanelNo],
         keep: u64,
     ) -> Result<BatchSeq, StoreError> {
         let seq = self.next_number("next_batch")?;
         self.set_batch(seq, record)?;
         self.batch_ids.insert(record.id.as_bytes(), seq)?;
-        self.batch_work.insert(seq, work)?;
+        if secret {
+            // Before it is written at all: what a transaction replaces may stand in the file for a while.
+            let sealed = self.memory.seal.seal_in("batch_work", &seq.to_be_bytes(), work)?;
+            self.batch_work.insert(seq, sealed.as_slice())?;
+        } else {
+            self.batch_work.insert(seq, work)?;
+        }
         self.batch_targets.insert(seq, row::encode_panels(targets).as_slice())?;
         self.push_out_batches(keep)?;
         Ok(seq)
@@ -224,6 +257,7 @@ impl Tables<'_> {
             }
             self.batch_work.remove(seq)?;
             self.batch_targets.remove(seq)?;
+            self.forget_faces_of_batch(seq)?;
             let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
             self.outcomes.retain_in::<&OutcomeKey, _>(&first..=&last, |_, _| false)?;
         }

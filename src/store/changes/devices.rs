@@ -1,14 +1,11 @@
 //! Changes to what is kept of remote panels' devices: what they said of themselves, their connections, the passwords of
 //! their accounts, and how much of them is in which state.
 
-use std::sync::Arc;
-
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTable;
 
 use crate::store::json::{decode, encode};
 use crate::store::records::{AuditRecord, ConnectionRecord, DeviceRecord};
 use crate::store::row::{CountsChange, ReportedCounts};
-use crate::store::seal::Seal;
 use crate::store::tables::{ALL_PANELS, KEY_CHECK, Tables};
 use crate::store::{PanelNo, StoreError};
 
@@ -30,10 +27,19 @@ impl Tables<'_> {
         self.set_device(panel, &DeviceRecord { reconcile: true, ..device })
     }
 
+    /// From now on the panel's device is asked which identifiers it holds, too.
+    pub fn mark_identifiers(&mut self, panel: PanelNo) -> Result<(), StoreError> {
+        let device = self.device(panel)?.unwrap_or_default();
+        if device.identifiers {
+            return Ok(());
+        }
+        self.set_device(panel, &DeviceRecord { identifiers: true, ..device })
+    }
+
     /// Keeps what a panel's device said of itself; the wish to reconcile is not the device's to say.
     pub fn keep_device(&mut self, panel: PanelNo, said: &DeviceRecord) -> Result<(), StoreError> {
-        let reconcile = self.device(panel)?.is_some_and(|known| known.reconcile);
-        self.set_device(panel, &DeviceRecord { reconcile, ..said.clone() })
+        let DeviceRecord { reconcile, identifiers, .. } = self.device(panel)?.unwrap_or_default();
+        self.set_device(panel, &DeviceRecord { reconcile, identifiers, ..said.clone() })
     }
 
     /// What a panel's device said of itself.
@@ -93,8 +99,7 @@ impl Tables<'_> {
             return Ok(true);
         }
         if checked == Some(false) {
-            let sealed = !self.panel_settings.is_empty()? || !self.access_events.is_empty()?;
-            if self.secrets.len()? > 1 || sealed {
+            if self.seals_something()? {
                 return Ok(false);
             }
             tracing::warn!(
@@ -103,31 +108,6 @@ impl Tables<'_> {
         }
         self.set_credential(KEY_CHECK, "panelsync")?;
         Ok(true)
-    }
-
-    /// Seals all passwords, settings and events anew with this key; says how many passwords there are.
-    pub fn seal_anew(&mut self, seal: &Arc<Seal>) -> Result<usize, StoreError> {
-        let mut texts = Vec::new();
-        for entry in self.secrets.iter()? {
-            let (panel, sealed) = entry?;
-            texts.push((panel.value(), self.memory.seal.open(panel.value(), sealed.value())?));
-        }
-        let mut settings = Vec::new();
-        for entry in self.panel_settings.iter()? {
-            let (key, sealed) = entry?;
-            let (panel, name) = key.value();
-            settings.push((panel, name.to_owned(), self.memory.seal.open(panel, sealed.value())?));
-        }
-        let before = std::mem::replace(&mut self.memory.seal, Arc::clone(seal));
-        self.seal_events_anew(&before, seal)?;
-        for (panel, text) in &texts {
-            self.set_credential(*panel, text)?;
-        }
-        for (panel, name, text) in &settings {
-            let sealed = self.memory.seal.seal(*panel, text)?;
-            self.panel_settings.insert((*panel, name.as_str()), sealed.as_slice())?;
-        }
-        Ok(texts.len() - 1) // the first one is for the check of the key
     }
 
     /// Writes by how much the counts of states have changed.

@@ -1,7 +1,5 @@
 //! Events at doors: kept once however often they are told, and for so long and so many as is set.
 
-use std::sync::Arc;
-
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::identifier::event::AccessEvent;
@@ -112,7 +110,7 @@ impl Tables<'_> {
     pub(in crate::store) fn seal_events_anew(
         &mut self,
         before: &Seal,
-        seal: &Arc<Seal>,
+        seal: &Seal,
     ) -> Result<(), StoreError> {
         let mut from = 0;
         loop {
@@ -143,6 +141,7 @@ fn as_key(ms: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
     use crate::identifier::event::Presented;

@@ -26,6 +26,8 @@ static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d
 static TOKEN_ID: LazyLock<Regex> = LazyLock::new(|| regex("token:[0-9a-f]{8}:"));
 static FORM_TOKEN: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="))[0-9a-f]{32}\b"#));
+static CARRIED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>(name="carried" value="|carried=))[A-Za-z0-9_-]{40,}"#));
 static SINCE: LazyLock<Regex> = LazyLock::new(|| regex(r"since=1[0-9]{15}\b"));
 static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"));
 static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));
@@ -55,6 +57,7 @@ pub fn redact(text: &str) -> String {
     });
     let text = TOKEN_ID.replace_all(&text, "token:[id]:");
     let text = FORM_TOKEN.replace_all(&text, "${name}[form token]");
+    let text = CARRIED.replace_all(&text, "${name}[sealed]");
     let text = SINCE.replace_all(&text, "since=[version]");
     let text = ASSETS.replace_all(&text, "/assets/[version]/");
     let text = PAGE_TIME.replace_all(&text, ">[moment]</time>");

@@ -6,18 +6,19 @@ use proptest::prelude::*;
 
 use super::{PANELS, Stored, World};
 use crate::batch::BatchState;
+use crate::batch::item::Kind;
 use crate::batch::report::Report;
 use crate::store::PanelNo;
 
 /// The sums of what the store holds.
 pub(super) fn report_of(stored: &Stored) -> Report {
-    let named = 1;
+    let named = [Kind::Profile];
     let (panels, items) = (stored.outcomes.len() as u64, stored.outcomes.len() as u64);
     let mut report = Report::default();
     (report.panels.total, report.panels.pending) = (panels, panels);
     (report.items.total, report.items.pending) = (items, items);
     for outcome in stored.outcomes.values() {
-        report.add(outcome, named);
+        report.add(outcome, &named);
     }
     report
 }

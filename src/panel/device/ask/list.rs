@@ -1,4 +1,4 @@
-//! A list of profiles as a device gives it.
+//! A list of items as a device gives it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,7 +6,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Answer, Fields, without};
+use crate::batch::item::Kind;
 use crate::batch::{self, Body};
+use crate::identifier;
 use crate::panel::device::Trouble;
 use crate::panel::device::words;
 use crate::profile::LinkId;
@@ -14,10 +16,10 @@ use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::profile::wire::Json;
 
-/// The longest name of a profile.
+/// The longest name of an item.
 const LONGEST_NAME: usize = 100;
 
-/// A page of a device's profiles, as it came. What it says of the whole may be absent, and wrong.
+/// A page of a device's items of a kind, as it came. What it says of the whole may be absent, and wrong.
 #[derive(Debug)]
 pub struct Page<'b> {
     /// Those on it.
@@ -55,9 +57,11 @@ pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
     })
 }
 
-/// A profile as a device holds it.
+/// An item as a device holds it.
 #[derive(Debug, Clone)]
-pub struct DeviceProfile {
+pub struct DeviceItem {
+    /// What it is.
+    pub kind: Kind,
     /// Absent where it was made on the device itself.
     pub link_id: Option<LinkId>,
     /// Its name.
@@ -70,21 +74,25 @@ pub struct DeviceProfile {
     print: u64,
 }
 
-impl DeviceProfile {
-    /// Its JSON as it came; where that was too long to keep, what could be read of it.
+impl DeviceItem {
+    /// Its JSON as it came; where that was too long to keep, what could be read of it. An identifier's is a secret, and not
+    /// told here.
     pub fn json(&self) -> Option<Box<RawValue>> {
+        if self.kind == Kind::Identifier {
+            return None;
+        }
         let read = || RawValue::from_string(self.body.as_ref()?.json().to_owned()).ok();
         self.json.clone().or_else(read)
     }
 
-    /// The same for profiles that say the same.
+    /// The same for items that say the same.
     pub fn print(&self) -> u64 {
         self.print
     }
 }
 
 /// Reads a profile of a list; its JSON is kept on demand.
-pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfile {
+pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceItem {
     let json = Json::read(item.get().as_bytes()).unwrap_or(Json::Null);
     let text = |key| match json.get(key) {
         Some(Json::Text(text)) => Some(&**text),
@@ -104,5 +112,26 @@ pub fn read_profile(item: &RawValue, family: Family, keep: bool) -> DeviceProfil
     }
     let name = text("name").map(|name| words::cut(name, LONGEST_NAME)).unwrap_or_default();
     let json = keep.then(|| RawValue::from_string(words::json(item.get())).ok()).flatten();
-    DeviceProfile { link_id, name, body, json, print: hasher.finish() }
+    DeviceItem { kind: Kind::Profile, link_id, name, body, json, print: hasher.finish() }
+}
+
+/// Reads an identifier of a list. What a device counts, and the photo of a face, are no part of it
+/// ([`identifier::Identifier::as_read`]).
+pub fn read_identifier(item: &RawValue) -> DeviceItem {
+    let json = Json::read(item.get().as_bytes()).unwrap_or(Json::Null);
+    let link_id = match json.get("link_id") {
+        Some(Json::Text(link)) => link.trim().parse().ok(),
+        _ => None,
+    };
+    let name = match json.get("identifier_owner").and_then(|owner| owner.get("name")) {
+        Some(Json::Text(name)) => words::cut(name, LONGEST_NAME),
+        _ => String::new(),
+    };
+    let body = identifier::parse::read_back(&json).map(|read| Body::of_identifier(&read.as_read()));
+    let mut hasher = DefaultHasher::new();
+    match &body {
+        Some(body) => body.digest().hash(&mut hasher),
+        None => item.get().hash(&mut hasher),
+    }
+    DeviceItem { kind: Kind::Identifier, link_id, name, body, json: None, print: hasher.finish() }
 }

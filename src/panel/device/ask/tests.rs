@@ -26,7 +26,7 @@ fn older_panels_are_asked_under_their_own_prefix_and_for_pages_in_their_own_word
         (of(Family::IngenicMips, "1.2.0"), "/api/v1/access/timeprofile/items?limit=50&page_number=2"),
         (of(Family::DoorController, "1.4.0"), "/api/v1/access/time-profiles/items?limit=50&page_number=2"),
     ] {
-        assert_eq!(page(speech, 2).path, path);
+        assert_eq!(page(speech, Kind::Profile, 2).path, path);
     }
 }
 
@@ -145,16 +145,31 @@ fn whatever_answers_is_named_and_nothing_panics() {
 
 #[test]
 fn families_ask_at_their_own_paths_and_names_are_escaped() {
-    let items = [(LinkId::from_bytes([1; 16]), r#"{"name":"x"}"#.into())];
-    let android = upsert(speech(Family::Android), &items);
+    let link_id = LinkId::from_bytes([1; 16]);
+    let json = r#"{"name":"x"}"#.into();
+    let items = [Outgoing { link_id, json, secret: "".into(), is_slow: false }];
+    let android = upsert(speech(Family::Android), Kind::Profile, &items);
     assert_eq!(android.path, "/api/v1/access/timeprofile/items/link");
     assert_eq!(
         android.body.as_deref(),
         Some(r#"{"list_items":[{"link_id":"01010101-0101-0101-0101-010101010101","name":"x"}]}"#)
     );
-    let controller = upsert(speech(Family::DoorController), &items);
+    let controller = upsert(speech(Family::DoorController), Kind::Profile, &items);
     assert_eq!(controller.path, "/api/v1/access/time-profiles/items/link");
     assert!(controller.body.is_some_and(|body| body.starts_with(r#"{"items":["#)));
+    let [android, camdroid] = [Family::Android, Family::Camdroid].map(speech);
+    let identifiers = upsert(android, Kind::Identifier, &items);
+    assert_eq!(identifiers.path, "/api/v1/access/identifier/items/link");
+    assert_eq!(
+        delete(android, Kind::Identifier, &[link_id], true).path,
+        "/api/v1/access/identifier/items/link"
+    );
+    assert_eq!(
+        delete(android, Kind::Identifier, &[link_id], false).path,
+        "/api/v1/access/identifiers/link/delete"
+    );
+    let page = page(camdroid, Kind::Identifier, 2);
+    assert_eq!(page.path, "/api/v1/access/identifier/items/link?limit=50&page_number=2");
     let path = login(speech(Family::Android), "a b&c", "e1").path;
     assert_eq!(path, "/api/v1/login?username=a%20b%26c&password=E1");
     let login = login(speech(Family::DoorController), "a b&c", "e1");

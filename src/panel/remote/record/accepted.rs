@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::batch::item::ItemId;
-use crate::batch::{Body, ItemOutcome, Operations, Outcome, PanelState, Zoned};
+use crate::batch::item::{ItemId, Kind};
+use crate::batch::{Content, ItemOutcome, Operations, Outcome, PanelState, Upsert, Zoned};
+use crate::panel::decide::rules::Rules;
+use crate::panel::decide::{self, Limits};
 use crate::panel::{Landed, Origin, Reply};
 use crate::store::row::{Drift, Reported, RowName};
 use crate::store::tables::PanelRows;
@@ -19,6 +21,8 @@ use crate::store::{BatchSeq, PanelNo, StoreError};
 pub(in crate::panel) struct Accept {
     pub panel: PanelNo,
     pub zoned: Arc<Zoned>,
+    /// What identifiers the panel takes.
+    pub limits: Limits,
     pub batch: BatchSeq,
     pub attempts: u16,
     pub origin: Arc<Origin>,
@@ -41,17 +45,32 @@ impl PanelWork for Accept {
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         let operations = self.zoned.operations();
         let mut items = Vec::with_capacity(operations.len());
-        for upsert in &operations.upserts {
-            items.push(if upsert.repeated {
-                ItemOutcome::Repeated
+        let unfit: Vec<_> =
+            operations.upserts.iter().map(|upsert| decide::unfit(upsert, self.limits)).collect();
+        let mut rules = Rules::of(rows, operations, |i| unfit[i].is_some())?;
+        for (i, upsert) in operations.upserts.iter().enumerate() {
+            let refused = if upsert.repeated {
+                Some(ItemOutcome::Repeated)
             } else {
-                desire(rows, upsert.item, &upsert.body)?
+                unfit[i].or_else(|| rules.refuses_upsert(i))
+            };
+            items.push(match refused {
+                Some(refusal) => refusal,
+                None => desire(rows, upsert)?,
             });
         }
         for item in &operations.deletes {
-            items.push(undesire(rows, *item)?);
+            items.push(if rules.refuses_delete(rows, *item)? {
+                ItemOutcome::Bound
+            } else {
+                undesire(rows, *item)?
+            });
         }
-        let pruned = if operations.prune() { prune(rows, operations)? } else { Vec::new() };
+        let pruned = if operations.prune() { prune(rows, operations, &mut rules)? } else { Vec::new() };
+        if operations.concerns(Kind::Identifier) {
+            let panel = rows.number();
+            rows.tables().mark_identifiers(panel)?;
+        }
         self.outcome = Outcome::decided(items, pruned, self.attempts);
         self.outcome.taken = true;
         if operations.prune() {
@@ -90,7 +109,12 @@ impl PanelWork for Accept {
 }
 
 /// From now on this is what the device should hold as the item.
-fn desire(rows: &mut PanelRows<'_, '_>, item: ItemId, body: &Body) -> Result<ItemOutcome, StoreError> {
+fn desire(rows: &mut PanelRows<'_, '_>, upsert: &Upsert) -> Result<ItemOutcome, StoreError> {
+    let Upsert { item, body, content, .. } = upsert;
+    if let Content::Identifier(_, Some(photo)) = content {
+        rows.tables().keep_photo(photo);
+    }
+    let item = *item;
     let name = RowName::Link(item);
     let standing = rows.get(name)?;
     let known = rows.reported(item)?;
@@ -123,7 +147,11 @@ fn undesire(rows: &mut PanelRows<'_, '_>, item: ItemId) -> Result<ItemOutcome, S
     Ok(ItemOutcome::ToDelete)
 }
 
-fn prune(rows: &mut PanelRows<'_, '_>, operations: &Operations) -> Result<Vec<ItemId>, StoreError> {
+fn prune(
+    rows: &mut PanelRows<'_, '_>,
+    operations: &Operations,
+    rules: &mut Rules<'_>,
+) -> Result<Vec<ItemId>, StoreError> {
     let named: HashSet<_> = operations.items().collect();
     let mut pruned = Vec::new();
     for (item, known) in rows.all_reported()? {
@@ -131,6 +159,9 @@ fn prune(rows: &mut PanelRows<'_, '_>, operations: &Operations) -> Result<Vec<It
             continue;
         }
         let desired = rows.get(RowName::Link(item))?;
+        if rules.refuses_delete(rows, item)? {
+            continue;
+        }
         if desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra)) {
             undesire(rows, item)?;
             pruned.push(item);

@@ -9,12 +9,14 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::{Settled, settle};
-use crate::batch::PanelState;
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind};
+use crate::batch::{Body, PanelState};
+use crate::identifier::{self, Identifier};
 use crate::panel::device::Held;
-use crate::panel::device::ask::DeviceProfile;
+use crate::panel::device::ask::DeviceItem;
 use crate::panel::embedded::name_in;
 use crate::panel::remote::Waiting;
+use crate::store::identifier_in;
 use crate::store::row::{Drift, Kept, Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
@@ -51,6 +53,8 @@ impl Difference {
 pub struct Found {
     /// How.
     pub difference: Difference,
+    /// What it is.
+    pub kind: Kind,
     /// Which; none where it was made on the device.
     pub item: Option<ItemId>,
     /// Its name, as it is desired or else as the device has it.
@@ -117,7 +121,7 @@ impl PanelWork for Compare {
     }
 
     fn items(&self) -> usize {
-        self.held.profiles.len().max(2)
+        self.held.items.len().max(2)
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
@@ -127,13 +131,16 @@ impl PanelWork for Compare {
         let repair = (self.repair && !self.emptied) || asked;
         // A batch that prunes has the device read; that is no wish to write in vain once more.
         let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune());
-        let mut on_device: BTreeMap<ItemId, &DeviceProfile> = BTreeMap::new();
-        for profile in &self.held.profiles {
-            if let Some(link) = profile.link_id {
-                on_device.insert(ItemId::profile(link), profile);
+        let mut on_device: BTreeMap<ItemId, &DeviceItem> = BTreeMap::new();
+        for held in &self.held.items {
+            if let Some(link_id) = held.link_id {
+                on_device.insert(ItemId { kind: held.kind, link_id }, held);
             }
         }
-        let known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
+        let mut known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
+        if !self.held.identifiers {
+            known.retain(|item, _| item.kind == Kind::Profile); // the rest was not asked for then
+        }
         let mut confirmed = known
             .iter()
             .filter(|(_, known)| matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)))
@@ -183,6 +190,9 @@ impl PanelWork for Compare {
             if now.as_ref() != before {
                 rows.set_reported(item, now.as_ref())?;
             }
+            if profile.is_none() {
+                rows.forget_last_held(item)?;
+            }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {
                 Verdict::AsDesired(_) => continue,
@@ -206,10 +216,11 @@ impl PanelWork for Compare {
             };
             findings.found.push(found(rows, difference, Some(item), desired, profile, refused)?);
         }
-        for profile in self.held.profiles.iter().filter(|profile| profile.link_id.is_none()) {
+        for profile in self.held.items.iter().filter(|profile| profile.link_id.is_none()) {
             findings.found.push(found(rows, Difference::Unlinked, None, None, Some(profile), None)?);
         }
         self.device.reconcile = false;
+        self.device.identifiers |= rows.tables().device(panel)?.is_some_and(|device| device.identifiers);
         rows.tables().set_device(panel, &self.device)?;
         if repair {
             self.prune_too(rows, &extra)?;
@@ -227,7 +238,7 @@ impl PanelWork for Compare {
 }
 
 /// What a device keeps instead of what was sent, as far as it is kept here.
-fn kept(profile: &DeviceProfile) -> Kept {
+fn kept(profile: &DeviceItem) -> Kept {
     let json = profile.json().filter(|json| json.get().len() <= KEPT);
     Kept { print: profile.print(), json: json.map_or("".into(), |json| json.get().into()) }
 }
@@ -270,10 +281,14 @@ impl Verdict {
         rows: &mut PanelRows<'_, '_>,
         before: Option<&Reported>,
         desired: Option<Row>,
-        on_device: Option<&DeviceProfile>,
+        on_device: Option<&DeviceItem>,
     ) -> Result<Self, StoreError> {
         let same = match (desired, on_device) {
-            (Some(row), Some(profile)) => match &profile.body {
+            (Some(row), Some(held)) => match &held.body {
+                Some(body) if held.kind == Kind::Identifier => {
+                    let desired = identifier_in(&rows.json(&row)?)?;
+                    Body::of_identifier(&desired.as_read()).digest() == body.digest()
+                }
                 Some(body) => rows.says_the_same(&row, body)?,
                 None => false,
             },
@@ -301,9 +316,13 @@ fn found(
     difference: Difference,
     item: Option<ItemId>,
     desired: Option<Row>,
-    on_device: Option<&DeviceProfile>,
+    on_device: Option<&DeviceItem>,
     refused: Option<Box<str>>,
 ) -> Result<Found, StoreError> {
+    let kind = item.map_or(on_device.map_or(Kind::Profile, |held| held.kind), |item| item.kind);
+    if kind == Kind::Identifier {
+        return found_identifier(rows, (difference, item, refused), desired, on_device);
+    }
     let desired = match desired {
         Some(row) => {
             let text = String::from_utf8(rows.json(&row)?.into()).map_err(|_| StoreError::Corrupt("body"))?;
@@ -316,6 +335,26 @@ fn found(
         (None, Some(profile)) => profile.name.clone(),
         (None, None) => String::new(),
     };
-    let on_device = on_device.and_then(DeviceProfile::json);
-    Ok(Found { difference, item, name, desired, on_device, refused })
+    let on_device = on_device.and_then(DeviceItem::json);
+    Ok(Found { difference, kind, item, name, desired, on_device, refused })
+}
+
+/// No number of an identifier is told whole.
+fn found_identifier(
+    rows: &PanelRows<'_, '_>,
+    (difference, item, refused): (Difference, Option<ItemId>, Option<Box<str>>),
+    desired: Option<Row>,
+    on_device: Option<&DeviceItem>,
+) -> Result<Found, StoreError> {
+    let masked = |identifier: &Identifier| RawValue::from_string(identifier::wire::masked(identifier)).ok();
+    let desired = desired.map(|row| identifier_in(&rows.json(&row)?)).transpose()?;
+    let read = on_device.and_then(|held| held.body.as_ref());
+    let read = read.map(|body| identifier_in(body.json().as_bytes())).transpose()?;
+    let name = match (&desired, on_device) {
+        (Some(desired), _) => desired.name.as_str().to_owned(),
+        (None, Some(held)) => held.name.clone(),
+        (None, None) => String::new(),
+    };
+    let (desired, on_device) = (desired.as_ref().and_then(masked), read.as_ref().and_then(masked));
+    Ok(Found { difference, kind: Kind::Identifier, item, name, desired, on_device, refused })
 }

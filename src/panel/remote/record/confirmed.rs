@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 
 use super::{Settled, keep_device, settle};
 use crate::batch::item::ItemId;
-use crate::panel::delivery::call::Call;
+use crate::panel::delivery::call::{Call, says, says_no_profile};
 use crate::panel::device::ask::Said;
 use crate::panel::remote::Waiting;
-use crate::store::row::{Reported, RowName};
+use crate::store::row::{Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -28,6 +28,24 @@ pub(in crate::panel) struct Confirm {
     pub done: oneshot::Sender<Result<Vec<Settled>, StoreError>>,
 }
 
+/// Whether a device says that what it was to delete is not there.
+fn says_gone(word: &str) -> bool {
+    says(word, "entity_not_found") || says(word, "not_found")
+}
+
+/// A device lacks a profile that an identifier names, though it had confirmed it: these are sent again, and then the
+/// identifier, which was taken down.
+fn send_profiles_again(rows: &mut PanelRows<'_, '_>, item: ItemId, row: &Row) -> Result<(), StoreError> {
+    for profile in rows.bound_to(row)?.iter() {
+        let profile = ItemId::profile(*profile);
+        if matches!(rows.reported(profile)?, Some(Reported::Held(_) | Reported::KeptOtherwise(_))) {
+            rows.set_reported(profile, Some(&Reported::Unknown))?;
+            rows.forget_last_held(profile)?;
+        }
+    }
+    rows.forget_last_held(item)
+}
+
 impl PanelWork for Confirm {
     fn panel(&self) -> PanelNo {
         self.panel
@@ -44,6 +62,9 @@ impl PanelWork for Confirm {
                 for ((item, row), said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     if self.ignored.contains(item) {
+                        if says_no_profile(&said.word) {
+                            send_profiles_again(rows, *item, row)?;
+                        }
                         continue;
                     }
                     // The same number of a body in another revision may stand for another text by now.
@@ -58,13 +79,19 @@ impl PanelWork for Confirm {
                     answers.insert(*item, said.clone());
                 }
             }
-            Call::Delete(items) => {
+            Call::Delete(items) | Call::Spare(items) => {
                 for (item, said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
-                    let gone = said.success || &*said.word == "entity_not_found";
+                    let gone = said.success || says_gone(&said.word);
+                    let refused = Reported::Refused(said.word.clone());
                     if rows.get(RowName::Link(*item))?.is_none() {
-                        let refused = Reported::Refused(said.word.clone());
                         rows.set_reported(*item, (!gone).then_some(&refused))?;
+                    } else if gone {
+                        // It was taken down to be made anew, which comes next.
+                        rows.forget_last_held(*item)?;
+                        continue;
+                    } else {
+                        rows.set_reported(*item, Some(&refused))?;
                     }
                     answers.insert(*item, said.clone());
                 }

@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::keep_device;
+use crate::batch::item::ItemId;
 use crate::store::row::{Drift, Reported};
 use crate::store::tables::{AuditRecord, DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
@@ -14,6 +15,13 @@ pub(in crate::panel) struct StartOver {
     pub device: Option<DeviceRecord>,
     pub audit: Option<AuditRecord>,
     pub done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl StartOver {
+    /// What it held it does not hold any more, unless it is only a person's wish.
+    fn forget(&self, rows: &mut PanelRows<'_, '_>, item: ItemId) -> Result<(), StoreError> {
+        if self.audit.is_some() { Ok(()) } else { rows.forget_last_held(item) }
+    }
 }
 
 impl PanelWork for StartOver {
@@ -28,13 +36,14 @@ impl PanelWork for StartOver {
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         for (item, known) in rows.all_reported()? {
             match known {
-                Reported::Unknown => {}
+                Reported::Unknown => self.forget(rows, item)?,
                 Reported::Drifted(Drift::Extra) => rows.set_reported(item, None)?,
                 Reported::Held(_)
                 | Reported::Refused(_)
                 | Reported::Drifted(_)
                 | Reported::KeptOtherwise(_) => {
                     rows.set_reported(item, Some(&Reported::Unknown))?;
+                    self.forget(rows, item)?;
                 }
             }
         }

@@ -1,0 +1,268 @@
+//! Who may open, over the fleet: the identifiers of a panel, and over all panels by link_id.
+//!
+//! What is given here holds whole numbers. Who shows it shows no more than [`Credential::masked`] does, unless one was
+//! asked for by itself and that stands in the audit ([`Fleet::reveal_identifier`]).
+//!
+//! [`Credential::masked`]: crate::identifier::number::Credential::masked
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::held::{self, Holder, ItemState, LISTED, RefusingPanel, StateCounts};
+use super::{Fleet, FleetError, Page, profiles};
+use crate::batch::item::{ItemId, Kind};
+use crate::batch::selector::Selector;
+use crate::coordinator::Target;
+use crate::coordinator::register::Entry;
+use crate::identifier::sentence::sentence;
+use crate::identifier::{Identifier, parse};
+use crate::panel::Origin;
+use crate::panel::settings::Zone;
+use crate::profile::LinkId;
+use crate::store::read::{Snapshot, StoredItem};
+use crate::store::row::{Reported, RowName};
+use crate::store::{PanelNo, StoreError};
+
+/// An identifier on one panel.
+#[derive(Debug)]
+pub struct PanelIdentifier {
+    /// Null for one that was made by uid.
+    pub link_id: Option<LinkId>,
+    /// The panel's own number for it.
+    pub uid: u32,
+    /// How it stands there.
+    pub state: ItemState,
+    /// Why it is rejected, in the panel's words.
+    pub extended_info: Option<String>,
+    /// 1 when created, one more at each change.
+    pub revision: u32,
+    /// What it is, in words and in the panel's zone.
+    pub sentence: String,
+    /// What it says.
+    pub identifier: Identifier,
+}
+
+impl PanelIdentifier {
+    /// By what it is known on its panel.
+    pub fn name(&self) -> RowName {
+        let by_uid = RowName::Uid(Kind::Identifier, self.uid);
+        self.link_id.map_or(by_uid, |link| RowName::Link(ItemId::identifier(link)))
+    }
+}
+
+/// An identifier over the fleet.
+#[derive(Debug)]
+pub struct FleetIdentifier {
+    /// Which identifier.
+    pub link_id: LinkId,
+    /// As most panels hold it; none where all refuse it.
+    pub identifier: Option<Identifier>,
+    /// How many panels hold it.
+    pub panels: u64,
+    /// How many different things they hold.
+    pub versions: usize,
+    /// In which states.
+    pub states: StateCounts,
+}
+
+/// An identifier over the fleet, version by version.
+#[derive(Debug)]
+pub struct FleetIdentifierVersions {
+    /// Which identifier.
+    pub link_id: LinkId,
+    /// How many panels hold it.
+    pub panels: u64,
+    /// In which states.
+    pub states: StateCounts,
+    /// What they hold, the most frequent first; more than one means that panels differ.
+    pub versions: Vec<IdentifierVersion>,
+    /// Which panels refuse it, and why; the first thousand. An embedded one that holds it has refused a change to it.
+    pub refused: Vec<RefusingPanel>,
+}
+
+/// One of the things that panels hold.
+#[derive(Debug)]
+pub struct IdentifierVersion {
+    /// What it says.
+    pub identifier: Identifier,
+    /// The same in words, in [`IdentifierVersion::zone`].
+    pub sentence: String,
+    /// That of the first panel.
+    pub zone: Zone,
+    /// The names of the profiles that bind it, as far as the first panel holds them.
+    pub names: HashMap<LinkId, String>,
+    /// How many panels hold it.
+    pub count: usize,
+    /// Which ones; the first thousand.
+    pub doors: Vec<Door>,
+}
+
+/// A panel that holds an identifier.
+#[derive(Debug)]
+pub struct Door {
+    /// Which panel.
+    pub panel: String,
+    /// How it stands there.
+    pub state: ItemState,
+}
+
+impl Fleet {
+    /// At most `limit` identifiers that a panel should hold, behind one of them: those with a link_id in its order, then
+    /// those made by uid.
+    pub async fn identifiers_of(
+        &self,
+        panel: Entry,
+        after: Option<RowName>,
+        limit: usize,
+    ) -> Result<Page<PanelIdentifier, RowName>, FleetError> {
+        let page = self.read(move |snapshot| {
+            let identifiers = snapshot.identifiers(panel.number)?.into_iter();
+            // Behind the last one that was shown, which may be gone by now.
+            let wanted =
+                identifiers.filter(|stored| after.is_none_or(|after| stored.name > after)).take(limit + 1);
+            let rows = on_panel(snapshot, &panel, wanted)?;
+            Ok::<_, StoreError>(Page::cut(rows, limit, PanelIdentifier::name))
+        });
+        page.await
+    }
+
+    /// At most `limit` identifiers over the fleet, or over the panels that a selector picks, behind one, by link_id.
+    pub async fn page_of_identifiers(
+        &self,
+        selector: Option<Selector>,
+        after: Option<LinkId>,
+        limit: usize,
+    ) -> Result<Page<FleetIdentifier, LinkId>, FleetError> {
+        let among: Option<BTreeSet<PanelNo>> = match selector {
+            None => None,
+            Some(selector) => {
+                let panels = self.targets(&Target::Selector(selector))?;
+                Some(panels.iter().map(|panel| panel.number).collect())
+            }
+        };
+        let page = self.read(move |snapshot| {
+            let found = held::over_fleet(snapshot, Kind::Identifier, among.as_ref(), after, limit + 1)?;
+            let mut rows = Vec::with_capacity(found.len());
+            for (link_id, over) in found {
+                rows.push(FleetIdentifier {
+                    link_id,
+                    identifier: over.most().map(|body| read_body(snapshot, body)).transpose()?,
+                    panels: over.panels(),
+                    versions: over.bodies.len(),
+                    states: over.states,
+                });
+            }
+            Ok::<_, StoreError>(Page::cut(rows, limit, |row| row.link_id))
+        });
+        page.await
+    }
+
+    /// The identifier of this link_id over the fleet.
+    pub async fn identifier(&self, link_id: &str) -> Result<FleetIdentifierVersions, FleetError> {
+        let no_identifier = || FleetError::NotFound(format!("identifier {link_id} on any panel"));
+        let link: LinkId = link_id.parse().map_err(|_| no_identifier())?;
+        let panels = self.changed_since(0).panels;
+        self.read(move |snapshot| versions(snapshot, &panels, link)).await?.ok_or_else(no_identifier)
+    }
+
+    /// [`Fleet::identifier`] for who is shown its number whole: that stands in the audit before it is given.
+    pub async fn reveal_identifier(
+        &self,
+        link_id: &str,
+        origin: &Origin,
+    ) -> Result<FleetIdentifierVersions, FleetError> {
+        let found = self.identifier(link_id).await?;
+        let audit = origin.audit("identifier.reveal", found.link_id.to_string());
+        self.store.change(move |tables| tables.audit(&audit)).await?;
+        Ok(found)
+    }
+}
+
+/// A panel's stored identifiers with what is known of them.
+pub fn on_panel(
+    snapshot: &Snapshot,
+    panel: &Entry,
+    identifiers: impl Iterator<Item = StoredItem>,
+) -> Result<Vec<PanelIdentifier>, StoreError> {
+    let mut identifiers = identifiers.peekable();
+    let names = match identifiers.peek() {
+        Some(_) => profiles::names_on(snapshot, panel.number)?,
+        None => HashMap::new(),
+    };
+    identifiers
+        .map(|stored| {
+            let identifier = read(&stored.json)?;
+            let link_id = stored.link_id();
+            let known = match link_id {
+                Some(link) => snapshot.reported(panel.number, ItemId::identifier(link))?,
+                None => None,
+            };
+            Ok(PanelIdentifier {
+                link_id,
+                uid: stored.row.uid,
+                state: ItemState::of(known.as_ref()),
+                extended_info: match known {
+                    Some(Reported::Refused(words)) => Some(words.into()),
+                    _ => None,
+                },
+                revision: stored.row.revision,
+                sentence: sentence(&identifier, panel.settings.zone.rules(), |id| names.get(&id).cloned()),
+                identifier,
+            })
+        })
+        .collect()
+}
+
+fn versions(
+    snapshot: &Snapshot,
+    panels: &[Entry],
+    link_id: LinkId,
+) -> Result<Option<FleetIdentifierVersions>, StoreError> {
+    let Some(held::OnPanels { bodies, states, refused }) =
+        held::on_panels(snapshot, ItemId::identifier(link_id))?
+    else {
+        return Ok(None);
+    };
+    let held = bodies.values().map(|holders| holders.len() as u64).sum();
+    let mut versions = Vec::with_capacity(bodies.len());
+    for (body, holders) in bodies {
+        versions.push(version(snapshot, panels, body, &holders)?);
+    }
+    versions.sort_by_key(|version| std::cmp::Reverse(version.count));
+    Ok(Some(FleetIdentifierVersions { link_id, panels: held, states, versions, refused }))
+}
+
+fn version(
+    snapshot: &Snapshot,
+    panels: &[Entry],
+    body: u64,
+    holders: &[Holder],
+) -> Result<IdentifierVersion, StoreError> {
+    let identifier = read_body(snapshot, body)?;
+    let first = holders.first().and_then(|first| panels.iter().find(|panel| panel.number == first.panel));
+    let zone = first.map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
+    let mut names = HashMap::new();
+    if let Some(panel) = first {
+        for id in identifier.profiles.as_slice() {
+            if let Some(row) = snapshot.row(panel.number, RowName::Link(ItemId::profile(*id)))? {
+                let profile = profiles::read(&snapshot.body(row.body)?)?;
+                names.insert(*id, profile.name.as_str().to_owned());
+            }
+        }
+    }
+    let mut doors = Vec::new();
+    for holder in holders.iter().take(LISTED) {
+        let panel = snapshot.panel_name(holder.panel)?.unwrap_or_default();
+        doors.push(Door { panel, state: holder.state });
+    }
+    let sentence = sentence(&identifier, zone.rules(), |id| names.get(&id).cloned());
+    Ok(IdentifierVersion { identifier, sentence, zone, names, count: holders.len(), doors })
+}
+
+/// A stored identifier.
+pub fn read(json: &str) -> Result<Identifier, StoreError> {
+    parse::kept(json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
+}
+
+fn read_body(snapshot: &Snapshot, body: u64) -> Result<Identifier, StoreError> {
+    read(&snapshot.body(body)?)
+}

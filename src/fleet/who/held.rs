@@ -1,0 +1,218 @@
+//! What one panel should hold of time profiles and identifiers, and what is known of them on its device.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Confirmed;
+use super::answers::{Answers, Place};
+use crate::batch::item::{ItemId, Kind};
+use crate::panel::settings::Settings;
+use crate::profile::LinkId;
+use crate::store::read::Snapshot;
+use crate::store::row::{Drift, Reported, RowName};
+use crate::store::{PanelNo, StoreError};
+
+/// What one panel should hold, as far as a question needs it.
+pub struct Held {
+    /// The bodies of its time profiles.
+    pub(super) profiles: BTreeMap<LinkId, u64>,
+    /// Its zone and these.
+    pub(super) desired: Place,
+    /// What its device holds; none of an embedded panel, which holds what it should.
+    pub(super) device: Option<Device>,
+}
+
+/// An identifier with the body that its panel should hold of it. One without is perhaps still on the device.
+pub type HeldIdentifier = (RowName, Option<u64>);
+
+/// What is known of a panel's device.
+pub(super) struct Device {
+    /// The zone and the time profiles that it confirmed last.
+    pub place: Place,
+    /// Time profiles under whose link_ids it holds something else, nobody knows what.
+    pub changed: BTreeSet<LinkId>,
+    known: HashMap<ItemId, Known>,
+}
+
+/// What is known of an item on a device.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The device has confirmed what is desired.
+    Same,
+    /// What is desired is on its way. Before, the device had confirmed this body.
+    Pending(Option<u64>),
+    /// The device refuses what is desired, in these words. Before, it had confirmed this body.
+    Refused(Box<str>, Option<u64>),
+    /// The device does not hold it any more.
+    Gone,
+    /// The device holds something else.
+    Changed,
+    /// The device holds something that nobody asked for.
+    Extra,
+}
+
+/// What a device holds of an item by what it confirmed last.
+pub(super) enum Holds {
+    Nothing,
+    Body(u64),
+    NotKnown,
+}
+
+impl Known {
+    fn of(snapshot: &Snapshot, panel: PanelNo, item: ItemId, reported: Reported) -> Result<Self, StoreError> {
+        Ok(match reported {
+            Reported::Held(_) => Self::Same,
+            Reported::Unknown => Self::Pending(snapshot.last_held(panel, item)?),
+            Reported::Refused(words) => Self::Refused(words, snapshot.last_held(panel, item)?),
+            Reported::Drifted(Drift::Missing) => Self::Gone,
+            Reported::Drifted(Drift::Changed) | Reported::KeptOtherwise(_) => Self::Changed,
+            Reported::Drifted(Drift::Extra) => Self::Extra,
+        })
+    }
+
+    /// Whether the device does what is desired.
+    pub fn confirmed(&self) -> Confirmed {
+        match self {
+            Self::Same => Confirmed::Yes,
+            Self::Pending(_) => Confirmed::Unknown,
+            Self::Refused(..) | Self::Gone | Self::Changed | Self::Extra => Confirmed::No,
+        }
+    }
+
+    /// What the device holds of it, where this is desired.
+    pub fn holds(&self, desired: Option<u64>) -> Holds {
+        let body = |body: Option<u64>| body.map_or(Holds::Nothing, Holds::Body);
+        match self {
+            Self::Same => body(desired),
+            Self::Pending(before) | Self::Refused(_, before) => body(*before),
+            Self::Gone => Holds::Nothing,
+            Self::Changed | Self::Extra => Holds::NotKnown,
+        }
+    }
+
+    /// Whether the device holds something of it, as far as is known, where nothing is desired.
+    fn is_perhaps_there(&self) -> bool {
+        matches!(self, Self::Pending(_) | Self::Changed | Self::Extra)
+    }
+
+    /// What is not confirmed, in words.
+    pub fn text(&self, what: &str, is_desired: bool) -> Option<String> {
+        Some(match self {
+            Self::Same => return None,
+            Self::Pending(_) if is_desired => format!("the device has not confirmed {what}"),
+            Self::Pending(_) => format!("the device has not confirmed that it deleted {what}"),
+            Self::Refused(words, _) => format!("the device refuses {what}: {words}"),
+            Self::Gone => format!("the device has lost {what}"),
+            Self::Changed => format!("the device holds {what} otherwise"),
+            Self::Extra => format!("the device holds {what}, which nobody asked for"),
+        })
+    }
+}
+
+impl Device {
+    /// What is known of an item that is desired, or not.
+    pub fn known(&self, item: ItemId, is_desired: bool) -> &Known {
+        // What is neither desired nor known is not there.
+        let otherwise = if is_desired { &Known::Pending(None) } else { &Known::Same };
+        self.known.get(&item).unwrap_or(otherwise)
+    }
+}
+
+impl Held {
+    /// Of all of a panel's identifiers, which stand beside it in the order of their names.
+    pub fn all(
+        snapshot: &Snapshot,
+        panel: PanelNo,
+        settings: &Settings,
+        answers: &mut Answers<'_>,
+    ) -> Result<(Self, Vec<HeldIdentifier>), StoreError> {
+        let (mut profiles, mut identifiers) = (BTreeMap::new(), Vec::new());
+        for (name, row) in snapshot.rows(panel)? {
+            match (name.kind(), name.link_id()) {
+                (Kind::Identifier, _) => identifiers.push((name, Some(row.body))),
+                (Kind::Profile, Some(link)) => {
+                    profiles.insert(link, row.body);
+                }
+                // Identifiers name profiles by link_id.
+                (Kind::Profile, None) => {}
+            }
+        }
+        let mut known = HashMap::new();
+        if settings.is_device() {
+            snapshot.each_reported(panel, |item, reported| {
+                known.insert(item, Known::of(snapshot, panel, item, reported)?);
+                Ok(true)
+            })?;
+            let there: BTreeSet<_> = identifiers.iter().map(|(name, _)| *name).collect();
+            let leaving = known
+                .iter()
+                .filter(|(item, known)| item.kind == Kind::Identifier && known.is_perhaps_there());
+            let leaving = leaving.map(|(item, _)| (RowName::Link(*item), None));
+            identifiers.extend(leaving.filter(|(name, _)| !there.contains(name)));
+            identifiers.sort_unstable_by_key(|(name, _)| *name);
+        }
+        Ok((Self::new(settings, profiles, known, answers), identifiers))
+    }
+
+    /// Of one identifier of a panel and the time profiles that it names, with the body that the panel should hold.
+    pub fn of_one(
+        snapshot: &Snapshot,
+        panel: PanelNo,
+        settings: &Settings,
+        link: LinkId,
+        answers: &mut Answers<'_>,
+    ) -> Result<(Self, Option<u64>), StoreError> {
+        let is_device = settings.is_device();
+        let mut known = HashMap::new();
+        let mut look_at = |item| {
+            let row = snapshot.row(panel, RowName::Link(item))?;
+            if is_device && let Some(reported) = snapshot.reported(panel, item)? {
+                known.insert(item, Known::of(snapshot, panel, item, reported)?);
+            }
+            Ok::<_, StoreError>(row.map(|row| row.body))
+        };
+        let item = ItemId::identifier(link);
+        let desired = look_at(item)?;
+        let before = if is_device { snapshot.last_held(panel, item)? } else { None };
+        let mut profiles = BTreeMap::new();
+        for body in [desired, before].into_iter().flatten() {
+            for profile in answers.profiles_of(body)?.iter() {
+                if let Some(body) = look_at(ItemId::profile(*profile))? {
+                    profiles.insert(*profile, body);
+                }
+            }
+        }
+        Ok((Self::new(settings, profiles, known, answers), desired))
+    }
+
+    fn new(
+        settings: &Settings,
+        profiles: BTreeMap<LinkId, u64>,
+        known: HashMap<ItemId, Known>,
+        answers: &mut Answers<'_>,
+    ) -> Self {
+        let zone = &settings.zone;
+        let desired = answers.place(zone, &profiles);
+        let device = settings.is_device().then(|| {
+            let (mut before, mut changed) = (BTreeMap::new(), BTreeSet::new());
+            let mut device = Device { place: desired, changed: BTreeSet::new(), known };
+            let leaving = device.known.keys().filter_map(|item| item.profile_link());
+            for link in profiles.keys().copied().chain(leaving) {
+                let body = profiles.get(&link).copied();
+                match device.known(ItemId::profile(link), body.is_some()).holds(body) {
+                    Holds::Body(body) => _ = before.insert(link, body),
+                    Holds::Nothing => {}
+                    Holds::NotKnown => _ = changed.insert(link),
+                }
+            }
+            (device.place, device.changed) = (answers.place(zone, &before), changed);
+            device
+        });
+        Self { profiles, desired, device }
+    }
+
+    /// Whether there is anything to be told of an identifier, of which the panel should hold this body.
+    pub fn has(&self, link: LinkId, body: Option<u64>) -> bool {
+        let known = |device: &Device| device.known(ItemId::identifier(link), false).is_perhaps_there();
+        body.is_some() || self.device.as_ref().is_some_and(known)
+    }
+}

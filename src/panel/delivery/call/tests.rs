@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identifier::rule::Kind as Type;
+
+fn link(n: u8) -> LinkId {
+    LinkId::from_bytes([n; 16])
+}
+
+fn row(n: u8) -> Row {
+    Row { body: u64::from(n), uid: 1, revision: 1 }
+}
+
+fn item(n: u8) -> ItemId {
+    ItemId::profile(link(n))
+}
+
+fn upserted(n: u8) -> (ItemId, Row) {
+    (item(n), row(n))
+}
+
+fn profile(n: u8, is_desired: bool, is_held: bool) -> Unsettled {
+    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: None, after: None }
+}
+
+fn desired(n: u8) -> Unsettled {
+    profile(n, true, false)
+}
+
+fn undesired(n: u8) -> Unsettled {
+    profile(n, false, false)
+}
+
+fn next(unsettled: &[Unsettled], limit: usize, held_back: &HashSet<ItemId>) -> Option<Call> {
+    next_call(unsettled, limit, held_back, &HashSet::new())
+}
+
+#[test]
+fn every_upsert_comes_before_any_delete() {
+    let unknown = [undesired(1), desired(2), undesired(3), desired(4), desired(5)];
+    let next = |unknown: &[Unsettled], limit| next(unknown, limit, &HashSet::new());
+    assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![upserted(2), upserted(4)])));
+    assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![upserted(2), upserted(4), upserted(5)])));
+    assert_eq!(next(&[undesired(1), undesired(3)], 1), Some(Call::Delete(vec![item(1)])));
+    assert_eq!(next(&[], 9), None);
+}
+
+#[test]
+fn what_a_full_device_refused_waits_for_the_deletes() {
+    let held_back = HashSet::from([item(2)]);
+    let unknown = [desired(2), undesired(3), desired(4)];
+    let next = |unknown: &[Unsettled]| next(unknown, 9, &held_back);
+    assert_eq!(next(&unknown), Some(Call::Upsert(vec![upserted(4)])));
+    assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![item(3)])));
+    assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![upserted(2)])));
+}
+
+#[test]
+fn a_profile_stays_under_an_identifier_that_the_device_did_not_let_go_of() {
+    let unknown = [profile(1, false, true), profile(2, false, true)];
+    let kept = HashSet::from([link(2)]);
+    let next = |unknown: &[Unsettled]| next_call(unknown, 9, &HashSet::new(), &kept);
+    assert_eq!(next(&unknown), Some(Call::Delete(vec![item(1)])));
+    assert_eq!(next(&unknown[1..]), Some(Call::Spare(vec![item(2)])));
+}
+
+/// What stands on a device, or is to: of profiles, in which version; of identifiers, their codes and profiles.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Held {
+    profiles: BTreeMap<u8, u8>,
+    identifiers: BTreeMap<u8, (Type, u8, Vec<u8>)>,
+}
+
+impl Held {
+    /// By which versions of which profiles each identifier opens: a version is a set of moments of its own.
+    fn rights(&self) -> BTreeMap<u8, HashSet<(u8, u8)>> {
+        let of = |profiles: &Vec<u8>| profiles.iter().map(|p| (*p, self.profiles[p])).collect();
+        self.identifiers.iter().map(|(n, (_, _, profiles))| (*n, of(profiles))).collect()
+    }
+
+    fn unsettled(&self, after: &Self) -> Vec<Unsettled> {
+        let mut all = Vec::new();
+        for n in self.profiles.keys().chain(after.profiles.keys()).collect::<std::collections::BTreeSet<_>>()
+        {
+            if self.profiles.get(n) != after.profiles.get(n) {
+                all.push(profile(*n, after.profiles.contains_key(n), self.profiles.contains_key(n)));
+            }
+        }
+        let rights = |held: &Self, n: &u8| {
+            let (kind, number, profiles) = held.identifiers.get(n)?;
+            let credential = Credential::new(*kind, &number.to_string())?;
+            Some(Rights { credential, profiles: profiles.iter().map(|n| link(*n)).collect() })
+        };
+        let identifiers = self.identifiers.keys().chain(after.identifiers.keys());
+        for n in identifiers.collect::<std::collections::BTreeSet<_>>() {
+            if self.identifiers.get(n) != after.identifiers.get(n) {
+                all.push(Unsettled {
+                    item: ItemId::identifier(link(*n)),
+                    desired: after.identifiers.contains_key(n).then(|| row(*n)),
+                    is_held: self.identifiers.contains_key(n),
+                    before: rights(self, n),
+                    after: rights(after, n),
+                });
+            }
+        }
+        all
+    }
+
+    /// Does what a device does; nothing where it would refuse.
+    fn take(&mut self, call: &Call, after: &Self) -> Result<(), TestCaseError> {
+        for id in call.items() {
+            let n = id.link_id.as_bytes()[0];
+            match (call, id.kind) {
+                (Call::Upsert(_), Kind::Profile) => _ = self.profiles.insert(n, after.profiles[&n]),
+                (Call::Upsert(_), Kind::Identifier) => {
+                    let (kind, number, profiles) = after.identifiers[&n].clone();
+                    let taken = self
+                        .identifiers
+                        .iter()
+                        .any(|(other, (k, m, _))| *other != n && (*k, *m) == (kind, number));
+                    prop_assert!(!taken, "the number of {n} is taken");
+                    prop_assert!(
+                        profiles.iter().all(|p| self.profiles.contains_key(p)),
+                        "{n} names what is not there"
+                    );
+                    prop_assert!(
+                        self.identifiers.get(&n).is_none_or(|(k, ..)| *k == kind),
+                        "{n} becomes another type"
+                    );
+                    self.identifiers.insert(n, (kind, number, profiles));
+                }
+                (Call::Delete(_), Kind::Identifier) => _ = self.identifiers.remove(&n),
+                (Call::Delete(_), Kind::Profile) => {
+                    let named = self.identifiers.values().any(|(_, _, profiles)| profiles.contains(&n));
+                    prop_assert!(!named, "{n} goes from under an identifier");
+                    self.profiles.remove(&n);
+                }
+                (Call::Spare(_), _) => prop_assert!(false, "nothing is kept"),
+            }
+        }
+        Ok(())
+    }
+}
+
+prop_compose! {
+    fn held()(
+        profiles in proptest::collection::btree_map(0_u8..4, 0_u8..2, 0..4),
+        identifiers in proptest::collection::btree_map(
+            0_u8..4,
+            (prop_oneof![4 => Just(Type::Code), 1 => Just(Type::Card)], 0_u8..5, proptest::collection::vec(0_u8..4, 0..3)),
+            0..4,
+        ),
+    ) -> Held {
+        let mut held = Held { profiles, ..Held::default() };
+        let mut numbers = HashSet::new();
+        for (n, (kind, number, mut names)) in identifiers {
+            names.sort_unstable();
+            names.dedup();
+            names.retain(|p| held.profiles.contains_key(p));
+            // One without profiles opens at any time, and only where that was asked for; so its rights are no set of versions.
+            if !names.is_empty() && numbers.insert((kind, number)) {
+                held.identifiers.insert(n, (kind, number, names));
+            }
+        }
+        held
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_asked_no_call_lets_anybody_in_nor_out(before in held(), after in held(), limit in 3_usize..9) {
+        let mut device = before.clone();
+        let mut calls = Vec::new();
+        while let Some(call) = next(&device.unsettled(&after), limit, &HashSet::new()) {
+            device.take(&call, &after)?;
+            calls.push(call);
+            prop_assert!(calls.len() < 50, "it comes to no end: {calls:?}");
+            let (had, has, shall) = (before.rights(), device.rights(), after.rights());
+            for (n, rights) in &has {
+                let none = HashSet::new();
+                let (had, shall) = (had.get(n).unwrap_or(&none), shall.get(n).unwrap_or(&none));
+                let more: Vec<_> = rights.iter().filter(|right| !had.contains(right) && !shall.contains(right)).collect();
+                prop_assert!(more.is_empty(), "{n} opens by {more:?} after {calls:?}");
+            }
+            for (n, shall) in &shall {
+                let Some(had) = had.get(n) else { continue };
+                let same = |held: &Held| held.identifiers.get(n).map(|(kind, number, _)| (*kind, *number));
+                let both: Vec<_> = had.intersection(shall).collect();
+                let none = HashSet::new();
+                let rights = has.get(n).unwrap_or(&none);
+                let less: Vec<_> = both.into_iter().filter(|right| !rights.contains(right)).collect();
+                // A number that moved is taken down in between; and what leaves and comes under one change.
+                let excused = same(&before) != same(&after) || takes_down(&before, &after, *n);
+                prop_assert!(less.is_empty() || excused, "{n} does not open by {less:?} after {calls:?}");
+            }
+        }
+        prop_assert_eq!(device, after);
+    }
+}
+
+/// Whether the identifier leaves a profile that changes, or keeps it, and comes to one that does, among others.
+fn takes_down(before: &Held, after: &Held, n: u8) -> bool {
+    let changes = |p: &u8| matches!((before.profiles.get(p), after.profiles.get(p)), (Some(was), Some(is)) if was != is);
+    let names = |held: &Held| held.identifiers[&n].2.clone();
+    names(before) != names(after) && names(before).iter().any(changes) && names(after).iter().any(changes)
+}

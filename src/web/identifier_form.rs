@@ -1,0 +1,310 @@
+//! The form of an identifier, what would come of it, and sending it.
+//!
+//! A number is never put back into a page. What one step has of it the next one needs all the same: it is carried sealed,
+//! for this session alone, so that a field for it that is left empty means the number of before.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
+use maud::{Markup, html};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use self::fields::{Read, fields_of};
+use super::layout::{self, Place};
+use super::posted::{ByOperator, Posted};
+use super::problem::{PageProblem, capital};
+use super::profile_form::zones;
+use super::push::{self, panel_by_panel, put_target, sums};
+use super::visitor::{Fields, Visitor};
+use crate::access::Role;
+use crate::fleet::batches::{IdempotencyKey, Plan};
+use crate::fleet::identifiers::IdentifierVersion;
+use crate::fleet::wanted::Wanted;
+use crate::fleet::{FieldError, Fleet, FleetError};
+use crate::http::{Shared, auth};
+use crate::identifier::rule::Kind;
+use crate::identifier::sentence::sentence;
+use crate::panel::settings::Zone;
+use crate::profile::LinkId;
+
+pub mod fields;
+
+/// Profiles that are offered as boxes; others are named by their link_ids.
+const OFFERED: usize = 200;
+
+/// Where in the body that is sent the identifier stands.
+const AT: &str = "/identifiers/upsert/0";
+
+/// The form for a new identifier.
+#[get("/identifiers/new")]
+pub async fn new_identifier(
+    visitor: Visitor,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let query = Fields::parse(request.query_string().as_bytes())?;
+    let zone = zones(&shared.fleet).into_iter().next().unwrap_or_else(|| "UTC".to_owned());
+    let fields = [
+        ("link_id", Uuid::new_v4().to_string()),
+        ("type", Kind::Card.as_str().to_owned()),
+        ("zone", zone),
+        ("selector", query.one("selector").to_owned()),
+    ];
+    let fields = Fields::of(fields.map(|(name, value)| (name.to_owned(), value)));
+    let form = Form { fields, ..Form::new("New identifier") };
+    form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+}
+
+/// The form with an identifier as most panels hold it, in the zone of the first of them.
+#[get("/identifiers/{link_id}/edit")]
+pub async fn edit_identifier(
+    visitor: Visitor,
+    link_id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let found = shared.fleet.identifier(&link_id).await?;
+    let version = found.versions.into_iter().next();
+    let IdentifierVersion { identifier, zone, .. } =
+        version.ok_or_else(|| FleetError::NotFound(format!("panel that holds identifier {link_id}")))?;
+    if identifier.credential.kind() == Kind::Face {
+        let why = "a face is changed with its photo; push it again with `panelsync apply`";
+        return Err(FleetError::Conflict(why.to_owned()).into());
+    }
+    let (fields, item) = fields_of(found.link_id, identifier, &zone);
+    let carried = shared.fleet.store.seal_for_form(&visitor.form_token, &item).map_err(FleetError::from)?;
+    let form = Form { fields, carried, ..Form::new("Edit an identifier") };
+    form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+}
+
+/// The dry run.
+#[post("/identifiers/check")]
+pub async fn dry_run(
+    Posted { visitor, fields, .. }: Posted<ByOperator>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let store = &shared.fleet.store;
+    let before = store.open_of_form(&visitor.form_token, fields.one("carried"));
+    let Read { item, errors } = Read::of(&fields, before.as_deref());
+    let carried = store.seal_for_form(&visitor.form_token, &item.to_string()).map_err(FleetError::from)?;
+    let mut form = Form { fields, carried, errors, ..Form::new("Identifier") };
+    let planned = match (form.errors.is_empty(), body(&form.fields, &item)) {
+        (true, Ok(body)) => planned(&shared, &body).await,
+        (_, Err(error)) => {
+            form.errors.push(error);
+            Err(FleetError::Invalid(Vec::new()))
+        }
+        (false, Ok(_)) => Err(FleetError::Invalid(Vec::new())),
+    };
+    match planned {
+        Ok((plan, said)) => {
+            (form.plan, form.said) = (Some(plan), said);
+            form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+        }
+        Err(FleetError::Invalid(errors) | FleetError::InvalidAmong(errors, _)) => {
+            form.errors.extend(errors);
+            form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared.fleet).await
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// Sends what the dry run was asked for.
+#[post("/identifiers/send")]
+pub async fn send(
+    Posted { visitor, fields, .. }: Posted<ByOperator>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    let item = shared.fleet.store.open_of_form(&visitor.form_token, fields.one("carried"));
+    let item =
+        item.and_then(|item| serde_json::from_str::<Value>(&item).ok()).ok_or(PageProblem::NotOurForm)?;
+    let body = body(&fields, &item).map_err(|error| FleetError::Invalid(vec![error]))?;
+    let wanted = Wanted::parse(&body, shared.max_items)?;
+    let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
+    let key = key.map(|name| IdempotencyKey::new(name, &body));
+    let batch = shared.fleet.submit(wanted, key, auth::origin(&request, &visitor.who.actor())).await?;
+    Ok(layout::see(&format!("/batches/{}", batch.id)))
+}
+
+/// The body that the fleet API would be sent.
+fn body(fields: &Fields, item: &Value) -> Result<Vec<u8>, FieldError> {
+    let mut body = Map::new();
+    body.insert("identifiers".into(), json!({ "upsert": [item] }));
+    put_target(fields, &mut body)?;
+    Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
+}
+
+/// What would come of it, and what it is in words.
+async fn planned(shared: &Shared, body: &[u8]) -> Result<(Plan, String), FleetError> {
+    let Wanted { target, operations, .. } = Wanted::parse(body, shared.max_items)?;
+    let panels = shared.fleet.targets(&target)?;
+    let zone = panels.first().map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
+    let names: HashMap<_, _> = offered(&shared.fleet).await?.into_iter().collect();
+    let said = operations.identifiers().next().map(|(_, _, identifier)| {
+        let said = sentence(identifier, zone.rules(), |id| names.get(&id).cloned());
+        format!("{} ({})", capital(&said), zone.name())
+    });
+    let plan = shared.fleet.plan(target, operations.into()).await?;
+    Ok((plan, said.unwrap_or_default()))
+}
+
+/// The fleet's first profiles, by name.
+async fn offered(fleet: &Fleet) -> Result<Vec<(LinkId, String)>, FleetError> {
+    let page = fleet.page_of_profiles(None, OFFERED).await?;
+    let mut profiles: Vec<_> =
+        page.items.into_iter().map(|profile| (profile.link_id, profile.name)).collect();
+    profiles.sort_by(|(_, a), (_, b)| a.cmp(b));
+    Ok(profiles)
+}
+
+/// The form as it is shown again at each step.
+struct Form {
+    title: &'static str,
+    fields: Fields,
+    /// What was read before, sealed.
+    carried: String,
+    errors: Vec<FieldError>,
+    plan: Option<Plan>,
+    said: String,
+}
+
+impl Form {
+    fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            fields: Fields::default(),
+            carried: String::new(),
+            errors: Vec::new(),
+            plan: None,
+            said: String::new(),
+        }
+    }
+
+    async fn show(
+        &self,
+        response: HttpResponseBuilder,
+        visitor: &Visitor,
+        fleet: &Fleet,
+    ) -> Result<HttpResponse, PageProblem> {
+        let panels = fleet.changed_since(0).panels;
+        let profiles = offered(fleet).await?;
+        let main = html! {
+            nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
+            h1 { (self.title) }
+            @if !self.errors.is_empty() { (self.problems()) }
+            form id="push" class="card" method="post" action="/identifiers/check#plan" autocomplete="off" {
+                (layout::token(visitor))
+                input type="hidden" name="carried" value=(self.carried);
+                input type="hidden" name="link_id" value=(self.fields.one("link_id"));
+                (self.whose())
+                (self.when(&profiles, &zones(fleet)))
+                (push::whom(&self.fields, &self.errors, &panels))
+                button class=[self.plan.is_none().then_some("main")] { @if self.plan.is_some() { "Dry run again" } @else { "Dry run" } }
+                p class="hint" { "A dry run changes nothing: it says what would be created, updated or stays as it is, panel by panel." }
+            }
+            @if let Some(plan) = &self.plan { (self.planned(visitor, plan)) }
+        };
+        Ok(layout::page_with(response, visitor, Place::Identifiers, self.title, main))
+    }
+
+    fn problems(&self) -> Markup {
+        html! {
+            div class="wrong" role="alert" {
+                p { "Nothing was sent; " (layout::count(self.errors.len() as u64, "place")) " to put right:" }
+                ul {
+                    @for FieldError { path, message } in self.errors.iter().take(20) {
+                        @let path = path.strip_prefix(AT).unwrap_or(path);
+                        li { @if !path.is_empty() { code { (path) } " " } (message) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn whose(&self) -> Markup {
+        let fields = &self.fields;
+        let known = !self.carried.is_empty();
+        let chosen = |name: &str, value: &str| fields.one(name) == value;
+        html! {
+            fieldset {
+                legend { "Who, and what opens" }
+                label { "Name" input name="name" value=(fields.exactly("name")) maxlength="100" required placeholder="Flat 12, first"; }
+                div class="row" {
+                    label { "Whose" select name="owner" {
+                        option value="owner" { "owner" }
+                        option value="guest" selected[chosen("owner", "guest")] { "guest" }
+                    } }
+                    label { "Type" select name="type" {
+                        @for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Face) {
+                            option value=(kind.as_str()) selected[chosen("type", kind.as_str())] { (kind.in_words()) }
+                        }
+                    } }
+                    label class="grow" { "Number"
+                        input name="number" autocomplete="off" spellcheck="false" autocapitalize="none" placeholder=[known.then_some("as it is")];
+                    }
+                    label { "Opens" select name="lock" {
+                        @for (value, words) in [("first", "the first lock"), ("second", "the second lock"), ("all", "all locks")] {
+                            option value=(value) selected[chosen("lock", value)] { (words) }
+                        }
+                    } }
+                }
+                @if known { p class="hint" { "The number is not shown here. Left empty, it stays as it is." } }
+            }
+        }
+    }
+
+    fn when(&self, profiles: &[(LinkId, String)], zones: &[String]) -> Markup {
+        let fields = &self.fields;
+        let offered = |id: &str| profiles.iter().any(|(link, _)| link.to_string() == id);
+        let others: Vec<_> = fields
+            .all("profiles")
+            .flat_map(|ids| ids.split([' ', ',', '\r', '\n']))
+            .filter(|id| !id.is_empty() && !offered(id))
+            .collect();
+        html! {
+            fieldset {
+                legend { "When" }
+                fieldset class="choices" {
+                    legend { "When one of these profiles is open" }
+                    @for (link, name) in profiles {
+                        @let value = link.to_string();
+                        label { input type="checkbox" name="profiles" value=(value) checked[fields.has("profiles", &value)]; (layout::name(name)) }
+                    }
+                }
+                details open[!others.is_empty()] {
+                    summary { "Others, by their link_ids" }
+                    textarea name="profiles" rows="2" spellcheck="false" aria-label="Other profiles, by their link_ids" { (others.join(" ")) }
+                }
+                label class="tick" { input type="checkbox" name="any_time" value="yes" checked[fields.ticked("any_time")]; "At any time, with no profile" }
+                div class="row" {
+                    label { "Valid from" input name="from" value=(fields.one("from")) placeholder="2026-01-01" spellcheck="false"; }
+                    label { "to" input name="to" value=(fields.one("to")) placeholder="2026-12-31" spellcheck="false"; }
+                    label { "in the zone" input name="zone" value=(fields.one("zone")) list="zones" autocapitalize="none" spellcheck="false"; }
+                    label { "Passes" input name="passes" inputmode="numeric" value=(fields.one("passes")) placeholder="any number"; }
+                }
+                datalist id="zones" { @for zone in zones { option value=(zone) {} } }
+                p class="hint" { "A day, the last one too, counts whole; a time may stand behind it, such as 2026-12-31 18:00. Left empty, it is valid for ever." }
+            }
+        }
+    }
+
+    fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
+        html! {
+            section class="card" id="plan" aria-label="Dry run" {
+                (sums(plan))
+                p { (self.said) }
+                (panel_by_panel(plan))
+                form method="post" action="/identifiers/send" {
+                    (layout::token(visitor))
+                    input type="hidden" name="key" value=(Uuid::new_v4());
+                    input type="hidden" name="carried" value=(self.carried);
+                    @for name in ["target", "selector"] { input type="hidden" name=(name) value=(self.fields.one(name)); }
+                    button class="main" id="send" { "Push to " (layout::count(plan.report.panels.total, "panel")) }
+                }
+            }
+        }
+    }
+}
