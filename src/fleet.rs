@@ -15,7 +15,7 @@
 //! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
-//! | [`events`], [`link`] | what happened at doors, and what devices say of it by themselves |
+//! | [`events`], [`link`], [`present`] | what happened at doors, what devices say of it by themselves, and what is shown at a door here |
 //! | [`register`] | which panels there are |
 
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub mod identifiers;
 pub mod link;
 pub mod meeting;
 pub mod panels;
+pub mod present;
 pub mod profiles;
 pub mod register;
 pub mod status;

@@ -58,6 +58,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(events::all)
         .service(access_events::stream)
         .service(access_events::list_events)
+        .service(access_events::present)
         .service(access::list_users)
         .service(access::add_user)
         .service(access::remove_user)

@@ -10,4 +10,5 @@ pub mod devices;
 pub mod embedded;
 pub mod events;
 pub mod panels;
+pub mod present;
 pub mod sealing;

@@ -199,7 +199,9 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let of_settings = settings.iter()?.map(|entry| Ok(("a setting", entry?.0.value().0)));
     let log = read.open_table(tables::PANEL_LOG)?;
     let of_log = log.iter()?.map(|entry| Ok(("an entry of the log", entry?.0.value().0)));
-    for entry in of_settings.chain(of_log) {
+    let passes = read.open_table(tables::PASSES)?;
+    let of_passes = passes.iter()?.map(|entry| Ok(("a count of passes", entry?.0.value().0)));
+    for entry in of_settings.chain(of_log).chain(of_passes) {
         let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
         if panels.binary_search(&panel).is_err() {
             found.push(format!("{what} of panel {panel}, which is not there"));

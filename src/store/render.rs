@@ -333,8 +333,23 @@ pub(super) fn panel_log(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
     for entry in read.open_table(tables::PANEL_LOG)?.iter()? {
         let (key, record) = entry?;
         let (panel, number) = key.value();
-        let tables::LogRecord { at_ms, category, key, lock } = decode(record.value(), "log")?;
-        line(out, format_args!("  {panel} {number} at_ms={at_ms} {category} {key} lock={lock:?}"))?;
+        let tables::LogRecord { at_ms, category, key, lock, event } = decode(record.value(), "log")?;
+        let event = event.map_or_else(String::new, |event| format!(" event={event}"));
+        line(out, format_args!("  {panel} {number} at_ms={at_ms} {category} {key} lock={lock:?}{event}"))?;
+    }
+    Ok(())
+}
+
+/// Nothing where there is none.
+pub(super) fn passes(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    for (i, entry) in read.open_table(tables::PASSES)?.iter()?.enumerate() {
+        let (key, counted) = entry?;
+        let ((panel, uid), (revision, used)) = (key.value(), counted.value());
+        if i == 0 {
+            line(out, format_args!("passes"))?;
+        }
+        line(out, format_args!("  {panel} uid={uid} revision={revision} used={used}"))?;
     }
     Ok(())
 }

@@ -384,6 +384,7 @@ fn help_and_completions_are_as_they_were() {
         ("access_who", "access who --help"),
         ("access_where", "access where --help"),
         ("events", "events --help"),
+        ("present", "present --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
     ] {

@@ -30,6 +30,7 @@ mod openapi;
 mod order;
 mod panel_api;
 mod people;
+mod present;
 mod quirks;
 mod readme;
 mod state;

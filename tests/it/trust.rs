@@ -58,6 +58,7 @@ viewer   GET    /fleet/v1/panels/{id}/connections
 viewer   GET    /fleet/v1/panels/{id}/identifiers
 viewer   GET    /fleet/v1/panels/{id}/profiles
 viewer   GET    /fleet/v1/panels/{id}/profiles.ics
+operator POST   /fleet/v1/panels/{id}:present
 operator POST   /fleet/v1/panels/{id}:resync
 admin    POST   /fleet/v1/panels:import
 viewer   GET    /fleet/v1/profiles

@@ -1,20 +1,23 @@
 //! Who opened which door, and who was denied.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::access::moment;
+use super::session::read_small_json;
 use super::{Page, Paging, not_a_cursor};
 use crate::clock;
 use crate::fleet::events::{DoorEvent, EventsWanted};
+use crate::fleet::present::PresentInput;
 use crate::http::Shared;
 use crate::http::access_stream::stream_events;
-use crate::http::auth::{Listening, Viewer};
+use crate::http::auth::{self, Listening, Operator, Viewer};
 use crate::http::events::last_event_id;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::profile::LinkId;
+use crate::store::changes::present::Shown;
 use crate::store::read::events::EventPlace;
 
 /// Which events.
@@ -133,6 +136,55 @@ pub async fn stream(
     let wanted = EventsWanted { panel, identifier: link_id(identifier)?, ..EventsWanted::default() };
     let filter = shared.fleet.events_wanted(wanted)?;
     stream_events(shared, &who, filter, last_event_id(&request)).await
+}
+
+/// What is shown at a door. Never logged: it has no `Debug`.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Present {
+    /// `card`, `ukey`, `inputCode`, `qr` or `license_plate`.
+    #[serde(rename = "type")]
+    #[schema(example = "card")]
+    pub kind: String,
+    /// The number, as anybody writes it.
+    #[schema(example = "1234567")]
+    pub number: String,
+    /// When; now without it.
+    #[schema(format = DateTime)]
+    pub at: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PresentedBody {
+    /// Whether the door opened.
+    pub granted: bool,
+    /// What happened, in the words of the panel's family.
+    #[schema(example = "access_granted_by_valid_identifier")]
+    pub reason: String,
+    /// The link_id of the identifier that it was; null where the panel has none of this type and number.
+    #[schema(required = true)]
+    pub identifier: Option<Uuid>,
+}
+
+/// Shows an identifier at the door of an embedded panel: it opens or does not, as `GET /access` foretells, a pass is counted,
+/// and the event and the panel's own log say so.
+#[utoipa::path(tag = "events", operation_id = "present_identifier", params(("id" = String, Path)), request_body = Present,
+    responses((status = 200, body = PresentedBody), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody)))]
+#[post("/panels/{id}:present")]
+pub async fn present(
+    Operator(who): Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let Present { kind, number, at } = read_small_json(&request, payload).await?;
+    let input = PresentInput { kind, number, at_ms: moment("at", at.as_deref())? };
+    let origin = auth::origin(&request, &who.actor());
+    let Shown { granted, reason, identifier } = shared.fleet.present(&id, input, &origin).await?;
+    let identifier = identifier.map(|link| Uuid::from_bytes(*link.as_bytes()));
+    Ok(HttpResponse::Ok().json(PresentedBody { granted, reason: reason.to_owned(), identifier }))
 }
 
 fn link_id(text: Option<String>) -> Result<Option<LinkId>, Problem> {

@@ -1,9 +1,13 @@
 //! Events at doors: kept once however often they are told, and for so long and so many as is set.
 
 use redb::{ReadableTable, ReadableTableMetadata};
+use rustc_hash::FxHashMap;
 
-use crate::identifier::event::AccessEvent;
+use crate::batch::item::ItemId;
+use crate::identifier::event::{AccessEvent, Presented};
+use crate::profile::LinkId;
 use crate::store::event::{EventRecord, Index, Source, open_event, seal_event};
+use crate::store::row::{self, ItemKey, RowName};
 use crate::store::seal::Seal;
 use crate::store::tables::{SWEPT_AT_ONCE, Tables};
 use crate::store::{PanelNo, StoreError};
@@ -27,38 +31,74 @@ impl Tables<'_> {
         if self.panels.get(panel)?.is_none() {
             return Ok(0);
         }
+        let identifiers = self.identifiers_of(panel, events)?;
         let mut news = 0;
-        for event in events {
-            news += usize::from(self.keep_event(panel, event, source, received_ms)?);
+        for (event, identifier) in events.iter().zip(identifiers) {
+            let record = EventRecord::of(event, source);
+            news += usize::from(self.keep_event(panel, event, identifier, &record, received_ms)?);
         }
         Ok(news)
+    }
+
+    /// Whose identifiers these were: those that the panel has with these types and numbers, or whose deletion its device
+    /// has not confirmed yet. The panel's rows are gone through once for all events, and not at all where nobody has such
+    /// an identifier anywhere.
+    fn identifiers_of(
+        &mut self,
+        panel: PanelNo,
+        events: &[AccessEvent],
+    ) -> Result<Vec<Option<LinkId>>, StoreError> {
+        let mut wanted: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+        for (i, event) in events.iter().enumerate() {
+            let Some(credential) = event.presented.as_ref().and_then(Presented::credential) else { continue };
+            for body in self.bodies_with(credential)? {
+                wanted.entry(body).or_default().push(i);
+            }
+        }
+        let mut found = vec![None; events.len()];
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let mut take = |item: ItemId, body: u64| {
+            for i in wanted.get(&body).into_iter().flatten() {
+                found[*i] = found[*i].or(item.identifier_link());
+            }
+        };
+        for (name, row) in self.panel(panel).all()? {
+            if let RowName::Link(item) = name {
+                take(item, row.body);
+            }
+        }
+        let (first, last) = row::item_range(panel);
+        for entry in self.last_held.range::<&ItemKey>(&first..=&last)? {
+            let (key, body) = entry?;
+            take(row::item_name(key.value())?.1, body.value());
+        }
+        Ok(found)
     }
 
     fn keep_event(
         &mut self,
         panel: PanelNo,
         event: &AccessEvent,
-        source: Source,
+        identifier: Option<LinkId>,
+        record: &EventRecord,
         received_ms: i64,
     ) -> Result<bool, StoreError> {
-        let record = EventRecord::of(event, source);
-        let index = Index {
-            panel,
-            at_ms: as_key(event.at_ms),
-            said_ms: as_key(event.said_ms),
-            received_ms: as_key(received_ms),
-            tag: record.tag(&self.memory.seal),
-            identifier: None,
-        };
-        if self.access_event_tags.get((panel, index.said_ms, &index.tag))?.is_some() {
-            return Ok(false);
-        }
         let number = match self.memory.next_event {
             Some(number) => number,
             None => self.meta.get("next_event")?.map_or(1, |number| number.value()),
         };
+        // What happens here is told once; what happened twice at one moment are two events.
+        let said_ms = if record.source == Source::Panel { number } else { as_key(event.said_ms) };
+        let (at_ms, received_ms) = (as_key(event.at_ms), as_key(received_ms));
+        let tag = record.tag(&self.memory.seal);
+        let index = Index { panel, at_ms, said_ms, received_ms, tag, identifier };
+        if self.access_event_tags.get((panel, index.said_ms, &index.tag))?.is_some() {
+            return Ok(false);
+        }
         self.memory.next_event = Some(number + 1);
-        let sealed = seal_event(&self.memory.seal, number, &index, &record)?;
+        let sealed = seal_event(&self.memory.seal, number, &index, record)?;
         self.access_events.insert(number, sealed.as_slice())?;
         self.access_event_times.insert((index.at_ms, number), ())?;
         self.access_events_by_panel.insert((panel, index.at_ms, number), ())?;

@@ -166,6 +166,14 @@ impl Snapshot {
         })
     }
 
+    /// An event, while it is kept.
+    pub fn access_event(&self, number: u64) -> Result<Option<StoredEvent>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::ACCESS_EVENTS)?;
+            table.get(number)?.map(|stored| open_event(&self.seal, number, stored.value())).transpose()
+        })
+    }
+
     /// With what events are sealed.
     pub(in crate::store) fn seal(&self) -> &Seal {
         &self.seal
