@@ -21,6 +21,7 @@ use crate::store::tables::{AuditRecord, Tables, UserRecord};
 use crate::store::{StoreError, StoreHandle};
 
 pub mod actor;
+pub mod devices;
 pub mod passwords;
 pub mod proxy;
 pub mod queue;

@@ -31,6 +31,7 @@ mod client;
 mod demo;
 mod doctor;
 mod drift;
+mod events;
 mod file;
 mod find;
 mod identifier;
@@ -38,6 +39,7 @@ mod import;
 mod output;
 mod panel;
 mod people;
+mod present;
 mod profile;
 mod serve;
 mod settings;
@@ -177,6 +179,19 @@ enum Command {
     /// Who may open which door, when, and why
     #[command(subcommand)]
     Access(who::AccessCommand),
+    /// Who opened which door, and who was denied
+    #[command(
+        after_help = "Times are those of the panel's zone, and numbers are shown by their last three characters.\n\n\
+        Examples:\n  panelsync events --panel north-01 --from 2026-01-31T00:00:00+02:00\n  \
+        panelsync events --identifier 5d0c5e0e-6c0c-4a55-8a35-1f0b6a0f2c11\n  panelsync events --follow"
+    )]
+    Events(events::EventsArgs),
+    /// Show an identifier to an embedded panel; exit 0 where its door opens, 1 where not
+    #[command(
+        after_help = "Examples:\n  panelsync present --panel north-01 --type card --number-stdin < number\n  \
+        panelsync present --panel north-01 --type card --number 1234567 --at 2026-11-28T22:00:00Z"
+    )]
+    Present(present::PresentArgs),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -317,6 +332,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Profile(command) => profile::run(command, output),
         Command::Identifier(command) => identifier::run(command, client, output),
         Command::Access(command) => who::run(command, &client()?, output),
+        Command::Events(args) => events::events(args, &client()?, output),
+        Command::Present(args) => present::present(args, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

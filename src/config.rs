@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::access::proxy::Network;
 use crate::panel::remote::DeviceSettings;
+use crate::store::event::KEPT_EVENTS;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
 use crate::store::{FILE_NAME, OpenError, Store};
 use crate::telemetry::{Metrics, MetricsAccess};
@@ -35,6 +36,12 @@ pub struct Settings {
     pub keep_keys: Duration,
     /// How long entries of the audit are kept at most.
     pub keep_audit: Duration,
+    /// How long events at doors are kept at most.
+    pub keep_events: Duration,
+    /// How many of them.
+    pub keep_events_number: u64,
+    /// The password that devices show to this server as their Link server; without one it takes no events of them.
+    pub link_password: Option<Secret>,
     /// Proxies whose word is taken for the client's address.
     pub trust_proxy: Vec<Network>,
     /// How long a backup waits for its reader to take the next piece.
@@ -147,6 +154,9 @@ impl Settings {
             keep_batches: 1000,
             keep_keys: Duration::from_hours(24),
             keep_audit: Duration::from_hours(365 * 24),
+            keep_events: Duration::from_hours(90 * 24),
+            keep_events_number: KEPT_EVENTS,
+            link_password: None,
             trust_proxy: Vec::new(),
             backup_patience: Duration::from_mins(1),
             panel_listen: Vec::new(),

@@ -15,6 +15,7 @@
 //! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
+//! | [`events`], [`link`], [`present`] | what happened at doors, what devices say of it by themselves, and what is shown at a door here |
 //! | [`register`] | which panels there are |
 
 use std::time::Duration;
@@ -34,11 +35,14 @@ pub mod batches;
 pub mod common;
 pub mod drift;
 pub mod error;
+pub mod events;
 pub mod fields;
 pub mod held;
 pub mod identifiers;
+pub mod link;
 pub mod meeting;
 pub mod panels;
+pub mod present;
 pub mod profiles;
 pub mod register;
 pub mod status;
@@ -62,6 +66,8 @@ pub struct Fleet {
     pub keep_keys: Duration,
     /// How long a device may take that is asked before its panel is added.
     pub device_timeouts: Timeouts,
+    /// The devices that speak to us as to their Link server.
+    pub link: link::Link,
     /// Becomes true when the server stops: nobody waits for a device then.
     pub stopping: watch::Receiver<bool>,
 }

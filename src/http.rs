@@ -5,6 +5,7 @@
 //! | `/panels/{panel}/api/…` | the panel API of an embedded panel | [`panel_api`] |
 //! | `/fleet/v1/as-panel/{selector}/api/…` | the panel API of a whole selection | [`fleet_api::as_panel`] |
 //! | `/fleet/v1/…` | the fleet API | [`fleet_api`] |
+//! | `/api/v0/devices/…` | what devices say to this server as to their Link server | [`link_api`] |
 //! | `/healthz`, `/readyz`, `/metrics` | for those who watch | [`probes`] |
 //! | `/` and all else | the web page, which is handed in | [`crate::web`] |
 //! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
@@ -38,10 +39,12 @@ use crate::access::sessions::Sessions;
 use crate::fleet::{Fleet, FleetError};
 use crate::telemetry::{Metrics, MetricsAccess};
 
+pub mod access_stream;
 pub mod auth;
 pub mod body;
 pub mod events;
 pub mod fleet_api;
+pub mod link_api;
 pub mod listeners;
 mod methods;
 pub mod openapi;
@@ -116,6 +119,11 @@ pub fn app(
             .service(probes::healthz)
             .service(probes::readyz)
             .service(probes::metrics)
+            .service(
+                utoipa_actix_web::scope("/api/v0/devices")
+                    .configure(link_api::routes)
+                    .default_service(web::to(not_found)),
+            )
             .service(
                 utoipa_actix_web::scope("/panels/{panel}/api")
                     .configure(panel_api::routes)
@@ -218,6 +226,8 @@ pub(crate) async fn around(
     panel_api::take_older_path(&mut request);
     let api = if path.starts_with("/fleet/") {
         "fleet"
+    } else if path.starts_with(link_api::BASE) {
+        "link"
     } else if path.starts_with("/panels/") || path.starts_with("/api/") {
         "panel"
     } else {

@@ -9,7 +9,8 @@
 //!    panels take it ([`wire`]);
 //! 3. whether it opens at a moment, when in a range, and why ([`opens`]);
 //! 4. saying that to people without telling the number ([`sentence`]), and what is surely unintended ([`lint`]);
-//! 5. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]).
+//! 5. what files hold: profiles, identifiers, or both ([`mod@file`]), and lists of people ([`people`]);
+//! 6. what happens at a door, as devices tell it ([`event`]).
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
@@ -17,6 +18,7 @@ use crate::profile::LinkId;
 use crate::profile::rule::Name;
 
 pub mod error;
+pub mod event;
 pub mod file;
 #[cfg(test)]
 mod laws;

@@ -13,6 +13,7 @@ use actix_web::{HttpServer, web};
 use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 
+use crate::access::devices::DeviceSessions;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::access::{Access, AccessError};
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::coordinator::{CloseDevices, Coordinator, Drain, Kept, RegisterReader};
 use crate::fleet::Fleet;
+use crate::fleet::link::Link;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::{self, Shared};
@@ -174,12 +176,22 @@ impl Engine {
 /// Between two looks for what has ended or is too old.
 const TIDY_EVERY: Duration = Duration::from_hours(1);
 
-/// Drops tokens that have ended and entries of the audit that are too old, now and from time to time.
-async fn tidy(store: StoreHandle, keep_audit: Duration, mut stopping: watch::Receiver<bool>) {
+/// How long what is kept, of which there is always more.
+#[derive(Clone, Copy)]
+struct KeptTimes {
+    audit: Duration,
+    events: Duration,
+}
+
+/// Drops tokens that have ended, and entries of the audit and events that are too old, now and from time to time.
+async fn tidy(store: StoreHandle, kept: KeptTimes, mut stopping: watch::Receiver<bool>) {
     loop {
         let now = clock::now_ms();
-        let oldest = now - keep_audit.as_millis() as i64;
-        let pause = match store.change(move |tables| tables.drop_outdated(now, oldest)).await {
+        let before = |kept: Duration| now - kept.as_millis() as i64;
+        let (audit, events) = (before(kept.audit), before(kept.events));
+        let drop = store
+            .change(move |tables| Ok(tables.drop_outdated(now, audit)? + tables.drop_old_events(events)?));
+        let pause = match drop.await {
             Ok(0) => TIDY_EVERY,
             Ok(_) => Duration::ZERO, // there may be more
             Err(error) => {
@@ -215,6 +227,8 @@ impl Server {
         let engine = Engine::start(&settings, &metrics).await?;
         let access = Access::new(engine.store())?;
         let first_password = access.first_start(settings.admin_password.map(|password| password.0)).await?;
+        let link_password = settings.link_password.as_ref().map(|password| password.0.clone());
+        engine.store().events().keep(settings.keep_events_number);
         let stopping = watch::Sender::new(false);
         let shared = web::Data::new(Shared {
             fleet: Fleet {
@@ -223,6 +237,7 @@ impl Server {
                 register: engine.register(),
                 access,
                 keep_keys: settings.keep_keys,
+                link: Link::new(link_password.as_deref(), DeviceSessions::default()),
                 device_timeouts: settings.devices.timeouts,
                 stopping: stopping.subscribe(),
             },
@@ -237,7 +252,8 @@ impl Server {
             listeners: http::listeners::Listeners::new(settings.listeners_per_token),
             metrics_access: settings.metrics_access,
         });
-        actix_web::rt::spawn(tidy(engine.store(), settings.keep_audit, stopping.subscribe()));
+        let kept = KeptTimes { audit: settings.keep_audit, events: settings.keep_events };
+        actix_web::rt::spawn(tidy(engine.store(), kept, stopping.subscribe()));
         let bind_error = |address| move |error| StartError::Listen(address, error);
         let app = shared.clone();
         let main = HttpServer::new(move || http::app(app.clone(), crate::web::routes))

@@ -19,11 +19,13 @@ use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::access::Access;
+use crate::access::devices::DeviceSessions;
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::config::{Settings, TlsFiles};
 use crate::coordinator::fleet::{AddError, AddPanels, NewPanel};
 use crate::fleet::Fleet;
+use crate::fleet::link::Link;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared, panel_api};
 use crate::panel::Origin;
@@ -132,6 +134,7 @@ impl Simulator {
                 register: engine.register(),
                 access,
                 keep_keys: usual.keep_keys,
+                link: Link::new(None, DeviceSessions::default()),
                 device_timeouts: usual.devices.timeouts,
                 stopping: stopping.subscribe(),
             },

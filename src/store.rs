@@ -34,6 +34,7 @@ mod contradictions;
 pub mod damage;
 pub mod disk;
 pub mod error;
+pub mod event;
 mod faces;
 pub mod json;
 mod last_held;
@@ -91,6 +92,8 @@ pub struct StoreHandle {
 pub(crate) struct OpenFile {
     db: RwLock<Option<Database>>,
     seal: Arc<Seal>,
+    /// Who waits for events, and how many are kept.
+    events: Arc<event::EventFeed>,
     /// Which file it is, once it is open; nothing where it is no file.
     identity: OnceLock<Identity>,
     /// Whether it was last closed since the disk was full.
@@ -253,7 +256,8 @@ impl Store {
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
         let no_room = AtomicBool::new(false);
-        let file = OpenFile { db, seal: Arc::new(seal), identity, no_room, sync_time, open };
+        let (seal, events) = (Arc::new(seal), Arc::default());
+        let file = OpenFile { db, seal, events, identity, no_room, sync_time, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;
@@ -374,6 +378,30 @@ impl StoreHandle {
             let _ = done.send(result); // whoever asked may have left
         });
         committed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// [`StoreHandle::change`] of many rows that goes with the next commit, whatever that is for, and is no reason to keep
+    /// commits small: for what comes in quantity beside the work of people.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the change back.
+    pub async fn change_along<T: Send + 'static>(
+        &self,
+        items: usize,
+        change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, committed) = tokio::sync::oneshot::channel();
+        let change = writer::Change::new(change, move |result| {
+            let _ = done.send(result); // whoever asked may have left
+        });
+        self.queue.push_or_tell(Job::Along(items, Box::new(change)), true);
+        committed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The events of doors: how many are kept, and the number of the last one.
+    pub fn events(&self) -> &event::EventFeed {
+        &self.file.events
     }
 
     /// Whether work is taken: not while a failed database is opened again, nor once the store is shut.

@@ -109,6 +109,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Panels by connection, and how far their devices are behind.
     pub devices: DeviceMetrics,
+    /// Events at doors.
+    pub events: EventMetrics,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -193,6 +195,28 @@ impl DeviceMetrics {
         self.pending.set(pending as i64);
         self.drifted.set(drifted as i64);
         self.rejected.set(rejected as i64);
+    }
+}
+
+/// Events at doors that devices told.
+#[derive(Clone, Default)]
+pub struct EventMetrics {
+    told: Family<ToldLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabel {
+    came_to: &'static str,
+}
+
+impl EventMetrics {
+    /// Of what was told so many were kept, were there already, were about something else than a door, could not be read.
+    pub fn told(&self, kept: usize, again: usize, others: usize, unreadable: usize) {
+        for (came_to, count) in
+            [("kept", kept), ("again", again), ("other", others), ("unreadable", unreadable)]
+        {
+            self.told.get_or_create(&ToldLabel { came_to }).inc_by(count as u64);
+        }
     }
 }
 
@@ -281,7 +305,9 @@ impl Default for Metrics {
         );
         registry.register("profiles_drifted", "Profiles that differ on devices", devices.drifted.clone());
         registry.register("profiles_rejected", "Profiles that devices refuse", devices.rejected.clone());
-        Self { store, batches, http, devices, registry: std::sync::Arc::new(registry) }
+        let events = EventMetrics::default();
+        registry.register("door_events_told", "Events at doors that devices told", events.told.clone());
+        Self { store, batches, http, devices, events, registry: std::sync::Arc::new(registry) }
     }
 }
 

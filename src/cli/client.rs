@@ -26,6 +26,8 @@ use crate::panel::device::line::trust::Configs;
 use crate::panel::settings::Trust;
 use crate::store::seal::hex;
 
+pub mod listen;
+
 /// Bytes of one answer at most.
 const MAX_ANSWER: usize = 1 << 30;
 

@@ -84,6 +84,16 @@ pub struct ServeArgs {
     /// How long entries of the audit are kept at most [default: 365d]
     #[arg(long, env = "PANELSYNC_KEEP_AUDIT", value_name = "TIME", value_parser = long_time)]
     pub keep_audit: Option<Duration>,
+    /// How long events at doors are kept at most [default: 90d]
+    #[arg(long, env = "PANELSYNC_KEEP_EVENTS", value_name = "TIME", value_parser = long_time)]
+    pub keep_events: Option<Duration>,
+    /// How many events at doors are kept at most [default: 1000000]
+    #[arg(long, env = "PANELSYNC_KEEP_EVENTS_NUMBER", value_name = "N")]
+    pub keep_events_number: Option<u64>,
+    /// File with the password that devices show to this server as their Link server (or PANELSYNC_LINK_PASSWORD holds it); without
+    /// one it takes no events of them
+    #[arg(long, env = "PANELSYNC_LINK_PASSWORD_FILE", value_name = "FILE")]
+    pub link_password_file: Option<PathBuf>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -116,6 +126,9 @@ struct File {
     #[serde(default)]
     trust_proxy: Vec<Network>,
     keep_audit: Option<FileLongTime>,
+    keep_events: Option<FileLongTime>,
+    keep_events_number: Option<u64>,
+    link_password_file: Option<PathBuf>,
     #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
@@ -126,6 +139,9 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("the settings file {0} cannot be read: {1}")]
     Unreadable(PathBuf, #[source] std::io::Error),
+    /// The file with the link password cannot be read.
+    #[error("the file {0} with the link password cannot be read: {1}")]
+    LinkPassword(PathBuf, #[source] std::io::Error),
     /// The file says something that is not understood.
     #[error("the settings file {0} is wrong: {1}")]
     Wrong(PathBuf, #[source] Box<toml::de::Error>),
@@ -179,6 +195,16 @@ impl ServeArgs {
         if let Some(keep_audit) = self.keep_audit.or(file.keep_audit.map(|time| time.0)) {
             settings.keep_audit = keep_audit;
         }
+        if let Some(keep_events) = self.keep_events.or(file.keep_events.map(|time| time.0)) {
+            settings.keep_events = keep_events;
+        }
+        if let Some(number) = self.keep_events_number.or(file.keep_events_number) {
+            if number == 0 {
+                return Err(ConfigError::Range("keep_events_number", "at least 1"));
+            }
+            settings.keep_events_number = number;
+        }
+        settings.link_password = link_password(self.link_password_file.clone().or(file.link_password_file))?;
         settings.trust_proxy =
             if self.trust_proxy.is_empty() { file.trust_proxy } else { self.trust_proxy.clone() };
         let devices = &mut settings.devices;
@@ -222,6 +248,25 @@ impl ServeArgs {
         settings.admin_password = std::env::var("PANELSYNC_ADMIN_PASSWORD").ok().map(Secret);
         Ok(settings)
     }
+}
+
+/// The password that devices know: from the environment or a file, since the process list shows every flag.
+fn link_password(file: Option<PathBuf>) -> Result<Option<Secret>, ConfigError> {
+    let given = std::env::var("PANELSYNC_LINK_PASSWORD").ok();
+    let password = match (given, file) {
+        (Some(password), _) => password,
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(&path);
+            text.map_err(|error| ConfigError::LinkPassword(path, error))?
+                .trim_end_matches(['\r', '\n'])
+                .to_owned()
+        }
+        (None, None) => return Ok(None),
+    };
+    if password.is_empty() {
+        return Err(ConfigError::Range("the link password", "at least one character"));
+    }
+    Ok(Some(Secret(password)))
 }
 
 impl File {

@@ -73,6 +73,11 @@ pub async fn read_of_panel(request: &HttpRequest, payload: Payload, limit: usize
     read_any(request, payload, limit).await
 }
 
+/// Reads a body of whatever type, up to `limit` bytes.
+pub async fn read_untyped(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Body, BodyError> {
+    read_any(request, payload, limit).await
+}
+
 /// Whether the body is of one of these types, or of none.
 fn is_of(request: &HttpRequest, wanted: &[&str]) -> bool {
     let given = request.headers().get(header::CONTENT_TYPE).filter(|given| !given.is_empty());

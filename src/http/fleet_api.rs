@@ -10,6 +10,7 @@ use super::problem::Problem;
 use crate::fleet;
 
 pub mod access;
+pub mod access_events;
 pub mod as_panel;
 pub mod backup;
 pub mod batches;
@@ -56,6 +57,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(batches::list_panels)
         .service(events::of_batch)
         .service(events::all)
+        .service(access_events::stream)
+        .service(access_events::list_events)
+        .service(access_events::present)
         .service(access::list_users)
         .service(access::add_user)
         .service(access::remove_user)

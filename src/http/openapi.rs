@@ -35,6 +35,8 @@ pub mod schemas;
         (name = "batches", description = "Upserts and deletes by link_id on many panels"),
         (name = "profiles", description = "What the fleet holds"),
         (name = "identifiers", description = "Who may open: cards, codes and their like, and when they do"),
+        (name = "events", description = "What happened at doors"),
+        (name = "link", description = "What devices say to this server as to their Link server"),
         (name = "drift", description = "What devices really hold, and putting it right"),
         (name = "access", description = "Users, tokens and the audit"),
         (name = "backup", description = "A copy of everything"),

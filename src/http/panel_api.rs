@@ -14,7 +14,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::methods::Methods;
-use super::{Shared, auth};
+use super::{Shared, auth, link_api};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
 use crate::batch::item::Kind;
@@ -179,6 +179,10 @@ struct OlderPath;
 pub fn take_older_path(request: &mut ServiceRequest) {
     const OLDER: &str = "/api/v0/";
     let path = request.path();
+    // What devices say to their Link server is no call of a panel.
+    if path.starts_with(link_api::BASE) {
+        return;
+    }
     if !path.contains(OLDER) || !(path.starts_with(OLDER) || path.starts_with("/panels/")) {
         return;
     }

@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 
 use super::body::BodyError;
 use crate::fleet::error::LISTED;
+use crate::fleet::link::LinkRefusal;
 use crate::fleet::{FieldError, FleetError};
+use crate::identifier::event::told::PacketFault;
 use crate::store::backup::BackupError;
 
 /// The longest detail, in bytes: what a request says is told back in part only.
@@ -46,6 +48,12 @@ pub enum Problem {
     /// The path is there, and takes the methods that are named.
     #[error("this path takes {0}")]
     MethodNotAllowed(String),
+    /// What a device says to its Link server is not taken.
+    #[error(transparent)]
+    Link(LinkRefusal),
+    /// A packet of a device.
+    #[error(transparent)]
+    Packet(PacketFault),
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
     TooSlow,
@@ -105,6 +113,13 @@ impl Problem {
             Self::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method")
             }
+            Self::Link(refusal) => parts_of_link(refusal),
+            Self::Packet(PacketFault::NotJson | PacketFault::NoEvents) => {
+                (StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read")
+            }
+            Self::Packet(PacketFault::TooMany) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-many-items", "The request names too many items")
+            }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
         }
     }
@@ -124,6 +139,8 @@ impl Problem {
             | Self::WrongContentType(_)
             | Self::Encoded
             | Self::MethodNotAllowed(_)
+            | Self::Link(_)
+            | Self::Packet(_)
             | Self::TooSlow => &[],
         }
     }
@@ -158,6 +175,18 @@ fn parts_of(error: &FleetError) -> Parts {
             (StatusCode::SERVICE_UNAVAILABLE, "file-gone", "The database's file is not where it was")
         }
         FleetError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
+    }
+}
+
+fn parts_of_link(refusal: &LinkRefusal) -> Parts {
+    match refusal {
+        LinkRefusal::Closed => {
+            (StatusCode::SERVICE_UNAVAILABLE, "link-closed", "No events are taken of devices")
+        }
+        LinkRefusal::Unknown => (StatusCode::UNAUTHORIZED, "wrong-password", "Login refused"),
+        LinkRefusal::NoSession => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
+        LinkRefusal::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "Too much to do"),
+        LinkRefusal::Fleet(error) => parts_of(error),
     }
 }
 
@@ -213,6 +242,24 @@ impl<E: Into<FleetError>> From<E> for Problem {
 impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
         Self::Fleet(FleetError::Internal(Box::new(error)))
+    }
+}
+
+impl From<LinkRefusal> for Problem {
+    fn from(refusal: LinkRefusal) -> Self {
+        match refusal {
+            LinkRefusal::Fleet(error) => Self::Fleet(error),
+            refusal @ (LinkRefusal::Closed
+            | LinkRefusal::Unknown
+            | LinkRefusal::NoSession
+            | LinkRefusal::Busy) => Self::Link(refusal),
+        }
+    }
+}
+
+impl From<PacketFault> for Problem {
+    fn from(fault: PacketFault) -> Self {
+        Self::Packet(fault)
     }
 }
 

@@ -74,6 +74,17 @@ impl Credential {
         }
     }
 
+    /// The whole number in a form that reads back as the same; of a face its digest. It is a secret.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Card(number) | Self::Ukey(number) => number.form('-'),
+            Self::Code(code) => code.0.to_string(),
+            Self::Qr(number) => number.0.as_hyphenated().to_string(),
+            Self::Plate(plate) => plate.0.to_string(),
+            Self::Face(digest) => digest.hex(),
+        }
+    }
+
     /// Type and number as they are compared, whatever a family's form of them; of a face its digest. It is a secret.
     pub(crate) fn kept_form(&self) -> String {
         let number = match self {
@@ -98,7 +109,7 @@ impl Credential {
 }
 
 /// What may be shown of a number: its last three characters behind an ellipsis, and nothing where they are all of it.
-fn masked(number: &str) -> String {
+pub(super) fn masked(number: &str) -> String {
     let characters = number.chars().count();
     let hidden = if characters > 3 { characters - 3 } else { characters };
     let tail: String = number.chars().skip(hidden).collect();

@@ -207,6 +207,8 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
         }
         UidOperation::ResetPasses(uid) => {
             let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
+            let panel = rows.number();
+            rows.tables().reset_passes(panel, *uid)?;
             let mut identifier = read(rows, &found.1)?;
             identifier.passes_left = None;
             put(rows, found, &Body::of_identifier(&identifier))

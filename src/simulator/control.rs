@@ -24,6 +24,7 @@ use super::latency::duration;
 use crate::access::sessions::Scope;
 use crate::coordinator::fleet::ChangePanel;
 use crate::coordinator::register::Entry;
+use crate::fleet::present::PresentInput;
 use crate::http::Shared;
 use crate::http::panel_api;
 use crate::http::panel_api::identifier::shown::{self, InUidForm};
@@ -48,6 +49,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(reset)
         .service(show_held)
         .service(show_calls)
+        .service(present)
         .default_service(web::to(|| async {
             HttpResponse::NotFound().json(json!({ "error": "the switches are below /sim" }))
         }));
@@ -254,6 +256,28 @@ async fn show_held(
     let held =
         format!(r#"{{"profiles":[{}],"identifiers":[{}]}}"#, profiles.join(","), identifiers.join(","));
     Ok(HttpResponse::Ok().content_type("application/json").body(held))
+}
+
+/// What is shown at a panel's door. It has no `Debug`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Present {
+    panel: String,
+    #[serde(rename = "type")]
+    kind: String,
+    number: String,
+    /// In Unix milliseconds; now without it.
+    at_ms: Option<i64>,
+}
+
+#[post("/sim/present")]
+async fn present(body: web::Json<Present>, shared: web::Data<Shared>) -> Result<HttpResponse, Wrong> {
+    let Present { panel, kind, number, at_ms } = body.into_inner();
+    let input = PresentInput { kind, number, at_ms };
+    let shown = shared.fleet.present(&panel, input, &origin()).await;
+    let shown = shown.map_err(|error| wrong(error.to_string()))?;
+    let body = json!({ "granted": shown.granted, "reason": shown.reason, "identifier": shown.identifier });
+    Ok(HttpResponse::Ok().json(body))
 }
 
 #[get("/sim/calls")]

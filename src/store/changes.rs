@@ -8,5 +8,7 @@ pub mod audit;
 pub mod batches;
 pub mod devices;
 pub mod embedded;
+pub mod events;
 pub mod panels;
+pub mod present;
 pub mod sealing;

@@ -7,6 +7,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 use super::StoreError;
 use super::bodies::{identifier_in, number_of, split_body, tag_of};
 use super::changes::access::end_key;
+use super::event::{Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, RowName};
@@ -30,7 +31,7 @@ struct Driven {
 /// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
 /// Every panel is found by its id, and what else is kept of a panel (rows, connections, device, password) is kept of one
 /// that is there. Every idempotency key has its time. Every token that ends is found by its end, and every session by its
-/// user; and nothing is found there that is not.
+/// user; and nothing is found there that is not. Every event is found in each of its indexes, and nothing else is.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
@@ -200,7 +201,9 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let of_settings = settings.iter()?.map(|entry| Ok(("a setting", entry?.0.value().0)));
     let log = read.open_table(tables::PANEL_LOG)?;
     let of_log = log.iter()?.map(|entry| Ok(("an entry of the log", entry?.0.value().0)));
-    for entry in of_settings.chain(of_log) {
+    let passes = read.open_table(tables::PASSES)?;
+    let of_passes = passes.iter()?.map(|entry| Ok(("a count of passes", entry?.0.value().0)));
+    for entry in of_settings.chain(of_log).chain(of_passes) {
         let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
         if panels.binary_search(&panel).is_err() {
             found.push(format!("{what} of panel {panel}, which is not there"));
@@ -251,6 +254,7 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             found.push(format!("{table} names {named} tokens and {counted} are there"));
         }
     }
+    of_events(snapshot, &mut found)?;
     let (mut batch, mut free_from) = (0, 0);
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {
         let (key, value) = entry?;
@@ -273,4 +277,50 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(found)
+}
+
+/// Every event is of a panel that is or was there, is found by time, panel, identifier and tag, and was given a number.
+fn of_events(snapshot: &Snapshot, found: &mut Vec<String>) -> Result<(), StoreError> {
+    let read = snapshot.transaction();
+    let times = read.open_table(tables::ACCESS_EVENT_TIMES)?;
+    let by_panel = read.open_table(tables::ACCESS_EVENTS_BY_PANEL)?;
+    let by_identifier = read.open_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
+    let tags = read.open_table(tables::ACCESS_EVENT_TAGS)?;
+    let (mut events, mut of_identifiers) = (0, 0);
+    let (_, last) = snapshot.access_event_numbers()?;
+    snapshot.each_access_event(|StoredEvent { number, index, record }| {
+        let Index { panel, at_ms, said_ms, received_ms: _, tag, identifier } = index;
+        events += 1;
+        let named = match identifier {
+            Some(link) => {
+                of_identifiers += 1;
+                by_identifier.get((link.as_bytes(), at_ms, number))?.is_some()
+            }
+            None => true,
+        };
+        let tagged = tags.get((panel, said_ms, &tag))?.is_some_and(|named| named.value() == number);
+        if !named
+            || !tagged
+            || record.tag(snapshot.seal()) != tag
+            || times.get((at_ms, number))?.is_none()
+            || by_panel.get((panel, at_ms, number))?.is_none()
+        {
+            found.push(format!("event {number} is not found by what it is"));
+        }
+        if snapshot.panel_name(panel)?.is_none() || number > last {
+            found.push(format!("event {number} is of a panel that never was, or was given no number"));
+        }
+        Ok(())
+    })?;
+    for (what, entries, expected) in [
+        ("time", times.len()?, events),
+        ("panel", by_panel.len()?, events),
+        ("tag", tags.len()?, events),
+        ("identifier", by_identifier.len()?, of_identifiers),
+    ] {
+        if entries != expected {
+            found.push(format!("{entries} events are found by their {what}, and there are {expected}"));
+        }
+    }
+    Ok(())
 }

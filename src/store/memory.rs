@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PanelNo;
+use super::event::EventFeed;
 use super::seal::Seal;
 use crate::batch::BodyDigest;
 use crate::profile::LinkId;
@@ -27,6 +28,9 @@ pub(super) struct Memory {
     pub(super) bound: FxHashMap<u64, Arc<[LinkId]>>,
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
+    pub(super) next_event: Option<u64>,
+    /// How many events are kept, and who waits for them.
+    pub(super) events: Arc<EventFeed>,
 }
 
 /// Bodies remembered at most; beyond, remembering starts anew.
@@ -45,6 +49,8 @@ impl Memory {
             bound: FxHashMap::default(),
             next_body: None,
             next_audit: None,
+            next_event: None,
+            events: Arc::default(),
         }
     }
 
@@ -58,7 +64,8 @@ impl Memory {
         let gone = std::mem::take(&mut self.gone);
         let mut perhaps_gone = std::mem::take(&mut self.perhaps_gone);
         perhaps_gone.extend(self.going.drain());
-        *self = Self { gone, perhaps_gone, ..Self::new(Arc::clone(&self.seal)) };
+        let events = Arc::clone(&self.events);
+        *self = Self { gone, perhaps_gone, events, ..Self::new(Arc::clone(&self.seal)) };
     }
 
     pub(super) fn remember(&mut self, digest: BodyDigest, body: u64) {

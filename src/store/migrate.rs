@@ -17,7 +17,7 @@ use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
 use super::tables::{
-    KEY_CHECK, META, NUMBERS, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables,
+    self, KEY_CHECK, META, NUMBERS, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables,
 };
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
@@ -394,6 +394,7 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     let settings = kept.len()?;
     kept.retain(|_, _| false)?;
     drop(kept);
+    forget_events(&transaction)?;
     let mut identifiers = 0;
     if found == u64::from(FORMAT) {
         let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed with it
@@ -401,6 +402,16 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     }
     transaction.commit()?;
     Ok(Forgotten { passwords: panels, settings, identifiers })
+}
+
+/// What was sealed of events cannot be read any more.
+fn forget_events(transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    transaction.delete_table(tables::ACCESS_EVENTS)?;
+    transaction.delete_table(tables::ACCESS_EVENT_TIMES)?;
+    transaction.delete_table(tables::ACCESS_EVENTS_BY_PANEL)?;
+    transaction.delete_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
+    transaction.delete_table(tables::ACCESS_EVENT_TAGS)?;
+    Ok(())
 }
 
 #[cfg(test)]

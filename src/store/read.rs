@@ -27,6 +27,7 @@ use crate::identifier::photo::{FaceDigest, Photo};
 use crate::profile::LinkId;
 
 mod embedded;
+pub mod events;
 
 /// A consistent view of the store.
 pub struct Snapshot {

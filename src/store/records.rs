@@ -100,6 +100,9 @@ pub struct LogRecord {
     pub key: String,
     /// At which of the panel's locks.
     pub lock: Option<u8>,
+    /// The number of the event that has what was presented, which is a secret and stands there alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
 }
 
 /// Who did what, when, from where.

@@ -13,6 +13,7 @@ use super::StoreError;
 use super::bodies::{number_of, split_body, tag_of};
 use super::changes::access::token_of;
 use super::changes::batches::is_sealed;
+use super::event::{EventRecord, Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
@@ -332,9 +333,54 @@ pub(super) fn panel_log(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
     for entry in read.open_table(tables::PANEL_LOG)?.iter()? {
         let (key, record) = entry?;
         let (panel, number) = key.value();
-        let tables::LogRecord { at_ms, category, key, lock } = decode(record.value(), "log")?;
-        line(out, format_args!("  {panel} {number} at_ms={at_ms} {category} {key} lock={lock:?}"))?;
+        let tables::LogRecord { at_ms, category, key, lock, event } = decode(record.value(), "log")?;
+        let event = event.map_or_else(String::new, |event| format!(" event={event}"));
+        line(out, format_args!("  {panel} {number} at_ms={at_ms} {category} {key} lock={lock:?}{event}"))?;
     }
+    Ok(())
+}
+
+/// Nothing where there is none.
+pub(super) fn passes(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    for (i, entry) in read.open_table(tables::PASSES)?.iter()?.enumerate() {
+        let (key, counted) = entry?;
+        let ((panel, uid), (revision, used)) = (key.value(), counted.value());
+        if i == 0 {
+            line(out, format_args!("passes"))?;
+        }
+        line(out, format_args!("  {panel} uid={uid} revision={revision} used={used}"))?;
+    }
+    Ok(())
+}
+
+/// Nothing where there is none. Numbers do not appear.
+pub(super) fn access_events(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let mut lines = Vec::new();
+    snapshot.each_access_event(|StoredEvent { number, index, record }| {
+        let Index { panel, at_ms, said_ms, received_ms: _, tag: _, identifier } = index;
+        let EventRecord { granted, reason, kind, number: of, source, notes } = record;
+        let said = if said_ms == at_ms { String::new() } else { format!(" said_ms={said_ms}") };
+        let identifier = identifier.map(|link| link.to_string());
+        lines.push(format!(
+            "  {number} panel={panel} at_ms={at_ms}{said} {} {reason} granted={granted:?} {} {} identifier={} notes={:?}",
+            source.as_str(),
+            kind.as_deref().unwrap_or("-"),
+            if of.is_some() { "(secret)" } else { "-" },
+            identifier.as_deref().unwrap_or("-"),
+            notes.keys().collect::<Vec<_>>(),
+        ));
+        Ok(())
+    })?;
+    if !lines.is_empty() {
+        line(out, format_args!("access_events\n{}", lines.join("\n")))?;
+    }
+    Ok(())
+}
+
+/// What is shown with the event that it is kept of.
+#[expect(clippy::unnecessary_wraps, reason = "one of the functions that show a table")]
+pub(super) fn with_its_event(_: &Snapshot, _: &mut String) -> Result<(), Failed> {
     Ok(())
 }
 

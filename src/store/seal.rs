@@ -181,12 +181,24 @@ impl Seal {
 
     /// By what a type and number are found. Equal where [`Credential`]s are.
     pub fn tag(&self, credential: &Credential) -> NumberTag {
-        let tag = hmac::sign(&self.tags, credential.kept_form().as_bytes());
+        self.half_tag(credential.kept_form().as_bytes())
+    }
+
+    /// By what an event is known that was told before.
+    pub(super) fn event_tag(&self, told: &[u8]) -> NumberTag {
+        self.half_tag(&place(EVENTS, told))
+    }
+
+    fn half_tag(&self, text: &[u8]) -> NumberTag {
+        let tag = hmac::sign(&self.tags, text);
         let mut half = NumberTag::default();
         half.copy_from_slice(&tag.as_ref()[..16]);
         half
     }
 }
+
+/// What is told apart by tags beside numbers; it holds no zero, and no type of an identifier is called so.
+const EVENTS: &str = "event";
 
 /// A table's name, which holds no zero, and a key in it.
 fn place(table: &str, key: &[u8]) -> Vec<u8> {

@@ -33,6 +33,12 @@
 //! | `token_ends` | when a token ends in Unix milliseconds (8), its UUID | nothing | with its token |
 //! | `user_sessions` | user, when the session ends (8), its token's UUID | nothing | with its token |
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out, or it is too old |
+//! | `passes` | panel number, uid of an identifier of an embedded panel | the revision of its row, and how often it has opened since then; of another revision it counts for nothing | the panel is removed; or now and then, where the identifier is gone |
+//! | `access_events` | running number | what its indexes say ([`super::event::Index`]), then the sealed [`super::event::EventRecord`] | newer ones push it out, or it is too old |
+//! | `access_event_times` | when it happened in Unix milliseconds, its number | nothing | with its event |
+//! | `access_events_by_panel` | panel number, when, its number | nothing | with its event |
+//! | `access_events_by_identifier` | link_id, when, its number | nothing | with its event |
+//! | `access_event_tags` | panel number, when by the device's word, tag of what was told ([`super::event::EventTag`]) | its number | with its event |
 //! | `audit_sessions` | a number of the same run | [`AuditRecord`] of sessions, and of what was refused, JSON | newer ones of these push it out, or it is too old |
 
 use std::any::Any;
@@ -42,6 +48,7 @@ use rustc_hash::FxHashMap;
 
 use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
+use super::event::EventTag;
 use super::faces::FaceChanges;
 use super::memory::Memory;
 use super::outcomes::OutcomeRun;
@@ -160,6 +167,12 @@ tables! {
     USER_SESSIONS user_sessions: (&'static str, &'static EndKey) => (), render::user_sessions;
     AUDIT audit: u64 => &'static [u8], render::audit;
     AUDIT_SESSIONS audit_sessions: u64 => &'static [u8], render::audit_sessions;
+    PASSES passes: (PanelNo, u32) => (u32, u32), render::passes;
+    ACCESS_EVENTS access_events: u64 => &'static [u8], render::access_events;
+    ACCESS_EVENT_TIMES access_event_times: (u64, u64) => (), render::with_its_event;
+    ACCESS_EVENTS_BY_PANEL access_events_by_panel: (PanelNo, u64, u64) => (), render::with_its_event;
+    ACCESS_EVENTS_BY_IDENTIFIER access_events_by_identifier: (&'static [u8; 16], u64, u64) => (), render::with_its_event;
+    ACCESS_EVENT_TAGS access_event_tags: (PanelNo, u64, &'static EventTag) => u64, render::with_its_event;
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
@@ -183,7 +196,9 @@ impl<'t> Tables<'t> {
         self.write_counts()?;
         self.write_bodies()?;
         self.write_faces()?;
-        for (name, next) in [("next_body", self.memory.next_body), ("next_audit", self.memory.next_audit)] {
+        let memory = &self.memory;
+        let next = [("next_body", memory.next_body), ("next_audit", memory.next_audit)];
+        for (name, next) in next.into_iter().chain([("next_event", memory.next_event)]) {
             if let Some(next) = next
                 && self.meta.get(name)?.map(|number| number.value()) != Some(next)
             {

@@ -99,7 +99,8 @@ where
 
 /// The writer's life: until the queue is closed and empty.
 pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
-    let memory = Memory::new(Arc::clone(&file.seal));
+    let mut memory = Memory::new(Arc::clone(&file.seal));
+    memory.events = Arc::clone(&file.events);
     let mut writer = Writer { file, queue, metrics, memory, pause: PAUSE };
     loop {
         match queue.take_work(LOOK_EVERY) {
@@ -177,6 +178,7 @@ impl Writer<'_> {
             return Err(StoreError::Gone); // it went at this very moment: done, in a file that perhaps comes back
         }
         self.memory.keep_transaction();
+        self.file.events.committed(self.memory.next_event);
         let (took, syncs) = (started.elapsed(), self.file.sync_time().saturating_sub(syncs));
         self.queue.took(items, took, syncs);
         self.metrics.committed(items, took);
@@ -257,7 +259,7 @@ fn work_through(
                     work.run(&mut rows)?;
                     rows.finish()?;
                 }
-                Job::Change(work) => work.run(&mut tables)?,
+                Job::Change(work) | Job::Along(_, work) => work.run(&mut tables)?,
                 Job::Ask(_) => {}
             }
         }

@@ -383,6 +383,8 @@ fn help_and_completions_are_as_they_were() {
         ("access_check", "access check --help"),
         ("access_who", "access who --help"),
         ("access_where", "access where --help"),
+        ("events", "events --help"),
+        ("present", "present --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
     ] {

@@ -315,7 +315,7 @@ impl AuditFilter {
     }
 }
 
-fn moment(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let moment: jiff::Timestamp = text
         .parse()

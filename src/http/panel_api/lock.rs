@@ -10,12 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ErrorBody, PanelError};
 use super::list::{self, Options, Pagination};
 use super::{Account, Administrator, is_head};
+use crate::access::Role;
 use crate::clock;
 use crate::http::body::SMALL;
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::{Limit, ListNotes};
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
+use crate::store::StoreError;
+use crate::store::event::StoredEvent;
 use crate::store::tables::LogRecord;
 
 /// The highest number of a lock.
@@ -96,6 +99,32 @@ struct LogInfo {
 struct LogModel {
     /// At which lock.
     lock: Option<u8>,
+    /// The type of what was presented.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// Its number: to a viewer its last three characters; never that of a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<String>,
+    /// The number of a card that nobody has, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<String>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+}
+
+impl LogModel {
+    fn of(lock: Option<u8>, event: Option<StoredEvent>, whole: bool) -> Self {
+        let none = Self { lock, kind: None, number: None, card: None, owner: None };
+        let Some(record) = event.map(|event| event.record) else { return none };
+        let Some(presented) = record.presented() else { return none };
+        let number = presented.masked().map(|masked| if whole { presented.number() } else { masked });
+        let owner = record.notes.get("owner").map(ToString::to_string);
+        if &*record.reason == "access_denied_by_unknown_card" {
+            return Self { card: number, ..none };
+        }
+        Self { kind: presented.kind().map(str::to_owned), number, owner, ..none }
+    }
 }
 
 /// What the log says of its page.
@@ -202,7 +231,13 @@ async fn read_locks(request: &HttpRequest, payload: web::Payload) -> Result<Vec<
 }
 
 fn entry(category: &str, key: &str, lock: u8) -> LogRecord {
-    LogRecord { at_ms: clock::now_ms(), category: category.into(), key: key.into(), lock: Some(lock) }
+    LogRecord {
+        at_ms: clock::now_ms(),
+        category: category.into(),
+        key: key.into(),
+        lock: Some(lock),
+        event: None,
+    }
 }
 
 async fn log(
@@ -255,8 +290,11 @@ pub async fn read_log(
     let category = category(&query)?;
     let ascends = ascends(&query)?;
     let (store, number) = (shared.fleet.store.clone(), account.panel.number);
-    let read = web::block(move || store.read()?.panel_log(number)).await;
-    let mut entries = read.map_err(|_| PanelError::Busy)??;
+    let read = web::block(move || {
+        let snapshot = store.read()?;
+        Ok::<_, StoreError>((snapshot.panel_log(number)?, snapshot))
+    });
+    let (mut entries, snapshot) = read.await.map_err(|_| PanelError::Busy)??;
     entries.retain(|entry| {
         (from..=to).contains(&entry.at_ms) && category.as_ref().is_none_or(|wanted| entry.category == *wanted)
     });
@@ -264,8 +302,13 @@ pub async fn read_log(
         entries.reverse();
     }
     let pagination = Pagination::of(entries.len(), limit, page);
-    let items =
-        entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit).map(LogItem::of).collect();
+    let whole = account.session.role >= Role::Operator;
+    let of_page = entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit);
+    let with_event = |entry: LogRecord| {
+        let event = entry.event.map(|event| snapshot.access_event(event)).transpose()?.flatten();
+        Ok::<_, StoreError>(LogItem::of(entry, event, whole))
+    };
+    let items = of_page.map(with_event).collect::<Result<Vec<_>, _>>()?;
     Ok(HttpResponse::Ok().json(if dialect.notes == ListNotes::None {
         LogBody::OfController { items, options: Options { pagination } }
     } else {
@@ -277,13 +320,17 @@ pub async fn read_log(
 }
 
 impl LogItem {
-    fn of(LogRecord { at_ms, category, key, lock }: LogRecord) -> Self {
+    fn of(entry: LogRecord, event: Option<StoredEvent>, whole: bool) -> Self {
+        let LogRecord { at_ms, category, key, lock, event: _ } = entry;
         let text = match key.as_str() {
             "access_granted_by_api_call" => "Access granted by API call",
+            "access_granted_by_valid_identifier" => "Access granted",
+            "access_denied_by_unknown_card" => "Access denied: unknown card",
+            "access_denied_by_not_valid_identifier" => "Access denied: the identifier is not valid now",
             "emergency_lock_is_opened" => "Lock is opened in an emergency",
             other => other,
         };
-        let info = LogInfo { text: text.to_owned(), model: LogModel { lock } };
+        let info = LogInfo { text: text.to_owned(), model: LogModel::of(lock, event, whole) };
         let name = LogName { text: text.to_owned(), key };
         Self { timestamp: at_ms, category, priority: "medium", name, info }
     }

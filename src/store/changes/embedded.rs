@@ -49,7 +49,7 @@ impl Tables<'_> {
         self.audit(audit)
     }
 
-    fn there(&self, panel: PanelNo) -> Result<(), StoreError> {
+    pub(in crate::store) fn there(&self, panel: PanelNo) -> Result<(), StoreError> {
         self.panels.get(panel)?.map(|_| ()).ok_or(StoreError::NoSuchPanel)
     }
 

@@ -185,6 +185,7 @@ impl Tables<'_> {
         self.connections.remove(panel)?;
         self.secrets.remove(panel)?;
         self.forget_embedded(panel)?;
+        self.forget_passes(panel)?;
         self.panels.remove(panel)?;
         Ok(())
     }

@@ -29,6 +29,7 @@ impl Tables<'_> {
             || !self.panel_settings.is_empty()?
             || !self.numbers.is_empty()?
             || !self.faces.is_empty()?
+            || !self.access_events.is_empty()?
             || self.batch_work_is_sealed()?)
     }
 
@@ -67,6 +68,7 @@ impl Tables<'_> {
         self.seal_bodies_anew(&before, seal, &mut tags)?;
         self.seal_faces_anew(&before, seal, &mut tags)?;
         self.seal_work_anew(&before, seal)?;
+        self.seal_events_anew(&before, seal)?;
         Ok(texts.len() - 1) // the first one is for the check of the key
     }
 

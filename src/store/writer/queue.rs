@@ -26,6 +26,8 @@ const SMALL: usize = 1;
 pub(in crate::store) enum Job {
     Panel(Box<dyn PanelWork>),
     Change(Box<dyn ChangeWork>),
+    /// A change of so many items that goes along with what there is.
+    Along(usize, Box<dyn ChangeWork>),
     /// Somebody wants to know whether work is done.
     Ask(oneshot::Sender<()>),
 }
@@ -34,6 +36,7 @@ impl Job {
     pub(super) fn items(&self) -> usize {
         match self {
             Self::Panel(work) => work.items(),
+            Self::Along(items, _) => *items,
             Self::Change(_) | Self::Ask(_) => 1,
         }
     }
@@ -41,7 +44,7 @@ impl Job {
     pub(super) fn committed(self, result: Result<(), StoreError>) {
         match self {
             Self::Panel(work) => work.committed(result),
-            Self::Change(work) => work.committed(result),
+            Self::Change(work) | Self::Along(_, work) => work.committed(result),
             Self::Ask(asker) => {
                 if result.is_ok() {
                     let _ = asker.send(()); // whoever asked may have left
@@ -120,8 +123,8 @@ impl Queue {
                 *waiting.in_line.entry(work.panel()).or_default() += 1;
                 waiting.line.push_back(job);
             }
-            Job::Panel(_) | Job::Change(_) | Job::Ask(_) => {
-                if !waiting.line.is_empty() && !matches!(job, Job::Ask(_)) {
+            Job::Panel(_) | Job::Change(_) | Job::Along(..) | Job::Ask(_) => {
+                if !waiting.line.is_empty() && !matches!(job, Job::Along(..) | Job::Ask(_)) {
                     waiting.small_at = Some(Instant::now());
                 }
                 waiting.lane.push_back(job);

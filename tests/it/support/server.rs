@@ -79,8 +79,13 @@ impl TestServer {
 
     /// Stops the server in order and starts it again on the same folder.
     pub fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    /// The same with other settings than the usual.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
         self.stop();
-        self.run(|_| {});
+        self.run(change);
     }
 
     fn stop(&mut self) {

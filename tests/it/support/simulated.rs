@@ -141,6 +141,13 @@ impl Simulated {
         answer
     }
 
+    /// What the n-th panel answers to anybody.
+    pub fn call_open(&self, n: usize, path: &str) -> Value {
+        let (status, answer) = Self::call("GET", &format!("{}{path}", self.url(n)), None, None);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
     /// All that the n-th panel holds: name by link_id, or by `uid N` where it has none.
     pub fn holds(&self, n: usize) -> BTreeMap<String, String> {
         let token = self.login(n);

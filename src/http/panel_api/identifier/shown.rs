@@ -32,6 +32,8 @@ pub struct Shown {
     pub identifier: Identifier,
     /// The uids of the profiles that it names, in their order.
     pub profiles: Vec<u32>,
+    /// How often it has opened since it was last changed; counted only where it may not open any number of times.
+    pub passes_used: u32,
 }
 
 /// The panel's identifiers, read on a thread that may take its time.
@@ -45,7 +47,11 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
             let identifier = identifier_in(item.json.as_bytes())?;
             let uid = |link: &LinkId| profiles.get(&RowName::Link(ItemId::profile(*link))).copied();
             let profiles = identifier.profiles.as_slice().iter().filter_map(uid).collect();
-            Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier, profiles })
+            let passes_used = match identifier.passes {
+                Passes::Permanent => 0,
+                Passes::AtMost(_) => snapshot.passes_used(number, item.row)?,
+            };
+            Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier, profiles, passes_used })
         });
         shown.collect()
     });
@@ -53,12 +59,13 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
 }
 
 /// How often an identifier may open yet; −1 for any number of times.
-fn passes_left(identifier: &Identifier) -> i64 {
+fn passes_left(Shown { identifier, passes_used, .. }: &Shown) -> i64 {
     match identifier.passes {
         Passes::Permanent => -1,
         Passes::AtMost(most) => {
             let restored = identifier.passes_left.map(PassesLeft::get).filter(|left| *left >= 0);
-            restored.map_or(most.get(), |left| left.min(most.get()))
+            let first = restored.unwrap_or(most.get());
+            first.saturating_sub(i64::from(*passes_used)).max(0)
         }
     }
 }
@@ -240,13 +247,13 @@ impl InList for InLinkForm {
     }
 
     fn json(&self, dialect: &Dialect) -> String {
-        let Shown { link_id, identifier, .. } = &self.0;
+        let shown @ Shown { link_id, identifier, .. } = &self.0;
         let item = LinkedIdentifierItem {
             link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
             apartment_link_id: identifier.apartment,
             said: Said::of(identifier, dialect),
             time_profiles: LinkedProfiles { link_ids: identifier.profiles.as_slice().to_vec() },
-            additional: Additional { passes_left: passes_left(identifier) },
+            additional: Additional { passes_left: passes_left(shown) },
         };
         // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
         serde_json::to_string(&item).unwrap_or_default()
@@ -271,7 +278,7 @@ impl InList for InUidForm {
     }
 
     fn json(&self, dialect: &Dialect) -> String {
-        let Shown { uid, link_id, identifier, profiles } = &self.shown;
+        let shown @ Shown { uid, link_id, identifier, profiles, .. } = &self.shown;
         let item = IdentifierItem {
             identifier_uid: self.in_list.then_some(*uid),
             link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
@@ -282,7 +289,7 @@ impl InList for InUidForm {
                 link_ids: identifier.profiles.as_slice().to_vec(),
             },
             apartment: Apartment { uid: -1, link_id: identifier.apartment },
-            additional: Additional { passes_left: passes_left(identifier) },
+            additional: Additional { passes_left: passes_left(shown) },
         };
         // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
         serde_json::to_string(&item).unwrap_or_default()

@@ -1,0 +1,279 @@
+//! Events as devices tell them: in packets to their Link server, and in the pages of their log.
+//!
+//! A device sends a packet until it is taken, so what can be read of it is taken, and the rest is counted. Words and keys
+//! that are not known are kept as they are; what is long is cut.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{AccessEvent, Presented};
+use crate::profile::text;
+
+/// Events in one packet at most.
+pub const PACKET: usize = 100;
+
+/// Characters of a word that are kept, and of a number or another text.
+const WORD: usize = 64;
+const TEXT: usize = 128;
+
+/// Before 2000 no device was right, and none is a day ahead.
+const FIRST_MS: i64 = 946_684_800_000;
+const AHEAD_MS: i64 = 86_400_000;
+
+/// What is kept of an event beside what was presented.
+const NOTES: [&str; 6] = ["lock", "owner", "apartment_address", "account_type", "host", "answered"];
+
+/// What was read of a packet or a page.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// What happened at the door, in the order in which it was told.
+    pub events: Vec<AccessEvent>,
+    /// What was told beside that: calls, the system.
+    pub others: usize,
+    /// What cannot be read as an event.
+    pub unreadable: usize,
+}
+
+/// Why nothing of a packet was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PacketFault {
+    /// It is no JSON.
+    #[error("the packet is not JSON")]
+    NotJson,
+    /// There is no list of events in it.
+    #[error("the packet has no list of events")]
+    NoEvents,
+    /// There are too many.
+    #[error("the packet has more than {PACKET} events")]
+    TooMany,
+}
+
+/// Reads a packet to the Link server: `{"events":[{"created_at","category","code","priority","info"}]}`.
+pub fn packet(body: &[u8], now_ms: i64) -> Result<Told, PacketFault> {
+    let packet: Value = serde_json::from_slice(body).map_err(|_| PacketFault::NotJson)?;
+    let events = packet.get("events").and_then(Value::as_array).ok_or(PacketFault::NoEvents)?;
+    if events.len() > PACKET {
+        return Err(PacketFault::TooMany);
+    }
+    Ok(Told::of(events, now_ms, |event| Entry {
+        at: event.get("created_at"),
+        category: event.get("category"),
+        code: event.get("code"),
+        info: event.get("info"),
+    }))
+}
+
+/// Reads entries of a device's log: `{"timestamp","category","name":{"key"},"info":{"model"}}`.
+pub fn log_items(items: &[Value], now_ms: i64) -> Told {
+    Told::of(items, now_ms, |item| Entry {
+        at: item.get("timestamp"),
+        category: item.get("category"),
+        code: item.get("name").and_then(|name| name.get("key")),
+        info: item.get("info"),
+    })
+}
+
+/// The parts of an event, wherever they stand.
+struct Entry<'v> {
+    at: Option<&'v Value>,
+    category: Option<&'v Value>,
+    code: Option<&'v Value>,
+    info: Option<&'v Value>,
+}
+
+impl Told {
+    fn of<'v>(items: &'v [Value], now_ms: i64, entry: impl Fn(&'v Value) -> Entry<'v>) -> Self {
+        let mut told = Self::default();
+        for item in items {
+            let entry = entry(item);
+            let category = entry.category.and_then(Value::as_str).unwrap_or("access");
+            let read = entry.read(now_ms);
+            match read {
+                None => told.unreadable += 1,
+                Some(_) if matches!(category, "info" | "system") => told.others += 1,
+                Some(event) => told.events.push(event),
+            }
+        }
+        told
+    }
+}
+
+impl Entry<'_> {
+    fn read(&self, now_ms: i64) -> Option<AccessEvent> {
+        let said_ms = moment(self.at?)?;
+        let reason = word(self.code?, WORD)?;
+        let none = Map::new();
+        let info = self.info.and_then(Value::as_object).unwrap_or(&none);
+        let model = info.get("model").and_then(Value::as_object).unwrap_or(info);
+        let plausible = (FIRST_MS..=now_ms.saturating_add(AHEAD_MS)).contains(&said_ms);
+        let notes = NOTES.iter().filter_map(|name| Some(((*name).into(), word(model.get(*name)?, TEXT)?)));
+        Some(AccessEvent {
+            at_ms: if plausible { said_ms } else { now_ms },
+            said_ms,
+            granted: granted(&reason),
+            presented: presented(model, &reason),
+            notes: notes.collect::<BTreeMap<_, _>>(),
+            reason,
+        })
+    }
+}
+
+/// What was presented: `number` with its `type`, or the unknown `card`.
+fn presented(model: &Map<String, Value>, reason: &str) -> Option<Presented> {
+    let given = |name: &str| model.get(name).and_then(|value| word(value, TEXT));
+    let kind = given("type");
+    if let Some(number) = given("number") {
+        return Some(Presented::new(kind.as_deref().or_else(|| kind_in(reason)), &number));
+    }
+    given("card").map(|card| Presented::new(Some("card"), &card))
+}
+
+/// Whether somebody was let in, as the word says. New words are made of the same parts.
+fn granted(reason: &str) -> Option<bool> {
+    if reason.contains("denied") {
+        Some(false)
+    } else if reason.contains("granted") {
+        Some(true)
+    } else {
+        None
+    }
+}
+
+/// What was presented, as the word says where nothing else does.
+fn kind_in(reason: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 5] = [
+        ("input_code", "inputCode"),
+        ("master_code", "inputCode"),
+        ("qr_code", "qr"),
+        ("face", "face_id"),
+        ("card", "card"),
+    ];
+    KINDS.iter().find(|(part, _)| reason.contains(part)).map(|(_, kind)| *kind)
+}
+
+/// Milliseconds, as a number or as digits.
+fn moment(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)),
+        Value::String(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A text, number or truth as text; cut, and without what steers. Nothing where it is empty.
+fn word(value: &Value, most: usize) -> Option<Box<str>> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let cut: String = text.chars().filter(|c| !text::steers(*c)).take(most).collect();
+    (!cut.is_empty()).then(|| cut.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_767_268_800_000;
+
+    fn read(events: Value) -> Told {
+        packet(json!({ "events": events }).to_string().as_bytes(), NOW).expect("a packet")
+    }
+
+    fn one(event: &Value) -> AccessEvent {
+        let mut told = read(json!([event]));
+        assert_eq!((told.events.len(), told.others, told.unreadable), (1, 0, 0), "{event}");
+        told.events.remove(0)
+    }
+
+    #[test]
+    fn an_event_is_read_in_both_forms() {
+        let model = json!({ "lock": 1, "owner": "Flat 12", "number": "0001234567", "type": "card", "apartment_address": "" });
+        let pushed = one(
+            &json!({ "created_at": NOW - 5, "category": "access", "code": "access_granted_by_valid_identifier", "priority": "medium", "info": model }),
+        );
+        let mut listed = log_items(
+            &[
+                json!({ "timestamp": NOW - 5, "category": "access", "name": { "key": "access_granted_by_valid_identifier", "text": "x" }, "info": { "text": "x", "model": model } }),
+            ],
+            NOW,
+        );
+        assert_eq!(listed.events.remove(0), pushed);
+        assert_eq!((pushed.at_ms, pushed.said_ms, pushed.granted), (NOW - 5, NOW - 5, Some(true)));
+        let presented = pushed.presented.expect("a card");
+        assert_eq!((presented.kind(), presented.number().as_str()), (Some("card"), "1234567"));
+        assert!(presented.credential().is_some());
+        let notes: Vec<_> = pushed.notes.iter().map(|(name, note)| (&**name, &**note)).collect();
+        assert_eq!(notes, [("lock", "1"), ("owner", "Flat 12")]);
+    }
+
+    #[test]
+    fn words_that_nobody_knows_are_kept_and_what_they_are_made_of_is_understood() {
+        let told = |code: &str, info: Value| one(&json!({ "created_at": NOW, "code": code, "info": info }));
+        let unknown = told("access_denied_by_unknown_card", json!({ "card": 77_123_456 }));
+        let card = unknown.presented.expect("a card");
+        assert_eq!(
+            (unknown.granted, card.kind(), card.number()),
+            (Some(false), Some("card"), "77123456".into())
+        );
+        assert_eq!(told("lock_was_opened_by_exit_btn", json!({})).granted, None);
+        assert_eq!(told("access_granted_by_thought", json!(null)).granted, Some(true));
+        let code = told("access_denied_by_not_valid_input_code", json!({ "number": "4829" }));
+        assert_eq!(code.presented.expect("a code").masked(), None, "codes are never shown");
+        let code =
+            told("access_denied_by_not_valid_identifier", json!({ "number": "48-29", "type": "input_code" }));
+        assert_eq!(code.presented.expect("a code").masked(), None, "nor what cannot be read as one");
+        let other = told("access_granted_by_thought", json!({ "number": "a brain wave", "type": "brain" }));
+        assert_eq!(format!("{:?}", other.presented.expect("a thing")), "brain(…ave)");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_the_rest_is_taken() {
+        let event = json!({ "created_at": NOW, "category": "access", "code": "x" });
+        let told = read(json!([
+            event, 7, null, {}, { "created_at": "soon", "code": "x" }, { "created_at": NOW },
+            { "created_at": NOW, "category": "system", "code": "reboot" }, { "created_at": NOW.to_string(), "code": 12 }
+        ]));
+        assert_eq!((told.events.len(), told.others, told.unreadable), (2, 1, 5));
+        for (body, fault) in [
+            ("", PacketFault::NotJson),
+            ("{\"events\":[", PacketFault::NotJson),
+            ("[]", PacketFault::NoEvents),
+            ("{\"events\":{}}", PacketFault::NoEvents),
+        ] {
+            assert_eq!(packet(body.as_bytes(), NOW).expect_err(body), fault);
+        }
+        let many = json!({ "events": vec![event; PACKET + 1] }).to_string();
+        assert_eq!(packet(many.as_bytes(), NOW).expect_err("too many"), PacketFault::TooMany);
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_right_is_not_believed() {
+        for (said, at) in [
+            (0, NOW),
+            (-1, NOW),
+            (NOW + AHEAD_MS + 1, NOW),
+            (NOW + AHEAD_MS, NOW + AHEAD_MS),
+            (FIRST_MS, FIRST_MS),
+            (i64::MAX, NOW),
+        ] {
+            let event = one(&json!({ "created_at": said, "code": "x" }));
+            assert_eq!((event.at_ms, event.said_ms), (at, said));
+        }
+    }
+
+    #[test]
+    fn what_is_long_or_steers_is_cut() {
+        let event = one(
+            &json!({ "created_at": NOW, "code": "x\u{1b}[2J".repeat(1000), "info": { "number": "9".repeat(1000), "type": "t".repeat(1000) } }),
+        );
+        assert_eq!(event.reason.chars().count(), WORD);
+        assert!(!event.reason.contains('\u{1b}'));
+        assert_eq!(event.presented.expect("a number").number().len(), TEXT);
+    }
+}

@@ -1,0 +1,235 @@
+//! An identifier is shown at a door: at an embedded panel, and at a device that tells of it.
+
+use std::process::Stdio;
+
+use panelsync::config::Secret;
+use serde_json::{Value, json};
+
+use crate::support::answer::Answer;
+use crate::support::binary::Shell;
+use crate::support::identifiers::{card, kind};
+use crate::support::profiles::{link, work_week};
+use crate::support::server::TestServer;
+use crate::support::simulated::Simulated;
+use crate::support::snapshot::Transcript;
+
+/// Friday 2 January 2026, 10:00 UTC, when [`work_week`] is open, and 20:00, when it is not.
+const OPEN: &str = "2026-01-02T10:00:00Z";
+const SHUT: &str = "2026-01-02T20:00:00Z";
+
+fn push(server: &TestServer, batch: &Value) {
+    let answer = server.fleet("POST", "/batches").json(batch).send();
+    assert_eq!(answer.status, 200, "{answer}");
+    let value = answer.value();
+    assert_eq!(value["panels"]["total"], value["panels"]["applied"], "{answer}");
+}
+
+fn present(server: &TestServer, panel: &str, kind: &str, number: &str, at: &str) -> Answer {
+    let body = json!({ "type": kind, "number": number, "at": at });
+    server.fleet("POST", &format!("/panels/{panel}:present")).json(&body).send()
+}
+
+fn limited(mut identifier: Value, passes: u32) -> Value {
+    identifier["valid"]["passes"] = json!({ "is_permanent": false, "max_passes": passes });
+    identifier
+}
+
+fn listed(server: &TestServer, query: &str) -> Vec<Value> {
+    let answer = server.fleet("GET", &format!("/access-events{query}")).send().value();
+    answer["items"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn what_is_shown_at_an_embedded_panel_is_judged_logged_and_an_event() {
+    let server = TestServer::start();
+    for (panel, api) in [("p1", "android"), ("p2", "camdroid"), ("p3", "door-controller")] {
+        server.add_panel(panel, &json!({ "api": api }));
+    }
+    let identifiers = json!([
+        card(101, "Flat 12", "0001234567", &[1]),
+        limited(card(102, "Guest", "0A-1B-2C-3D", &[]), 2),
+        kind(card(103, "Cleaner", "1", &[1]), "inputCode", "482915"),
+    ]);
+    push(
+        &server,
+        &json!({ "panels": ["p1", "p2"], "upsert": [work_week(1, "Work week")], "identifiers": { "upsert": identifiers } }),
+    );
+    let mut log = Transcript::new("fleet_api", "present");
+    log.step("a card in time", &present(&server, "p1", "card", "1234567", OPEN));
+    log.step("a card out of time", &present(&server, "p1", "card", "1234567", SHUT));
+    log.step("a code", &present(&server, "p1", "inputCode", "482915", OPEN));
+    log.step("a guest's first pass", &present(&server, "p1", "card", "0a:1b:2c:3d", OPEN));
+    log.step("at the same moment the second", &present(&server, "p1", "card", "0a:1b:2c:3d", OPEN));
+    log.step("and no third", &present(&server, "p1", "card", "0a:1b:2c:3d", OPEN));
+    log.step("on the other panel he has both", &present(&server, "p2", "card", "0a:1b:2c:3d", OPEN));
+    for panel in ["p1", "p2"] {
+        for (kind, number) in [
+            ("card", "7654321"),
+            ("ukey", "1234567"),
+            ("inputCode", "111111"),
+            ("qr", "91c615e3-1040-4815-8ecb-039a18b756b5"),
+            ("license_plate", "AA 1234 BB"),
+        ] {
+            log.step(&format!("nobody's {kind} at {panel}"), &present(&server, panel, kind, number, OPEN));
+        }
+    }
+    log.step("no type", &present(&server, "p1", "key", "1", OPEN));
+    log.step("a face", &present(&server, "p1", "face_id", "1", OPEN));
+    log.step("no number", &present(&server, "p1", "card", "one", OPEN));
+    log.step("no moment", &present(&server, "p1", "card", "1", "soon"));
+    log.step("no panel", &present(&server, "p9", "card", "1", OPEN));
+    log.step("a door controller", &present(&server, "p3", "card", "1", OPEN));
+    log.step(
+        "the events of the guest",
+        &server.fleet("GET", &format!("/access-events?identifier={}", link(102))).send(),
+    );
+    let token = server.panel_login("p1");
+    log.step(
+        "the panel's log",
+        &server.call("GET", "/panels/p1/api/v1/log/items?limit=50").bearer(&token).send(),
+    );
+    server.add_user("viewer", "viewer");
+    let md5 = panelsync::access::PasswordMd5::of("viewer-password").into_hex();
+    let token = server.panel_login_as("p1", "viewer", &md5);
+    log.step(
+        "as a viewer has it",
+        &server.call("GET", "/panels/p1/api/v1/log/items?limit=3&sort_type=asc").bearer(&token).send(),
+    );
+    log.check();
+
+    // Changed, he has new passes; and so has one who goes and comes again.
+    let changed = limited(card(102, "Guest again", "0A-1B-2C-3D", &[]), 2);
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [changed] } }));
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], false);
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "delete": [link(102)] } }));
+    let gone = present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value();
+    assert_eq!((&gone["granted"], &gone["identifier"]), (&json!(false), &json!(null)));
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [changed] } }));
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+
+    let audit = server.fleet("GET", "/audit?limit=1000").send().body;
+    assert!(audit.contains("panel.present"));
+    let rendered = server.stop_and_render();
+    for secret in ["1234567", "0A-1B", "482915", "7654321", "111111", "1234BB"] {
+        assert!(!audit.contains(secret), "{secret} is in the audit");
+        assert!(!rendered.contains(secret), "{secret} is rendered");
+    }
+}
+
+/// Whatever is shown at whatever moment is judged as the question says.
+#[test]
+fn a_door_opens_as_was_foretold() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({ "zone": "Europe/Kyiv" }));
+    let identifiers = json!([card(101, "Flat 12", "1000001", &[1]), card(102, "Flat 13", "1000002", &[])]);
+    push(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week")], "identifiers": { "upsert": identifiers } }),
+    );
+    let mut opened = [0, 0];
+    for n in 0..48_i64 {
+        // Every three and a half hours over a week, from Friday on.
+        let at = jiff::Timestamp::from_second(1_767_312_000 + n * 12_600).expect("a moment").to_string();
+        for (i, number) in [(101, "1000001"), (102, "1000002")] {
+            let question = format!("/access?panel=p1&identifier={}&at={at}", link(i));
+            let foretold = server.fleet("GET", &question).send().value()["items"][0]["opens"].clone();
+            let shown = present(&server, "p1", "card", number, &at).value();
+            assert_eq!(shown["granted"], foretold, "{number} at {at}");
+            opened[i as usize - 101] += u32::from(foretold == true);
+        }
+    }
+    assert_eq!(opened[1], 48);
+    assert!((5..30).contains(&opened[0]), "{opened:?}");
+    for (i, count) in [(101, opened[0]), (102, 48)] {
+        let events = listed(&server, &format!("?identifier={}&limit=1000", link(i)));
+        assert_eq!(events.len(), 48);
+        assert_eq!(events.iter().filter(|event| event["granted"] == true).count(), count as usize);
+    }
+}
+
+#[test]
+fn what_a_device_tells_is_matched_to_what_its_panel_has() {
+    let devices = Simulated::start(2, &[]);
+    let server =
+        TestServer::start_with(|settings| settings.link_password = Some(Secret("link-password".into())));
+    for n in 1..=2 {
+        let panel =
+            json!({ "driver": "http", "url": devices.url(n), "username": "admin", "password": "123456" });
+        server.add_panel(&format!("d{n}"), &panel);
+    }
+    let identifiers = json!([
+        card(101, "Flat 12", "1234567", &[]),
+        kind(card(102, "Flat 13", "1", &[]), "inputCode", "482915")
+    ]);
+    let batch = json!({ "panels": ["d1"], "identifiers": { "upsert": identifiers } });
+    let answer = server.fleet("POST", "/batches").header("prefer", "wait=30").json(&batch).send();
+    assert!([200, 202].contains(&answer.status), "{answer}");
+    for n in 1..=2 {
+        let serial = devices.call_open(n, "/api/info")["device_serial_number"].clone();
+        let login = json!({ "login": serial, "password": "link-password" }).to_string();
+        let token = server.call("POST", "/api/v0/devices/login").raw(login).send().value()["token"].clone();
+        let event = |ms: i64, kind: &str, number: &str| json!({ "created_at": 1_767_268_800_000 + ms, "code": "access_granted_by_valid_identifier", "info": { "type": kind, "number": number } });
+        let told = json!({ "events": [event(0, "card", "0001234567"), event(1, "ukey", "1234567"), event(2, "input_code", "482915"), event(3, "card", "1234568")] });
+        let call = server.call("PUT", "/api/v0/devices/logs").bearer(token.as_str().expect("a token"));
+        assert_eq!(call.raw(told.to_string()).send().status, 200);
+    }
+    let whose = |panel: &str| -> Vec<Value> {
+        let events = listed(&server, &format!("?panel={panel}"));
+        events.into_iter().rev().map(|event| event["identifier"].clone()).collect()
+    };
+    assert_eq!(whose("d1"), [json!(link(101)), json!(null), json!(link(102)), json!(null)]);
+    assert_eq!(whose("d2"), [json!(null), json!(null), json!(null), json!(null)]);
+    assert_eq!(listed(&server, &format!("?identifier={}&panel=d1", link(101))).len(), 1);
+    assert_eq!(listed(&server, &format!("?identifier={}&panel=d2", link(101))).len(), 0);
+    server.stop_and_render();
+}
+
+#[test]
+fn the_command_line_shows_a_card_whose_number_stands_in_no_list_of_processes() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({}));
+    push(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week")], "identifiers": { "upsert": [card(101, "Flat 12", "1234567", &[1])] } }),
+    );
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let mut log = Transcript::new("cli", "present");
+    let on_stdin = ["present", "--panel", "p1", "--type", "card", "--number-stdin", "--at"];
+    let at = |moment: &'static str| on_stdin.into_iter().chain([moment]).collect::<Vec<_>>();
+    log.step("in time", &shell.run_with(&at(OPEN), "1234567\n"));
+    log.step("out of time", &shell.run_with(&at(SHUT), "1234567\n"));
+    log.step(
+        "another's",
+        &shell.run(&["present", "--panel", "p1", "--type", "card", "--number", "7", "--output", "json"]),
+    );
+    log.step("no number", &shell.run_with(&at(OPEN), "one"));
+    log.step("without one", &shell.run(&["present", "--panel", "p1", "--type", "card"]));
+    log.check();
+    let mut child = crate::support::binary::command()
+        .args(["present", "--panel", "p1", "--type", "card", "--number-stdin"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let listed = std::fs::read(format!("/proc/{}/cmdline", child.id())).expect("Linux");
+    assert!(!String::from_utf8_lossy(&listed).contains("1234567"));
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+}
+
+#[test]
+fn a_simulated_panel_is_shown_an_identifier_too() {
+    let devices = Simulated::start(1, &[]);
+    let shown = |number: &str| {
+        let body = json!({ "panel": "sim-0001", "type": "card", "number": number });
+        devices.control("POST", "/present", Some(&body))
+    };
+    let (status, denied) = shown("1234567");
+    assert_eq!((status, &denied["reason"]), (200, &json!("access_denied_by_unknown_card")));
+    let log = devices.by_hand(1, "GET", "/log/items?limit=10", None);
+    let entry = &log["list_items"][0];
+    assert_eq!(entry["name"]["key"], "access_denied_by_unknown_card");
+    assert_eq!(entry["info"]["model"]["card"], "1234567", "{log}");
+    assert_eq!(shown("one").0, 422);
+}
