@@ -14,6 +14,7 @@ use panelsync::batch::{BatchRecord, BatchState, Operations, Zoned};
 use panelsync::config::Settings;
 use panelsync::coordinator::fleet::{AddPanels, NewPanel};
 use panelsync::coordinator::{Coordinator, Submit, Target, work};
+use panelsync::identifier::rule::Api;
 use panelsync::panel::decide::{Decision, Limits};
 use panelsync::panel::settings::{PanelRecord, Settings as PanelSettings};
 use panelsync::panel::{Landed, Origin, Reply, embedded};
@@ -198,7 +199,7 @@ impl StoreAlone {
             handle.submit_accepted(Box::new(embedded::ApplyToRows {
                 panel: *panel,
                 zoned,
-                limits: Limits::default(),
+                limits: Limits { identifiers: Some(Api::ANY), ..Limits::default() },
                 batch,
                 attempts: 1,
                 origin: Arc::clone(&origin),

@@ -26,7 +26,8 @@ fn cards(from: usize, count: usize, variant: u64) -> Operations {
             (variant % 10_000) * 100_000 + n as u64
         )
     };
-    let body = format!(r#"{{"list_items":[{}]}}"#, (from..from + count).map(card).collect::<Vec<_>>().join(","));
+    let body =
+        format!(r#"{{"list_items":[{}]}}"#, (from..from + count).map(card).collect::<Vec<_>>().join(","));
     let given = link_body(body.as_bytes(), Api::ANY).expect("well-formed").into_iter();
     let identifiers = given.map(|given| match given {
         Given::Identifier(linked) => linked,
@@ -119,7 +120,12 @@ pub fn measure(size: &Size, table: &mut Table) {
     let [with, without, sqlite] = seconds.map(|seconds| (panels * items) as f64 / median(seconds));
     table.add("panelsync", with, "/s", None);
     table.add("÷ as many profiles", with / without, "", Some(('>', 0.6)));
-    table.add("÷ SQLite (WAL, full sync, bodies sealed row by row, groups)", with / sqlite, "", Some(('>', 3.0)));
+    table.add(
+        "÷ SQLite (WAL, full sync, bodies sealed row by row, groups)",
+        with / sqlite,
+        "",
+        Some(('>', 3.0)),
+    );
     let many = size.held * 5;
     let [few, many_took] = [IDENTIFIERS, many].map(|held| change_one(size, held));
     let what = format!("one card changed of {many} ÷ of {IDENTIFIERS} on a panel");

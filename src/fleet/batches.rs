@@ -1,6 +1,6 @@
 //! Batches: plan, submit, report, cancel, retry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +111,13 @@ impl Fleet {
         let Wanted { target, operations, confirm_deletes, .. } = wanted;
         // One's keys are not another's. No name holds a line feed.
         let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
+        // A short number could be found out by trying which one gives the digest.
+        let key = match key {
+            Some((name, digest)) if operations.concerns(Kind::Identifier) => {
+                Some((name, self.store.read()?.keyed(&digest)))
+            }
+            key => key,
+        };
         let operations = Arc::new(operations);
         let sent_before = self.sent_before(key.as_ref())?;
         if operations.concerns(Kind::Identifier) && !sent_before {
@@ -275,34 +282,37 @@ fn refuse_taken_numbers(
     panels: &[Entry],
     operations: &Operations,
 ) -> Result<(), FleetError> {
-    let mut errors = Gathered::default();
+    let mut by_body: HashMap<u64, Vec<(usize, ItemId)>> = HashMap::new();
     for (i, link_id, identifier) in operations.identifiers() {
-        let bodies = snapshot.bodies_with(&identifier.credential)?;
-        if bodies.is_empty() {
-            continue;
+        for body in snapshot.bodies_with(&identifier.credential)? {
+            by_body.entry(body).or_default().push((i, ItemId::identifier(link_id)));
         }
-        let keeps = |name: RowName| match name {
-            RowName::Uid(..) => true,
-            RowName::Link(item) if item.link_id == link_id => false,
-            RowName::Link(item) => {
-                let changed = operations.upsert_of(item).and_then(|at| operations.upserts.get(at));
-                let gives_up = changed.is_some_and(|other| {
-                    other.body.credential().is_some_and(|credential| **credential != identifier.credential)
-                });
-                !gives_up && !operations.deletes_item(item)
-            }
-        };
-        for panel in panels {
-            let mut rows = snapshot.rows(panel.number)?.into_iter();
-            let held = rows.find(|(name, row)| bodies.contains(&row.body) && keeps(*name));
-            if let Some((name, _)) = held {
+    }
+    if by_body.is_empty() {
+        return Ok(());
+    }
+    let credential = |i: usize| operations.upserts.get(i).and_then(|upsert| upsert.body.credential());
+    let keeps = |name: RowName, wanted: usize| match name {
+        RowName::Uid(..) => true,
+        RowName::Link(item) => {
+            let gives_up =
+                operations.upsert_of(item).is_some_and(|changed| credential(changed) != credential(wanted));
+            !gives_up && !operations.deletes_item(item)
+        }
+    };
+    let (mut told, mut errors) = (HashSet::new(), Gathered::default());
+    for panel in panels {
+        for (name, row) in snapshot.rows(panel.number)? {
+            for (i, me) in by_body.get(&row.body).into_iter().flatten() {
+                if name == RowName::Link(*me) || !keeps(name, *i) || !told.insert(*i) {
+                    continue;
+                }
                 let holder = match name {
                     RowName::Link(item) => item.to_string(),
                     RowName::Uid(_, uid) => format!("the identifier that was made there with uid {uid}"),
                 };
                 let why = format!("panel {}: {holder} has this type and number", panel.settings.id);
                 errors.add(|| FieldError::at(format!("/identifiers/upsert/{i}/identifier_number"), why));
-                break;
             }
         }
     }

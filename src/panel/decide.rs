@@ -45,7 +45,7 @@ pub struct Limits {
     pub capacity: [Option<u32>; Kind::ALL.len()],
     /// How many of the identifiers may be faces.
     pub faces: Option<u32>,
-    /// What identifiers the panel takes; without it any.
+    /// What identifiers the panel takes; without it none.
     pub identifiers: Option<Api>,
     /// Whether to look for other items of the same name.
     pub look_for_names: bool,
@@ -79,21 +79,29 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
     let mut decision = Decision { items: Vec::with_capacity(operations.len()), ..Decision::default() };
     let mut names = if limits.look_for_names { Some(Names::of(standing, operations)?) } else { None };
     let mut room = Room::of(standing, operations, limits)?;
-    let mut rules = Rules::of(standing, operations, |i| zoned.never_opens(i))?;
+    let unfit: Vec<_> = operations.upserts.iter().map(|upsert| unfit(upsert, limits)).collect();
+    let mut rules = Rules::of(standing, operations, |i| zoned.never_opens(i) || unfit[i].is_some())?;
+    let mut refusals = Vec::with_capacity(operations.upserts.len());
     for (i, upsert) in operations.upserts.iter().enumerate() {
-        let row = standing.row(upsert.item)?;
-        let refused = if upsert.repeated {
+        let refusal = if upsert.repeated {
             Some(ItemOutcome::Repeated)
-        } else if let Some(refusal) = unfit(upsert, limits) {
-            Some(refusal)
+        } else if unfit[i].is_some() {
+            unfit[i]
         } else if zoned.never_opens(i) {
             Some(ItemOutcome::NeverOpens)
         } else if let Some(refusal) = rules.refuses_upsert(i) {
             Some(refusal)
         } else {
-            room.refuses(standing, upsert, row.as_ref())?
+            room.refuses(standing, upsert)?
         };
-        let outcome = match (refused, row) {
+        if refusal.is_some() {
+            rules.upsert_was_refused(standing, i)?;
+        }
+        refusals.push(refusal);
+    }
+    for (i, (upsert, refusal)) in operations.upserts.iter().zip(refusals).enumerate() {
+        // What a later refusal leaves as it is may be why an earlier one is refused.
+        let outcome = match (refusal.or_else(|| rules.refuses_upsert(i)), standing.row(upsert.item)?) {
             (Some(refusal), _) => refusal,
             (None, None) => {
                 decision.changes.push(Change::Put(i, None));
@@ -113,9 +121,6 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
             };
             let taken = !outcome.refused() && names.name_item(upsert.item, name.as_str());
             decision.names_taken.push(taken);
-        }
-        if outcome.refused() {
-            rules.upsert_was_refused(standing, i)?;
         }
         decision.items.push(outcome);
     }
@@ -139,7 +144,10 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
 /// What a panel of this kind does not take at all.
 pub fn unfit(upsert: &Upsert, limits: Limits) -> Option<ItemOutcome> {
     match &upsert.content {
-        Content::Identifier(identifier, _) => Some(identifier.refused_by(limits.identifiers?)?.into()),
+        Content::Identifier(identifier, _) => match limits.identifiers {
+            Some(api) => identifier.refused_by(api).map(ItemOutcome::from),
+            None => Some(ItemOutcome::Refused),
+        },
         Content::Profile(_) => None,
     }
 }
@@ -177,26 +185,29 @@ impl Room {
         &mut self,
         standing: &mut impl Standing,
         upsert: &Upsert,
-        row: Option<&Row>,
     ) -> Result<Option<ItemOutcome>, StoreError> {
+        let is_face = upsert.body.credential().is_some_and(|credential| credential.kind() == Face);
         let room = &mut self.items[upsert.item.kind as usize];
+        if *room == u32::MAX && !(is_face && self.faces.is_some()) {
+            return Ok(None); // there is no end of it
+        }
+        let row = standing.row(upsert.item)?;
         if row.is_none() && *room == 0 {
             return Ok(Some(ItemOutcome::Full));
         }
-        if let (Some(faces), Content::Identifier(identifier, _)) = (&mut self.faces, &upsert.content)
-            && identifier.credential.kind() == Face
-            && !(match row {
+        if let (true, Some(faces)) = (is_face, &mut self.faces) {
+            let was_face = match &row {
                 Some(row) => standing.is_face(row)?,
                 None => false,
-            })
-        {
-            if *faces == 0 {
-                return Ok(Some(ItemOutcome::FacesFull));
+            };
+            match (was_face, &mut *faces) {
+                (true, _) => {}
+                (false, 0) => return Ok(Some(ItemOutcome::FacesFull)),
+                (false, faces) => *faces -= 1,
             }
-            *faces -= 1;
         }
         if row.is_none() {
-            *room -= 1;
+            *room = room.saturating_sub(1);
         }
         Ok(None)
     }

@@ -318,7 +318,11 @@ impl Delivery {
     fn hold_back(&mut self, call: &Call, said: &[Option<Said>], facts: &impl Facts) -> HashSet<ItemId> {
         let Call::Upsert(items) = call else { return HashSet::new() };
         let too_full = |said: &Option<Said>| {
-            said.as_ref().is_some_and(|said| !said.success && call::says_full(&said.word))
+            // A number is perhaps taken by one that is to go.
+            said.as_ref().is_some_and(|said| {
+                let taken = call::says(&said.word, "number_taken_by_another_identifier");
+                !said.success && (taken || call::says_full(&said.word))
+            })
         };
         let full: HashSet<_> = items
             .iter()

@@ -248,10 +248,19 @@ impl Device {
 
     /// Creates or updates these items of a kind; what it says of each, in their order, where it says anything.
     pub async fn upsert(&mut self, kind: Kind, items: &[Outgoing]) -> Result<Vec<Option<Said>>, Trouble> {
-        let mut request = ask::upsert(self.speech(), kind, items);
-        request.secrets = items.iter().map(|item| item.secret.clone()).filter(|s| !s.is_empty()).collect();
-        let answer = self.ask_what_all_know(request).await?;
-        ask::read_said(&answer, items.iter().map(|item| item.link_id))
+        let secrets: Vec<_> =
+            items.iter().map(|item| item.secret.clone()).filter(|s| !s.is_empty()).collect();
+        let blot = |words: &str| words::without_numbers(words, &secrets);
+        let answer = self.ask_what_all_know(ask::upsert(self.speech(), kind, items)).await;
+        let answer = answer.map_err(|trouble| trouble.with_words(blot))?;
+        let said = ask::read_said(&answer, items.iter().map(|item| item.link_id));
+        let mut said = said.map_err(|trouble| trouble.with_words(blot))?;
+        if !secrets.is_empty() {
+            for said in said.iter_mut().flatten() {
+                said.word = blot(&said.word).into();
+            }
+        }
+        Ok(said)
     }
 
     /// Deletes these items of a kind; what it says of each, in their order, where it says anything. A device that does not
@@ -277,7 +286,7 @@ impl Device {
                 let page = ask::read_page(&answer)?;
                 Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
             }
-            Err(Trouble::UnknownCall(..)) => Ok(false),
+            Err(Trouble::UnknownCall(..)) => Ok(kind == Kind::Identifier),
             Err(trouble) => Err(trouble),
         }
     }
@@ -294,7 +303,11 @@ impl Device {
         let until = Instant::now() + self.limits.time;
         let mut all = Held::default();
         for kind in kinds {
-            let held = self.held_of_kind(*kind, room.as_mut(), until).await?;
+            let held = match self.held_of_kind(*kind, room.as_mut(), until).await {
+                // It knows no identifiers, and holds none then.
+                Err(Trouble::UnknownCall(..)) if *kind == Kind::Identifier => continue,
+                held => held?,
+            };
             all.items.extend(held.items);
             all.unlinked += held.unlinked;
             all.identifiers |= *kind == Kind::Identifier;
@@ -339,7 +352,11 @@ impl Device {
     ) -> Result<Option<Option<u64>>, Trouble> {
         let mut said = None;
         for number in 1..=MAX_PAGES {
-            let answer = self.ask_what_all_know(ask::page(self.speech(), kind, number)).await?;
+            let request = ask::page(self.speech(), kind, number);
+            let answer = match kind {
+                Kind::Profile => self.ask_what_all_know(request).await?,
+                Kind::Identifier => self.ask(request).await?,
+            };
             walk.bytes += answer.body.len();
             if walk.bytes > self.limits.bytes {
                 let limit = self.limits.bytes;
@@ -404,10 +421,7 @@ impl Device {
         let token = self.token.as_deref().ok_or(Trouble::LoggedOut)?;
         let request = request.with_token(token);
         let token = token.to_owned();
-        let mut answer = self.send(&request).await?.without(&token);
-        for secret in &request.secrets {
-            answer = answer.without_number(secret);
-        }
+        let answer = self.send(&request).await?.without(&token);
         ask::good(answer, &request, self.dialect.family, &self.panel).inspect_err(|trouble| {
             if matches!(trouble, Trouble::LoggedOut) {
                 self.token = None;

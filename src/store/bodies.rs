@@ -28,6 +28,8 @@ pub(super) type Users = [(u64, i64)];
 pub(super) struct BodyChanges {
     pub(super) users: FxHashMap<u64, i64>,
     new: FxHashMap<u64, NewText>,
+    /// Of identifiers' new texts, which bodies got one with this type and number; perhaps another one since.
+    by_credential: FxHashMap<Arc<Credential>, Vec<u64>>,
     /// How many rows named the bodies that were read, before this transaction.
     had_users: FxHashMap<u64, u64>,
     /// Bodies that some row began to name.
@@ -70,6 +72,14 @@ pub(super) fn number_of(key: &NumberKey) -> (NumberTag, u64) {
 }
 
 impl BodyChanges {
+    /// A body gets this text.
+    fn give(&mut self, number: u64, body: &Body, had_users: u64) {
+        if let Some(credential) = body.credential() {
+            self.by_credential.entry(Arc::clone(credential)).or_default().push(number);
+        }
+        self.new.insert(number, NewText::of(body, had_users));
+    }
+
     /// Whether one row named this body before this transaction, and none has begun or ceased to since.
     fn of_one_row(&self, body: u64) -> bool {
         self.had_users.get(&body) == Some(&1)
@@ -157,7 +167,7 @@ impl Tables<'_> {
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
         };
         self.memory.next_body = Some(number + 1);
-        self.body_changes.new.insert(number, NewText::of(body, 0));
+        self.body_changes.give(number, body, 0);
         self.body_changes.named.insert(number);
         self.memory.remember(body.digest(), number);
         Ok(number)
@@ -171,7 +181,7 @@ impl Tables<'_> {
         }
         self.memory.forget(number);
         self.memory.remember(body.digest(), number);
-        self.body_changes.new.insert(number, NewText::of(body, 1));
+        self.body_changes.give(number, body, 1);
         self.body_changes.users.entry(number).or_default();
         true
     }
@@ -226,8 +236,11 @@ impl Tables<'_> {
                 bodies.push(body);
             }
         }
-        let same = |new: &NewText| new.credential.as_deref() == Some(credential);
-        bodies.extend(changed.iter().filter(|(_, new)| same(new)).map(|(body, _)| *body));
+        let same =
+            |body: &&u64| changed.get(*body).is_some_and(|new| new.credential.as_deref() == Some(credential));
+        bodies.extend(self.body_changes.by_credential.get(credential).into_iter().flatten().filter(same));
+        bodies.sort_unstable();
+        bodies.dedup();
         Ok(bodies)
     }
 

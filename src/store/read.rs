@@ -167,6 +167,11 @@ impl Snapshot {
         })
     }
 
+    /// A digest of what a secret is a part of, by which nobody without the key can try which secret it is.
+    pub fn keyed(&self, digest: &[u8; 32]) -> [u8; 32] {
+        self.seal.keyed(digest)
+    }
+
     /// By what a type and number are found.
     pub(super) fn tag(&self, credential: &Credential) -> NumberTag {
         self.seal.tag(credential)

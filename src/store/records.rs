@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::row;
+use crate::profile::LinkId;
 
 /// A user. The verifier is Argon2id over the lower-case MD5 hex of the password, since that MD5 is all that
 /// clients of the panel API send.
@@ -76,6 +77,10 @@ pub struct DeviceRecord {
     /// Whether identifiers were ever asked of the device from here: only then is it asked which it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub identifiers: bool,
+    /// When it was read, the time profiles under its identifiers that were not made from here, or are otherwise there: none
+    /// of these goes from under them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_bound: Vec<LinkId>,
 }
 
 /// A remote panel went offline, or came back.

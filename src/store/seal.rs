@@ -179,6 +179,13 @@ impl Seal {
         Some(text)
     }
 
+    /// A digest of what a secret is a part of, by which nobody without the key can try which secret it is.
+    pub(super) fn keyed(&self, digest: &[u8; 32]) -> [u8; 32] {
+        let mut keyed = *digest;
+        keyed.copy_from_slice(hmac::sign(&self.tags, &[b"digest ", &digest[..]].concat()).as_ref());
+        keyed
+    }
+
     /// By what a type and number are found. Equal where [`Credential`]s are.
     pub fn tag(&self, credential: &Credential) -> NumberTag {
         self.half_tag(credential.kept_form().as_bytes())

@@ -21,6 +21,7 @@ mod door_events;
 mod events;
 mod files;
 mod fleet_api;
+mod foretold;
 mod identifiers;
 mod identifiers_on_devices;
 mod identifiers_pushed;

@@ -120,14 +120,7 @@ fn answer(body: &str) -> String {
 }
 
 fn get(path: &str) -> Request {
-    Request {
-        method: Method::Get,
-        path: path.into(),
-        token: None,
-        body: None,
-        is_slow: false,
-        secrets: Vec::new(),
-    }
+    Request { method: Method::Get, path: path.into(), token: None, body: None, is_slow: false }
 }
 
 async fn ask(lines: &Lines, remote: &HttpAddress, path: &str) -> Result<Answer, Trouble> {

@@ -72,6 +72,10 @@ impl<'o> Rules<'o> {
             return Ok(());
         }
         self.bound = None;
+        let Some(item) = self.operations.upserts.get(index).map(|upsert| upsert.item) else { return Ok(()) };
+        if item.kind == Kind::Identifier && standing.row(item)?.is_none() {
+            return Ok(()); // it would have been new, and leaves nothing to anybody
+        }
         self.ask_until_settled(standing)
     }
 
@@ -143,7 +147,11 @@ impl<'o> Rules<'o> {
                 return Ok(true);
             }
         }
-        let bodies = standing.bodies_with(credential)?;
+        let mut bodies = standing.bodies_with(credential)?;
+        // Nobody else on the panel has the body that is mine.
+        if let Some(row) = standing.row(ItemId::identifier(link_id))? {
+            bodies.retain(|body| *body != row.body);
+        }
         if bodies.is_empty() {
             return Ok(false);
         }

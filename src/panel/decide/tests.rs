@@ -97,7 +97,11 @@ fn outcomes_of(
     let links = |of: &[u8]| of.iter().map(|n| link(*n)).collect();
     let operations = Operations::of_profiles(parsed(profiles), links(gone), false)
         .and(Operations::of_identifiers(identifiers, links(undone), false));
-    outcomes(rows, &Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC), Limits::default())
+    outcomes(
+        rows,
+        &Zoned::new(Arc::new(operations), &jiff::tz::TimeZone::UTC),
+        Limits { identifiers: Some(Api::ANY), ..Limits::default() },
+    )
 }
 
 const OPENS: i64 = 60;

@@ -20,6 +20,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
 use crate::profile::LinkId;
@@ -32,8 +33,9 @@ pub enum Call {
     Upsert(Vec<(ItemId, Row)>),
     /// Delete these.
     Delete(Vec<ItemId>),
-    /// Not to be called: these profiles are to be deleted, and identifiers that the device did not let go of name them.
-    Spare(Vec<ItemId>),
+    /// Not to be called: the device would take these, or lose them, and somebody could open a door who should not. They are
+    /// refused here, in this word.
+    Refuse(Vec<ItemId>, &'static str),
 }
 
 impl Call {
@@ -41,7 +43,7 @@ impl Call {
     pub fn count(&self) -> usize {
         match self {
             Self::Upsert(items) => items.len(),
-            Self::Delete(items) | Self::Spare(items) => items.len(),
+            Self::Delete(items) | Self::Refuse(items, _) => items.len(),
         }
     }
 
@@ -49,7 +51,7 @@ impl Call {
     pub fn items(&self) -> Vec<ItemId> {
         match self {
             Self::Upsert(items) => items.iter().map(|(item, _)| *item).collect(),
-            Self::Delete(items) | Self::Spare(items) => items.clone(),
+            Self::Delete(items) | Self::Refuse(items, _) => items.clone(),
         }
     }
 }
@@ -162,8 +164,8 @@ pub fn next_call(
     let of_kind = |kind| unsettled.iter().filter(move |item| item.item.kind == kind);
     let is_back = |item: &&Unsettled| held_back.contains(&item.item);
     let profiles: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_some()).collect();
-    let (new, changed): (Vec<_>, Vec<_>) =
-        profiles.iter().filter(|item| !is_back(item)).partition(|item| !item.is_held);
+    let (new, changed): (Vec<&Unsettled>, Vec<&Unsettled>) =
+        profiles.iter().copied().filter(|item| !is_back(item)).partition(|item| !item.is_held);
     let changing: HashSet<_> =
         profiles.iter().filter(|item| item.is_held).filter_map(|item| item.item.profile_link()).collect();
     // Identifiers that name a profile which is not sent yet wait for it.
@@ -174,8 +176,15 @@ pub fn next_call(
         let those = with_turn.iter().filter(move |(_, its)| *its == turn).map(|(item, _)| *item);
         those.collect::<Vec<_>>()
     };
-    let (late, last): (Vec<_>, Vec<_>) =
-        at(Turn::Late).into_iter().partition(|item| !is_back(item) && !item.names_any(&not_yet));
+    let is_ready = |item: &&Unsettled| !is_back(item) && !item.names_any(&not_yet);
+    let (late, last): (Vec<_>, Vec<_>) = at(Turn::Late).into_iter().partition(is_ready);
+    let (early, not_early): (Vec<_>, Vec<_>) = at(Turn::Early).into_iter().partition(is_ready);
+    // What one leaves that cannot be sent yet does not change before it.
+    let left: HashSet<_> =
+        not_early.iter().flat_map(|item| &item.before).flat_map(|before| before.profiles.iter()).collect();
+    let changed: Vec<_> =
+        changed.into_iter().filter(|profile| !left.contains(&profile.item.link_id)).collect();
+    let last = [not_early, late.clone(), last].concat();
     let down = at(Turn::Down);
     let displaced = displaced(&with_turn);
     let gone: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_none()).collect();
@@ -191,14 +200,18 @@ pub fn next_call(
     upsert(&new, limit)
         .or_else(|| delete(&displaced, limit))
         .or_else(|| delete(&at(Turn::DownFirst), limit))
-        .or_else(|| upsert_in_order(&at(Turn::Early), &with_turn, limit))
+        .or_else(|| upsert_in_order(&early, &with_turn, limit))
         .or_else(|| upsert(&changed, limit))
         .or_else(|| upsert_in_order(&late, &with_turn, limit))
         .or_else(|| delete(&down, limit))
         .or_else(|| delete(&gone, limit))
-        .or_else(|| some(spared.iter().map(|item| item.item).take(limit).collect()).map(Call::Spare))
+        .or_else(|| {
+            some(spared.iter().map(|item| item.item).take(limit).collect())
+                .map(|spared| Call::Refuse(spared, ItemOutcome::Bound.extended_info()))
+        })
         .or_else(|| upsert(&back, limit))
         .or_else(|| upsert_in_order(&last, &with_turn, limit))
+        .or_else(|| upsert(&profiles, limit))
 }
 
 fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
@@ -226,7 +239,6 @@ fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
 
 /// Those first whose number no other one has on the device. Where each waits for another one, one is taken down.
 fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usize) -> Option<Call> {
-    let first = items.first()?;
     let mut holders: HashMap<_, Vec<_>> = HashMap::new();
     for (item, before) in
         all.iter().flat_map(|(item, _)| item.before.iter().map(|before| (item.item, before)))
@@ -238,7 +250,9 @@ fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usiz
         holders.is_none_or(|holders| holders.iter().all(|holder| *holder == item.item))
     };
     let free: Vec<_> = items.iter().filter(is_free).copied().collect();
-    upsert(&free, limit).or_else(|| Some(Call::Delete(vec![first.item])))
+    // One that the device does not hold frees nobody's number.
+    let is_there = |item: &&&Unsettled| !item.before.is_empty();
+    upsert(&free, limit).or_else(|| items.iter().find(is_there).map(|item| Call::Delete(vec![item.item])))
 }
 
 /// Whether a device refuses an upsert because it is full.
@@ -251,6 +265,11 @@ pub fn says_full(word: &str) -> bool {
 /// Whether a device says that it lacks a profile which an identifier names.
 pub fn says_no_profile(word: &str) -> bool {
     says(word, "bound_time_profile_doesnt_exist")
+}
+
+/// Whether a device says that what it was to delete is not there.
+pub fn says_gone(word: &str) -> bool {
+    says(word, "entity_not_found") || says(word, "not_found")
 }
 
 /// Whether a device's word is this one, or has it among others.

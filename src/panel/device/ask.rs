@@ -37,9 +37,6 @@ const LONGEST_TOKEN: usize = 4096;
 /// A shorter token is no secret, and may be a part of any word.
 const SHORTEST_SECRET: usize = 8;
 
-/// A shorter number is a part of too much else to be left out of what a device says.
-const SHORTEST_NUMBER: usize = 4;
-
 /// A field other than a list or a text is not read when it is longer, in bytes.
 const LONGEST_FIELD: usize = 64 * 1024;
 
@@ -67,8 +64,6 @@ pub struct Request {
     pub body: Option<String>,
     /// Whether an answer takes its time.
     pub is_slow: bool,
-    /// What the body tells that no word which comes back is to tell.
-    pub secrets: Vec<Box<str>>,
 }
 
 impl fmt::Debug for Request {
@@ -93,17 +88,7 @@ impl Answer {
     #[must_use]
     pub fn without(self, token: &str) -> Self {
         let long = self.body.len() > LONGEST_FIELD || token.len() < SHORTEST_SECRET;
-        self.without_any(token, long)
-    }
-
-    /// Without an identifier's number.
-    #[must_use]
-    pub fn without_number(self, number: &str) -> Self {
-        self.without_any(number, number.len() < SHORTEST_NUMBER)
-    }
-
-    fn without_any(self, token: &str, is_left: bool) -> Self {
-        if is_left || !self.body.windows(token.len()).any(|part| part == token.as_bytes()) {
+        if long || !self.body.windows(token.len()).any(|part| part == token.as_bytes()) {
             return self;
         }
         let body = String::from_utf8_lossy(&self.body).replace(token, "…");
@@ -113,14 +98,7 @@ impl Answer {
 
 impl Request {
     fn get(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::Get,
-            path: path.into(),
-            token: None,
-            body: None,
-            is_slow: false,
-            secrets: Vec::new(),
-        }
+        Self { method: Method::Get, path: path.into(), token: None, body: None, is_slow: false }
     }
 
     /// With the session's token.

@@ -75,6 +75,17 @@ impl Trouble {
         !matches!(self, Self::Unreachable(_) | Self::Certificate(_) | Self::NoTls(_) | Self::NoAnswer(_))
     }
 
+    /// The same with what the device said changed so.
+    pub(super) fn with_words(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Garbled(why) => Self::Garbled(change(&why)),
+            Self::Failing(status, why) => Self::Failing(status, change(&why)),
+            Self::Refused(status, why) => Self::Refused(status, change(&why)),
+            Self::Said(why) => Self::Said(change(&why)),
+            other => other,
+        }
+    }
+
     /// The same in words that can be shown anywhere: what the connection ended with may quote the device.
     pub(super) fn in_clean_words(self) -> Self {
         let clean = |text: String| words::cut(&text, 2 * words::LONGEST);

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::profile::LinkId;
+
 /// Of a device's own words, so many characters are kept.
 pub const LONGEST: usize = 200;
 
@@ -33,6 +35,39 @@ pub fn cut(text: &str, longest: usize) -> String {
         }
         None => out,
     }
+}
+
+/// The words without these numbers, in whatever form and case a device says them.
+pub fn without_numbers(text: &str, numbers: &[Box<str>]) -> String {
+    let plain = |text: &str| {
+        let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        let plain = plain.to_ascii_uppercase();
+        let digits = plain.trim_start_matches('0').to_owned();
+        if digits.is_empty() { plain } else { digits }
+    };
+    let numbers: Vec<_> = numbers.iter().map(|number| plain(number)).collect();
+    let tells = |part: &str| !part.is_empty() && numbers.contains(&plain(part));
+    let mut out = String::new();
+    for part in text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == ':')) {
+        let (word, end) = match part.char_indices().next_back() {
+            Some((at, c)) if !(c.is_ascii_alphanumeric() || c == '-' || c == ':') => part.split_at(at),
+            _ => (part, ""),
+        };
+        let is_link = word.len() == 36 && word.parse::<LinkId>().is_ok();
+        if tells(word) {
+            out.push('…');
+        } else if is_link {
+            out.push_str(word);
+        } else {
+            for piece in word.split_inclusive(['-', ':']) {
+                let bare = piece.trim_end_matches(['-', ':']);
+                out.push_str(if tells(bare) { "…" } else { bare });
+                out.push_str(&piece[bare.len()..]);
+            }
+        }
+        out.push_str(end);
+    }
+    out
 }
 
 /// Whether a character that is not seen changes how others are: their direction, or whether they show at all.

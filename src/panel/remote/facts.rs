@@ -1,8 +1,9 @@
 //! What the delivery to a device reads of the store: all of it is here.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
 use crate::identifier::rule::Api;
@@ -13,7 +14,7 @@ use crate::panel::device::ask::Outgoing;
 use crate::profile::LinkId;
 use crate::store::identifier_in;
 use crate::store::read::Snapshot;
-use crate::store::row::{Pending, Reported, RowName};
+use crate::store::row::{Pending, Reported, Row, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// The facts of one panel, as the store is when the first of them is asked for.
@@ -118,9 +119,14 @@ pub(super) fn next_call(
     })?;
     let deletes_profiles =
         unsettled.iter().any(|item| item.item.kind == Kind::Profile && item.desired.is_none());
-    let kept = if deletes_profiles && !is_fresh { kept(snapshot, panel)? } else { HashSet::new() };
+    let kept = if deletes_profiles { kept(snapshot, panel)? } else { HashSet::new() };
     let Some(mut call) = call::next_call(&unsettled, limit, held_back, &kept) else { return Ok(None) };
     let mut outgoing = Vec::new();
+    if let Call::Upsert(items) = &call
+        && let Some((refused, word)) = unfit(snapshot, panel, items)?
+    {
+        return Ok(Some((Call::Refuse(refused, word), Vec::new())));
+    }
     if let Call::Upsert(items) = &mut call {
         for (item, row) in items.iter() {
             let json = snapshot.body(row.body)?;
@@ -143,6 +149,43 @@ pub(super) fn next_call(
     Ok(Some((call, outgoing)))
 }
 
+/// Of these, identifiers that the device is not to be sent: they name a profile that it refuses, or holds otherwise, so that
+/// they would open when nobody wants them to; or their photo is not kept.
+fn unfit(
+    snapshot: &Snapshot,
+    panel: PanelNo,
+    items: &[(ItemId, Row)],
+) -> Result<Option<(Vec<ItemId>, &'static str)>, StoreError> {
+    let (mut unbound, mut without_photo) = (Vec::new(), Vec::new());
+    let mut is_there = HashMap::new();
+    for (item, row) in items.iter().filter(|(item, _)| item.kind == Kind::Identifier) {
+        let Identifier { credential, profiles, .. } = identifier_in(snapshot.body(row.body)?.as_bytes())?;
+        for link in profiles.as_slice() {
+            let there = match is_there.get(link) {
+                Some(there) => *there,
+                None => {
+                    let known = snapshot.reported(panel, ItemId::profile(*link))?;
+                    let there = !matches!(known, Some(Reported::Refused(_)) | None);
+                    is_there.insert(*link, there);
+                    there
+                }
+            };
+            if !there {
+                unbound.push(*item);
+                break;
+            }
+        }
+        if let Credential::Face(face) = credential
+            && snapshot.photo(face)?.is_none()
+        {
+            without_photo.push(*item);
+        }
+    }
+    let words = [(unbound, ItemOutcome::NoProfile), (without_photo, ItemOutcome::BadPhoto)];
+    let mut refused = words.into_iter().filter(|(items, _)| !items.is_empty());
+    Ok(refused.next().map(|(items, why)| (items, why.extended_info())))
+}
+
 fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
     let Identifier { credential, profiles, .. } = identifier_in(snapshot.body(body)?.as_bytes())?;
     Ok(Rights { credential, profiles: profiles.as_slice().into() })
@@ -161,6 +204,8 @@ fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<HashSet<LinkId>, StoreErr
         }
         Ok(true)
     })?;
+    // And under those that were not made from here, as far as they were read.
+    kept.extend(snapshot.device(panel)?.unwrap_or_default().foreign_bound);
     Ok(kept)
 }
 

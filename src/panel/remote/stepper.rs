@@ -15,7 +15,7 @@ use super::facts;
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
-use crate::panel::delivery::call::{Call, says_no_profile};
+use crate::panel::delivery::call::{Call, says_gone, says_no_profile};
 use crate::panel::delivery::effect::{Step, Task};
 use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
 use crate::panel::device::ask::{Info, Said};
@@ -223,10 +223,15 @@ impl Visit<'_> {
                 let links: Vec<_> = items.iter().map(|item| item.link_id).collect();
                 device.delete(kind, &links).await
             }
-            Call::Spare(items) => {
-                let word: Box<str> = ItemOutcome::Bound.extended_info().into();
-                Ok(items.iter().map(|_| Some(Said { success: false, word: word.clone() })).collect())
-            }
+            Call::Refuse(items, word) => Ok(refused(items, word)),
+        };
+        let said = match said {
+            // Just after its login it knows no such call: it is a device without identifiers.
+            Err(Trouble::UnknownCall(..)) if kind == Kind::Identifier => match &call {
+                Call::Delete(_) => Ok(refused(&items, ItemOutcome::NotFound.extended_info())),
+                Call::Upsert(_) | Call::Refuse(..) => Ok(refused(&items, "identifiers_not_supported")),
+            },
+            said => said,
         };
         match said {
             Ok(said) => Ok(Answer::Sent(call, said)),
@@ -237,8 +242,13 @@ impl Visit<'_> {
     }
 }
 
+/// All of these are refused in this word.
+fn refused(items: &[ItemId], word: &str) -> Vec<Option<Said>> {
+    items.iter().map(|_| Some(Said { success: false, word: word.into() })).collect()
+}
+
 /// Some devices take an identifier though a profile that it names is not there, and it may open at any time then. It is
-/// taken down at once, and counts as refused.
+/// taken down at once, and counts as refused. Where that fails, nothing is known of all of them.
 async fn take_down_unbound(
     device: &mut Device,
     items: &[ItemId],
@@ -247,14 +257,22 @@ async fn take_down_unbound(
     let mut unbound = Vec::new();
     for (item, said) in items.iter().zip(&mut said) {
         if let Some(said) = said
+            && said.success
             && says_no_profile(&said.word)
         {
             said.success = false;
             unbound.push(item.link_id);
         }
     }
-    if !unbound.is_empty() {
-        device.delete(Kind::Identifier, &unbound).await?;
+    if unbound.is_empty() {
+        return Ok(said);
     }
-    Ok(said)
+    let taken_down = device.delete(Kind::Identifier, &unbound).await.map_err(|trouble| match trouble {
+        Trouble::Refused(_, words) | Trouble::Said(words) => Trouble::Garbled(words),
+        trouble => trouble,
+    })?;
+    if taken_down.iter().all(|said| said.as_ref().is_some_and(|said| said.success || says_gone(&said.word))) {
+        return Ok(said);
+    }
+    Err(Trouble::Garbled("it does not let go of an identifier whose profile it lacks".into()))
 }

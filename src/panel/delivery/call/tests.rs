@@ -63,7 +63,7 @@ fn a_profile_stays_under_an_identifier_that_the_device_did_not_let_go_of() {
     let kept = HashSet::from([link(2)]);
     let next = |unknown: &[Unsettled]| next_call(unknown, 9, &HashSet::new(), &kept);
     assert_eq!(next(&unknown), Some(Call::Delete(vec![item(1)])));
-    assert_eq!(next(&unknown[1..]), Some(Call::Spare(vec![item(2)])));
+    assert_eq!(next(&unknown[1..]), Some(Call::Refuse(vec![item(2)], "bound_by_identifiers")));
 }
 
 /// What stands on a device, or is to: of profiles, in which version; of identifiers, their codes and profiles.
@@ -137,7 +137,7 @@ impl Held {
                     prop_assert!(!named, "{n} goes from under an identifier");
                     self.profiles.remove(&n);
                 }
-                (Call::Spare(_), _) => prop_assert!(false, "nothing is kept"),
+                (Call::Refuse(..), _) => prop_assert!(false, "nothing is kept"),
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::panel::device::Held;
 use crate::panel::device::ask::DeviceItem;
 use crate::panel::embedded::name_in;
 use crate::panel::remote::Waiting;
+use crate::profile::LinkId;
 use crate::store::identifier_in;
 use crate::store::row::{Drift, Kept, Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
@@ -131,6 +132,9 @@ impl PanelWork for Compare {
         let repair = (self.repair && !self.emptied) || asked;
         // A batch that prunes has the device read; that is no wish to write in vain once more.
         let asked = asked && !self.waiting.iter().any(|(_, batch)| batch.zoned.operations().prune());
+        let prunes = |kind| {
+            self.waiting.iter().any(|(_, batch)| batch.zoned.operations().pruned_kinds.contains(&kind))
+        };
         let mut on_device: BTreeMap<ItemId, &DeviceItem> = BTreeMap::new();
         for held in &self.held.items {
             if let Some(link_id) = held.link_id {
@@ -175,7 +179,10 @@ impl PanelWork for Compare {
                 repairs.insert(item, *repaired);
             }
             let send_again = match &verdict {
-                Verdict::Drifted(Drift::Extra) => repair,
+                // What nobody asked for goes where that is wanted of its kind.
+                Verdict::Drifted(Drift::Extra) => {
+                    (self.repair && !self.emptied) || asked || prunes(item.kind)
+                }
                 Verdict::Drifted(_) => repair || reset,
                 Verdict::Waits(Difference::Rejected) => reset && profile.is_none(),
                 _ => false,
@@ -220,6 +227,9 @@ impl PanelWork for Compare {
             findings.found.push(found(rows, Difference::Unlinked, None, None, Some(profile), None)?);
         }
         self.device.reconcile = false;
+        if self.held.identifiers {
+            self.device.foreign_bound = foreign_bound(&self.held, &findings)?;
+        }
         self.device.identifiers |= rows.tables().device(panel)?.is_some_and(|device| device.identifiers);
         rows.tables().set_device(panel, &self.device)?;
         if repair {
@@ -235,6 +245,25 @@ impl PanelWork for Compare {
         let Self { done, findings, repairs, settled, .. } = *self;
         let _ = done.send(result.map(|()| (findings, repairs, settled))); // gone only at the end
     }
+}
+
+/// The longest list of profiles under such identifiers.
+const MOST_BOUND: usize = 4096;
+
+/// The time profiles that identifiers name which were made on the device, or are not there as they are desired.
+fn foreign_bound(held: &Held, findings: &Findings) -> Result<Vec<LinkId>, StoreError> {
+    let differing: BTreeSet<_> = findings.found.iter().filter_map(|found| found.item).collect();
+    let mut bound = BTreeSet::new();
+    for item in held.items.iter().filter(|item| item.kind == Kind::Identifier) {
+        let is_ours = |link_id| !differing.contains(&ItemId::identifier(link_id));
+        if item.link_id.is_some_and(is_ours) {
+            continue;
+        }
+        if let Some(body) = &item.body {
+            bound.extend(identifier_in(body.json().as_bytes())?.profiles.as_slice());
+        }
+    }
+    Ok(bound.into_iter().take(MOST_BOUND).collect())
 }
 
 /// What a device keeps instead of what was sent, as far as it is kept here.
@@ -254,7 +283,8 @@ impl Compare {
             if let Some(mut outcome) = rows.tables().outcome(*seq, panel)?
                 && outcome.state == PanelState::Pending
             {
-                outcome.pruned.extend(extra);
+                let kinds = &batch.zoned.operations().pruned_kinds;
+                outcome.pruned.extend(extra.iter().filter(|item| kinds.contains(&item.kind)));
                 outcome.pruned.sort_unstable();
                 outcome.pruned.dedup();
                 rows.tables().set_outcome(*seq, panel, &outcome)?;

@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 
 use super::{Settled, keep_device, settle};
 use crate::batch::item::ItemId;
-use crate::panel::delivery::call::{Call, says, says_no_profile};
+use crate::panel::delivery::call::{Call, says_gone, says_no_profile};
 use crate::panel::device::ask::Said;
 use crate::panel::remote::Waiting;
-use crate::store::row::{Reported, Row, RowName};
+use crate::store::row::{Drift, Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::writer::PanelWork;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -28,17 +28,16 @@ pub(in crate::panel) struct Confirm {
     pub done: oneshot::Sender<Result<Vec<Settled>, StoreError>>,
 }
 
-/// Whether a device says that what it was to delete is not there.
-fn says_gone(word: &str) -> bool {
-    says(word, "entity_not_found") || says(word, "not_found")
-}
-
 /// A device lacks a profile that an identifier names, though it had confirmed it: these are sent again, and then the
 /// identifier, which was taken down.
 fn send_profiles_again(rows: &mut PanelRows<'_, '_>, item: ItemId, row: &Row) -> Result<(), StoreError> {
     for profile in rows.bound_to(row)?.iter() {
         let profile = ItemId::profile(*profile);
-        if matches!(rows.reported(profile)?, Some(Reported::Held(_) | Reported::KeptOtherwise(_))) {
+        let known = rows.reported(profile)?;
+        if matches!(
+            known,
+            Some(Reported::Held(_) | Reported::KeptOtherwise(_) | Reported::Drifted(Drift::Missing))
+        ) {
             rows.set_reported(profile, Some(&Reported::Unknown))?;
             rows.forget_last_held(profile)?;
         }
@@ -79,7 +78,7 @@ impl PanelWork for Confirm {
                     answers.insert(*item, said.clone());
                 }
             }
-            Call::Delete(items) | Call::Spare(items) => {
+            Call::Delete(items) | Call::Refuse(items, _) => {
                 for (item, said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
                     let gone = said.success || says_gone(&said.word);
