@@ -1,15 +1,31 @@
-//! When the door opens: windows of a year, the verdict on hostile rules, and a whole file through the command
-//! line. `cargo bench --bench schedule`
+//! When the door opens: windows of a year, the verdict on hostile rules, a whole file through the command line, and who
+//! may open in a week at a thousand panels. `cargo bench --bench schedule`
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use std::sync::{Arc, mpsc};
+
 use jiff::tz::TimeZone;
-use panelsync::profile::rule::Family;
+use panelsync::batch::Body;
+use panelsync::batch::item::ItemId;
+use panelsync::fleet::who::answers::Answers;
+use panelsync::fleet::who::held::Held;
+use panelsync::identifier::Identifier;
+use panelsync::identifier::number::Credential;
+use panelsync::identifier::opens::When;
+use panelsync::identifier::rule::{Kind, Lock, OwnerKind, Passes, ProfileIds, ValidTime};
+use panelsync::panel::settings::{PanelRecord, Settings};
+use panelsync::profile::rule::{Family, Name};
 use panelsync::profile::windows::Schedule;
-use panelsync::profile::{TimeProfile, opens, parse};
+use panelsync::profile::{LinkId, TimeProfile, opens, parse};
+use panelsync::store::row::RowName;
+use panelsync::store::tables::PanelRows;
+use panelsync::store::writer::PanelWork;
+use panelsync::store::{PanelNo, Store, StoreError};
+use panelsync::telemetry::Metrics;
 
 const PROFILES: usize = 4_000;
 const HOSTILE: usize = 10_000;
@@ -46,6 +62,97 @@ fn hostile(n: usize) -> TimeProfile {
     profile.from += 28 * 86_400;
     profile.to += 28 * 86_400;
     profile
+}
+
+/// Identifiers of each panel.
+const IDENTIFIERS: u32 = 10_000;
+
+/// Panels that are asked who may open.
+const PANELS: usize = 1_000;
+
+/// Seconds in which all of them have to answer for a week.
+const LIMIT: f64 = 1.0;
+
+/// The panel whose rows all that are asked have: they are read again for each.
+const STORED: PanelNo = 1;
+
+/// Twelve profiles and the identifiers, each bound to two of them.
+struct Filled(mpsc::Sender<Result<(), StoreError>>);
+
+impl PanelWork for Filled {
+    fn panel(&self) -> PanelNo {
+        STORED
+    }
+
+    fn items(&self) -> usize {
+        IDENTIFIERS as usize
+    }
+
+    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
+        let link = |kind: u8, n: u32| {
+            let mut bytes = [kind; 16];
+            bytes[12..].copy_from_slice(&n.to_be_bytes());
+            LinkId::from_bytes(bytes)
+        };
+        for n in 0..12 {
+            let mut profile = parsed(&custom(1, "week", n % 3 + 1, WORK_WEEK));
+            profile.to += i64::from(n) * 600;
+            rows.put(RowName::Link(ItemId::profile(link(1, n))), None, &Body::of(&profile))?;
+        }
+        for n in 0..IDENTIFIERS {
+            let identifier = Identifier {
+                apartment: None,
+                name: Name::new(&format!("Flat {n}")).expect("a name"),
+                owner: OwnerKind::Owner,
+                credential: Credential::new(Kind::Card, &format!("{}", 1_000_000 + n)).expect("a number"),
+                lock: Lock::First,
+                time: ValidTime::Permanent,
+                passes: Passes::Permanent,
+                profiles: ProfileIds::new([link(1, n % 12), link(1, (n + 5) % 12)]).expect("few"),
+                passes_left: None,
+            };
+            let name = RowName::Link(ItemId::identifier(link(2, n)));
+            rows.put(name, None, &Body::of_identifier(&identifier))?;
+        }
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
+        let _ = self.0.send(result);
+    }
+}
+
+/// Seconds in which it is answered who opens which of the panels' doors when in a week.
+fn who_may_open() -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Metrics::default()).expect("it opens");
+    let (done, committed) = mpsc::channel();
+    store.handle().submit(Box::new(Filled(done)));
+    committed.recv().expect("the writer tells").expect("it is committed");
+    let zones = ["UTC", "Europe/Kyiv", "America/New_York", "Australia/Sydney"];
+    let panels: Vec<_> = (0..PANELS)
+        .map(|n| {
+            let mut record = PanelRecord::new(format!("p{n:04}"));
+            record.zone = zones[n % zones.len()].into();
+            Arc::new(Settings::stored(&record).expect("good settings"))
+        })
+        .collect();
+    let snapshot = store.handle().read().expect("a snapshot");
+    let monday = 1_795_392_000;
+    let week = When::within(monday, monday + 7 * 86_400).expect("a range");
+    let started = Instant::now();
+    let mut answers = Answers::new(&snapshot, week);
+    let mut opening = 0;
+    for panel in &panels {
+        let (held, identifiers) = Held::all(&snapshot, STORED, panel, &mut answers).expect("readable");
+        for (name, body) in identifiers {
+            let answer = answers.opening(panel, &held, name, body).expect("readable");
+            opening += usize::from(answer.opens());
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    assert_eq!(opening, PANELS * IDENTIFIERS as usize, "each opens in a week");
+    took
 }
 
 fn main() {
@@ -102,4 +209,9 @@ fn main() {
         verdicts * 1000.0
     );
     println!("{PROFILES} profiles over six years through the command line: {command:.2} s");
+    let who = (0..3).map(|_| who_may_open()).fold(f64::INFINITY, f64::min);
+    println!(
+        "who of {IDENTIFIERS} identifiers opens which of {PANELS} doors when in a week: {who:.2} s on one core (limit {LIMIT} s)"
+    );
+    assert!(who <= LIMIT, "that is too slow");
 }

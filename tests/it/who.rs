@@ -208,6 +208,38 @@ fn the_page_says_yes_or_no_and_why() {
 }
 
 #[test]
+fn one_that_was_made_on_the_panel_is_told_under_its_number_there() {
+    let server = TestServer::start();
+    server.add_panel("north-01", &json!({}));
+    apply(&server, &json!({ "all": true, "identifiers": { "upsert": [card(101, "First", "101", &[])] } }));
+    let mut by_hand = card(1, "By hand", "102", &[]);
+    by_hand.as_object_mut().expect("an object").remove("link_id");
+    let token = server.panel_login("north-01");
+    let made = server.call("POST", "/panels/north-01/api/v1/access/identifier").bearer(&token);
+    assert_eq!(made.json(&by_hand).send().status, 200);
+    let ask = |query: &str| {
+        let path = format!("/access?panel=north-01&at={THURSDAY}&limit=1{query}");
+        server.fleet("GET", &path).send().value()
+    };
+    let first = ask("");
+    assert_eq!(
+        (&first["items"][0]["identifier"], &first["next_cursor"]),
+        (&json!(link(101)), &json!(link(101)))
+    );
+    let second = ask(&format!("&cursor={}", link(101)));
+    let item = &second["items"][0];
+    assert_eq!(
+        (&item["identifier"], &item["uid"], &item["name"]),
+        (&Value::Null, &json!(2), &json!("By hand"))
+    );
+    assert_eq!((&item["opens"], &second["next_cursor"]), (&json!(true), &Value::Null));
+    assert_eq!(ask("&cursor=uid-2")["items"], json!([]));
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let ran = shell.run(&["access", "who", "--panel", "north-01"]);
+    assert!(ran.stdout.contains("uid 2 ") && ran.exit == Some(0), "{ran}");
+}
+
+#[test]
 fn a_page_ends_where_it_tells_enough_windows_and_no_answer_is_lost() {
     let server = TestServer::start();
     server.add_panel("north-01", &json!({}));

@@ -54,16 +54,16 @@ pub struct Answers<'s> {
     /// By the profile's body and the zone's name.
     hours: HashMap<u64, HashMap<String, (Name, Hours)>>,
     known: HashMap<(Place, u64), Arc<Answered>>,
-    /// What identifiers name, by their bodies.
-    named: HashMap<u64, Arc<[LinkId]>>,
+    /// By their bodies.
+    identifiers: HashMap<u64, Arc<Identifier>>,
     remembered: usize,
 }
 
 impl<'s> Answers<'s> {
     /// To a question about this moment or range.
     pub fn new(snapshot: &'s Snapshot, when: When) -> Self {
-        let (places, around, hours, known, named) = Default::default();
-        Self { snapshot, when, places, around, hours, known, named, remembered: 0 }
+        let (places, around, hours, known, identifiers) = Default::default();
+        Self { snapshot, when, places, around, hours, known, identifiers, remembered: 0 }
     }
 
     /// The number of a zone and of time profiles, each with its body.
@@ -85,10 +85,11 @@ impl<'s> Answers<'s> {
         if self.remembered > REMEMBERED {
             self.hours.clear();
             self.known.clear();
-            self.named.clear();
+            self.identifiers.clear();
             self.remembered = 0;
         }
-        let answered = Arc::new(self.work_out(place, &identifier(self.snapshot, body)?)?);
+        let identifier = self.identifier(body)?;
+        let answered = Arc::new(self.work_out(place, &identifier)?);
         self.remembered += 1 + answered.answer.windows.len();
         self.known.insert((place, body), Arc::clone(&answered));
         Ok(answered)
@@ -113,15 +114,17 @@ impl<'s> Answers<'s> {
         Ok(Answered { answer, text, holder: Holder::of(identifier), profiles: named.into() })
     }
 
-    /// The time profiles that the identifier of this body names.
-    pub fn profiles_of(&mut self, body: u64) -> Result<Arc<[LinkId]>, StoreError> {
-        if let Some(known) = self.named.get(&body) {
+    /// The identifier of this body.
+    pub fn identifier(&mut self, body: u64) -> Result<Arc<Identifier>, StoreError> {
+        if let Some(known) = self.identifiers.get(&body) {
             return Ok(Arc::clone(known));
         }
-        let named: Arc<[LinkId]> = identifier(self.snapshot, body)?.profiles.as_slice().into();
-        self.remembered += 1 + named.len();
-        self.named.insert(body, Arc::clone(&named));
-        Ok(named)
+        let text = self.snapshot.body(body)?;
+        let identifier = parse::kept(text.as_bytes()).map_err(|_| StoreError::Corrupt("body"))?;
+        let identifier = Arc::new(identifier);
+        self.remembered += 1;
+        self.identifiers.insert(body, Arc::clone(&identifier));
+        Ok(identifier)
     }
 
     /// What a time profile is called that was looked at before; else its link_id.
@@ -217,11 +220,6 @@ impl<'s> Answers<'s> {
         }
         Ok(false)
     }
-}
-
-/// A stored identifier.
-fn identifier(snapshot: &Snapshot, body: u64) -> Result<Identifier, StoreError> {
-    parse::kept(snapshot.body(body)?.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
 }
 
 /// How many passes are left, where that was said with the identifier. What a panel counts by itself is not known here.

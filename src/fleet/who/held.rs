@@ -169,7 +169,7 @@ impl Held {
         let before = if is_device { snapshot.last_held(panel, item)? } else { Vec::new() };
         let mut profiles = BTreeMap::new();
         for body in desired.into_iter().chain(before) {
-            for profile in answers.profiles_of(body)?.iter() {
+            for profile in answers.identifier(body)?.profiles.as_slice() {
                 if let Some(body) = look_at(ItemId::profile(*profile))? {
                     profiles.insert(*profile, body);
                 }
