@@ -1,8 +1,8 @@
 //! # panelsync
 //!
-//! Creates, updates and deletes access time profiles on many entrance panels at once, by link_id, and knows
-//! for each panel and each item what came of it. Each panel is an actor holding its profiles in redb; a
-//! coordinator fans batches out to many panels at once and aggregates what comes back.
+//! Creates, updates and deletes access time profiles, and the identifiers (cards, codes, faces …) that they bind, on many
+//! entrance panels at once, by link_id, and knows for each panel and each item what came of it. Each panel is an actor
+//! holding its items in redb; a coordinator fans batches out to many panels at once and aggregates what comes back.
 //!
 //! ## The rooms
 //!
@@ -17,7 +17,7 @@
 //! | [`panel`] | the actor of one panel; two pure parts, what operations do to its rows and what its device is asked next |
 //! | [`coordinator`] | the actor that owns what was accepted, over a pure model of running batches; the register, which all read |
 //! | [`access`] | roles, users, tokens, sessions |
-//! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find |
+//! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find, who may open |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
 //! | [`web`] | the page that people look at: rendered here, from what the fleet answers |
 //! | [`server`] | the composition root: store → panels and coordinator → HTTP |
@@ -39,8 +39,9 @@
 //! 3. In panel order, a slice at a time, each [`panel::Panel`] is sent a [`panel::Apply`]. It queues one
 //!    [`store::writer::PanelWork`] and is done.
 //! 4. The store's writer takes many panels' work into one transaction. For each,
-//!    [`panel::decide::decide`] says what changes and what each item comes to; rows, bodies and the panel's
-//!    [`batch::Outcome`] are written; one fsync commits all.
+//!    [`panel::decide::decide`] says what changes and what each item comes to, by the rules between a panel's items
+//!    ([`panel::decide::rules`]); rows, bodies (sealed where they are identifiers) and the panel's [`batch::Outcome`] are
+//!    written; one fsync commits all.
 //! 5. Only then every panel's [`panel::Landed`] goes to the coordinator, whose [`coordinator::model`] adds it to the
 //!    [`batch::report::Report`] and says what follows: [`coordinator::events`], and the end when none is missing.
 //! 6. [`fleet::Fleet::outcome_within`], which has waited no longer than the client wanted, gives the report, and the
@@ -62,8 +63,8 @@
 //!
 //! 1. The transaction of step 4 sets the rows and marks what it changed as unknown. The panel's outcome is pending.
 //! 2. The panel's [`panel::delivery::Delivery`] says what is next, and the store what the call is
-//!    ([`panel::delivery::call`]): upserts first, then deletes, so many at a time, each profile as it is desired by
-//!    then. One call is under way per panel.
+//!    ([`panel::delivery::call`]): upserts first, then deletes, so many at a time, each item as it is desired by
+//!    then, and in an order in which no call lets anybody in. One call is under way per panel.
 //! 3. [`panel::device::Device`] makes it, with a session that it has or begins. [`panel::device::ask`] knows
 //!    what is asked and how answers read, [`panel::device::line`] how both travel.
 //! 4. What the device confirmed or refused is stored, unless a newer batch has overtaken it, and with it the items of

@@ -3,7 +3,8 @@
 //! 1. [`Panel`] owns a panel's [`settings::Settings`] and is the only one to submit work on its rows. An
 //!    answer comes after the commit that holds the rows, straight from the writer to whoever waits.
 //! 2. [`decide`] is the pure part: the rows that stand and the operations give changes and results.
-//! 3. [`embedded`] is the driver of panels that this server itself is: done means committed.
+//! 3. [`embedded`] is the driver of panels that this server itself is: done means committed; [`by_uid`] has what is only
+//!    asked of these.
 //! 4. [`remote`] is the driver of panels that are devices somewhere else: what is asked for is made the desired
 //!    state, and [`delivery`] says what to ask of the [`device`] next until it has confirmed that.
 //!
@@ -18,11 +19,11 @@ use std::time::Instant;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::batch::item::Kind;
-use crate::batch::{Body, ItemResult, Outcome, Zoned};
+use crate::batch::{ItemResult, Outcome, Zoned};
 use crate::store::tables::AuditRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
+pub mod by_uid;
 pub mod decide;
 pub mod delivery;
 pub mod device;
@@ -30,6 +31,8 @@ pub mod dialect;
 pub mod embedded;
 pub mod remote;
 pub mod settings;
+
+pub use by_uid::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation, UidRefusal};
 
 use decide::{Decision, Limits};
 use remote::record::accepted::Accept;
@@ -272,63 +275,6 @@ impl Handler<Attend> for Panel {
             Attend::Forget(batch, had) => self.forget_waiting(batch, had),
             Attend::Close(done) => self.close_when_idle(done, ctx),
         }
-    }
-}
-
-/// Change profiles by uid.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ApplyByUid {
-    /// What to do.
-    pub operation: UidOperation,
-    /// For the audit.
-    pub audit: AuditRecord,
-    /// Whom to tell after the commit.
-    pub reply: oneshot::Sender<Result<Result<UidAnswer, UidRefusal>, StoreError>>,
-}
-
-/// The changing calls by uid.
-#[derive(Debug)]
-pub enum UidOperation {
-    /// A new profile without link_id.
-    Create(Body),
-    /// Another text for the profile of this uid; a link_id stays.
-    Replace(u32, Body),
-    /// Away with all of these, or none.
-    Delete(Vec<u32>),
-}
-
-/// What a call by uid came to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum UidAnswer {
-    /// The uid of the new profile.
-    Created(u32),
-    /// Replaced or deleted.
-    Done,
-}
-
-/// Why a call by uid changed nothing.
-#[derive(Debug, PartialEq, Eq)]
-pub enum UidRefusal {
-    /// A uid that no profile has.
-    NoSuchUid,
-    /// The panel's capacity is used up.
-    Full,
-}
-
-impl Handler<ApplyByUid> for Panel {
-    type Result = ();
-
-    fn handle(&mut self, ApplyByUid { operation, audit, reply }: ApplyByUid, _: &mut Self::Context) {
-        self.store.submit(Box::new(embedded::ByUid {
-            panel: self.number,
-            kind: Kind::Profile,
-            operation,
-            capacity: self.settings.capacity,
-            audit,
-            answer: Ok(UidAnswer::Done),
-            reply,
-        }));
     }
 }
 

@@ -72,6 +72,10 @@ pub struct SimulatorSettings {
     pub api_version: String,
     /// How many profiles each holds at most.
     pub capacity: Option<u32>,
+    /// How many identifiers each holds at most.
+    pub identifier_capacity: Option<u32>,
+    /// How many of these may be faces.
+    pub face_capacity: Option<u32>,
     /// What each suffers from at first, in their order; panels beyond the list from nothing.
     pub faults: Vec<Faults>,
     /// For what is left to chance.
@@ -272,6 +276,8 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
             api: settings.api.clone(),
             api_version: settings.api_version.clone(),
             capacity: settings.capacity,
+            identifier_capacity: settings.identifier_capacity,
+            face_capacity: settings.face_capacity,
             ..PanelRecord::new(id)
         };
         let parsed = PanelSettings::parse(&record).map_err(|problems| {

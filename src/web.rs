@@ -17,6 +17,8 @@
 //! | `/profiles/new`, `/profiles/{link_id}/edit` | the form of a profile, with its preview | [`profile_form`] |
 //! | `/identifiers`, `/identifiers/{link_id}` | who may open, over the fleet | [`identifiers`] |
 //! | `/identifiers/new`, `/identifiers/{link_id}/edit` | the form of an identifier, dry run, send | [`identifier_form`] |
+//! | `/identifiers/import` | a list of people, dry run, send | [`people`] |
+//! | `/access` | who may open which door, when, and why | [`who`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
@@ -41,12 +43,14 @@ pub mod login;
 pub mod panel;
 pub mod panel_form;
 pub mod password;
+pub mod people;
 pub mod posted;
 pub mod problem;
 pub mod profile_form;
 pub mod profiles;
 pub mod push;
 pub mod visitor;
+pub mod who;
 
 /// The pages' routes.
 pub fn routes(config: &mut ServiceConfig) {
@@ -72,10 +76,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(identifiers::list)
         .service(identifier_form::new_identifier)
         .service(identifier_form::dry_run)
+        .service(people::import_form)
+        .service(people::dry_run)
         .service(identifier_form::send)
         .service(identifier_form::edit_identifier)
         .service(identifiers::reveal)
+        .service(identifiers::show_photo)
         .service(identifiers::show)
+        .service(who::show)
         .service(push::push_form)
         .service(push::dry_run)
         .service(push::send_batch)

@@ -8,6 +8,7 @@ use actix::Addr;
 use actix_web::rt::SystemRunner;
 use heed::types::{Bytes, U128};
 use heed::{EnvFlags, EnvOpenOptions};
+use panelsync::batch::item::Kind;
 use panelsync::batch::report::Report;
 use panelsync::batch::{BatchRecord, BatchState, Operations, Zoned};
 use panelsync::config::Settings;
@@ -181,7 +182,8 @@ impl StoreAlone {
             duration_ms: None,
         };
         let (work, targets) = (work::encode(operations), self.panels.clone());
-        change(&self.store, move |tables| tables.add_batch(&record, &work, false, &targets, 1000))
+        let secret = operations.concerns(Kind::Identifier);
+        change(&self.store, move |tables| tables.add_batch(&record, &work, secret, &targets, 1000))
     }
 
     /// Gives each panel its part, and waits for all.
@@ -242,7 +244,7 @@ fn key(panel: usize, link: u128) -> (u32, u128) {
 }
 
 /// Link id and body of each item.
-fn rows(operations: &Operations) -> Vec<(u128, &str)> {
+pub fn rows(operations: &Operations) -> Vec<(u128, &str)> {
     let upserts = operations.upserts.iter();
     upserts.map(|upsert| (u128::from_be_bytes(*upsert.item.link_id.as_bytes()), upsert.body.json())).collect()
 }

@@ -12,6 +12,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod contenders;
+mod identifiers;
 mod service;
 mod slow;
 mod start;
@@ -101,10 +102,11 @@ fn main() {
         }
     };
     let mut table = Table::default();
-    let parts: [(&str, Part); 10] = [
+    let parts: [(&str, Part); 11] = [
         ("start", start_up),
         ("growth", growth),
         ("limits", limits),
+        ("identifiers", identifiers::measure),
         ("many", one_of_many),
         ("latency", latency),
         ("slow", slow_disk),

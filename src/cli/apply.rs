@@ -1,5 +1,6 @@
 //! `panelsync apply` and `panelsync delete`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -8,13 +9,12 @@ use serde_json::{Map, Value, json};
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
-use crate::http::fleet_api::batches::DryRun;
+use crate::http::fleet_api::batches::{BatchItem, DryRun};
 use crate::identifier::file::{self as content, Content, FileError, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
 use crate::identifier::people::TOLD;
 use crate::identifier::rule::Api;
 use crate::profile::LinkId;
-use crate::profile::rule::Family;
 use crate::profile::wire::Json;
 
 /// What `apply` takes.
@@ -146,14 +146,14 @@ pub fn put_into(body: &mut Map<String, Value>, content: Content, prune: bool) {
 
 /// A number that stands in a file under two link_ids would be refused for one of them, panel by panel.
 fn refuse_numbers_twice(file: &str, list: &[Value]) -> Result<(), Failure> {
-    let api = Api::of(Family::Android, None).map_err(|error| Failure::usage(error.to_string()))?;
     let mut holders = Holders::default();
     let mut twice = Vec::new();
     for (i, item) in list.iter().enumerate() {
         let text = serde_json::to_string(item).map_err(std::io::Error::other)?;
         let read = Json::read(text.as_bytes());
         // What is wrong otherwise, the server says.
-        let Some(linked) = read.and_then(|json| Items::default().linked(&json, (IDENTIFIERS, i), api)) else {
+        let Some(linked) = read.and_then(|json| Items::default().linked(&json, (IDENTIFIERS, i), Api::ANY))
+        else {
             continue;
         };
         if let Some((first, holder)) = holders.earlier_number(i, &linked) {
@@ -266,6 +266,27 @@ pub fn plan_table(plan: &DryRun) {
             ]
         }),
     );
+    refusals(plan);
+}
+
+/// Refusals of a plan that are told.
+const REFUSALS: usize = 20;
+
+/// What would be refused, each with the panels that would.
+fn refusals(plan: &DryRun) {
+    let mut refusals: BTreeMap<(&str, &str, &str), (&str, u64)> = BTreeMap::new();
+    for panel in &plan.plan {
+        for BatchItem { kind, link_id, extended_info, .. } in &panel.refused {
+            refusals.entry((kind, link_id, extended_info)).or_insert((&panel.panel, 0)).1 += 1;
+        }
+    }
+    for ((kind, link_id, why), (panel, panels)) in refusals.into_iter().take(REFUSALS) {
+        let others = match panels {
+            1 => String::new(),
+            panels => format!(" and {}", output::counted(panels - 1, "other")),
+        };
+        say!("refused by {panel}{others}: {kind} {link_id}: {why}");
+    }
 }
 
 /// What a file holds, or standard input for `-`; and its text, in which lines are looked up.

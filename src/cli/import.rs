@@ -11,13 +11,15 @@ use crate::batch::selector::is_key;
 use crate::profile::text::table;
 
 /// The columns that are no labels, each with other words for it that people write.
-const COLUMNS: [(&str, &[&str]); 11] = [
+const COLUMNS: [(&str, &[&str]); 13] = [
     ("id", &["panel", "panel_id", "panelid", "name"]),
     ("driver", &[]),
     ("zone", &["timezone", "time_zone", "time-zone", "time zone", "tz", "tzid"]),
     ("api", &[]),
     ("api_version", &["apiversion", "api-version", "api version"]),
     ("capacity", &["max", "maximum", "limit", "max_profiles"]),
+    ("identifier_capacity", &["max_identifiers", "identifiers"]),
+    ("face_capacity", &["max_faces", "faces"]),
     ("url", &["uri", "ip", "address", "addr", "host", "hostname", "ip_address"]),
     ("username", &["user", "user_name", "login", "account"]),
     ("password", &["pass", "passwd", "pwd", "secret"]),
@@ -227,10 +229,10 @@ fn panel(columns: &[Column], record: &csv::StringRecord) -> Result<Value, String
             continue;
         }
         match column {
-            Column::Field("capacity") => {
+            Column::Field(field @ ("capacity" | "identifier_capacity" | "face_capacity")) => {
                 let number = value.parse::<u32>();
-                let number = number.map_err(|_| format!("column capacity: {value:?} is no whole number"))?;
-                panel.insert("capacity".into(), number.into());
+                let number = number.map_err(|_| format!("column {field}: {value:?} is no whole number"))?;
+                panel.insert((*field).into(), number.into());
             }
             Column::Field(field) => {
                 panel.insert((*field).into(), value.into());

@@ -1,6 +1,6 @@
 //! `panelsync panel …`: the fleet's register.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::ask::Sure;
@@ -40,9 +40,8 @@ pub enum PanelCommand {
         /// The version it says it speaks; a device is asked for it [default: of android 2.9.0, of camdroid 1.3.5, of the others 1.0.0]
         #[arg(long)]
         api_version: Option<String>,
-        /// How many profiles it holds at most
-        #[arg(long, value_name = "N")]
-        capacity: Option<u32>,
+        #[command(flatten)]
+        capacities: Capacities,
         #[command(flatten)]
         device: DeviceArgs,
         /// Take what the device holds by link_id as desired, so that nothing is pushed
@@ -72,9 +71,8 @@ pub enum PanelCommand {
         /// The version it says it speaks; with another --api, that family's default
         #[arg(long)]
         api_version: Option<String>,
-        /// How many profiles it holds at most
-        #[arg(long, value_name = "N")]
-        capacity: Option<u32>,
+        #[command(flatten)]
+        capacities: Capacities,
         #[command(flatten)]
         device: DeviceArgs,
     },
@@ -110,8 +108,8 @@ pub enum PanelCommand {
     /// Add many panels at once, all or none
     #[command(
         after_help = "FILE is CSV, JSON lines or a JSON array. The first line of CSV names the columns: id, driver,\n\
-        zone, api, api_version, capacity, url, username, password, repair, tls_pin. Every other column\n\
-        is a label, and so is label.NAME whatever NAME is; a name close to one of ours is asked about.\n\
+        zone, api, api_version, capacity, identifier_capacity, face_capacity, url, username, password,\n\
+        repair, tls_pin. Every other column is a label, and so is label.NAME whatever NAME is; a name close to one of ours is asked about.\n\
         Columns are separated by , or ; or tabs. The text is UTF-8, or UTF-16 as spreadsheets save it.\n\
         Devices are not asked.\n\n\
         Examples:\n  panelsync panel import panels.csv\n  panelsync panel import - < panels.jsonl"
@@ -187,6 +185,34 @@ fn label_change(text: &str) -> Result<(String, Option<String>), String> {
     }
 }
 
+/// How many items of each kind a panel holds at most.
+#[derive(Debug, Args)]
+pub struct Capacities {
+    /// How many profiles it holds at most
+    #[arg(long, value_name = "N")]
+    capacity: Option<u32>,
+    /// How many identifiers it holds at most
+    #[arg(long, value_name = "N")]
+    identifier_capacity: Option<u32>,
+    /// How many of these may be faces
+    #[arg(long, value_name = "N")]
+    face_capacity: Option<u32>,
+}
+
+impl Capacities {
+    fn put_into(&self, panel: &mut Map<String, Value>) {
+        for (name, capacity) in [
+            ("capacity", self.capacity),
+            ("identifier_capacity", self.identifier_capacity),
+            ("face_capacity", self.face_capacity),
+        ] {
+            if let Some(capacity) = capacity {
+                panel.insert(name.into(), capacity.into());
+            }
+        }
+    }
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is key=value, such as site=north")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -195,13 +221,14 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Runs a command on panels.
 pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
     match command {
-        PanelCommand::Add { id, driver, zone, labels, api, api_version, capacity, device, adopt } => {
+        PanelCommand::Add { id, driver, zone, labels, api, api_version, capacities, device, adopt } => {
             let labels: Map<_, _> = labels.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-            let panel = json!({ "id": id, "driver": driver, "zone": zone, "labels": labels, "api": api, "capacity": capacity });
+            let panel = json!({ "id": id, "driver": driver, "zone": zone, "labels": labels, "api": api });
             let Value::Object(mut panel) = panel else { unreachable!("an object stands right here") };
             if let Some(version) = api_version {
                 panel.insert("api_version".into(), version.as_str().into());
             }
+            capacities.put_into(&mut panel);
             device.put_into(&mut panel)?;
             if driver == "http" && !device.force && !device.password_stdin {
                 panel.insert("password".into(), super::access::password(false)?.into());
@@ -225,7 +252,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                 Output::Table => say!("added panel {id}"),
             }
         }
-        PanelCommand::Set { id, zone, labels, api, api_version, capacity, device } => {
+        PanelCommand::Set { id, zone, labels, api, api_version, capacities, device } => {
             let mut changes = Map::new();
             for (key, value) in [("zone", zone), ("api", api), ("api_version", api_version)] {
                 if let Some(value) = value {
@@ -237,9 +264,7 @@ pub fn run(command: &PanelCommand, client: &Client, output: Output) -> Result<Ex
                     labels.iter().map(|(k, v)| (k.clone(), v.as_deref().into())).collect();
                 changes.insert("labels".into(), labels.into());
             }
-            if let Some(capacity) = capacity {
-                changes.insert("capacity".into(), (*capacity).into());
-            }
+            capacities.put_into(&mut changes);
             device.put_into(&mut changes)?;
             if changes.is_empty() {
                 return Err(Failure::usage("nothing to change; see panelsync panel set --help"));

@@ -1,8 +1,5 @@
 //! `panelsync identifier import`: a list of people, looked at as it would come out, and sent.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
-
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -10,16 +7,13 @@ use super::apply::{self, Waiting, read_content};
 use super::ask::Sure;
 use super::client::Client;
 use super::identifier::zone;
-use super::{Exit, Failure, Output, Targets, file, output, words};
+use super::{Exit, Failure, Output, Targets, file, output};
 use crate::http::fleet_api::batches::DryRun;
 use crate::identifier::file::Content;
-use crate::identifier::people::{self, Entry};
-use crate::identifier::rule::Api;
+use crate::identifier::people::{self, Entry, Names};
 use crate::identifier::sentence::sentence;
-use crate::identifier::wire;
 use crate::panel::settings::Zone;
 use crate::profile::LinkId;
-use crate::profile::rule::Family;
 
 /// What `identifier import` takes.
 #[derive(Debug, Args)]
@@ -57,13 +51,17 @@ pub fn import(args: &ImportArgs, client: &Client, output: Output) -> Result<Exit
         Some(file) => profiles_of(file)?,
         None => Vec::new(),
     };
-    let names = Names::of(&profiles, client)?;
+    let held: Vec<Value> = client.get_all("/profiles")?;
+    let names = Names::new(named(&profiles), named(&held));
     let rules = zone.as_ref().map(Zone::rules);
     let entries = people::read(&text, rules, |name| names.find(name))
         .map_err(|faults| Failure::usage(format!("{list} {faults}\nnothing was sent")))?;
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
-    let content = Content { profiles: None, identifiers: Some(as_sent(&entries)?) };
+    let content = Content {
+        profiles: None,
+        identifiers: Some(people::as_sent(&entries).map_err(std::io::Error::other)?),
+    };
     apply::put_into(&mut body, content, false);
     if !profiles.is_empty() {
         body.insert("upsert".into(), profiles.into());
@@ -102,14 +100,6 @@ fn profiles_of(file: &str) -> Result<Vec<Value>, Failure> {
     Ok(content.profiles.map(|listed| listed.items).unwrap_or_default())
 }
 
-/// The identifiers as a batch takes them.
-fn as_sent(entries: &[Entry]) -> Result<Vec<Value>, Failure> {
-    let api = Api::of(Family::Android, None).map_err(|error| Failure::usage(error.to_string()))?;
-    let read = |entry: &Entry| serde_json::from_str(&wire::item(&entry.linked, api));
-    let items = entries.iter().map(read).collect::<Result<_, _>>();
-    items.map_err(|error| std::io::Error::other(error).into())
-}
-
 /// A refusal of the server, with the lines of the list.
 fn explain(list: &str, entries: &[Entry], failure: Failure) -> Failure {
     let errors = failure.problem.as_ref().map(|problem| problem.errors.as_slice()).unwrap_or_default();
@@ -127,62 +117,12 @@ fn explain(list: &str, entries: &[Entry], failure: Failure) -> Failure {
     Failure { message: format!("{list} is refused; nothing was sent{}", said.concat()), ..failure }
 }
 
-/// The time profiles that a list may name: those that are pushed with it, then the fleet's.
-struct Names {
-    /// By name.
-    pushed: HashMap<String, Vec<LinkId>>,
-    held: HashMap<String, Vec<LinkId>>,
-    of: HashMap<LinkId, String>,
-}
-
-impl Names {
-    fn of(pushed: &[Value], client: &Client) -> Result<Self, Failure> {
-        let held: Vec<Value> = client.get_all("/profiles")?;
-        let mut names = Self { pushed: HashMap::new(), held: HashMap::new(), of: HashMap::new() };
-        for (list, to) in [(pushed, &mut names.pushed), (held.as_slice(), &mut names.held)] {
-            for profile in list {
-                let link_id = profile["link_id"].as_str().and_then(|text| text.parse::<LinkId>().ok());
-                let (Some(link_id), Some(name)) = (link_id, profile["name"].as_str()) else { continue };
-                // What is pushed has its new name.
-                if let hash_map::Entry::Vacant(free) = names.of.entry(link_id) {
-                    free.insert(name.to_owned());
-                    to.entry(name.trim().to_owned()).or_default().push(link_id);
-                }
-            }
-        }
-        Ok(names)
-    }
-
-    /// The profile of this name, in the same letters or, where none is, in others' case.
-    fn find(&self, name: &str) -> Result<LinkId, String> {
-        let small = name.to_lowercase();
-        let of_name = |names: &HashMap<String, Vec<LinkId>>| names.get(name).cloned().unwrap_or_default();
-        let in_any_case = |names: &HashMap<String, Vec<LinkId>>| -> Vec<LinkId> {
-            names
-                .iter()
-                .filter(|(known, _)| known.to_lowercase() == small)
-                .flat_map(|(_, ids)| ids)
-                .copied()
-                .collect()
-        };
-        let found =
-            [of_name(&self.pushed), of_name(&self.held), in_any_case(&self.pushed), in_any_case(&self.held)];
-        match found.into_iter().find(|ids| !ids.is_empty()).as_deref() {
-            Some([one]) => Ok(*one),
-            Some(many) => {
-                let ids: Vec<_> = many.iter().map(LinkId::to_string).collect();
-                Err(format!("several time profiles have this name; give one's link_id: {}", ids.join(", ")))
-            }
-            None => {
-                let known = self.pushed.keys().chain(self.held.keys()).map(String::as_str);
-                // It may be a number in the wrong column, so that it is not told itself.
-                Err(match words::nearest(name, known) {
-                    Some(near) => format!("no time profile has this name; did you mean {near:?}?"),
-                    None => "no time profile has this name".to_owned(),
-                })
-            }
-        }
-    }
+/// The names of profiles as they are in JSON.
+fn named(profiles: &[Value]) -> impl Iterator<Item = (LinkId, String)> {
+    profiles.iter().filter_map(|profile| {
+        let link_id = profile["link_id"].as_str()?.parse().ok()?;
+        Some((link_id, profile["name"].as_str()?.to_owned()))
+    })
 }
 
 /// What is looked at before it is sent.
@@ -195,8 +135,7 @@ struct Shown<'s> {
 
 impl Shown<'_> {
     fn sentence(&self, entry: &Entry) -> String {
-        let name_of = |id: LinkId| self.names.of.get(&id).cloned();
-        sentence(&entry.linked.identifier, self.zone.rules(), name_of)
+        sentence(&entry.linked.identifier, self.zone.rules(), |id| self.names.of(id))
     }
 
     fn tables(&self) {

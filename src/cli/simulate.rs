@@ -45,6 +45,12 @@ pub struct SimulateArgs {
     /// Profiles that each panel holds at most
     #[arg(long, value_name = "N")]
     capacity: Option<u32>,
+    /// Identifiers that each panel holds at most
+    #[arg(long, value_name = "N")]
+    identifier_capacity: Option<u32>,
+    /// Faces among these at most
+    #[arg(long, value_name = "N")]
+    face_capacity: Option<u32>,
     /// The family whose API they speak: android, camdroid, ingenic-mips or door-controller
     #[arg(long, default_value = "android")]
     api: String,
@@ -107,6 +113,8 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         api: args.api.clone(),
         api_version: args.api_version.clone().unwrap_or_default(),
         capacity: args.capacity,
+        identifier_capacity: args.identifier_capacity,
+        face_capacity: args.face_capacity,
         faults: faults(args)?,
         seed: args.seed,
         keep_calls: args.keep_calls,

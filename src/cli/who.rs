@@ -33,7 +33,7 @@ pub enum AccessCommand {
         /// The panel, by id or by the beginning of it
         #[arg(long, value_name = "ID")]
         panel: String,
-        /// The identifier, by link_id
+        /// The identifier, by link_id or by the beginning of it
         #[arg(long, value_name = "LINK_ID")]
         identifier: String,
         /// At this moment; now without it
@@ -59,7 +59,7 @@ pub enum AccessCommand {
         Examples:\n  panelsync access where 5d0c5e0e-6c0c-4a55-8a35-1f0b6a0f2c11\n  \
         panelsync access where 5d0c5e0e-6c0c-4a55-8a35-1f0b6a0f2c11 --from 2026-11-23T00:00:00Z --open")]
     Where {
-        /// The identifier, by link_id
+        /// The identifier, by link_id or by the beginning of it
         #[arg(value_name = "LINK_ID")]
         identifier: String,
         #[command(flatten)]
@@ -114,7 +114,7 @@ impl WhenArgs {
 pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
     match command {
         AccessCommand::Check { panel, identifier, at } => {
-            let link = link_id(identifier)?;
+            let link = link_id(client, identifier)?;
             let panel = find::panel(client, panel)?;
             let at = at.map_or(String::new(), |at| format!("&at={at}"));
             let path = format!("/access?panel={}&identifier={link}{at}", percent(&panel));
@@ -166,7 +166,7 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
             Ok(Exit::Done)
         }
         AccessCommand::Where { identifier, when } => {
-            let link = link_id(identifier)?;
+            let link = link_id(client, identifier)?;
             let answers: Vec<AccessBody> =
                 client.get_all(&format!("/access?identifier={link}{}", when.query()))?;
             if output == Output::Json {
@@ -190,8 +190,10 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
     }
 }
 
-fn link_id(text: &str) -> Result<LinkId, Failure> {
-    text.parse().map_err(|error| Failure::usage(format!("{text:?} is no link_id: {error}")))
+/// The identifier that this is, or is the beginning of.
+fn link_id(client: &Client, text: &str) -> Result<LinkId, Failure> {
+    let found = find::link_ids(client, &[text.to_owned()], "identifier")?;
+    found.first().copied().ok_or_else(|| Failure::usage(format!("{text:?} is no link_id")))
 }
 
 /// How many of what was asked about open.
@@ -234,12 +236,12 @@ fn show_one(answer: &AccessBody) {
 
 fn confirmed(answer: &AccessBody) -> String {
     let Some(not_confirmed) = &answer.not_confirmed else { return answer.confirmed.clone() };
-    let before = match answer.confirmed_opens {
-        Some(true) => "by what it confirmed last it opens",
-        Some(false) => "by what it confirmed last it does not open",
-        None => "whether it opens there is not known",
+    let perhaps = match (answer.opens, answer.may_open) {
+        (true, _) => ", so perhaps it does not open yet",
+        (false, true) => ", so perhaps it opens still",
+        (false, false) => "",
     };
-    format!("{}; {not_confirmed}, and {before}", answer.confirmed)
+    format!("{}; {not_confirmed}{perhaps}", answer.confirmed)
 }
 
 /// When it opens within a range, or else why it does or does not; and what is not confirmed.

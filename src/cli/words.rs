@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::fleet::FieldError;
 
+pub use crate::profile::text::near::nearest;
+
 /// A wrong place with what is wrong there, as one line.
 pub fn of(error: &FieldError) -> String {
     let FieldError { path, message } = error;
@@ -31,6 +33,8 @@ pub fn of(error: &FieldError) -> String {
         "api" => "--api",
         "api_version" => "--api-version",
         "capacity" => "--capacity",
+        "identifier_capacity" => "--identifier-capacity",
+        "face_capacity" => "--face-capacity",
         "url" => "--url",
         "username" => "--username",
         "password" => "the password",
@@ -60,23 +64,6 @@ fn item<'p>(what: &str, mut steps: impl Iterator<Item = &'p str>) -> String {
     said
 }
 
-/// What of these is nearest to a mistyped text, if it is near.
-pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
-    let text = text.to_lowercase();
-    let near = words.into_iter().map(|word| (strsim::osa_distance(&text, &word.to_lowercase()), word));
-    let best = near.min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= allowed(&text)).then_some(best.1)
-}
-
-/// How many slips a word of this length may have.
-fn allowed(text: &str) -> usize {
-    match text.chars().count() {
-        0..=2 => 0,
-        3..=4 => 1,
-        _ => 2,
-    }
-}
-
 /// Some of a list in words: `a, b, c and 7 more`.
 pub fn some_of<'w>(words: impl IntoIterator<Item = &'w str>, most: usize) -> String {
     let words: BTreeSet<_> = words.into_iter().collect();
@@ -91,12 +78,6 @@ pub fn some_of<'w>(words: impl IntoIterator<Item = &'w str>, most: usize) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_offered_and_none_that_is_far() {
-        assert_eq!(nearest("Zoen", ["id", "zone", "url"]), Some("zone"));
-        assert_eq!(nearest("site", ["id", "zone", "url"]), None);
-    }
 
     #[test]
     fn places_are_named_as_the_command_line_names_them() {

@@ -11,11 +11,11 @@ use super::inbox::FromStore;
 use super::register::{Entry, Register, Registered};
 use super::{Coordinator, SubmitError, Target};
 use crate::batch::Body;
+use crate::batch::item::ItemId;
 use crate::clock;
 use crate::panel::remote::{Condition, Connection, Waiting};
 use crate::panel::settings::{PanelRecord, Settings};
 use crate::panel::{Attend, Configure, Origin, Panel, Retire, Stop};
-use crate::profile::LinkId;
 use crate::store::changes::panels::{NewPanelRecord, PanelChange, PanelChanged};
 use crate::store::tables::{ConnectionRecord, DeviceRecord, encode};
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -81,7 +81,7 @@ pub struct NewPanel {
     /// Of a remote panel that was met already, what it said of itself.
     pub device: Option<DeviceRecord>,
     /// What its device holds and is desired from now on, in link_id order.
-    pub adopted: Vec<(LinkId, Body)>,
+    pub adopted: Vec<(ItemId, Body)>,
 }
 
 impl NewPanel {

@@ -54,7 +54,12 @@ pub struct PlannedPanel {
     pub outcome: PanelState,
     /// What its items would come to.
     pub items: ItemCounts,
+    /// What it would refuse, and why; the first [`REFUSALS`].
+    pub refused: Vec<ItemResult>,
 }
+
+/// Refusals of a plan that are named, of each panel.
+const REFUSALS: usize = 20;
 
 /// What came of a batch on one panel.
 pub struct BatchPanel {
@@ -109,14 +114,18 @@ impl Fleet {
         let operations = Arc::new(operations);
         let sent_before = self.sent_before(key.as_ref())?;
         if operations.concerns(Kind::Identifier) && !sent_before {
-            let panels = self.targets(&target)?;
-            let operations = Arc::clone(&operations);
-            self.read(move |snapshot| refuse_taken_numbers(snapshot, &panels, &operations)).await?;
+            self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
         if operations.prune() && !sent_before {
             self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
+    }
+
+    /// Refuses identifiers whose type and number another one has on some of the panels, and keeps.
+    pub async fn refuse_taken(&self, target: &Target, operations: Arc<Operations>) -> Result<(), FleetError> {
+        let panels = self.targets(target)?;
+        self.read(move |snapshot| refuse_taken_numbers(snapshot, &panels, &operations)).await
     }
 
     /// Has a batch made durable and sent out as it is.
@@ -261,7 +270,6 @@ fn no_such_batch() -> FleetError {
     FleetError::NotFound("such batch".into())
 }
 
-/// Refuses identifiers whose type and number another one has on some of the panels, and keeps.
 fn refuse_taken_numbers(
     snapshot: &Snapshot,
     panels: &[Entry],
@@ -319,10 +327,13 @@ fn plan_panels(
         report.add(&outcome, operations.kinds());
         let mut alone = Report::of_pending(1, &operations);
         alone.add(&outcome, operations.kinds());
+        let items = operations.items().zip(&outcome.items).filter(|(_, came_of_it)| came_of_it.refused());
+        let refused = items.take(REFUSALS);
         planned.push(PlannedPanel {
             panel: panel.settings.id.clone(),
             outcome: outcome.state,
             items: alone.items,
+            refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
         });
     }
     Ok(Plan { report, panels: planned })

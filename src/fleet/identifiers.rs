@@ -1,9 +1,7 @@
 //! Who may open, over the fleet: the identifiers of a panel, and over all panels by link_id.
 //!
 //! What is given here holds whole numbers. Who shows it shows no more than [`Credential::masked`] does, unless one was
-//! asked for by itself and that stands in the audit ([`Fleet::reveal_identifier`]).
-//!
-//! [`Credential::masked`]: crate::identifier::number::Credential::masked
+//! asked for by itself and that stands in the audit ([`Fleet::reveal_identifier`], [`Fleet::photo_of_identifier`]).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,6 +11,8 @@ use crate::batch::item::{ItemId, Kind};
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::coordinator::register::Entry;
+use crate::identifier::number::Credential;
+use crate::identifier::photo::Photo;
 use crate::identifier::sentence::sentence;
 use crate::identifier::{Identifier, parse};
 use crate::panel::Origin;
@@ -174,6 +174,20 @@ impl Fleet {
         let audit = origin.audit("identifier.reveal", found.link_id.to_string());
         self.store.change(move |tables| tables.audit(&audit)).await?;
         Ok(found)
+    }
+
+    /// The photo of a face as most panels hold it, for who is shown it: that stands in the audit before it is given.
+    pub async fn photo_of_identifier(&self, link_id: &str, origin: &Origin) -> Result<Photo, FleetError> {
+        let found = self.identifier(link_id).await?;
+        let no_photo = || FleetError::NotFound(format!("photo of identifier {link_id}"));
+        let face = match found.versions.first().map(|version| &version.identifier.credential) {
+            Some(Credential::Face(face)) => *face,
+            _ => return Err(no_photo()),
+        };
+        let photo = self.read(move |snapshot| snapshot.photo(face)).await?.ok_or_else(no_photo)?;
+        let audit = origin.audit("identifier.reveal", format!("{} (photo)", found.link_id));
+        self.store.change(move |tables| tables.audit(&audit)).await?;
+        Ok(photo)
     }
 }
 

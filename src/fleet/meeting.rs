@@ -6,14 +6,15 @@ use std::rc::Rc;
 use super::FleetError;
 use super::fields::PanelFields;
 use crate::batch::Body;
-use crate::batch::item::Kind;
+use crate::batch::item::{ItemId, Kind};
 use crate::clock;
 use crate::coordinator::fleet::NewPanel;
+use crate::identifier::parse;
+use crate::identifier::rule::Kind::Face;
 use crate::panel::device::ask::DeviceItem;
 use crate::panel::device::line::{Lines, Timeouts};
 use crate::panel::device::{Device, Trouble};
 use crate::panel::settings::ApiVersion;
-use crate::profile::LinkId;
 use crate::store::tables::DeviceRecord;
 
 /// Whether a remote panel's device is asked, and what is done with what it holds.
@@ -86,11 +87,23 @@ pub(super) async fn meet(
     let mut record = DeviceRecord { last_seen_ms: clock::now_ms(), ..DeviceRecord::default() };
     info.put_into(&mut record);
     if introduction.adopt {
-        let read = device.held(&[Kind::Profile]).await;
-        let held = read.map_err(|trouble| FleetError::invalid("/url", trouble.to_string()))?;
+        let unreadable = |trouble: Trouble| FleetError::invalid("/url", trouble.to_string());
+        let profiles = device.held(&[Kind::Profile]).await.map_err(unreadable)?;
         record.last_read_ms = Some(record.last_seen_ms);
-        record.unlinked = held.unlinked;
-        panel.adopted = adopted(held.items)?;
+        record.unlinked = profiles.unlinked;
+        let mut items = profiles.items;
+        if panel.settings.identifier_api().is_some() {
+            match device.held(&[Kind::Identifier]).await {
+                Ok(identifiers) => {
+                    record.unlinked += identifiers.unlinked;
+                    items.extend(identifiers.items);
+                }
+                Err(Trouble::UnknownCall(..)) => device.log_in().await.map_err(unreadable)?, // it has none
+                Err(trouble) => return Err(unreadable(trouble)),
+            }
+        }
+        panel.adopted = adopted(items)?;
+        record.identifiers = panel.adopted.iter().any(|(item, _)| item.kind == Kind::Identifier);
     }
     device.log_out().await;
     panel.device = Some(record);
@@ -98,16 +111,35 @@ pub(super) async fn meet(
 }
 
 /// What a device holds by link_id, in link_id order.
-fn adopted(profiles: Vec<DeviceItem>) -> Result<Vec<(LinkId, Body)>, FleetError> {
+fn adopted(items: Vec<DeviceItem>) -> Result<Vec<(ItemId, Body)>, FleetError> {
     let mut adopted = BTreeMap::new();
-    for DeviceItem { link_id, name, body, .. } in profiles {
-        let Some(link) = link_id else { continue };
-        let Some(body) = body else {
-            let why =
-                format!("the profile {link} ({name:?}) on the device cannot be read; change it there first");
-            return Err(FleetError::invalid("/url", why));
+    for DeviceItem { kind, link_id, name, body, .. } in items {
+        let Some(link_id) = link_id else { continue };
+        let refuse = |why: &str| {
+            let kind = kind.as_str();
+            let why = format!("the {kind} {link_id} ({name:?}) on the device {why}; change it there first");
+            Err(FleetError::invalid("/url", why))
         };
-        adopted.insert(link, body);
+        let Some(body) = body else { return refuse("cannot be read") };
+        if body.credential().is_some_and(|credential| credential.kind() == Face) {
+            return refuse("is a face, whose photo no device gives back");
+        }
+        adopted.insert(ItemId { kind, link_id }, body);
+    }
+    for (item, body) in &adopted {
+        if item.kind == Kind::Identifier
+            && let Ok(identifier) = parse::kept(body.json().as_bytes())
+            && let Some(missing) = identifier
+                .profiles
+                .as_slice()
+                .iter()
+                .find(|link| !adopted.contains_key(&ItemId::profile(**link)))
+        {
+            let why = format!(
+                "the {item} on the device names the profile {missing}, which it does not hold; change it there first"
+            );
+            return Err(FleetError::invalid("/url", why));
+        }
     }
     Ok(adopted.into_iter().collect())
 }

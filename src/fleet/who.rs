@@ -2,7 +2,8 @@
 //! of that.
 //!
 //! Nothing is asked of a device. An embedded panel does what is desired of it; a device does so once it has confirmed the
-//! identifier and the time profiles that it names, and until then what it confirmed last is the best that is known.
+//! identifier and the time profiles that it names. Until then what it perhaps holds is looked at: what it confirmed last, and
+//! what is or was on its way to it.
 //!
 //! Work is bounded: a page looks at no more than [`LOOKED_AT`] pairs of a panel and an identifier and tells no more than
 //! [`WINDOWS`] windows, so it may hold less than was asked for and have a next one. What is asked of many is worked out
@@ -57,12 +58,13 @@ pub struct Opening {
     pub name: RowName,
     /// Whether it opens by what the panel should hold, and why; none where that is nothing of this name.
     pub desired: Option<Arc<Answered>>,
-    /// The same by what its device confirmed last, where that is not what is desired.
-    pub before: Option<Arc<Answered>>,
+    /// The same by something that its device perhaps holds, where that has not confirmed what is desired.
+    pub perhaps: Option<Arc<Answered>>,
     /// Whether the panel does so.
     pub confirmed: Confirmed,
-    /// Whether it opens by what the device confirmed last; none where it is known to hold something else, and not what.
-    pub confirmed_opens: Option<bool>,
+    /// Whether the door perhaps opens: by what the device has confirmed, by what is or was on its way to it, or by what
+    /// nobody knows. Where it does not, it surely stays shut.
+    pub may_open: bool,
     /// What is not confirmed, in words.
     pub not_confirmed: Option<String>,
 }
@@ -108,7 +110,7 @@ impl Opening {
 
     /// Whose the identifier is, where that is known.
     pub fn holder(&self) -> Option<&Holder> {
-        self.desired.as_ref().or(self.before.as_ref()).map(|answered| &answered.holder)
+        self.desired.as_ref().or(self.perhaps.as_ref()).map(|answered| &answered.holder)
     }
 
     /// What the question comes to, where the panel should hold the identifier.
@@ -167,9 +169,9 @@ impl Opening {
         self.answer().map_or(&[], |answer| &answer.windows)
     }
 
-    /// Whether it opens, by what the panel should hold or by what its device confirmed last.
+    /// Whether it opens by what the panel should hold, or perhaps by what its device does.
     fn perhaps_opens(&self) -> bool {
-        self.opens() || self.confirmed_opens == Some(true)
+        self.opens() || self.may_open
     }
 }
 
@@ -183,7 +185,7 @@ impl Holder {
 
 impl Fleet {
     /// At most `limit` answers whether identifiers open doors then; with `only_open` those that do, by what is desired or
-    /// by what a device confirmed last. Of a pair the answer always.
+    /// perhaps by what a device holds. Of a pair the answer always.
     pub async fn access(
         &self,
         doors: Doors,

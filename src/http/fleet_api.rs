@@ -48,6 +48,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(identifiers::of_panel)
         .service(identifiers::list_identifiers)
         .service(identifiers::show)
+        .service(identifiers::show_photo)
         .service(batches::submit)
         .service(batches::list_batches)
         .service(batches::cancel)

@@ -1,9 +1,10 @@
 //! The panel API of one embedded panel, under `/panels/{panel}/api` or at the root of an address of its own.
 //!
 //! What differs between families follows the panel's `api` and `api_version`; every error has its text from
-//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], and once more [`controller`] as door
+//! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], those on identifiers ([`identifier`]), and once more [`controller`] as door
 //! controllers have them; [`list`] is the form of all lists; [`lock`] and [`own`] are what clients call beside profiles.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -16,14 +17,17 @@ use super::methods::Methods;
 use super::{Shared, auth, link_api};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
+use crate::batch::item::Kind;
 use crate::coordinator::register::Entry;
+use crate::profile::LinkId;
 use crate::profile::rule::Family;
-use crate::store::read::StoredItem;
+use crate::store::{StoreError, identifier_in};
 
 pub mod by_uid;
 pub mod controller;
 pub mod error;
 pub mod filter;
+pub mod identifier;
 pub mod link;
 pub mod list;
 pub mod lock;
@@ -31,6 +35,7 @@ pub mod own;
 pub mod session;
 
 use error::PanelError;
+use list::Listed;
 
 /// The routes, below the panel's base.
 pub fn routes(config: &mut ServiceConfig<'_>) {
@@ -45,6 +50,19 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(link::delete)
         .service(link::delete_by_post)
         .service(link::read)
+        .service(identifier::upsert)
+        .service(identifier::delete)
+        .service(identifier::delete_by_post)
+        .service(identifier::read)
+        .service(identifier::by_uid::create)
+        .service(identifier::by_uid::show)
+        .service(identifier::by_uid::replace)
+        .service(identifier::by_uid::delete)
+        .service(identifier::by_uid::read)
+        .service(identifier::by_uid::delete_many)
+        .service(identifier::by_uid::reset_passes)
+        .service(identifier::by_uid::bind)
+        .service(identifier::by_uid::unbind)
         .service(by_uid::create)
         .service(by_uid::show)
         .service(by_uid::replace)
@@ -64,6 +82,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// request.
 #[derive(Debug, Clone)]
 pub struct OnlyPanel(pub String);
+
+/// Marks a request to a panel that only detaches a profile which goes from the identifiers that name it: a simulated one.
+pub struct Detaches;
 
 /// The panel that a request is for.
 pub struct PanelRef(pub Entry);
@@ -192,7 +213,7 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     // A family has the other's paths no more than any other unknown ones, and newer panels not those of older ones.
     let path = request.path();
     let of_controllers = path.contains("/v1/access/time-profiles");
-    let of_panels = path.contains("/v1/access/timeprofile");
+    let of_panels = path.contains("/v1/access/timeprofile") || path.contains("/v1/access/identifier");
     let is_older = request.extensions().get::<OlderPath>().is_some();
     if (is_controller && of_panels)
         || (!is_controller && of_controllers)
@@ -203,10 +224,27 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     Ok(panel)
 }
 
-/// The panel's profiles, read on a thread that may take its time.
-async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<StoredItem>, PanelError> {
+/// The panel's profiles with the identifiers that name them, read on a thread that may take its time.
+pub async fn profiles(shared: &Shared, panel: &Entry) -> Result<Vec<Listed>, PanelError> {
     let (store, number) = (shared.fleet.store.clone(), panel.number);
-    let read = web::block(move || store.read()?.profiles(number));
+    let read = web::block(move || -> Result<_, StoreError> {
+        let snapshot = store.read()?;
+        let mut bound = HashMap::<LinkId, Vec<u32>>::new();
+        if snapshot.head(number)?.count(Kind::Identifier) > 0 {
+            for item in snapshot.identifiers(number)? {
+                for link in identifier_in(item.json.as_bytes())?.profiles.as_slice() {
+                    bound.entry(*link).or_default().push(item.row.uid);
+                }
+            }
+        }
+        let listed = snapshot.profiles(number)?.into_iter().map(|profile| {
+            let link_id = profile.link_id();
+            let mut identifiers = link_id.and_then(|link| bound.remove(&link)).unwrap_or_default();
+            identifiers.sort_unstable();
+            Listed { uid: Some(profile.row.uid), link_id, json: profile.json, identifiers }
+        });
+        Ok(listed.collect())
+    });
     Ok(read.await.map_err(|_| PanelError::Busy)??)
 }
 

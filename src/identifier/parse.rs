@@ -101,6 +101,33 @@ pub fn read_back(json: &Json<'_>) -> Option<Identifier> {
     problems.first_or(identifier).ok()
 }
 
+/// An identifier as a call by uid gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UidIdentifier {
+    /// What it says.
+    pub identifier: Identifier,
+    /// The photo whose digest a face is known by.
+    pub photo: Option<Photo>,
+    /// Whether it says by which profiles it is bound. These calls need not, and then what is bound stays so.
+    pub names_profiles: bool,
+}
+
+/// Reads a body as the calls by uid take it; a `link_id` in it is not read. `Ok(Err(_))` where the panel does not take it.
+pub fn uid_body(body: &[u8], api: Api) -> Result<Result<UidIdentifier, Refusal>, Problem> {
+    let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
+    let mut problems = Problems::default();
+    let read = identifier(&json, &At::root(), api, Face::Photo, &mut problems);
+    problems.end_of_item();
+    let Some(read) = read else { return Err(problems.first()) };
+    let names_profiles =
+        optional(&json, "time_profiles").is_some_and(|of| optional(of, "link_ids").is_some());
+    let read = read.and_then(|(identifier, photo)| match identifier.refused_by(api) {
+        Some(refusal) => Err(refusal),
+        None => Ok(UidIdentifier { identifier, photo, names_profiles }),
+    });
+    problems.first_or(read)
+}
+
 /// What a face is known by in what is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Face {

@@ -23,11 +23,15 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::number::Credential;
-use super::rule::{Kind, Lock, MaxPasses, OwnerKind, Passes, ProfileIds, ValidTime};
-use super::{Identifier, LinkedIdentifier, Refusal, error};
+use super::rule::{Api, Kind, Lock, MaxPasses, OwnerKind, Passes, ProfileIds, ValidTime};
+use super::{Identifier, LinkedIdentifier, Refusal, error, wire};
 use crate::profile::rule::Name;
 use crate::profile::text::{self, table};
 use crate::profile::{LinkId, opens};
+
+mod names;
+
+pub use names::Names;
 
 /// Stands among the profiles of an identifier that opens at any time.
 pub const ALWAYS: &str = "always";
@@ -474,6 +478,11 @@ impl List {
         let linked = LinkedIdentifier { link_id, identifier, photo: None };
         self.entries.push(Entry { line, linked, made: given.is_none() });
     }
+}
+
+/// The identifiers as a batch takes them. They hold whole numbers.
+pub fn as_sent(entries: &[Entry]) -> serde_json::Result<Vec<serde_json::Value>> {
+    entries.iter().map(|entry| serde_json::from_str(&wire::item(&entry.linked, Api::ANY))).collect()
 }
 
 #[cfg(test)]

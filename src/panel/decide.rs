@@ -28,8 +28,8 @@ pub trait Standing {
     fn holds(&mut self, row: &Row, body: &Body) -> Result<bool, StoreError>;
     /// All rows; asked only for pruning, for names and for the rules.
     fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError>;
-    /// The name in a row's body; asked only where panels tell taken names.
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError>;
+    /// The name in a row's body, of an identifier its owner's; asked only where panels tell taken names.
+    fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError>;
     /// The numbers of the bodies with this type and number, on whatever panels.
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError>;
     /// The time profiles that the identifier in a row names.
@@ -47,7 +47,7 @@ pub struct Limits {
     pub faces: Option<u32>,
     /// What identifiers the panel takes; without it any.
     pub identifiers: Option<Api>,
-    /// Whether to look for other profiles of the same name.
+    /// Whether to look for other items of the same name.
     pub look_for_names: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct Decision {
     pub items: Vec<ItemOutcome>,
     /// What pruning deletes beyond the named items.
     pub pruned: Vec<ItemId>,
-    /// For each upsert, whether another profile bears its name; empty unless looked for.
+    /// For each upsert, whether another item of its kind bears its name; empty unless looked for.
     pub names_taken: Vec<bool>,
 }
 
@@ -77,7 +77,7 @@ pub struct Decision {
 pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Result<Decision, StoreError> {
     let operations = zoned.operations();
     let mut decision = Decision { items: Vec::with_capacity(operations.len()), ..Decision::default() };
-    let mut names = if limits.look_for_names { Some(Names::of(standing)?) } else { None };
+    let mut names = if limits.look_for_names { Some(Names::of(standing, operations)?) } else { None };
     let mut room = Room::of(standing, operations, limits)?;
     let mut rules = Rules::of(standing, operations, |i| zoned.never_opens(i))?;
     for (i, upsert) in operations.upserts.iter().enumerate() {
@@ -107,12 +107,11 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
             }
         };
         if let Some(names) = &mut names {
-            let taken = match &upsert.content {
-                Content::Profile(profile) => {
-                    !outcome.refused() && names.name_profile(upsert.item.link_id, profile.name.as_str())
-                }
-                Content::Identifier(..) => false,
+            let name = match &upsert.content {
+                Content::Profile(profile) => &profile.name,
+                Content::Identifier(identifier, _) => &identifier.name,
             };
+            let taken = !outcome.refused() && names.name_item(upsert.item, name.as_str());
             decision.names_taken.push(taken);
         }
         if outcome.refused() {
@@ -224,36 +223,37 @@ fn decide_deletes(
     Ok(())
 }
 
-/// Which names the panel's profiles bear, kept up to date while items are decided on.
+/// Which names the panel's items of the named kinds bear, kept up to date while items are decided on.
 struct Names {
-    of_link: BTreeMap<LinkId, Box<str>>,
-    bearers: HashMap<Box<str>, u32>,
+    of_item: BTreeMap<ItemId, Box<str>>,
+    bearers: HashMap<(Kind, Box<str>), u32>,
 }
 
 impl Names {
-    fn of(standing: &mut impl Standing) -> Result<Self, StoreError> {
-        let mut names = Self { of_link: BTreeMap::new(), bearers: HashMap::new() };
+    fn of(standing: &mut impl Standing, operations: &Operations) -> Result<Self, StoreError> {
+        let mut names = Self { of_item: BTreeMap::new(), bearers: HashMap::new() };
         for (row_name, row) in standing.all()? {
-            if row_name.kind() != Kind::Profile {
+            let kind = row_name.kind();
+            if !operations.concerns(kind) {
                 continue;
             }
-            let name = standing.name(&row)?;
-            *names.bearers.entry(name.clone()).or_default() += 1;
-            if let RowName::Link(ItemId { kind: Kind::Profile, link_id: link }) = row_name {
-                names.of_link.insert(link, name);
+            let name = standing.name(kind, &row)?;
+            *names.bearers.entry((kind, name.clone())).or_default() += 1;
+            if let RowName::Link(item) = row_name {
+                names.of_item.insert(item, name);
             }
         }
         Ok(names)
     }
 
-    /// The profile of this link_id bears this name now; says whether another one does too.
-    fn name_profile(&mut self, link: LinkId, name: &str) -> bool {
-        if let Some(old) = self.of_link.insert(link, name.into())
-            && let Some(bearers) = self.bearers.get_mut(&old)
+    /// This item bears this name now; says whether another one of its kind does too.
+    fn name_item(&mut self, item: ItemId, name: &str) -> bool {
+        if let Some(old) = self.of_item.insert(item, name.into())
+            && let Some(bearers) = self.bearers.get_mut(&(item.kind, old))
         {
             *bearers -= 1;
         }
-        let bearers = self.bearers.entry(name.into()).or_default();
+        let bearers = self.bearers.entry((item.kind, name.into())).or_default();
         *bearers += 1;
         *bearers > 1
     }

@@ -446,7 +446,8 @@ impl Walk {
                 continue;
             }
             if self.seen.len() > MAX_ITEMS {
-                return Err(Trouble::TooMuch(format!("it holds more than {MAX_ITEMS} of a kind")));
+                let what = kind.as_str();
+                return Err(Trouble::TooMuch(format!("it holds more than {MAX_ITEMS} {what}s")));
             }
             let keep = item.get().len() <= KEPT_OF_ONE && self.kept_json + item.get().len() <= KEPT_JSON;
             let read = match kind {

@@ -131,6 +131,8 @@ pub struct Dialect {
     pub notes: ListNotes,
     /// Whether results say that another profile bears the same name.
     pub tells_taken_names: bool,
+    /// Whether an identifier without link_id is read with a null there.
+    pub null_link_ids: bool,
     /// What it has no word for: its `extended_info` is null.
     wordless: &'static [ItemOutcome],
 }
@@ -144,7 +146,8 @@ const fn android(since: ApiVersion) -> Dialect {
         limit: Limit::Steps,
         notes: ListNotes::Asked,
         tells_taken_names: false,
-        wordless: &[ItemOutcome::NeverOpens],
+        null_link_ids: false,
+        wordless: &[ItemOutcome::NeverOpens, ItemOutcome::BadPhoto, ItemOutcome::NotRecognized],
     }
 }
 
@@ -167,7 +170,14 @@ static TABLE: [Dialect; 9] = [
     Dialect {
         prefix: Prefix::V0,
         paging: Paging::CamelCase,
-        wordless: &[ItemOutcome::NeverOpens, ItemOutcome::Repeated, ItemOutcome::Full],
+        null_link_ids: true,
+        wordless: &[
+            ItemOutcome::NeverOpens,
+            ItemOutcome::Repeated,
+            ItemOutcome::Full,
+            ItemOutcome::NoFaces,
+            ItemOutcome::FacesFull,
+        ],
         ..camdroid(ApiVersion::of(0, 5, 0))
     },
     camdroid(ApiVersion::of(1, 0, 0)),

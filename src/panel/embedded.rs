@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
-use super::{Answer, Landed, Origin, Reply, UidAnswer, UidOperation, UidRefusal};
+use super::{Answer, Landed, Origin, Reply};
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::{Body, Content, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
 use crate::identifier::Identifier;
@@ -40,8 +40,8 @@ impl Standing for PanelRows<'_, '_> {
         PanelRows::all(self)
     }
 
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
-        name_in(&self.json(row)?)
+    fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(kind, &self.json(row)?)
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -87,8 +87,8 @@ impl Standing for SnapshotRows<'_> {
         self.snapshot.rows(self.panel)
     }
 
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
-        name_in(self.snapshot.body(row.body)?.as_bytes())
+    fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
+        name_in(kind, self.snapshot.body(row.body)?.as_bytes())
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -110,10 +110,15 @@ impl SnapshotRows<'_> {
     }
 }
 
-pub(super) fn name_in(json: &[u8]) -> Result<Box<str>, StoreError> {
-    #[derive(Deserialize)]
-    struct Named {
-        name: Box<str>,
+#[derive(Deserialize)]
+struct Named {
+    name: Box<str>,
+}
+
+/// The name in an item's JSON, of an identifier its owner's.
+pub(super) fn name_in(kind: Kind, json: &[u8]) -> Result<Box<str>, StoreError> {
+    if kind == Kind::Identifier {
+        return Ok(identifier_in(json)?.name.as_str().into());
     }
     let named: Named = serde_json::from_slice(json).map_err(|_| StoreError::Corrupt("body"))?;
     Ok(named.name)
@@ -296,88 +301,6 @@ impl ApplyToRows {
         }
         Ok(())
     }
-}
-
-/// One of the calls by uid.
-pub(super) struct ByUid {
-    pub panel: PanelNo,
-    pub operation: UidOperation,
-    pub kind: Kind,
-    pub capacity: Option<u32>,
-    pub audit: AuditRecord,
-    pub answer: Result<UidAnswer, UidRefusal>,
-    pub reply: tokio::sync::oneshot::Sender<Result<Result<UidAnswer, UidRefusal>, StoreError>>,
-}
-
-impl PanelWork for ByUid {
-    fn panel(&self) -> PanelNo {
-        self.panel
-    }
-
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        self.answer = change_by_uid(rows, self.kind, &self.operation, self.capacity)?;
-        if self.answer.is_ok() {
-            rows.tables().audit(&self.audit)?;
-        }
-        Ok(())
-    }
-
-    fn committed(self: Box<Self>, result: Result<(), StoreError>) {
-        let Self { answer, reply, .. } = *self;
-        let _ = reply.send(result.map(|()| answer)); // the caller may have left
-    }
-}
-
-fn change_by_uid(
-    rows: &mut PanelRows<'_, '_>,
-    kind: Kind,
-    operation: &UidOperation,
-    capacity: Option<u32>,
-) -> Result<Result<UidAnswer, UidRefusal>, StoreError> {
-    match operation {
-        UidOperation::Create(body) => {
-            if let Some(capacity) = capacity
-                && rows.count(kind)? >= capacity
-            {
-                return Ok(Err(UidRefusal::Full));
-            }
-            Ok(Ok(UidAnswer::Created(rows.put_by_uid(kind, body)?)))
-        }
-        UidOperation::Replace(uid, body) => {
-            let Some((name, row)) = find_uid(rows, kind, &[*uid])?.pop() else {
-                return Ok(Err(UidRefusal::NoSuchUid));
-            };
-            if !rows.holds(&row, body)? {
-                rows.put_in_place(name, Some(row), body)?;
-            }
-            Ok(Ok(UidAnswer::Done))
-        }
-        UidOperation::Delete(uids) => {
-            let mut wanted = uids.clone();
-            wanted.sort_unstable();
-            wanted.dedup();
-            let found = find_uid(rows, kind, &wanted)?;
-            if found.len() < wanted.len() {
-                return Ok(Err(UidRefusal::NoSuchUid));
-            }
-            for (name, row) in found {
-                rows.remove(name, row)?;
-            }
-            Ok(Ok(UidAnswer::Done))
-        }
-    }
-}
-
-/// The rows with these uids. There is no table by uid: the calls are rare, a panel's rows lie together, and a
-/// second table would slow down every fan-out.
-fn find_uid(rows: &PanelRows<'_, '_>, kind: Kind, uids: &[u32]) -> Result<Vec<(RowName, Row)>, StoreError> {
-    let mut all = rows.all()?;
-    all.retain(|(name, row)| name.kind() == kind && uids.contains(&row.uid));
-    Ok(all)
 }
 
 /// Takes a panel with all its rows out of the store.

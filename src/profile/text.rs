@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Error as YamlError, Options, UserMessageFormatter};
 
 mod lines;
+pub mod near;
 pub mod table;
 
 pub use lines::Lines;

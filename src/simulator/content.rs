@@ -1,13 +1,14 @@
 //! Those [quirks](super::quirk) that lie in what a device says and keeps.
 
-use actix_web::HttpResponse;
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, Uri};
 use actix_web::web::Bytes;
+use actix_web::{HttpMessage, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::quirk::{Quirk, Quirks};
+use crate::http::panel_api::Detaches;
 
 /// How long the words of `long-words` are, in characters; three of them fit into what any client reads.
 const LONG: usize = 900_000;
@@ -57,45 +58,68 @@ impl Call {
 
 /// Whether bodies that come in are kept otherwise.
 pub(super) fn changes_bodies(quirks: &Quirks) -> bool {
-    quirks.contains(&Quirk::CutNames) || quirks.contains(&Quirk::EscapeNames)
+    [Quirk::CutNames, Quirk::EscapeNames, Quirk::WarnsOfProfiles, Quirk::NoFaceSeen]
+        .iter()
+        .any(|quirk| quirks.contains(quirk))
 }
 
-/// Before the panel gets a call, its n-th: changes what is asked, or answers in its stead.
+/// What came of a call before the panel got it.
+#[derive(Default)]
+pub(super) struct Before {
+    /// The answer in its stead.
+    pub(super) instead: Option<HttpResponse>,
+    /// The link_ids of identifiers that named a profile which is not there.
+    pub(super) warned: Vec<String>,
+}
+
+impl From<HttpResponse> for Before {
+    fn from(instead: HttpResponse) -> Self {
+        Self { instead: Some(instead), ..Self::default() }
+    }
+}
+
+/// Before the panel gets a call, its n-th: changes what is asked, or answers in its stead. `holds` says whether the panel
+/// holds the profile of a link_id.
 pub(super) fn before(
     request: &mut ServiceRequest,
     quirks: &Quirks,
     body: &Bytes,
     calls: u64,
-) -> Option<HttpResponse> {
+    holds: impl Fn(&str) -> bool,
+) -> Before {
     if quirks.is_empty() {
-        return None;
+        return Before::default();
     }
     let call = Call::of(request);
     let has = |quirk| quirks.contains(&quirk);
     let error = |text: &str| json!({ "error": text });
+    if has(Quirk::DetachesProfiles) {
+        request.extensions_mut().insert(Detaches);
+    }
     match call {
-        Call::Info | Call::Login => return None,
-        _ if has(Quirk::ForgetAccount) => return Some(HttpResponse::Unauthorized().json(error("Log In"))),
+        Call::Info | Call::Login => {}
+        _ if has(Quirk::ForgetAccount) => return HttpResponse::Unauthorized().json(error("Log In")).into(),
         _ if has(Quirk::Error200) && calls % 4 == 3 => {
-            return Some(HttpResponse::Ok().json(error("Database is locked")));
+            return HttpResponse::Ok().json(error("Database is locked")).into();
         }
-        Call::Time if has(Quirk::NoClock) => return Some(HttpResponse::NotFound().json(error("Not found"))),
+        Call::Time if has(Quirk::NoClock) => return HttpResponse::NotFound().json(error("Not found")).into(),
         Call::DeleteByPost if has(Quirk::OnlyDelete) => {
-            return Some(HttpResponse::NotFound().json(error("Not found")));
+            return HttpResponse::NotFound().json(error("Not found")).into();
         }
         Call::DeleteByDelete if has(Quirk::OnlyPost) => {
-            return Some(HttpResponse::MethodNotAllowed().json(error("Method not allowed")));
+            return HttpResponse::MethodNotAllowed().json(error("Method not allowed")).into();
         }
         Call::List if has(Quirk::SmallPages) => shorten(request),
         Call::Upsert if changes_bodies(quirks) => {
-            if let Some(kept) = kept(body, quirks) {
+            if let Some((kept, warned)) = kept(body, quirks, holds) {
                 request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(kept.len()));
                 request.set_payload(Payload::from(Bytes::from(kept)));
+                return Before { instead: None, warned };
             }
         }
         _ => {}
     }
-    None
+    Before::default()
 }
 
 /// Asks for pages of ten.
@@ -108,25 +132,50 @@ fn shorten(request: &mut ServiceRequest) {
     }
 }
 
-/// A body with the names as they are kept.
-fn kept(body: &[u8], quirks: &Quirks) -> Option<String> {
+/// A body as it is kept, with the link_ids of identifiers that named a profile which is not there.
+fn kept(body: &[u8], quirks: &Quirks, holds: impl Fn(&str) -> bool) -> Option<(String, Vec<String>)> {
+    let has = |quirk| quirks.contains(&quirk);
     let mut json: Value = serde_json::from_slice(body).ok()?;
     let key = if json.get("items").is_some() { "items" } else { "list_items" };
+    let mut warned = Vec::new();
     for item in json.get_mut(key)?.as_array_mut()? {
-        let Some(Value::String(name)) = item.get_mut("name") else { continue };
-        if quirks.contains(&Quirk::CutNames) {
-            *name = name.chars().take(KEPT_NAME).collect();
+        let place = if item.get("identifier_owner").is_some() { "/identifier_owner/name" } else { "/name" };
+        if let Some(Value::String(name)) = item.pointer_mut(place) {
+            if has(Quirk::CutNames) {
+                *name = name.chars().take(KEPT_NAME).collect();
+            }
+            if has(Quirk::EscapeNames) {
+                let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                *name = escaped.replace('"', "&quot;").replace('\'', "&#39;");
+            }
         }
-        if quirks.contains(&Quirk::EscapeNames) {
-            let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            *name = escaped.replace('"', "&quot;").replace('\'', "&#39;");
+        if has(Quirk::WarnsOfProfiles)
+            && let Some(profiles) = item.pointer_mut("/time_profiles/link_ids").and_then(Value::as_array_mut)
+        {
+            let named = profiles.len();
+            profiles.retain(|profile| profile.as_str().is_none_or(&holds));
+            if profiles.len() < named
+                && let Some(link_id) = item.get("link_id").and_then(Value::as_str)
+            {
+                warned.push(link_id.to_ascii_lowercase());
+            }
+        }
+        if has(Quirk::NoFaceSeen)
+            && let Some(photo) = item.get_mut("face_image")
+        {
+            *photo = "AAAA".into(); // nor is any on this
         }
     }
-    Some(json.to_string())
+    Some((json.to_string(), warned))
 }
 
 /// What the panel answered, as the device says it.
-pub(super) fn after(mut answer: Map<String, Value>, call: Call, quirks: &Quirks) -> String {
+pub(super) fn after(
+    mut answer: Map<String, Value>,
+    call: Call,
+    quirks: &Quirks,
+    warned: &[String],
+) -> String {
     let has = |quirk| quirks.contains(&quirk);
     if has(Quirk::ClockText)
         && let Some(time) = answer.get_mut("time_unix")
@@ -134,11 +183,24 @@ pub(super) fn after(mut answer: Map<String, Value>, call: Call, quirks: &Quirks)
         *time = time.to_string().into();
     }
     for item in answer.get_mut("result").and_then(Value::as_array_mut).into_iter().flatten() {
+        let link_id = item.get("link_id").and_then(Value::as_str).unwrap_or_default();
+        let warned =
+            item.get("success") == Some(&Value::Bool(true)) && warned.iter().any(|one| one == link_id);
         let Some(info) = item.get_mut("extended_info") else { continue };
+        match info.as_str() {
+            Some("entity_not_found") if has(Quirk::NotFound) => *info = "not_found".into(),
+            Some("bad_base_64_image_file") if has(Quirk::NoFaceSeen) => {
+                *info = "face_has_not_recognized".into();
+            }
+            _ => {}
+        }
+        let warning = warned.then(|| Value::from("bound_time_profile_doesnt_exist"));
         if has(Quirk::NullInfo) {
             *info = Value::Null;
         } else if has(Quirk::ListInfo) {
-            *info = json!([info]);
+            *info = std::iter::once(info.take()).chain(warning).collect();
+        } else if let Some(warning) = warning {
+            *info = warning;
         }
     }
     if has(Quirk::LongWords) {

@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | `GET /sim` | every panel's faults and number of calls |
 //! | `POST /sim/faults` `{"panels":["sim-0001"],"faults":{…}}` | from now on they suffer from this, and from nothing else |
-//! | `POST /sim/capacity` `{"panels":[…],"capacity":10}` | they hold so many profiles at most; null for no limit |
+//! | `POST /sim/capacity` `{"panels":[…],"capacity":10,"identifier_capacity":50,"face_capacity":5}` | they hold so many profiles, identifiers and faces among these at most; what is null or left out has no limit |
 //! | `POST /sim/reboot` `{"panels":[…],"for":"2s"}` | they are off for so long and forget their sessions |
-//! | `POST /sim/reset` `{"panels":[…],"serial":"X1"}` | they lose their profiles and sessions; with a serial number, they were replaced |
+//! | `POST /sim/reset` `{"panels":[…],"serial":"X1"}` | they lose all they hold, and their sessions; with a serial number, they were replaced |
+//! | `GET /sim/held?panel=sim-0001` | what a panel holds: `profiles` and `identifiers`, as its lists by uid have them |
 //! | `GET /sim/calls?panel=sim-0001` | the calls that were kept, oldest first |
 //!
 //! `panels` left out means all of them.
@@ -25,6 +26,9 @@ use crate::coordinator::fleet::ChangePanel;
 use crate::coordinator::register::Entry;
 use crate::fleet::present::PresentInput;
 use crate::http::Shared;
+use crate::http::panel_api;
+use crate::http::panel_api::identifier::shown::{self, InUidForm};
+use crate::http::panel_api::list::InList;
 use crate::panel::settings::Settings;
 use crate::panel::{ApplyByUid, Origin, UidOperation};
 
@@ -43,6 +47,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(set_capacity)
         .service(reboot)
         .service(reset)
+        .service(show_held)
         .service(show_calls)
         .service(present)
         .default_service(web::to(|| async {
@@ -147,6 +152,8 @@ async fn set_faults(
 struct SetCapacity {
     panels: Chosen,
     capacity: Option<u32>,
+    identifier_capacity: Option<u32>,
+    face_capacity: Option<u32>,
 }
 
 #[post("/sim/capacity")]
@@ -160,6 +167,8 @@ async fn set_capacity(
         let entry = entry(&shared, &panels, *place).await?;
         let mut settings = Settings::clone(&entry.settings);
         settings.capacity = body.capacity;
+        settings.identifier_capacity = body.identifier_capacity;
+        settings.face_capacity = body.face_capacity;
         let expected = entry.settings.record();
         let change = ChangePanel { settings, expected, password_md5: None, origin: origin() };
         let changed = shared.fleet.coordinator.send(change).await.map_err(broken)?;
@@ -208,13 +217,13 @@ async fn reset(
     let places = places(&panels, &body.panels)?;
     for place in &places {
         let entry = entry(&shared, &panels, *place).await?;
-        let rows =
-            shared.fleet.store.read().and_then(|snapshot| snapshot.rows(entry.number)).map_err(broken)?;
-        let uids = rows.iter().map(|(_, row)| row.uid).collect();
         let (reply, answer) = oneshot::channel();
-        let operation = UidOperation::Delete(uids);
         let audit = origin().audit("sim.reset", entry.settings.id.as_str());
-        entry.address.send(ApplyByUid { operation, audit, reply }).await.map_err(broken)?;
+        entry
+            .address
+            .send(ApplyByUid { operation: UidOperation::Clear, audit, reply })
+            .await
+            .map_err(broken)?;
         answer.await.map_err(broken)?.map_err(broken)?.map_err(broken)?;
         shared.sessions.close_scope(Scope::Panel(entry.number));
         if let Some(serial) = &body.serial {
@@ -228,6 +237,25 @@ async fn reset(
 #[derive(Deserialize)]
 struct OfPanel {
     panel: String,
+}
+
+#[get("/sim/held")]
+async fn show_held(
+    shared: web::Data<Shared>,
+    panels: web::Data<Panels>,
+    of: web::Query<OfPanel>,
+) -> Result<HttpResponse, Wrong> {
+    let place = panels.place(&of.panel).ok_or_else(|| wrong(format!("there is no panel {}", of.panel)))?;
+    let entry = entry(&shared, &panels, place).await?;
+    let dialect = entry.settings.dialect;
+    let profiles = panel_api::profiles(&shared, &entry).await.map_err(broken)?;
+    let identifiers = shown::identifiers(&shared, &entry).await.map_err(broken)?;
+    let profiles: Vec<_> = profiles.iter().map(|profile| profile.json(dialect)).collect();
+    let identifiers: Vec<_> =
+        identifiers.into_iter().map(|shown| InUidForm { shown, in_list: true }.json(dialect)).collect();
+    let held =
+        format!(r#"{{"profiles":[{}],"identifiers":[{}]}}"#, profiles.join(","), identifiers.join(","));
+    Ok(HttpResponse::Ok().content_type("application/json").body(held))
 }
 
 /// What is shown at a panel's door. It has no `Debug`.

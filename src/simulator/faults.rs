@@ -19,8 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::content;
 use super::latency::Latency;
 use super::quirk::Quirks;
+use crate::batch::item::ItemId;
 use crate::clock;
+use crate::http::Shared;
 use crate::http::panel_api::{self, OnlyPanel};
+use crate::store::row::RowName;
 
 /// A call that hangs is let go after so long, if its client has not left before.
 const HANG: Duration = Duration::from_mins(10);
@@ -311,7 +314,10 @@ pub async fn suffer<B: MessageBody + 'static>(
     let path = shown_path(&path, request.query_string());
     let looks = panels.keep_calls > 0 || faults.refuse.is_some() || content::changes_bodies(&faults.quirks);
     let body = if looks { take_body(&mut request).await } else { Bytes::new() };
-    let instead = content::before(&mut request, &faults.quirks, &body, panels.show(place).1);
+    let held = request.app_data::<web::Data<Shared>>().cloned();
+    let holds = |link: &str| held.as_ref().is_some_and(|shared| holds(shared, &panels.ids[place], link));
+    let content::Before { instead, warned } =
+        content::before(&mut request, &faults.quirks, &body, panels.show(place).1, holds);
     let call = content::Call::of(&request);
     let refused = faults.refuse.as_ref().is_some_and(|text| contains(&body, text.as_bytes()));
     let is_login = request.path().ends_with("/login") || request.path().ends_with("/info");
@@ -358,9 +364,20 @@ pub async fn suffer<B: MessageBody + 'static>(
         );
     }
     if faults.clock_ahead_s != 0 || faults.serial.is_some() || !faults.quirks.is_empty() {
-        return Ok(pretend(answered, &faults, call).await);
+        return Ok(pretend(answered, &faults, call, &warned).await);
     }
     Ok(answered)
+}
+
+/// Whether a panel holds the profile of this link_id.
+fn holds(shared: &Shared, panel: &str, link: &str) -> bool {
+    let (Some(panel), Ok(link)) = (shared.fleet.find_panel(panel), link.parse()) else { return false };
+    let row = shared
+        .fleet
+        .store
+        .read()
+        .and_then(|snapshot| snapshot.row(panel.number, RowName::Link(ItemId::profile(link))));
+    row.is_ok_and(|row| row.is_some())
 }
 
 fn own<B>(request: ServiceRequest, response: HttpResponse) -> ServiceResponse<EitherBody<B, AnyBody>> {
@@ -376,6 +393,7 @@ async fn pretend<B: MessageBody + 'static>(
     answered: ServiceResponse<EitherBody<B, AnyBody>>,
     faults: &Faults,
     call: content::Call,
+    warned: &[String],
 ) -> ServiceResponse<EitherBody<B, AnyBody>> {
     let (request, response) = answered.into_parts();
     let (head, body) = response.into_parts();
@@ -388,7 +406,7 @@ async fn pretend<B: MessageBody + 'static>(
             if let (Some(own), Some(other)) = (object.get_mut("device_serial_number"), &faults.serial) {
                 *own = other.clone().into();
             }
-            Bytes::from(content::after(object, call, &faults.quirks))
+            Bytes::from(content::after(object, call, &faults.quirks, warned))
         }
         Err(_) => bytes,
     };

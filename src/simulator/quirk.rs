@@ -34,6 +34,10 @@
 //! | `forget-account` | answers 401 where the account may not, to every call but the login |
 //! | `only-delete` | knows `DELETE …/items/link` alone of the two forms |
 //! | `only-post` | knows `POST …/link/delete` alone of the two forms |
+//! | `not-found` | says `not_found` where others say `entity_not_found` |
+//! | `detaches-profiles` | deletes a profile that identifiers name, and they lose it: one without any other opens always |
+//! | `warns-of-profiles` | takes an identifier that names a profile which is not there, without it, and says so with `success:true` |
+//! | `no-face-seen` | recognises no face on any photo |
 //! | `long-words` | has megabytes, newlines and escape sequences in the texts that say what it is and what went wrong |
 
 use std::collections::BTreeSet;
@@ -71,6 +75,10 @@ pub enum Quirk {
     ForgetAccount,
     OnlyDelete,
     OnlyPost,
+    NotFound,
+    DetachesProfiles,
+    WarnsOfProfiles,
+    NoFaceSeen,
     LongWords,
 }
 
@@ -79,7 +87,7 @@ pub type Quirks = BTreeSet<Quirk>;
 
 impl Quirk {
     /// All of them, those of the line first.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::Interim,
         Self::LateAnswer,
         Self::UntilClose,
@@ -104,6 +112,10 @@ impl Quirk {
         Self::ForgetAccount,
         Self::OnlyDelete,
         Self::OnlyPost,
+        Self::NotFound,
+        Self::DetachesProfiles,
+        Self::WarnsOfProfiles,
+        Self::NoFaceSeen,
         Self::LongWords,
     ];
 
@@ -134,6 +146,10 @@ impl Quirk {
             Self::ForgetAccount => "forget-account",
             Self::OnlyDelete => "only-delete",
             Self::OnlyPost => "only-post",
+            Self::NotFound => "not-found",
+            Self::DetachesProfiles => "detaches-profiles",
+            Self::WarnsOfProfiles => "warns-of-profiles",
+            Self::NoFaceSeen => "no-face-seen",
             Self::LongWords => "long-words",
         }
     }

@@ -12,7 +12,7 @@ use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, RowName};
 use super::seal::NumberTag;
-use super::tables;
+use super::{last_held, tables};
 use crate::identifier::rule::Kind::Face;
 
 /// What says of a panel whether it is embedded.
@@ -61,8 +61,10 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     })?;
     for entry in read.open_table(tables::LAST_HELD)?.iter()? {
-        let (key, body) = entry?;
-        *users.entry(body.value()).or_default() += 1;
+        let (key, bodies) = entry?;
+        for body in last_held::decode(bodies.value()) {
+            *users.entry(body).or_default() += 1;
+        }
         let (panel, item) = row::item_name(key.value())?;
         match snapshot.reported(panel, item)? {
             None | Some(Reported::Held(_)) => {

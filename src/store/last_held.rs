@@ -1,15 +1,24 @@
-//! What devices held last of items of which something else is reported by now.
+//! What devices hold, or perhaps hold, of items of which something else is desired or reported by now.
 //!
 //! In which order a device is told of changes depends on what it holds until then: a right must not be wider, nor
 //! narrower, between two calls than it was before or is after them. So what a device has confirmed is not forgotten as soon
-//! as something else is desired. A body that stands here is kept, as one is that a row names.
+//! as something else is desired, nor what it was perhaps sent meanwhile. A body that stands here is kept, as one is that a
+//! row names.
 
 use redb::ReadableTable;
 
 use super::row::{self, ItemKey, Reported};
 use super::tables::Tables;
 use super::{PanelNo, StoreError};
-use crate::batch::item::ItemId;
+
+/// Of an item, so many bodies are kept that its device perhaps holds: the one that it has confirmed, and the last ones that
+/// it was perhaps sent.
+const MOST: usize = 8;
+
+/// Bodies as stored: 8 bytes each.
+pub(super) fn decode(value: &[u8]) -> Vec<u64> {
+    value.chunks_exact(8).map(row::be_u64).collect()
+}
 
 impl Tables<'_> {
     /// Follows a change of what is reported of an item, each as it is stored.
@@ -19,26 +28,41 @@ impl Tables<'_> {
         before: Option<&[u8]>,
         now: Option<&Reported>,
     ) -> Result<(), StoreError> {
-        let last = match (before.map(Reported::decode).transpose()?, now) {
-            (_, None | Some(Reported::Held(_))) => None,
-            (Some(Reported::Held(body)), Some(_)) => Some(body),
-            (_, Some(_)) => return Ok(()), // as it was
-        };
-        let had = match last {
-            Some(body) => self.last_held.insert(key, body)?,
-            None => self.last_held.remove(key)?,
-        };
-        let had = had.map(|body| body.value());
-        for (body, more) in last.map(|body| (body, 1)).into_iter().chain(had.map(|body| (body, -1))) {
-            *self.body_changes.users.entry(body).or_default() += more;
+        match (before.map(Reported::decode).transpose()?, now) {
+            (_, None | Some(Reported::Held(_))) => self.set_last_held(key, &[]),
+            (Some(Reported::Held(body)), Some(_)) => self.set_last_held(key, &[body]),
+            (_, Some(_)) => Ok(()), // as it was
         }
-        Ok(())
+    }
+
+    /// Something else is desired of an item of which this was to be sent, and perhaps was.
+    pub(super) fn perhaps_holds(&mut self, key: &ItemKey, body: u64) -> Result<(), StoreError> {
+        let mut bodies = self.last_held(key)?;
+        if bodies.contains(&body) {
+            return Ok(());
+        }
+        if bodies.len() == MOST {
+            bodies.remove(1);
+        }
+        bodies.push(body);
+        self.set_last_held(key, &bodies)
     }
 
     /// A panel's device does not hold the item any more, whatever is reported of it.
     pub(super) fn forget_last_held(&mut self, key: &ItemKey) -> Result<(), StoreError> {
-        if let Some(body) = self.last_held.remove(key)?.map(|body| body.value()) {
-            *self.body_changes.users.entry(body).or_default() -= 1;
+        self.set_last_held(key, &[])
+    }
+
+    fn set_last_held(&mut self, key: &ItemKey, bodies: &[u64]) -> Result<(), StoreError> {
+        let bytes: Vec<_> = bodies.iter().flat_map(|body| body.to_be_bytes()).collect();
+        let had = match bodies {
+            [] => self.last_held.remove(key)?,
+            _ => self.last_held.insert(key, bytes.as_slice())?,
+        };
+        let had = had.map(|had| decode(had.value())).unwrap_or_default();
+        for (body, more) in bodies.iter().map(|body| (*body, 1)).chain(had.into_iter().map(|body| (body, -1)))
+        {
+            *self.body_changes.users.entry(body).or_default() += more;
         }
         Ok(())
     }
@@ -47,13 +71,14 @@ impl Tables<'_> {
     pub(super) fn forget_all_last_held(&mut self, panel: PanelNo) -> Result<(), StoreError> {
         let (first, last) = row::item_range(panel);
         for entry in self.last_held.extract_from_if::<&ItemKey, _>(&first..=&last, |_, _| true)? {
-            *self.body_changes.users.entry(entry?.1.value()).or_default() -= 1;
+            for body in decode(entry?.1.value()) {
+                *self.body_changes.users.entry(body).or_default() -= 1;
+            }
         }
         Ok(())
     }
 
-    /// The body that a panel's device held last of an item of which something else is reported.
-    pub(super) fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Option<u64>, StoreError> {
-        Ok(self.last_held.get(&row::item_key(panel, item))?.map(|body| body.value()))
+    fn last_held(&self, key: &ItemKey) -> Result<Vec<u64>, StoreError> {
+        Ok(self.last_held.get(key)?.map(|bodies| decode(bodies.value())).unwrap_or_default())
     }
 }

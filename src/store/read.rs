@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::bodies::{NumberKey, body_text, number_of, numbers_of};
 use super::changes::batches::opened_work;
 use super::json::decode;
+use super::last_held;
 use super::outcomes::row_of_outcome;
 use super::pack;
 use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
@@ -204,11 +205,12 @@ impl Snapshot {
         })
     }
 
-    /// The body that a panel's device held last of an item of which something else is reported.
-    pub fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Option<u64>, StoreError> {
+    /// The bodies that a panel's device perhaps holds of an item of which it is not reported that it holds one.
+    pub fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Vec<u64>, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::LAST_HELD)?;
-            Ok(table.get(&row::item_key(panel, item))?.map(|body| body.value()))
+            let bodies = table.get(&row::item_key(panel, item))?;
+            Ok(bodies.map(|bodies| last_held::decode(bodies.value())).unwrap_or_default())
         })
     }
 

@@ -17,7 +17,7 @@ use super::event::{EventRecord, Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
-use super::{seal, tables};
+use super::{last_held, seal, tables};
 use crate::batch::BatchRecord;
 use crate::batch::item::Kind;
 
@@ -167,9 +167,9 @@ pub(super) fn last_held(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
     let read = snapshot.transaction();
     line(out, format_args!("last_held"))?;
     for entry in read.open_table(tables::LAST_HELD)?.iter()? {
-        let (key, body) = entry?;
+        let (key, bodies) = entry?;
         let (panel, item) = row::item_name(key.value())?;
-        line(out, format_args!("  {panel} {item} body={}", body.value()))?;
+        line(out, format_args!("  {panel} {item} bodies={:?}", last_held::decode(bodies.value())))?;
     }
     Ok(())
 }

@@ -342,9 +342,9 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.tables.follow_reported(&key, before.as_deref(), reported)
     }
 
-    /// The body that the panel's device held last of an item of which something else is reported.
-    pub fn last_held(&self, item: ItemId) -> Result<Option<u64>, StoreError> {
-        self.tables.last_held(self.panel, item)
+    /// Something else is desired of an item of which this body was to be sent to the panel's device, and perhaps was.
+    pub fn perhaps_holds(&mut self, item: ItemId, body: u64) -> Result<(), StoreError> {
+        self.tables.perhaps_holds(&row::item_key(self.panel, item), body)
     }
 
     /// The device does not hold the item any more, whatever is reported of it.

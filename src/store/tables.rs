@@ -21,7 +21,7 @@
 //! | `key_times` | when the batch was accepted, in Unix milliseconds, and the key of `keys` | nothing | with its key |
 //! | `reported` | panel, kind, link_id ([`super::row::ItemKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
 //! | `pending` | panel number | of its rows in `reported` that are unknown, the items, each with what the device is to do with it ([`super::row::encode_pending`]) | there is no such row |
-//! | `last_held` | panel, kind, link_id | the body that the device last confirmed, while `reported` says something else than that it holds it | the device confirms the item, or is known not to have it; or the panel is removed |
+//! | `last_held` | panel, kind, link_id | the bodies (8 each) that the device perhaps holds, the one that it has confirmed first, while `reported` says something else than that it holds one | the device confirms the item, or is known not to have it; or the panel is removed |
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
@@ -154,7 +154,7 @@ tables! {
     KEYS keys: &'static str => &'static [u8; 56], render::keys;
     KEY_TIMES key_times: (u64, &'static str) => (), render::key_times;
     REPORTED reported: &'static ItemKey => &'static [u8], render::reported;
-    LAST_HELD last_held: &'static ItemKey => u64, render::last_held;
+    LAST_HELD last_held: &'static ItemKey => &'static [u8], render::last_held;
     PENDING pending: PanelNo => &'static [u8], render::pending;
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;

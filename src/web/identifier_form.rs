@@ -4,6 +4,7 @@
 //! for this session alone, so that a field for it that is left empty means the number of before.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use maud::{Markup, html};
@@ -90,7 +91,7 @@ pub async fn dry_run(
     let Read { item, errors } = Read::of(&fields, before.as_deref());
     let carried = store.seal_for_form(&visitor.form_token, &item.to_string()).map_err(FleetError::from)?;
     let mut form = Form { fields, carried, errors, ..Form::new("Identifier") };
-    let planned = match (form.errors.is_empty(), body(&form.fields, &item)) {
+    let planned = match (form.errors.is_empty(), body(&form.fields, vec![item.clone()])) {
         (true, Ok(body)) => planned(&shared, &body).await,
         (_, Err(error)) => {
             form.errors.push(error);
@@ -100,7 +101,8 @@ pub async fn dry_run(
     };
     match planned {
         Ok((plan, said)) => {
-            (form.plan, form.said) = (Some(plan), said);
+            let items = store.seal_for_form(&visitor.form_token, &json!([item]).to_string());
+            form.plan = Some(Planned { plan, said, items: items.map_err(FleetError::from)? });
             form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
         }
         Err(FleetError::Invalid(errors) | FleetError::InvalidAmong(errors, _)) => {
@@ -111,17 +113,19 @@ pub async fn dry_run(
     }
 }
 
-/// Sends what the dry run was asked for.
+/// Sends what a dry run was asked for: of one, or of a list.
 #[post("/identifiers/send")]
 pub async fn send(
     Posted { visitor, fields, .. }: Posted<ByOperator>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let item = shared.fleet.store.open_of_form(&visitor.form_token, fields.one("carried"));
-    let item =
-        item.and_then(|item| serde_json::from_str::<Value>(&item).ok()).ok_or(PageProblem::NotOurForm)?;
-    let body = body(&fields, &item).map_err(|error| FleetError::Invalid(vec![error]))?;
+    let items = shared.fleet.store.open_of_form(&visitor.form_token, fields.one("items"));
+    let items = items.and_then(|items| serde_json::from_str(&items).ok()).ok_or_else(|| {
+        let why = "what this form carries is of another session; begin with the dry run again";
+        FleetError::Unreadable(why.to_owned())
+    })?;
+    let body = body(&fields, items).map_err(|error| FleetError::Invalid(vec![error]))?;
     let wanted = Wanted::parse(&body, shared.max_items)?;
     let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
     let key = key.map(|name| IdempotencyKey::new(name, &body));
@@ -130,9 +134,9 @@ pub async fn send(
 }
 
 /// The body that the fleet API would be sent.
-fn body(fields: &Fields, item: &Value) -> Result<Vec<u8>, FieldError> {
+pub fn body(fields: &Fields, items: Vec<Value>) -> Result<Vec<u8>, FieldError> {
     let mut body = Map::new();
-    body.insert("identifiers".into(), json!({ "upsert": [item] }));
+    body.insert("identifiers".into(), json!({ "upsert": items }));
     put_target(fields, &mut body)?;
     Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
 }
@@ -147,7 +151,9 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<(Plan, String), FleetEr
         let said = sentence(identifier, zone.rules(), |id| names.get(&id).cloned());
         format!("{} ({})", capital(&said), zone.name())
     });
-    let plan = shared.fleet.plan(target, operations.into()).await?;
+    let operations = Arc::new(operations);
+    shared.fleet.refuse_taken(&target, Arc::clone(&operations)).await?;
+    let plan = shared.fleet.plan(target, operations).await?;
     Ok((plan, said.unwrap_or_default()))
 }
 
@@ -167,20 +173,21 @@ struct Form {
     /// What was read before, sealed.
     carried: String,
     errors: Vec<FieldError>,
-    plan: Option<Plan>,
+    plan: Option<Planned>,
+}
+
+/// What would come of it.
+struct Planned {
+    plan: Plan,
+    /// What it is, in words.
     said: String,
+    /// What is sent then, sealed.
+    items: String,
 }
 
 impl Form {
     fn new(title: &'static str) -> Self {
-        Self {
-            title,
-            fields: Fields::default(),
-            carried: String::new(),
-            errors: Vec::new(),
-            plan: None,
-            said: String::new(),
-        }
+        Self { title, fields: Fields::default(), carried: String::new(), errors: Vec::new(), plan: None }
     }
 
     async fn show(
@@ -291,20 +298,27 @@ impl Form {
         }
     }
 
-    fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
+    fn planned(&self, visitor: &Visitor, Planned { plan, said, items }: &Planned) -> Markup {
         html! {
             section class="card" id="plan" aria-label="Dry run" {
                 (sums(plan))
-                p { (self.said) }
+                p { (said) }
                 (panel_by_panel(plan))
-                form method="post" action="/identifiers/send" {
-                    (layout::token(visitor))
-                    input type="hidden" name="key" value=(Uuid::new_v4());
-                    input type="hidden" name="carried" value=(self.carried);
-                    @for name in ["target", "selector"] { input type="hidden" name=(name) value=(self.fields.one(name)); }
-                    button class="main" id="send" { "Push to " (layout::count(plan.report.panels.total, "panel")) }
-                }
+                (sending(visitor, &self.fields, items, plan))
             }
+        }
+    }
+}
+
+/// The form that sends what was looked at.
+pub fn sending(visitor: &Visitor, fields: &Fields, items: &str, plan: &Plan) -> Markup {
+    html! {
+        form method="post" action="/identifiers/send" {
+            (layout::token(visitor))
+            input type="hidden" name="key" value=(Uuid::new_v4());
+            input type="hidden" name="items" value=(items);
+            @for name in ["target", "selector"] { input type="hidden" name=(name) value=(fields.one(name)); }
+            button class="main" id="send" { "Push to " (layout::count(plan.report.panels.total, "panel")) }
         }
     }
 }

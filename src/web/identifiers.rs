@@ -15,9 +15,10 @@ use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::fleet::held::ItemState;
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion, PanelIdentifier};
+use crate::http::fleet_api::identifiers::picture;
 use crate::http::{Shared, auth, percent};
 use crate::identifier::Identifier;
-use crate::identifier::rule::{Lock, OwnerKind};
+use crate::identifier::rule::{Kind, Lock, OwnerKind};
 use crate::profile::{LinkId, text};
 
 /// Identifiers on a page.
@@ -39,7 +40,10 @@ pub async fn list(
     let main = html! {
         div class="head" {
             h1 { "Identifiers" }
-            @if visitor.may(Role::Operator) { a class="button main" href="/identifiers/new" { "New identifier" } }
+            @if visitor.may(Role::Operator) {
+                a class="button" href="/identifiers/import" { "Import a list" }
+                a class="button main" href="/identifiers/new" { "New identifier" }
+            }
         }
         @if page.items.is_empty() {
             p class="empty" { "No panel holds an identifier with a link_id: cards, codes and their like that open a door when a profile says so." }
@@ -110,25 +114,45 @@ pub async fn reveal(
     Ok(page)
 }
 
+/// The photo of a face.
+#[get("/identifiers/{link_id}/photo")]
+pub async fn show_photo(
+    visitor: Visitor,
+    link_id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, PageProblem> {
+    visitor.needs(Role::Operator)?;
+    let origin = auth::origin(&request, &visitor.who.actor());
+    Ok(picture(&shared.fleet.photo_of_identifier(&link_id, &origin).await?))
+}
+
 fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> HttpResponse {
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
     let name = most.map_or("Refused by every panel", |identifier| identifier.name.as_str());
+    // A face has a photo instead, and is changed with it.
+    let has_number = most.is_some_and(|identifier| identifier.credential.kind() != Kind::Face);
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
         div class="head" {
             h1 { (layout::name(name)) }
             @if visitor.may(Role::Operator) {
-                @if most.is_some_and(|identifier| identifier.credential.masked().is_some() || identifier.credential.whole().is_some()) && !whole {
+                a class="button" href={ "/push?delete_identifiers=" (link) } { "Delete from panels" }
+                @if !whole && has_number {
                     form method="post" action={ "/identifiers/" (link) "/reveal" } {
                         (layout::token(visitor))
                         button title="It stands in the audit that you have seen it" { "Show the number" }
                     }
                 }
-                @if most.is_some() { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
+                @if most.is_some() && !has_number {
+                    a class="button" href={ "/identifiers/" (link) "/photo" } title="It stands in the audit that you have seen it" { "Show the photo" }
+                }
+                @if has_number { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }
+        p { a href={ "/access?identifier=" (link) } { "Which doors does it open now?" } }
         @if !found.refused.is_empty() {
             section class="card" aria-label="Refusals" {
                 h2 { "Refused by " (layout::count(found.states.rejected, "panel")) }
@@ -186,7 +210,7 @@ fn doors(version: &IdentifierVersion) -> Markup {
     doors.sort_by_key(|door| !waits(door.state));
     html! {
         h3 { "Doors" }
-        ul class="doors" {
+        ul {
             @for door in doors.iter().take(NAMED) { li { (panel_link(&door.panel)) " " (state(door.state.as_str())) } }
             @if version.count > NAMED { li { "and " (version.count - NAMED) " more" } }
         }
@@ -198,6 +222,7 @@ pub fn of_panel(visitor: &Visitor, panel: &str, identifiers: &[PanelIdentifier])
     html! {
         section aria-label="Identifiers" {
             h2 { "Identifiers" }
+            @if !identifiers.is_empty() { p { a href={ "/access?panel=" (percent(panel)) } { "Who may open now?" } } }
             @if identifiers.is_empty() {
                 p class="empty" {
                     "It holds no card, code or their like. "

@@ -167,6 +167,13 @@ pub fn refusal(word: &str) -> Markup {
     let meaning = match word {
         "number_of_identifiers_exceeded" => Some("the panel is full"),
         "invalid_time_rules_settings" => Some("its rules never open a door there"),
+        "bound_time_profile_doesnt_exist" => Some("a time profile that binds it is not there"),
+        "number_taken_by_another_identifier" => Some("another one has its number there"),
+        "bound_by_identifiers" => Some("identifiers there are bound by it"),
+        "face_id_not_supported" => Some("the panel knows no faces"),
+        "license_plate_not_supported" => Some("the panel's version knows no plates"),
+        "bad_base_64_image_file" => Some("the photo is none"),
+        "face_has_not_recognized" => Some("there is no face on the photo"),
         "has_dublicates" => Some("its link_id stood twice in one batch, and the first one holds"),
         _ => None,
     };

@@ -154,17 +154,19 @@ fn record(fields: &Fields) -> Result<Map<String, Value>, FleetError> {
         }
     }
     record.insert("labels".into(), labels.into());
-    let capacity = match fields.one("capacity") {
-        "" => Value::Null,
-        text => text.parse::<u32>().map_or_else(
-            |_| {
-                errors.push(FieldError::at("/capacity", "a whole number, or nothing"));
-                Value::Null
-            },
-            Value::from,
-        ),
-    };
-    record.insert("capacity".into(), capacity);
+    for name in ["capacity", "identifier_capacity", "face_capacity"] {
+        let capacity = match fields.one(name) {
+            "" => Value::Null,
+            text => text.parse::<u32>().map_or_else(
+                |_| {
+                    errors.push(FieldError::at(format!("/{name}"), "a whole number, or nothing"));
+                    Value::Null
+                },
+                Value::from,
+            ),
+        };
+        record.insert(name.into(), capacity);
+    }
     if errors.is_empty() { Ok(record) } else { Err(FleetError::Invalid(errors)) }
 }
 
@@ -172,12 +174,15 @@ fn record(fields: &Fields) -> Result<Map<String, Value>, FleetError> {
 fn fields_of(panel: &Entry) -> Fields {
     let record = panel.settings.record();
     let labels: Vec<_> = record.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
     let mut pairs = vec![
         ("driver", record.driver),
         ("zone", record.zone),
         ("api", record.api),
         ("labels", labels.join(", ")),
-        ("capacity", record.capacity.map(|capacity| capacity.to_string()).unwrap_or_default()),
+        ("capacity", number(record.capacity)),
+        ("identifier_capacity", number(record.identifier_capacity)),
+        ("face_capacity", number(record.face_capacity)),
         ("url", record.url.unwrap_or_default()),
         ("username", record.username.unwrap_or_default()),
         ("tls_ca", record.tls_ca.unwrap_or_default()),
@@ -231,6 +236,8 @@ impl Form {
                     }
                 }
                 (self.text("capacity", "Capacity", "How many profiles it holds at most; nothing is no limit"))
+                (self.text("identifier_capacity", "Capacity for identifiers", "How many of them it holds at most; nothing is no limit"))
+                (self.text("face_capacity", "Capacity for faces", "How many of these may be faces; nothing is no limit"))
                 button class="main" { @if self.id.is_some() { "Save" } @else { "Add" } }
             }
         };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
 use maud::{Markup, html};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::layout::{self, Place, panel_link, state};
@@ -21,7 +21,7 @@ use crate::access::Role;
 use crate::batch::Content;
 use crate::batch::report::{ItemCounts, Report};
 use crate::coordinator::register::Entry;
-use crate::fleet::batches::{self, IdempotencyKey, PlannedPanel};
+use crate::fleet::batches::{self, IdempotencyKey, ItemResult, PlannedPanel};
 use crate::fleet::profiles::ProfileVersion;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
@@ -73,7 +73,7 @@ pub async fn push_form(
     visitor.needs(Role::Operator)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
     let mut pairs = Vec::new();
-    for name in ["selector", "delete"] {
+    for name in ["selector", "delete", "delete_identifiers"] {
         pairs.push((name.to_owned(), query.one(name).to_owned()));
     }
     if !query.one("link_id").is_empty() {
@@ -166,10 +166,16 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
             .map_err(|error| vec![FieldError::at("/upsert", error.to_string())])?;
         body.insert("upsert".into(), list.into());
     }
-    let deletes: Vec<_> =
-        fields.one("delete").split([' ', ',', '\r', '\n']).filter(|id| !id.is_empty()).collect();
-    if !deletes.is_empty() {
-        body.insert("delete".into(), deletes.into());
+    let ids = |name: &str| -> Vec<String> {
+        let ids = fields.one(name).split([' ', ',', '\r', '\n']).filter(|id| !id.is_empty());
+        ids.map(str::to_owned).collect()
+    };
+    let (profiles, identifiers) = (ids("delete"), ids("delete_identifiers"));
+    if !profiles.is_empty() {
+        body.insert("delete".into(), profiles.into());
+    }
+    if !identifiers.is_empty() {
+        body.insert("identifiers".into(), json!({ "delete": identifiers }));
     }
     if fields.ticked("prune") {
         body.insert("prune".into(), true.into());
@@ -270,9 +276,11 @@ impl Form {
     }
 
     fn what(&self) -> Markup {
-        let items = self.fields.one("items");
+        // A file with numbers of identifiers is not taken here, and not put back into the page.
+        let items = Some(self.fields.one("items")).filter(|items| !items.contains("identifier_number"));
+        let items = items.unwrap_or_default();
         let known: Vec<_> = profiles_of(items);
-        let deletes = self.fields.one("delete");
+        let (deletes, undone) = (self.fields.one("delete"), self.fields.one("delete_identifiers"));
         html! {
             fieldset id="import" {
                 legend { "What" }
@@ -282,7 +290,7 @@ impl Form {
                         @if known.len() > EXPLAINED { li { "and " (known.len() - EXPLAINED) " more" } }
                     }
                 }
-                details open[known.is_empty() && deletes.is_empty()] {
+                details open[known.is_empty() && deletes.is_empty() && undone.is_empty()] {
                     summary { @if known.is_empty() { "Profiles from a file" } @else { "The profiles as JSON" } }
                     label { "A file, JSON or YAML" input type="file" data-into="items" accept=".json,.yaml,.yml,application/json"; }
                     label { "Or here: a list of profiles, or an object with " code { "list_items" }
@@ -292,7 +300,12 @@ impl Form {
                 details open[!deletes.is_empty()] {
                     summary { "Profiles to delete" }
                     label { "Their link_ids" textarea name="delete" rows="3" spellcheck="false" { (deletes) } }
-                    label class="tick" { input type="checkbox" name="prune" value="yes" checked[self.fields.ticked("prune")]; "Also delete every other link_id of those panels" }
+                    label class="tick" { input type="checkbox" name="prune" value="yes" checked[self.fields.ticked("prune")]; "Also delete every other profile with a link_id of those panels" }
+                }
+                details open[!undone.is_empty()] {
+                    summary { "Identifiers to delete" }
+                    label { "Their link_ids" textarea name="delete_identifiers" rows="3" spellcheck="false" { (undone) } }
+                    p class="hint" { "New ones come from " a href="/identifiers/new" { "a form" } " or " a href="/identifiers/import" { "a list" } "." }
                 }
             }
         }
@@ -301,6 +314,11 @@ impl Form {
     fn planned(&self, visitor: &Visitor, plan: &Plan) -> Markup {
         let Report { panels, items, .. } = &plan.run.report;
         let changes = items.created + items.updated + items.deleted;
+        let what = match plan.run.report.identifiers.deleted {
+            0 => "profile",
+            all if all == items.deleted => "identifier",
+            _ => "item",
+        };
         html! {
             section class="card" id="plan" aria-label="Dry run" {
                 (sums(&plan.run))
@@ -309,14 +327,14 @@ impl Form {
                 form method="post" action="/push/send" {
                     (layout::token(visitor))
                     input type="hidden" name="key" value=(Uuid::new_v4());
-                    @for name in ["items", "delete", "prune", "target", "selector"] {
+                    @for name in ["items", "delete", "delete_identifiers", "prune", "target", "selector"] {
                         input type="hidden" name=(name) value=(self.fields.one(name));
                     }
                     // What the reader saw is what is meant: where it has become more by then, it is refused.
                     input type="hidden" name="confirm_deletes" value=(items.deleted);
                     button class=(if items.deleted > 0 { "danger" } else { "main" }) id="send" {
                         @if changes == 0 { "Push anyway to " } @else { "Push to " } (layout::count(panels.total, "panel"))
-                        @if items.deleted > 0 { ", deleting " (layout::count(items.deleted, "profile")) }
+                        @if items.deleted > 0 { ", deleting " (layout::count(items.deleted, what)) }
                     }
                 }
             }
@@ -386,6 +404,25 @@ pub fn panel_by_panel(plan: &batches::Plan) -> Markup {
                 }
             }
             @if rows.len() > SHOWN { p { "and " (rows.len() - SHOWN) " more; the sums are of all" } }
+        }
+        (refusals(plan))
+    }
+}
+
+/// Refusals of a plan that are told.
+const REFUSALS: usize = 20;
+
+/// What would be refused, and why.
+fn refusals(plan: &batches::Plan) -> Markup {
+    let refused = plan.panels.iter().flat_map(|panel| panel.refused.iter().map(move |item| (panel, item)));
+    let refused: Vec<_> = refused.take(REFUSALS).collect();
+    html! {
+        @if !refused.is_empty() {
+            ul {
+                @for (panel, ItemResult { item, extended_info, .. }) in refused {
+                    li { (panel_link(panel.panel.as_str())) " refuses " (item.kind.as_str()) " " code { (item.link_id) } ": " (layout::refusal(extended_info)) }
+                }
+            }
         }
     }
 }

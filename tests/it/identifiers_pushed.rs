@@ -4,19 +4,10 @@ use panelsync::store::seal;
 use serde_json::{Value, json};
 
 use crate::support::binary::Shell;
-use crate::support::identifiers::{card, kind};
+use crate::support::identifiers::{card, face, kind};
 use crate::support::profiles::{link, once};
 use crate::support::server::{TestServer, rendered_state};
 use crate::support::snapshot::{self, Transcript};
-
-/// A JPEG, as far as anybody looks.
-const PHOTO: &str = "/9j/4AAQSkZJRg==";
-
-fn face(n: u32, name: &str, profiles: &[u32]) -> Value {
-    let mut face = kind(card(n, name, "", profiles), "face_id", "");
-    face["face_image"] = json!(PHOTO);
-    face
-}
 
 /// Submits batches one after the other and shows what came of each, panel by panel.
 struct Pushed<'s> {

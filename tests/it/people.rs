@@ -127,15 +127,28 @@ fn one_number_is_told_whole_to_who_may_see_it_and_that_stands_in_the_audit() {
     assert_eq!(number(106), json!("AA1234BB"));
     assert_eq!(number(104), json!(null), "a face has none");
     assert_eq!(ask(&olha, 999).status, 404);
+    let photo = |token: &str, n: u32| {
+        let path = format!("/fleet/v1/identifiers/{}/photo", link(n));
+        server.call("GET", &path).bearer(token).open()
+    };
+    let mut shown = photo(&olha, 104);
+    assert_eq!(shown.status(), 200);
+    assert_eq!(
+        (shown.headers()["content-type"].as_bytes(), shown.headers()["cache-control"].as_bytes()),
+        (&b"image/jpeg"[..], &b"no-store"[..])
+    );
+    assert!(shown.body_mut().read_to_vec().expect("a body").starts_with(b"\xff\xd8\xff"));
+    assert_eq!((photo(&olha, 103).status().as_u16(), photo(&vik, 104).status().as_u16()), (404, 403));
     let audit = server.fleet("GET", "/audit?limit=1000").send();
     let entries = audit.value()["items"].as_array().cloned().expect("a list");
     let reveals: Vec<_> = entries.iter().filter(|entry| entry["action"] == "identifier.reveal").collect();
-    assert_eq!(reveals.len(), 5, "{entries:?}");
+    assert_eq!(reveals.len(), 6, "{entries:?}");
     assert!(
         reveals.iter().all(|entry| entry["actor"] == "olha" || entry["actor"] == "user:olha"),
         "{reveals:?}"
     );
-    assert_eq!(reveals[4]["target"], json!(link(103)), "the oldest stands last");
+    assert_eq!(reveals[5]["target"], json!(link(103)), "the oldest stands last");
+    assert_eq!(reveals[0]["target"], json!(format!("{} (photo)", link(104))));
     assert!(entries.iter().any(|entry| entry["action"] == "session.denied"), "{entries:?}");
     assert!(!SECRETS.iter().any(|secret| audit.body.contains(secret)), "{}", audit.body);
 }
@@ -214,8 +227,18 @@ fn lists_of_people_and_files_of_both_kinds_are_pushed_looked_at_and_taken_back()
     run("apply -f identifiers.json -l site=north --prune", 2);
     run("apply -f identifiers.json -l site=north --prune --yes", 0);
     run("apply -f nobody.json --all --prune", 2);
+    // With both lists both are pruned: what nobody is bound to any more.
+    run("apply -f profiles.json -l site=north --prune --dry-run", 0);
+    run("apply -f both.json -l site=north --prune --yes", 0);
     run("identifier ls", 0);
     log.check();
+}
+
+/// What a page's last form carries.
+fn sealed(page: &str) -> String {
+    let carried = Regex::new(r#"name="(?:carried|items)" value="([A-Za-z0-9_-]+)""#);
+    let found = carried.expect("a regular expression").captures_iter(page).last();
+    found.map_or_else(String::new, |found| found[1].to_owned())
 }
 
 #[test]
@@ -223,11 +246,10 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     let server = fleet();
     let browser = Browser::admin(&server);
     let mut told = Transcript::new("web", "identifiers");
-    let carried = Regex::new(r#"name="carried" value="([A-Za-z0-9_-]+)""#).expect("a regular expression");
     let mut step = |what: &str, call: Call| {
         let answer = call.send();
         assert!(!SECRETS.iter().any(|secret| answer.body.contains(secret)), "{what}: {}", answer.body);
-        let found = carried.captures(&answer.body).map_or_else(String::new, |found| found[1].to_owned());
+        let found = sealed(&answer.body);
         told.step(what, &Page(answer));
         found
     };
@@ -257,11 +279,15 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     form.push(("profiles", &profile));
     let dry = browser.post("/identifiers/check", &form).send();
     assert!(!dry.body.contains("48291500"), "{}", dry.body);
+    let mut taken = form.clone();
+    taken[4].1 = "77001234";
+    taken[3].1 = "card";
+    step("a number that another one has", browser.post("/identifiers/check", &taken));
     let carried_on = step("the dry run", browser.post("/identifiers/check", &form));
     assert_eq!(server.fleet("GET", &format!("/identifiers/{id}")).send().status, 404, "nothing is changed");
     let other = Browser::admin(&server);
-    let send = [("carried", carried_on.as_str()), ("selector", "site=north"), ("key", "once")];
-    assert_eq!(other.post("/identifiers/send", &send).send().status, 403, "it is of another session");
+    let send = [("items", carried_on.as_str()), ("selector", "site=north"), ("key", "once")];
+    assert_eq!(other.post("/identifiers/send", &send).send().status, 400, "it is of another session");
     let sent = browser.post("/identifiers/send", &send).send();
     assert_eq!(sent.status, 303, "{}", sent.body);
     let sent_again = browser.post("/identifiers/send", &send).send();
@@ -282,7 +308,7 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     form[4].1 = "";
     form.push(("carried", &before));
     let kept = step("with the number left empty", browser.post("/identifiers/check", &form));
-    let send = [("carried", kept.as_str()), ("selector", "site=north"), ("key", "twice")];
+    let send = [("items", kept.as_str()), ("selector", "site=north"), ("key", "twice")];
     let sent = browser.post("/identifiers/send", &send).send();
     assert_eq!(sent.status, 303, "{}", sent.body);
     let name = || {
@@ -310,6 +336,63 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     let panel = browser.get("/panel/north-01").send();
     assert!(panel.body.contains("Flat 15, guest") && !panel.body.contains("4829"), "{}", panel.body);
     assert!(!SECRETS.iter().any(|secret| panel.body.contains(secret)), "{}", panel.body);
+    told.check();
+}
+
+#[test]
+fn a_list_goes_over_the_dry_run_to_the_doors_and_none_of_its_numbers_is_on_the_page() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let mut told = Transcript::new("web", "people");
+    let mut step = |what: &str, call: Call| {
+        let answer = call.send();
+        assert!(
+            !["77009", "482"].iter().any(|secret| answer.body.contains(secret)),
+            "{what}: {}",
+            answer.body
+        );
+        let found = sealed(&answer.body);
+        told.step(what, &Page(answer));
+        found
+    };
+    step("the form", browser.get("/identifiers/import"));
+    let head = "name;type;number;profiles;to";
+    let wrong = format!("{head}\r\nFlat 20;card;77009001;Work wek;\r\nFlat 21;pin;482x;Once;soon\r\n");
+    let form = |list: &str| {
+        browser.post(
+            "/identifiers/import",
+            &[("list", list), ("zone", "Europe/Kyiv"), ("selector", "site=north")],
+        )
+    };
+    step("wrong lines", form(&wrong));
+    step("nothing", form(""));
+    step("a number that another one has", form(&format!("{head}\nFlat 22;plate;AA1234BB;Once;\n")));
+    let list = format!(
+        "{head}\r\nFlat 20;card;77009001;work week;\r\nFlat 21;pin;4829;Once|Work week;2050-12-31\r\n"
+    );
+    let items = step("the dry run", form(&list));
+    let send = [("items", items.as_str()), ("selector", "site=north"), ("key", "once")];
+    let sent = browser.post("/identifiers/send", &send).send();
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    let batch = sent.header("location").expect("a place").to_owned();
+    let done = || browser.get(&batch).send().body.contains("state done");
+    while !done() {
+        std::thread::yield_now();
+    }
+    let page = browser.get("/identifiers").send().body;
+    assert!(page.contains("Flat 20") && page.contains("…001") && page.contains("Flat 21"), "{page}");
+    assert!(!page.contains("77009") && !page.contains("4829"), "{page}");
+    let file = json!({ "identifiers": [card(130, "Flat 23", "77009002", &[1])] }).to_string();
+    let pushed = [("items", file.as_str()), ("selector", "site=north")];
+    step("a file with identifiers, which is not taken there", browser.post("/push", &pushed));
+    step("to be deleted", browser.get(&format!("/push?delete_identifiers={}", link(101))));
+    let delete = [("delete_identifiers", &*link(101)), ("selector", "site=north")];
+    step("what would be deleted", browser.post("/push", &delete));
+    assert_eq!(browser.post("/push/send", &delete).send().status, 303);
+    let gone = || server.fleet("GET", "/identifiers?selector=site%3Dnorth").send().body.contains(&link(101));
+    while gone() {
+        std::thread::yield_now();
+    }
     told.check();
 }
 

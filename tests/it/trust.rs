@@ -49,6 +49,7 @@ viewer   GET    /fleet/v1/diff
 viewer   GET    /fleet/v1/events
 viewer   GET    /fleet/v1/identifiers
 viewer   GET    /fleet/v1/identifiers/{link_id}
+operator GET    /fleet/v1/identifiers/{link_id}/photo
 viewer   GET    /fleet/v1/panels
 admin    POST   /fleet/v1/panels
 admin    DELETE /fleet/v1/panels/{id}
@@ -135,6 +136,19 @@ admin    POST   /panels/{panel}/api/v1/access/timeprofile/items/link
 admin    DELETE /panels/{panel}/api/v1/access/timeprofile/items/link
 admin    POST   /panels/{panel}/api/v1/access/timeprofile/link
 admin    POST   /panels/{panel}/api/v1/access/timeprofile/link/delete
+admin    GET    /panels/{panel}/api/v1/access/identifier/items/link
+admin    POST   /panels/{panel}/api/v1/access/identifier/items/link
+admin    DELETE /panels/{panel}/api/v1/access/identifier/items/link
+admin    POST   /panels/{panel}/api/v1/access/identifiers/link/delete
+admin    POST   /panels/{panel}/api/v1/access/identifier
+admin    GET    /panels/{panel}/api/v1/access/identifier/items
+admin    DELETE /panels/{panel}/api/v1/access/identifier/items
+admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    PATCH  /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}
+admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/passes/reset
+admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
+admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 ";
 
 const RANKS: [&str; 4] = ["open", "viewer", "operator", "admin"];
@@ -170,7 +184,11 @@ fn every_route_takes_its_role_and_no_lower_one() {
     assert_eq!(served, listed.keys().cloned().collect::<Vec<_>>(), "the table has every route");
     for ((method, path), least) in &listed {
         for (rank, role) in RANKS.iter().enumerate() {
-            let url = path.replace("{panel}", "p1").replace("{selector}", "site=north").replace("{uid}", "9");
+            let url = path
+                .replace("{panel}", "p1")
+                .replace("{selector}", "site=north")
+                .replace("{uid}", "9")
+                .replace("{profile}", "9");
             let url =
                 url.replace("{id}", "nobody").replace("{link_id}", &link(9)).replace("{name}", "nobody");
             let mut call = server.call(method, &url);

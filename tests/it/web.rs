@@ -151,13 +151,24 @@ viewer   GET  /fleet/more
 viewer   GET  /panel/gate
 viewer   GET  /profiles
 viewer   GET  /profiles/91c615e3-1040-4815-8ecb-000000000001
+viewer   GET  /identifiers
+viewer   GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101
 viewer   GET  /batches
 viewer   GET  /batches/{batch}
 viewer   POST /profiles/preview
+viewer   GET  /access?panel=gate
 viewer   GET  /password
 viewer   POST /password
 operator GET  /profiles/new
 operator GET  /profiles/91c615e3-1040-4815-8ecb-000000000001/edit
+operator GET  /identifiers/new
+operator GET  /identifiers/import
+operator GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101/edit
+operator POST /identifiers/91c615e3-1040-4815-8ecb-000000000101/reveal
+operator GET  /identifiers/91c615e3-1040-4815-8ecb-000000000101/photo
+operator POST /identifiers/check
+operator POST /identifiers/import
+operator POST /identifiers/send
 operator GET  /push
 operator POST /profiles/check
 operator POST /push
@@ -458,11 +469,12 @@ fn a_stream_ends_with_its_session() {
 #[test]
 fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
     let server = fleet();
-    let record = json!({ "id": "door", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin", "password": "open sesame", "capacity": 40 });
+    let record = json!({ "id": "door", "driver": "http", "url": "http://127.0.0.1:9", "username": "admin", "password": "open sesame", "capacity": 40, "face_capacity": 7 });
     assert_eq!(server.fleet("POST", "/panels?force=true").json(&record).send().status, 201);
     let browser = Browser::admin(&server);
     let form = browser.get("/panel/door/edit").send();
     assert!(form.body.contains(r#"name="url" value="http://127.0.0.1:9""#), "{}", form.body);
+    assert!(form.body.contains(r#"name="face_capacity" value="7""#), "{}", form.body);
     assert!(!form.body.contains("sesame"));
     let change = |fields: &[(&str, &str)]| {
         let mut all =
@@ -477,7 +489,12 @@ fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
     }
     let wrong = change(&[("url", "ftp://127.0.0.1")]);
     assert!(wrong.body.contains("A URL that begins with http:// or https://"), "{}", wrong.body);
-    let moved = [("url", "http://127.0.0.1:10"), ("labels", "site=north, floor=2"), ("repair", "on")];
+    let moved = [
+        ("url", "http://127.0.0.1:10"),
+        ("labels", "site=north, floor=2"),
+        ("repair", "on"),
+        ("identifier_capacity", "60"),
+    ];
     let wrong = change(&moved);
     assert!(wrong.body.contains("Give the password again"), "{}", wrong.body);
     let right = change(&[&moved[..], &[("password", "open sesame")]].concat());
@@ -485,7 +502,8 @@ fn a_panel_is_given_other_settings_and_keeps_the_password_that_nobody_sees() {
     let panel = server.fleet("GET", "/panels/door").send().value();
     assert_eq!(panel["url"], "http://127.0.0.1:10");
     assert_eq!(panel["labels"], json!({ "site": "north", "floor": "2" }));
-    assert_eq!(panel["capacity"], Value::Null);
+    assert_eq!((&panel["capacity"], &panel["identifier_capacity"]), (&Value::Null, &json!(60)));
+    assert_eq!(panel["face_capacity"], Value::Null);
     assert_eq!(panel["repair"], "on");
     let state = server.stop_and_render();
     assert_eq!(state.matches("(secret)").count(), 2, "the key's check, and the panel's password");

@@ -10,6 +10,7 @@ use crate::support::profiles::{link, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::{Browser, Page};
 
 /// Thursday 26 November 2026, 09:30 UTC.
 const THURSDAY: i64 = 1_795_685_400;
@@ -19,6 +20,9 @@ const SATURDAY: i64 = THURSDAY + 2 * 86_400;
 
 /// Monday 23 November 2026, 00:00 UTC.
 const MONDAY: i64 = 1_795_392_000;
+
+/// A link_id with another beginning.
+const OTHER: &str = "5a1f0c1e-1040-4815-8ecb-000000000109";
 
 fn apply(server: &TestServer, batch: &Value) {
     let answer = server.fleet("POST", "/batches").header("prefer", "wait=10").json(batch).send();
@@ -43,6 +47,8 @@ fn fleet() -> TestServer {
     let permanent = json!({ "is_permanent": true });
     let between = |from: i64, to: i64| json!({ "is_permanent": false, "from": from, "to": to });
     let twice = json!({ "is_permanent": false, "max_passes": 2 });
+    let mut other = card(109, "Neighbour", "109", &[1]);
+    other["link_id"] = json!(OTHER);
     let upsert = [
         card(101, "Flat 12, first", "0001234567", &[1]),
         kind(card(102, "Flat 12, guest", "", &[2]), "inputCode", "482915"),
@@ -57,6 +63,7 @@ fn fleet() -> TestServer {
         limited(card(106, "Few", "106", &[1]), permanent.clone(), twice.clone(), Some(1)),
         limited(card(107, "None left", "107", &[1]), permanent, twice, Some(0)),
         card(108, "Either", "108", &[2, 1]),
+        other,
     ];
     let batch = json!({
         "panels": ["north-01", "south-01"],
@@ -151,6 +158,8 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         ("who", format!("access who --panel north-01 --at {THURSDAY}")),
         ("who does", format!("access who --panel north-01 --at {SATURDAY} --open")),
         ("who, within a week", format!("access who --panel north-01 --from {MONDAY} --open")),
+        ("by its beginning", format!("access check --panel north --identifier 5a1f --at {THURSDAY}")),
+        ("by the beginning of several", "access where 91c615e3".into()),
         ("nobody", "access who --panel west-01".into()),
         ("where", format!("access where {card} --at {THURSDAY}")),
         (
@@ -161,6 +170,7 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         ("nowhere", format!("access where {}", link(999))),
         ("no panel", format!("access check --panel east-01 --identifier {card}")),
         ("no link_id", "access where card".into()),
+        ("no beginning of one", "access where 5d0c".into()),
         ("no moment", format!("access where {card} --at tomorrow")),
         ("a moment and a range", format!("access where {card} --at {MONDAY} --from {MONDAY}")),
         ("too long", format!("access where {card} --from {MONDAY} --to {}", MONDAY + 400 * 86_400)),
@@ -168,6 +178,33 @@ fn the_commands_say_who_opens_in_the_zone_of_the_door() {
         log.step(what, &shell.run(&line.split(' ').collect::<Vec<_>>()));
     }
     log.check();
+}
+
+#[test]
+fn the_page_says_yes_or_no_and_why() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let mut told = Transcript::new("web", "who");
+    let mut ask = |what: &str, query: &str| {
+        let page = Page(browser.get(&format!("/access?{query}")).send()).to_string();
+        // The form is the same each time but for what was asked.
+        let from = if what == "the form" { "<main" } else { "Ask</button>" };
+        let status = page.lines().find(|line| !line.starts_with('>')).expect("a status");
+        let (_, shown) = page.split_once(from).expect("a page");
+        told.step(what, &format!("{status}\n{}", shown.split_once("</main>").expect("a page").0));
+    };
+    ask("the form", "");
+    let thursday = "at=2026-11-26T11:30";
+    ask("yes, by the clock in Kyiv", &format!("panel=north-01&identifier={}&{thursday}", link(101)));
+    ask("no", &format!("panel=north-01&identifier={}&{thursday}", link(102)));
+    ask("a panel", &format!("panel=north-01&identifier=&{thursday}"));
+    ask("one that holds none", &format!("panel=west-01&identifier=&{thursday}"));
+    ask("an identifier", &format!("identifier={}&{thursday}", link(101)));
+    ask("one that is nowhere", &format!("identifier={}", link(999)));
+    ask("no panel of this name", "panel=%3Cb%3E");
+    ask("no link_id", "identifier=card");
+    ask("no moment", "panel=north-01&at=tomorrow");
+    told.check();
 }
 
 #[test]
@@ -197,14 +234,14 @@ fn a_page_ends_where_it_tells_enough_windows_and_no_answer_is_lost() {
     assert_eq!(told, (0..100).map(|n| link(100 + n)).collect::<Vec<_>>());
 }
 
-/// Waits until a panel's answer is so confirmed, for a minute at most.
-fn until_confirmed(server: &TestServer, n: u32, confirmed: &str) -> Value {
+/// Waits until the answer for an identifier at d1 is such, for a minute at most.
+fn until(server: &TestServer, n: u32, is: impl Fn(&Value) -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     loop {
         let path = format!("/access?panel=d1&identifier={}&at={THURSDAY}", link(n));
         let answer = server.fleet("GET", &path).send().value()["items"][0].clone();
-        if answer["confirmed"] == confirmed {
-            return answer;
+        if is(&answer) {
+            return;
         }
         assert!(Instant::now() < end, "not within a minute: {answer}");
         std::thread::sleep(Duration::from_millis(30));
@@ -220,24 +257,34 @@ fn what_a_device_has_not_confirmed_is_said() {
     });
     let panel = json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456", "zone": "Europe/Kyiv" });
     server.add_panel("d1", &panel);
-    apply(&server, &json!({ "all": true, "upsert": [work_week(1, "Work week")] }));
-    devices.faults(None, &json!({ "offline": true }));
     let mut log = Transcript::new("fleet_api", "who_not_confirmed");
-    let batch = json!({ "all": true, "identifiers": { "upsert": [card(101, "First", "101", &[1]), card(102, "Second", "102", &[])] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
-    until_confirmed(&server, 101, "unknown");
     let ask = |query: &str| server.fleet("GET", &format!("/access?panel=d1&at={THURSDAY}{query}")).send();
-    log.step("cards that are on their way", &ask(""));
-    let batch = json!({ "all": true, "identifiers": { "delete": [link(102)] } });
-    let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
-    assert_eq!(waiting.status, 202, "{waiting}");
-    log.step("of one nobody knows whether it came and went", &ask(""));
+    let push = |batch: &Value| {
+        let waiting = server.fleet("POST", "/batches").header("prefer", "wait=0").json(batch).send();
+        assert_eq!(waiting.status, 202, "{waiting}");
+    };
+    let cards = |cards: &[Value]| json!({ "upsert": cards });
+    let first = cards(&[card(101, "First", "101", &[1])]);
+    apply(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week"), work_week(2, "Shift")], "identifiers": first }),
+    );
+    log.step("a card that the device has confirmed", &ask(""));
+    devices.faults(None, &json!({ "offline": true }));
+    push(
+        &json!({ "all": true, "identifiers": cards(&[card(102, "Second", "102", &[]), card(103, "Third", "103", &[2])]) }),
+    );
+    until(&server, 103, |answer| answer["confirmed"] == "unknown");
+    log.step("others are on their way", &ask(""));
+    push(&json!({ "all": true, "upsert": [once(1, "Once")], "identifiers": { "delete": [link(102)] } }));
+    until(&server, 102, |answer| answer["why"]["code"] == "not_on_panel");
+    log.step("of one nobody knows whether it came and went; another's profile is shut now", &ask(""));
     let shell = Shell::new(server.address(), Some(server.token()));
     for line in [
         format!("access who --panel d1 --at {THURSDAY}"),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(101)),
         format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(102)),
+        format!("access check --panel d1 --identifier {} --at {THURSDAY}", link(103)),
     ] {
         log.step("as people see it", &shell.run(&line.split(' ').collect::<Vec<_>>()));
     }

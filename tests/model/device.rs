@@ -13,9 +13,20 @@ use serde_json::{Value, json};
 #[derive(Clone, Default)]
 pub struct Devices(Arc<Mutex<HashMap<String, Device>>>);
 
+/// What a device holds: its items by link_id.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Held {
+    pub profiles: BTreeMap<String, Value>,
+    pub identifiers: BTreeMap<String, Value>,
+}
+
 #[derive(Default)]
 struct Device {
-    profiles: BTreeMap<String, Value>,
+    held: Held,
+    /// What it held after each call that changed anything, while that is watched.
+    seen: Option<Vec<Held>>,
+    /// It takes an identifier though a profile that it names is not there, and says so.
+    takes_unbound: bool,
     /// Of a hundred calls, so many go wrong in one way or another.
     trouble: u8,
 }
@@ -61,9 +72,28 @@ impl Devices {
 
     /// What a device holds: the names of its profiles by link_id.
     pub fn held(&self, name: &str) -> BTreeMap<String, String> {
-        let devices = self.lock();
-        let profiles = devices.get(name).into_iter().flat_map(|device| &device.profiles);
-        profiles.map(|(link, body)| (link.clone(), body["name"].as_str().unwrap_or("").to_owned())).collect()
+        let held = self.all_held(name);
+        held.profiles
+            .into_iter()
+            .map(|(link, body)| (link, body["name"].as_str().unwrap_or("").to_owned()))
+            .collect()
+    }
+
+    /// All that a device holds.
+    pub fn all_held(&self, name: &str) -> Held {
+        self.lock().get(name).map(|device| device.held.clone()).unwrap_or_default()
+    }
+
+    /// What a device has held since this was asked last, after each call.
+    pub fn seen(&self, name: &str) -> Vec<Held> {
+        let mut devices = self.lock();
+        let device = devices.entry(name.to_owned()).or_default();
+        device.seen.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Whether it takes identifiers whose profiles it lacks.
+    pub fn take_unbound(&self, name: &str, does: bool) {
+        self.lock().entry(name.to_owned()).or_default().takes_unbound = does;
     }
 
     pub fn forget(&self, name: &str) {
@@ -109,60 +139,123 @@ impl Devices {
         let mut devices = self.lock();
         let Some(device) = devices.get_mut(name) else { return (404, json!({ "error": "no such device" })) };
         let (path, query) = call.split_once('?').unwrap_or((call, ""));
-        let profiles = &mut device.profiles;
-        match (method, path) {
-            ("GET", "api/info") => (
-                200,
+        let answer = match (method, path) {
+            ("GET", "api/info") => {
                 json!({ "api_version": "2.9.0", "device_serial_number": name, "device_model": "model",
-                    "firmware_version": "1" }),
-            ),
-            ("GET", "api/v1/login") => {
-                (200, json!({ "token": "5f0c1e4a-0000-4000-8000-000000000001", "account_type": "admin" }))
+                "firmware_version": "1" })
             }
-            (_, "api/v1/logout") => (200, json!({})),
-            ("GET", "api/v1/device/time") => (200, json!({ "time_unix": 1_700_000_000, "timezone": "UTC" })),
+            ("GET", "api/v1/login") => {
+                json!({ "token": "5f0c1e4a-0000-4000-8000-000000000001", "account_type": "admin" })
+            }
+            (_, "api/v1/logout") => json!({}),
+            ("GET", "api/v1/device/time") => json!({ "time_unix": 1_700_000_000, "timezone": "UTC" }),
             ("POST", "api/v1/access/timeprofile/items/link") => {
-                let items = body["list_items"].as_array().cloned().unwrap_or_default();
-                let result: Vec<_> = items
-                    .into_iter()
-                    .map(|item| {
-                        let link = item["link_id"].as_str().unwrap_or("").to_owned();
-                        let word = if profiles.contains_key(&link) { "updated" } else { "created" };
-                        profiles.insert(link.clone(), item);
-                        json!({ "link_id": link, "success": true, "extended_info": word })
-                    })
-                    .collect();
-                (200, json!({ "result": result }))
+                device.change(|device| each(body, "list_items", |item| device.take_profile(item)))
             }
             ("POST", "api/v1/access/timeprofile/link/delete") => {
-                let links = body["link_ids"].as_array().cloned().unwrap_or_default();
-                let result: Vec<_> = links
-                    .into_iter()
-                    .map(|link| {
-                        let gone = profiles.remove(link.as_str().unwrap_or("")).is_some();
-                        let word = if gone { "deleted" } else { "entity_not_found" };
-                        json!({ "link_id": link, "success": gone, "extended_info": word })
-                    })
-                    .collect();
-                (200, json!({ "result": result }))
+                device.change(|device| each(body, "link_ids", |link| device.drop_profile(link)))
+            }
+            ("POST", "api/v1/access/identifier/items/link") => {
+                device.change(|device| each(body, "list_items", |item| device.take_identifier(item)))
+            }
+            ("DELETE", "api/v1/access/identifier/items/link") => {
+                device.change(|device| each(body, "link_ids", |link| device.drop_identifier(link)))
             }
             ("GET", "api/v1/access/timeprofile/items" | "api/v1/access/timeprofile/items/link") => {
-                let parameter = |name: &str| {
-                    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-                    pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse::<usize>().ok())
-                };
-                let (limit, page) =
-                    (parameter("limit").unwrap_or(10), parameter("page_number").unwrap_or(1).max(1));
-                let total = profiles.len();
-                let items: Vec<_> = profiles.values().skip((page - 1) * limit).take(limit).collect();
-                (
-                    200,
-                    json!({ "list_items": items, "list_option": { "pagination": { "total_items": total,
-                        "items_limit": limit, "total_pages": total.div_ceil(limit), "current_page": page } } }),
-                )
+                page(query, &device.held.profiles)
             }
-            _ => (404, json!({ "error": format!("no {method} {path}") })),
+            ("GET", "api/v1/access/identifier/items/link") => page(query, &device.held.identifiers),
+            _ => return (404, json!({ "error": format!("no {method} {path}") })),
+        };
+        (200, answer)
+    }
+}
+
+/// The results of a call by link_id.
+fn each(body: &Value, list: &str, mut each: impl FnMut(&Value) -> (Value, bool, &'static str)) -> Value {
+    let items = body[list].as_array().cloned().unwrap_or_default();
+    let results = items.iter().map(|item| {
+        let (link, success, word) = each(item);
+        json!({ "link_id": link, "success": success, "extended_info": word })
+    });
+    json!({ "result": results.collect::<Vec<_>>() })
+}
+
+fn page(query: &str, held: &BTreeMap<String, Value>) -> Value {
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse::<usize>().ok())
+    };
+    let (limit, page) = (parameter("limit").unwrap_or(10), parameter("page_number").unwrap_or(1).max(1));
+    let total = held.len();
+    let items: Vec<_> = held.values().skip((page - 1) * limit).take(limit).collect();
+    json!({ "list_items": items, "list_option": { "pagination": { "total_items": total,
+        "items_limit": limit, "total_pages": total.div_ceil(limit), "current_page": page } } })
+}
+
+impl Device {
+    fn change(&mut self, call: impl FnOnce(&mut Self) -> Value) -> Value {
+        let answer = call(self);
+        if let Some(seen) = &mut self.seen {
+            seen.push(self.held.clone());
         }
+        answer
+    }
+
+    fn take_profile(&mut self, item: &Value) -> (Value, bool, &'static str) {
+        let link = item["link_id"].as_str().unwrap_or("").to_owned();
+        let word =
+            if self.held.profiles.insert(link, item.clone()).is_some() { "updated" } else { "created" };
+        (item["link_id"].clone(), true, word)
+    }
+
+    /// Identifiers that name it do not any more, as the vendor's panels perhaps do it; and those that name nothing open
+    /// at any time.
+    fn drop_profile(&mut self, link: &Value) -> (Value, bool, &'static str) {
+        let gone = self.held.profiles.remove(link.as_str().unwrap_or("")).is_some();
+        for identifier in self.held.identifiers.values_mut() {
+            if let Some(links) = identifier["time_profiles"]["link_ids"].as_array_mut() {
+                links.retain(|named| named != link);
+            }
+        }
+        (link.clone(), gone, if gone { "deleted" } else { "entity_not_found" })
+    }
+
+    fn take_identifier(&mut self, item: &Value) -> (Value, bool, &'static str) {
+        let link = item["link_id"].as_str().unwrap_or("").to_owned();
+        let key = |item: &Value| (item["identifier_type"].clone(), item["identifier_number"].clone());
+        let others = self.held.identifiers.iter().filter(|(other, _)| **other != link);
+        if others.into_iter().any(|(_, other)| key(other) == key(item)) {
+            return (item["link_id"].clone(), false, "number_taken_by_another_identifier");
+        }
+        if self
+            .held
+            .identifiers
+            .get(&link)
+            .is_some_and(|held| held["identifier_type"] != item["identifier_type"])
+        {
+            return (item["link_id"].clone(), false, "wrong_type");
+        }
+        let mut item = item.clone();
+        let named = item["time_profiles"]["link_ids"].as_array().cloned().unwrap_or_default();
+        let there: Vec<_> = named
+            .iter()
+            .filter(|link| self.held.profiles.contains_key(link.as_str().unwrap_or("")))
+            .cloned()
+            .collect();
+        let unbound = there.len() < named.len();
+        if unbound && !self.takes_unbound {
+            return (item["link_id"].clone(), false, "bound_time_profile_doesnt_exist");
+        }
+        item["time_profiles"]["link_ids"] = Value::from(there);
+        let id = item["link_id"].clone();
+        let word = if self.held.identifiers.insert(link, item).is_some() { "updated" } else { "created" };
+        (id, true, if unbound { "bound_time_profile_doesnt_exist" } else { word })
+    }
+
+    fn drop_identifier(&mut self, link: &Value) -> (Value, bool, &'static str) {
+        let gone = self.held.identifiers.remove(link.as_str().unwrap_or("")).is_some();
+        (link.clone(), gone, if gone { "deleted" } else { "not_found" })
     }
 }
 

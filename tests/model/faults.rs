@@ -45,10 +45,10 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// A disk in memory.
 #[derive(Debug, Clone, Default)]
-struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct State {
+pub struct State {
     file: Vec<u8>,
     /// What a crash leaves at least.
     synced: Vec<u8>,
@@ -89,12 +89,12 @@ impl Write {
 }
 
 impl Disk {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no panic")
     }
 
     /// Power is lost: of what was not synced, any part is there.
-    fn crash(&self, random: &mut fastrand::Rng) {
+    pub fn crash(&self, random: &mut fastrand::Rng) {
         let mut state = self.state();
         state.crashes += 1;
         let State { file, synced, unsynced, .. } = &mut *state;
@@ -115,14 +115,14 @@ impl Disk {
         self.state().fails_sync = Some(there);
     }
 
-    fn heal(&self) {
+    pub fn heal(&self) {
         let mut state = self.state();
         state.failing = false;
         state.fails_sync = None;
         state.fails_after = None;
     }
 
-    fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         let disk = self.clone();
         let open = move |_: &SyncTime| {
             let crashes = disk.state().crashes;
@@ -212,14 +212,14 @@ impl StorageBackend for Opened {
 }
 
 /// Starts it on the disk, and gives the sign that says when its writer is there.
-async fn start(disk: &Disk) -> Engine {
+pub async fn start(disk: &Disk) -> Engine {
     let mut settings = Settings::new("", ([127, 0, 0, 1], 0).into());
     settings.devices.timeouts.connect = Duration::from_millis(500);
     settings.devices.timeouts.request = Duration::from_millis(500);
     Engine::on(disk.store(), &settings, &Metrics::default()).await.expect("it starts")
 }
 
-fn origin() -> Origin {
+pub fn origin() -> Origin {
     Origin {
         actor: "model".into(),
         address: String::new(),
@@ -373,7 +373,7 @@ fn check_devices(snapshot: &Snapshot, devices: &Devices, removed: &BTreeSet<Stri
 }
 
 /// Waits until no batch is running and everything is delivered, having devices that had trouble tried at once.
-async fn quiet(engine: &Engine) {
+pub async fn quiet(engine: &Engine) {
     let until = Instant::now() + LONG;
     loop {
         let state = engine
@@ -412,7 +412,7 @@ fn device_name(schedule: u64, n: usize) -> String {
     format!("{schedule}-{n}")
 }
 
-fn new_panel(record: &PanelRecord) -> NewPanel {
+pub fn new_panel(record: &PanelRecord) -> NewPanel {
     let panel = NewPanel::new(PanelSettings::parse(record).expect("valid"));
     let password_md5 = record.url.as_ref().map(|_| "e10adc3949ba59abbe56e057f20f883e".to_owned());
     NewPanel { password_md5, ..panel }

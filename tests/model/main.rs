@@ -4,6 +4,7 @@
 
 mod device;
 mod faults;
+mod rights;
 mod schedule;
 mod wording;
 

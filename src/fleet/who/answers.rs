@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::held::{Device, Held, Holds};
+use super::held::{Device, Held};
 use super::{Confirmed, Holder, Opening};
 use crate::batch::item::ItemId;
 use crate::fleet::profiles::read;
-use crate::identifier::opens::{self, Answer, Hours, When};
+use crate::identifier::opens::{self, Answer, Hours, When, Why};
 use crate::identifier::sentence::reason;
 use crate::identifier::{Identifier, parse};
 use crate::panel::settings::{Settings, Zone};
@@ -148,9 +148,9 @@ impl<'s> Answers<'s> {
             panel: Arc::clone(panel),
             name,
             desired,
-            before: None,
+            perhaps: None,
             confirmed: Confirmed::Yes,
-            confirmed_opens: Some(opens),
+            may_open: opens,
             not_confirmed: None,
         };
         if let (Some(device), RowName::Link(item)) = (&held.device, name) {
@@ -187,20 +187,35 @@ impl<'s> Answers<'s> {
         }
         let what = which.map_or_else(|| "it".to_owned(), |profile| self.called(held.desired, profile));
         opening.not_confirmed = known.text(&what, is_desired);
-        opening.confirmed_opens = match of_itself.holds(body) {
-            Holds::NotKnown => None,
-            Holds::Nothing => Some(false),
-            Holds::Body(body) => {
-                let before = self.answer(device.place, body)?;
-                let opens = before.answer.opens();
-                // A profile of which nobody knows what the device holds may open as well.
-                let is_sure =
-                    opens || !before.profiles.iter().any(|profile| device.changed.contains(profile));
-                opening.before = Some(before);
-                is_sure.then_some(opens)
-            }
+        opening.may_open = match of_itself.bodies(body) {
+            Some(bodies) => self.may_open(opening, device, &bodies)?,
+            None => true,
         };
         Ok(())
+    }
+
+    /// Whether it opens by any of the bodies that a device perhaps holds of it, with any of those of its time profiles. It
+    /// is enough to look at each body of a profile once, since any profile that is open opens.
+    fn may_open(
+        &mut self,
+        opening: &mut Opening,
+        device: &Device,
+        bodies: &[u64],
+    ) -> Result<bool, StoreError> {
+        for body in bodies {
+            for place in &device.places {
+                let answered = self.answer(*place, *body)?;
+                // A profile of which nobody knows what the device holds may be open too.
+                let unsure = matches!(answered.answer.why, Why::Shut(_) | Why::NoProfileThere)
+                    && answered.profiles.iter().any(|profile| device.changed.contains(profile));
+                if answered.answer.opens() || unsure {
+                    opening.perhaps = Some(answered);
+                    return Ok(true);
+                }
+                opening.perhaps = Some(answered);
+            }
+        }
+        Ok(false)
     }
 }
 

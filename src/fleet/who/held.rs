@@ -26,8 +26,8 @@ pub type HeldIdentifier = (RowName, Option<u64>);
 
 /// What is known of a panel's device.
 pub(super) struct Device {
-    /// The zone and the time profiles that it confirmed last.
-    pub place: Place,
+    /// The zone and the time profiles that it perhaps holds: each place has one body of each, and each body is in one.
+    pub places: Vec<Place>,
     /// Time profiles under whose link_ids it holds something else, nobody knows what.
     pub changed: BTreeSet<LinkId>,
     known: HashMap<ItemId, Known>,
@@ -38,23 +38,16 @@ pub(super) struct Device {
 pub(super) enum Known {
     /// The device has confirmed what is desired.
     Same,
-    /// What is desired is on its way. Before, the device had confirmed this body.
-    Pending(Option<u64>),
-    /// The device refuses what is desired, in these words. Before, it had confirmed this body.
-    Refused(Box<str>, Option<u64>),
+    /// What is desired is on its way. The device perhaps holds one of these bodies.
+    Pending(Vec<u64>),
+    /// The device refuses what is desired, in these words, and perhaps holds one of these bodies.
+    Refused(Box<str>, Vec<u64>),
     /// The device does not hold it any more.
     Gone,
     /// The device holds something else.
     Changed,
     /// The device holds something that nobody asked for.
     Extra,
-}
-
-/// What a device holds of an item by what it confirmed last.
-pub(super) enum Holds {
-    Nothing,
-    Body(u64),
-    NotKnown,
 }
 
 impl Known {
@@ -78,14 +71,15 @@ impl Known {
         }
     }
 
-    /// What the device holds of it, where this is desired.
-    pub fn holds(&self, desired: Option<u64>) -> Holds {
-        let body = |body: Option<u64>| body.map_or(Holds::Nothing, Holds::Body);
+    /// The bodies any of which the device perhaps holds, where this is desired; none where nobody knows.
+    pub fn bodies(&self, desired: Option<u64>) -> Option<Vec<u64>> {
         match self {
-            Self::Same => body(desired),
-            Self::Pending(before) | Self::Refused(_, before) => body(*before),
-            Self::Gone => Holds::Nothing,
-            Self::Changed | Self::Extra => Holds::NotKnown,
+            Self::Same => Some(desired.into_iter().collect()),
+            // What is on its way may have come.
+            Self::Pending(before) => Some(before.iter().copied().chain(desired).collect()),
+            Self::Refused(_, before) => Some(before.clone()),
+            Self::Gone => Some(Vec::new()),
+            Self::Changed | Self::Extra => None,
         }
     }
 
@@ -112,7 +106,7 @@ impl Device {
     /// What is known of an item that is desired, or not.
     pub fn known(&self, item: ItemId, is_desired: bool) -> &Known {
         // What is neither desired nor known is not there.
-        let otherwise = if is_desired { &Known::Pending(None) } else { &Known::Same };
+        let otherwise = if is_desired { const { &Known::Pending(Vec::new()) } } else { &Known::Same };
         self.known.get(&item).unwrap_or(otherwise)
     }
 }
@@ -172,9 +166,9 @@ impl Held {
         };
         let item = ItemId::identifier(link);
         let desired = look_at(item)?;
-        let before = if is_device { snapshot.last_held(panel, item)? } else { None };
+        let before = if is_device { snapshot.last_held(panel, item)? } else { Vec::new() };
         let mut profiles = BTreeMap::new();
-        for body in [desired, before].into_iter().flatten() {
+        for body in desired.into_iter().chain(before) {
             for profile in answers.profiles_of(body)?.iter() {
                 if let Some(body) = look_at(ItemId::profile(*profile))? {
                     profiles.insert(*profile, body);
@@ -193,18 +187,27 @@ impl Held {
         let zone = &settings.zone;
         let desired = answers.place(zone, &profiles);
         let device = settings.is_device().then(|| {
-            let (mut before, mut changed) = (BTreeMap::new(), BTreeSet::new());
-            let mut device = Device { place: desired, changed: BTreeSet::new(), known };
-            let leaving = device.known.keys().filter_map(|item| item.profile_link());
-            for link in profiles.keys().copied().chain(leaving) {
+            let mut perhaps = Vec::new();
+            let leaving = known.keys().filter_map(|item| item.profile_link());
+            let mut device = Device { places: Vec::new(), changed: BTreeSet::new(), known: HashMap::new() };
+            let links: BTreeSet<_> = profiles.keys().copied().chain(leaving).collect();
+            device.known = known;
+            for link in links {
                 let body = profiles.get(&link).copied();
-                match device.known(ItemId::profile(link), body.is_some()).holds(body) {
-                    Holds::Body(body) => _ = before.insert(link, body),
-                    Holds::Nothing => {}
-                    Holds::NotKnown => _ = changed.insert(link),
+                match device.known(ItemId::profile(link), body.is_some()).bodies(body) {
+                    Some(bodies) => perhaps.push((link, bodies)),
+                    None => _ = device.changed.insert(link),
                 }
             }
-            (device.place, device.changed) = (answers.place(zone, &before), changed);
+            let most = perhaps.iter().map(|(_, bodies)| bodies.len()).max().unwrap_or_default();
+            device.places = (0..most.max(1))
+                .map(|n| {
+                    let nth = |(link, bodies): &(LinkId, Vec<u64>)| {
+                        Some((*link, *bodies.get(n).or(bodies.last())?))
+                    };
+                    answers.place(zone, &perhaps.iter().filter_map(nth).collect())
+                })
+                .collect();
             device
         });
         Self { profiles, desired, device }

@@ -170,6 +170,9 @@ pub struct PlannedPanel {
     pub entity_not_found: u64,
     /// How many it would refuse.
     pub rejected: u64,
+    /// Which ones, and why; the first twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<BatchItem>,
 }
 
 impl From<Plan> for DryRun {
@@ -193,6 +196,7 @@ impl From<asked::PlannedPanel> for PlannedPanel {
             unchanged,
             entity_not_found,
             rejected,
+            refused: planned.refused.into_iter().map(BatchItem::from).collect(),
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
 use crate::fleet::{self, identifiers as held};
 use crate::http::Shared;
-use crate::http::auth::{self, Viewer};
+use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
+use crate::identifier::photo::Photo;
 use crate::identifier::rule::{Passes, ValidTime};
 use crate::profile::LinkId;
 
@@ -300,4 +301,33 @@ pub async fn show(
         }
         Some(_) => Err(Problem::bad_request("reveal takes number")),
     }
+}
+
+/// A photo.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the document")]
+struct Jpeg(Vec<u8>);
+
+/// The photo of a face, as most panels hold it. That it was asked for stands in the audit.
+#[utoipa::path(tag = "identifiers", operation_id = "show_identifier_photo", params(("link_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = Jpeg, content_type = "image/jpeg", description = "A JPEG"), (status = 401, body = ProblemBody),
+        (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+#[get("/identifiers/{link_id}/photo")]
+pub async fn show_photo(
+    Operator(who): Operator,
+    link_id: web::Path<String>,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let photo = shared.fleet.photo_of_identifier(&link_id, &auth::origin(&request, &who.actor())).await?;
+    Ok(picture(&photo))
+}
+
+/// The answer that is this photo, and is kept nowhere.
+pub fn picture(photo: &Photo) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("image/jpeg")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(photo.jpeg().to_vec())
 }

@@ -36,7 +36,7 @@ pub struct AccessQuery {
     /// Up to this moment, which is not in the range any more.
     #[param(example = "2026-11-30T00:00:00Z")]
     to: Option<String>,
-    /// With `true`, only what opens, by what is desired or by what a device confirmed last.
+    /// With `true`, only what opens by what is desired, or perhaps by what a device holds.
     #[param(value_type = Option<bool>)]
     opens: Option<String>,
 }
@@ -78,9 +78,9 @@ pub struct AccessBody {
     /// hold something else).
     #[schema(example = "yes")]
     pub confirmed: String,
-    /// Whether it opens by what the device confirmed last; null where the device holds something that nobody knows.
-    #[schema(required = true)]
-    pub confirmed_opens: Option<bool>,
+    /// Whether the door perhaps opens, by anything that the device perhaps holds until it has confirmed what is desired. With
+    /// `false` it surely stays shut.
+    pub may_open: bool,
     /// What is not confirmed, in words.
     #[schema(required = true, example = "the device has not confirmed it")]
     pub not_confirmed: Option<String>,
@@ -142,7 +142,7 @@ impl From<&Opening> for AccessBody {
             },
             windows: opening.windows().iter().map(WindowBody::from).collect(),
             confirmed: opening.confirmed.as_str().to_owned(),
-            confirmed_opens: opening.confirmed_opens,
+            may_open: opening.may_open,
             not_confirmed: opening.not_confirmed.clone(),
         }
     }
@@ -224,7 +224,7 @@ fn moment(key: &str, text: &str) -> Result<i64, Problem> {
 const BY_UID: &str = "uid-";
 
 /// Where in the order of a panel's identifiers a cursor stands.
-fn place(cursor: &str) -> Option<RowName> {
+pub fn place(cursor: &str) -> Option<RowName> {
     match cursor.strip_prefix(BY_UID) {
         Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(Kind::Identifier, uid)),
         None => cursor.parse().ok().map(|link| RowName::Link(ItemId::identifier(link))),
@@ -232,7 +232,7 @@ fn place(cursor: &str) -> Option<RowName> {
 }
 
 /// The cursor of a place.
-fn text_of(place: At) -> String {
+pub fn text_of(place: At) -> String {
     match place {
         At::Identifier(RowName::Link(item)) => item.link_id.to_string(),
         At::Identifier(RowName::Uid(_, uid)) => format!("{BY_UID}{uid}"),

@@ -2,23 +2,24 @@
 
 use std::collections::HashMap;
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, delete, get, patch, post, web};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
-use super::list::Wanted;
-use super::{Account, Administrator, list, profiles};
-use crate::batch::Body;
+use super::filter::Field;
+use super::list::{Listed, Wanted};
+use super::{Account, Administrator, Detaches, list, profiles};
+use crate::batch::item::Kind;
+use crate::batch::{Body, ItemOutcome};
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
-use crate::panel::{ApplyByUid, UidAnswer, UidOperation};
+use crate::panel::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
-use crate::store::read::StoredItem;
 
-/// The panel's number for a new profile.
+/// The panel's number for a new item.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Created {
     /// At least 1.
@@ -60,7 +61,7 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
-    let item = list::item(&profile.into(), account.panel.settings.family(), false);
+    let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }
 
@@ -69,10 +70,10 @@ pub(super) async fn find(
     account: &Account,
     request: &HttpRequest,
     shared: &Shared,
-) -> Result<StoredItem, PanelError> {
+) -> Result<Listed, PanelError> {
     let uid = uid(request)?;
     let profiles = profiles(shared, &account.panel).await?;
-    let profile = profiles.into_iter().find(|profile| profile.row.uid == uid);
+    let profile = profiles.into_iter().find(|profile| profile.uid == Some(uid));
     profile.ok_or(PanelError::Body(WireError::Uid))
 }
 
@@ -114,7 +115,8 @@ pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResp
 /// Deletes the profile of the uid in the path.
 pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
     let uid = uid(&request)?;
-    apply(&who, &request, UidOperation::Delete(vec![uid]), "panel.delete").await?;
+    detach(&who, &request, [ProfileName::Uid(uid)]).await?;
+    apply(&who, &request, UidOperation::Delete(Kind::Profile, vec![uid]), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -149,8 +151,9 @@ pub(super) async fn read_all(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
-    let wanted = Wanted::parse(&query, dialect)?;
-    list::answer(profiles(&shared, &account.panel).await?, wanted, dialect)
+    let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
+    let profiles = profiles(&shared, &account.panel).await?;
+    list::answer(profiles, wanted, dialect)
 }
 
 /// Deletes several profiles, all or none.
@@ -177,7 +180,8 @@ pub(super) async fn delete_named(
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
-    apply(&who, &request, UidOperation::Delete(uids), "panel.delete").await?;
+    detach(&who, &request, uids.iter().copied().map(ProfileName::Uid)).await?;
+    apply(&who, &request, UidOperation::Delete(Kind::Profile, uids), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -193,13 +197,27 @@ pub(super) async fn read_profile(
     request: &HttpRequest,
     payload: web::Payload,
     shared: &Shared,
-) -> Result<Body, PanelError> {
+) -> Result<UidItem, PanelError> {
     let body = body::read_of_panel(request, payload, shared.body_limit).await?;
     let settings = &who.panel.settings;
     let family = settings.family();
     let profile = shared.turns.parse(body, move |body| parse::profile_body(body, family)).await??;
-    opens::check(&profile, settings.zone.rules()).map_err(|_| PanelError::NeverOpens)?;
-    Ok(Body::of(&profile))
+    opens::check(&profile, settings.zone.rules())
+        .map_err(|_| PanelError::Refused(ItemOutcome::NeverOpens))?;
+    Ok(UidItem::Profile(Body::of(&profile)))
+}
+
+/// Before these profiles go, has a panel that detaches them do so.
+pub(super) async fn detach(
+    who: &Administrator,
+    request: &HttpRequest,
+    profiles: impl IntoIterator<Item = ProfileName>,
+) -> Result<(), PanelError> {
+    if request.extensions().get::<Detaches>().is_some() {
+        let operation = UidOperation::Detach(profiles.into_iter().collect());
+        apply(who, request, operation, "panel.detach").await?;
+    }
+    Ok(())
 }
 
 /// Gives the operation to the panel and answers after its commit.

@@ -114,6 +114,6 @@ async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let profile = by_uid::find(&account, &request, &shared).await?;
-    let item = list::item(&profile.into(), account.panel.settings.family(), false);
+    let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::AccessError;
+use crate::batch::ItemOutcome;
+use crate::batch::item::Kind;
 use crate::http::body::BodyError;
+use crate::identifier;
 use crate::panel::UidRefusal;
 use crate::profile;
 use crate::profile::error::WireError;
@@ -39,18 +42,33 @@ pub enum PanelError {
     /// A faulty body.
     #[error("{0}")]
     Body(WireError),
+    /// A faulty body of a call on identifiers.
+    #[error("{0}")]
+    Identifier(identifier::error::WireError),
     /// A query parameter that must be there is not.
     #[error("No value for parameter `{0}`")]
     MissingParameter(&'static str),
     /// A query parameter with a value that it does not take.
     #[error("Wrong value of parameter `{0}`")]
     Parameter(&'static str),
-    /// Well-formed rules that can never open a door, in a call that has no result per item.
-    #[error("invalid_time_rules_settings")]
-    NeverOpens,
-    /// The panel's capacity is used up, in a call that has no result per item.
-    #[error("number_of_identifiers_exceeded")]
-    Full,
+    /// A well-formed item is refused, in a call that has no result per item: the word that the link calls have for it.
+    #[error("{}", .0.extended_info())]
+    Refused(ItemOutcome),
+    /// No identifier of that uid, or not a uid.
+    #[error("Wrong Identifier uid")]
+    IdentifierUid,
+    /// Another identifier has this type and number.
+    #[error("Identifier with that type and number already exist")]
+    NumberTaken,
+    /// A code that is the master code.
+    #[error("Cannot create identifier with the same input code number as master code")]
+    MasterCode,
+    /// A panel that knows no faces.
+    #[error("You cannot create face_id identifier on this panel")]
+    NoFaces,
+    /// A face that is none.
+    #[error("Wrong face_id image data")]
+    FaceData,
     /// There is no such panel.
     #[error("Panel not found")]
     NoSuchPanel,
@@ -141,11 +159,16 @@ impl ResponseError for PanelError {
             Self::WrongLogin
             | Self::LoginWithoutName
             | Self::Body(_)
+            | Self::Identifier(_)
             | Self::MissingParameter(_)
             | Self::Parameter(_)
             | Self::DifferentZones
-            | Self::NeverOpens
-            | Self::Full => StatusCode::BAD_REQUEST,
+            | Self::Refused(_)
+            | Self::IdentifierUid
+            | Self::NumberTaken
+            | Self::MasterCode
+            | Self::NoFaces
+            | Self::FaceData => StatusCode::BAD_REQUEST,
             Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) | Self::TooManyItems(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -185,11 +208,26 @@ impl From<profile::error::Problem> for PanelError {
     }
 }
 
+impl From<identifier::error::Problem> for PanelError {
+    fn from(problem: identifier::error::Problem) -> Self {
+        if let identifier::error::WireError::Body(error) = problem.error {
+            return profile::error::Problem { path: problem.path, error }.into();
+        }
+        Self::Identifier(problem.error)
+    }
+}
+
 impl From<UidRefusal> for PanelError {
     fn from(refusal: UidRefusal) -> Self {
         match refusal {
-            UidRefusal::NoSuchUid => Self::Body(WireError::Uid),
-            UidRefusal::Full => Self::Full,
+            UidRefusal::NoSuchUid(Kind::Profile) => Self::Body(WireError::Uid),
+            UidRefusal::NoSuchUid(Kind::Identifier) => Self::IdentifierUid,
+            UidRefusal::Full => Self::Refused(ItemOutcome::Full),
+            UidRefusal::FacesFull => Self::Refused(ItemOutcome::FacesFull),
+            UidRefusal::NumberTaken => Self::NumberTaken,
+            UidRefusal::NoProfile => Self::Refused(ItemOutcome::NoProfile),
+            UidRefusal::TooManyProfiles => Self::Identifier(identifier::error::WireError::TooManyProfiles),
+            UidRefusal::Bound => Self::Refused(ItemOutcome::Bound),
         }
     }
 }

@@ -13,29 +13,36 @@ use winnow::combinator::{alt, cut_err, delimited, not, peek, preceded, repeat, s
 use winnow::prelude::*;
 use winnow::token::{any, one_of, take_while};
 
+use crate::identifier::number::Credential;
+
 /// What lists can be sorted and filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// The profile's name.
+    /// The name of a profile, or of an identifier's owner.
     Name,
-    /// Start of the first window.
+    /// Start of a profile's first window.
     DateFrom,
-    /// End of the first window.
+    /// End of a profile's first window.
     DateTo,
+    /// An identifier's number.
+    Number,
 }
 
 impl Field {
-    /// The names, as the list form gives them.
-    pub const NAMES: [&str; 3] = ["name", "date_from", "date_to"];
+    /// Those of profiles.
+    pub const OF_PROFILES: &[Self] = &[Self::Name, Self::DateFrom, Self::DateTo];
 
-    /// From its name.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "name" => Some(Self::Name),
-            "date_from" => Some(Self::DateFrom),
-            "date_to" => Some(Self::DateTo),
-            _ => None,
-        }
+    /// Those of identifiers.
+    pub const OF_IDENTIFIERS: &[Self] = &[Self::Name, Self::Number];
+
+    /// The names, as the list form gives them.
+    pub fn names(fields: &[Self]) -> Vec<&'static str> {
+        fields.iter().map(|field| field.as_str()).collect()
+    }
+
+    /// From its name, where it is one of these.
+    pub fn parse(text: &str, fields: &[Self]) -> Option<Self> {
+        fields.iter().copied().find(|field| field.as_str() == text)
     }
 
     /// Its name.
@@ -44,6 +51,15 @@ impl Field {
             Self::Name => "name",
             Self::DateFrom => "date_from",
             Self::DateTo => "date_to",
+            Self::Number => "identifier_number",
+        }
+    }
+
+    /// Of what type its values are.
+    pub fn data_type(self) -> &'static str {
+        match self {
+            Self::Name | Self::Number => "string",
+            Self::DateFrom | Self::DateTo => "int",
         }
     }
 }
@@ -51,26 +67,29 @@ impl Field {
 /// What a filter looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields {
-    /// The profile's name.
+    /// The name of a profile, or of an identifier's owner.
     pub name: String,
-    /// Start of the first window.
+    /// Start of a profile's first window.
     pub date_from: i64,
-    /// End of the first window.
+    /// End of a profile's first window.
     pub date_to: i64,
+    /// What an identifier opens with.
+    pub number: Option<Credential>,
 }
 
 impl Fields {
-    /// The order of two profiles by a field.
+    /// The order of two items by a field.
     pub fn compare(&self, other: &Self, field: Field) -> Ordering {
         match field {
             Field::Name => self.name.cmp(&other.name),
             Field::DateFrom => self.date_from.cmp(&other.date_from),
             Field::DateTo => self.date_to.cmp(&other.date_to),
+            Field::Number => self.number.cmp(&other.number),
         }
     }
 }
 
-/// A condition on a profile.
+/// A condition on an item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// A field against a value of its own type.
@@ -88,6 +107,8 @@ pub enum Filter {
 pub enum Comparison {
     /// The name.
     Name(Operator, String),
+    /// The number, which is compared in its one form.
+    Number(Operator, String),
     /// A moment, in Unix seconds.
     Date(Field, Operator, i64),
 }
@@ -125,6 +146,8 @@ impl Operator {
     }
 }
 
+const ALL: &[Field] = &[Field::Name, Field::DateFrom, Field::DateTo, Field::Number];
+
 /// Parentheses and negations in one expression at most; each takes a piece of the stack.
 const MAX_NESTING: usize = 64;
 
@@ -133,23 +156,43 @@ impl Filter {
     pub fn equal(field: Field, value: &str) -> Option<Self> {
         Some(Self::Compare(match field {
             Field::Name => Comparison::Name(Operator::Equal, value.to_owned()),
+            Field::Number => Comparison::Number(Operator::Equal, value.to_owned()),
             field => Comparison::Date(field, Operator::Equal, value.parse().ok()?),
         }))
     }
 
-    /// Reads an expression; `None` when it does not follow the grammar.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Reads an expression on these fields; `None` when it does not follow the grammar.
+    pub fn parse(text: &str, fields: &[Field]) -> Option<Self> {
         if text.matches('(').count() + text.matches("not").count() > MAX_NESTING {
             return None;
         }
-        delimited(multispace0, any_of, multispace0).parse(text).ok()
+        let filter = delimited(multispace0, any_of, multispace0).parse(text).ok()?;
+        filter.is_of(fields).then_some(filter)
     }
 
-    /// Whether it holds for a profile.
+    fn is_of(&self, fields: &[Field]) -> bool {
+        match self {
+            Self::Compare(Comparison::Name(..)) => fields.contains(&Field::Name),
+            Self::Compare(Comparison::Number(..)) => fields.contains(&Field::Number),
+            Self::Compare(Comparison::Date(field, ..)) => fields.contains(field),
+            Self::And(all) | Self::Or(all) => all.iter().all(|filter| filter.is_of(fields)),
+            Self::Not(filter) => filter.is_of(fields),
+        }
+    }
+
+    /// Whether it holds for an item.
     pub fn holds(&self, fields: &Fields) -> bool {
         match self {
             Self::Compare(Comparison::Name(operator, value)) => {
                 operator.holds(fields.name.as_str().cmp(value))
+            }
+            Self::Compare(Comparison::Number(operator, value)) => {
+                let number = fields.number.as_ref();
+                let other = number.and_then(|number| Credential::new(number.kind(), value));
+                match (number, other) {
+                    (Some(number), Some(other)) => operator.holds(number.cmp(&other)),
+                    _ => *operator == Operator::NotEqual,
+                }
             }
             Self::Compare(Comparison::Date(field, operator, value)) => {
                 let date = if *field == Field::DateTo { fields.date_to } else { fields.date_from };
@@ -195,10 +238,12 @@ fn factor(input: &mut &str) -> ModalResult<Filter> {
 }
 
 fn comparison(input: &mut &str) -> ModalResult<Comparison> {
-    let field = take_while(1.., ('a'..='z', '_')).verify_map(Field::parse).parse_next(input)?;
+    let field =
+        take_while(1.., ('a'..='z', '_')).verify_map(|name| Field::parse(name, ALL)).parse_next(input)?;
     let operator = delimited(multispace1, operator, multispace1).parse_next(input)?;
     match field {
         Field::Name => text.map(|value| Comparison::Name(operator, value)).parse_next(input),
+        Field::Number => text.map(|value| Comparison::Number(operator, value)).parse_next(input),
         field => dec_int.map(|value| Comparison::Date(field, operator, value)).parse_next(input),
     }
 }
@@ -228,10 +273,11 @@ fn text(input: &mut &str) -> ModalResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identifier::rule::Kind;
 
     fn holds(expression: &str) -> Option<bool> {
-        let fields = Fields { name: "O'Neil's week".into(), date_from: 100, date_to: 200 };
-        Filter::parse(expression).map(|filter| filter.holds(&fields))
+        let fields = Fields { name: "O'Neil's week".into(), date_from: 100, date_to: 200, number: None };
+        Filter::parse(expression, Field::OF_PROFILES).map(|filter| filter.holds(&fields))
     }
 
     #[test]
@@ -250,6 +296,33 @@ mod tests {
         ] {
             assert_eq!(holds(expression), Some(expected), "{expression}");
         }
+    }
+
+    #[test]
+    fn numbers_are_compared_in_their_one_form_and_belong_to_identifiers() {
+        let of = |kind, number: &str| Fields {
+            name: "Flat 12".into(),
+            date_from: 0,
+            date_to: 0,
+            number: Credential::new(kind, number),
+        };
+        let holds = |expression: &str, fields: &Fields| {
+            Filter::parse(expression, Field::OF_IDENTIFIERS).map(|filter| filter.holds(fields))
+        };
+        let (card, code) = (of(Kind::Card, "5e:6f"), of(Kind::Code, "007"));
+        for (fields, expression, expected) in [
+            (&card, "identifier_number eq '5E-6F'", true),
+            (&card, "identifier_number eq '24175'", false),
+            (&card, "identifier_number nq 'no number'", true),
+            (&card, "identifier_number lt 'no number' or identifier_number ge 'no number'", false),
+            (&card, "name eq 'Flat 12' and not identifier_number eq '5f:6f'", true),
+            (&code, "identifier_number eq '7'", false),
+            (&code, "identifier_number eq '007'", true),
+        ] {
+            assert_eq!(holds(expression, fields), Some(expected), "{expression}");
+        }
+        assert_eq!(holds("date_from eq 0", &card), None);
+        assert_eq!(Filter::parse("identifier_number eq '7'", Field::OF_PROFILES), None);
     }
 
     #[test]

@@ -9,15 +9,16 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::error::{ErrorBody, PanelError};
+use super::filter::Field;
 use super::list::Wanted;
-use super::{Account, Administrator, list, profiles};
+use super::{Account, Administrator, by_uid, list, profiles};
 use crate::access::sessions::Session;
 use crate::batch::{ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
-use crate::panel::{Apply, Reply, Work};
+use crate::panel::{Apply, ProfileName, Reply, Work};
 use crate::profile::parse;
 
 /// Many profiles, each with its link_id.
@@ -44,7 +45,7 @@ pub struct LinkResults {
 /// What came of one item.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LinkResult {
-    /// Which profile.
+    /// Which profile or identifier.
     #[schema(value_type = uuid::Uuid)]
     pub link_id: String,
     /// Whether what was asked for was done.
@@ -52,7 +53,7 @@ pub struct LinkResult {
     /// How, or why not; null where the panel's family has no word for it.
     #[schema(example = "created")]
     pub extended_info: Option<String>,
-    /// Whether another profile bears the same name; from api 2.10.0 on.
+    /// Whether another one bears the same name; from api 2.10.0 on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub has_dublicates: Option<bool>,
 }
@@ -109,7 +110,8 @@ pub(super) async fn apply_upserts(
     let profiles =
         shared.turns.parse(body, move |body| parse::link_body_within(body, family, most)).await??;
     let operations = Operations::of_profiles(profiles, Vec::new(), false);
-    apply(&panel, &session, &request, operations, "panel.upsert", true).await
+    let results = ask(&panel, &session, &request, operations, "panel.upsert").await?;
+    Ok(answer(&panel, results.into_iter(), true))
 }
 
 /// Deletes many profiles by link_id.
@@ -142,7 +144,7 @@ pub async fn delete_by_post(
 
 /// Reads the link_ids and has the panel delete their profiles.
 pub(super) async fn apply_deletes(
-    Administrator { panel, session }: Administrator,
+    who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
@@ -150,28 +152,34 @@ pub(super) async fn apply_deletes(
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
     let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    by_uid::detach(&who, &request, deletes.iter().copied().map(ProfileName::Link)).await?;
+    let Administrator { panel, session } = who;
     let operations = Operations::of_profiles(Vec::new(), deletes, false);
-    apply(&panel, &session, &request, operations, "panel.delete", false).await
+    let results = ask(&panel, &session, &request, operations, "panel.delete").await?;
+    Ok(answer(&panel, results.into_iter(), false))
 }
 
-/// Gives the operations to the panel, waiting for room in its mailbox, and answers after their commit. A request
-/// that is dropped before the panel took them is not done; later it takes nothing back.
-async fn apply(
+/// Gives the operations to the panel, waiting for room in its mailbox, and says what came of each after their commit. A
+/// request that is dropped before the panel took them is not done; later it takes nothing back.
+pub(super) async fn ask(
     panel: &Entry,
     session: &Session,
     request: &HttpRequest,
     operations: Operations,
     action: &'static str,
-    names: bool,
-) -> Result<HttpResponse, PanelError> {
+) -> Result<Vec<ItemResult>, PanelError> {
     let (reply, answer) = oneshot::channel();
     let origin = Arc::new(auth::origin(request, &session.actor()));
     let work = Work::Call(Arc::new(operations), action);
     panel.address.send(Apply { work, origin, reply: Reply::Caller(reply) }).await?;
-    let answer = answer.await??;
+    Ok(answer.await??.results)
+}
+
+/// The results as the panel answers them, where the call is one in which it would say whose name is taken.
+pub(super) fn answer(panel: &Entry, results: impl Iterator<Item = ItemResult>, names: bool) -> HttpResponse {
     let dialect = panel.settings.dialect;
-    let result = answer.results.iter().map(|item| LinkResult::new(item, dialect, names)).collect();
-    Ok(HttpResponse::Ok().json(LinkResults { result }))
+    let result = results.map(|item| LinkResult::new(&item, dialect, names)).collect();
+    HttpResponse::Ok().json(LinkResults { result })
 }
 
 /// The profiles with a link_id, in the list form.
@@ -193,8 +201,8 @@ pub(super) async fn list_linked(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
-    let wanted = Wanted::parse(&query, dialect)?;
+    let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
     let mut profiles = profiles(&shared, &account.panel).await?;
-    profiles.retain(|profile| profile.link_id().is_some());
+    profiles.retain(|profile| profile.link_id.is_some());
     list::answer(profiles, wanted, dialect)
 }

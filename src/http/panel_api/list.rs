@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -16,13 +15,16 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::PanelError;
-use super::filter::{Field, Fields, Filter, Operator};
+use super::filter::{Field, Fields, Operator};
 use crate::http::fleet_api::types::{RepeatOptionsBody, TimeOptionsBody};
-use crate::panel::dialect::{Dialect, Limit, ListNotes, Paging};
+use crate::panel::dialect::{Dialect, ListNotes};
 use crate::profile::rule::Family;
-use crate::profile::{parse, wire};
+use crate::profile::{LinkId, parse, wire};
 use crate::store::StoreError;
-use crate::store::read::StoredItem;
+
+mod query;
+
+pub use query::{Wanted, limit, page, require_page};
 
 /// The parameters of a list, for the document; both dialects.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -116,7 +118,7 @@ struct ControllerItem {
     identifiers: Identifiers,
 }
 
-/// Who uses a profile; panels here hold no identifiers.
+/// Which identifiers name a profile.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Identifiers {
     count: u32,
@@ -196,7 +198,7 @@ enum SortNote {
         /// It, as `order_by` takes it.
         order: String,
         /// By what lists can be sorted.
-        available_fields: [&'static str; 3],
+        available_fields: Vec<&'static str>,
     },
     /// The others.
     Asked {
@@ -205,8 +207,18 @@ enum SortNote {
         /// Whether it ascends.
         asc: bool,
         /// By what lists can be sorted.
-        available_fields: [&'static str; 3],
+        available_fields: Vec<&'static str>,
     },
+}
+
+/// What lists are made of.
+pub trait InList {
+    /// By what it is sorted and filtered.
+    fn fields(&self) -> Result<Fields, StoreError>;
+    /// In which order equal ones stand.
+    fn key(&self) -> (Option<u32>, Option<LinkId>);
+    /// It, JSON.
+    fn json(&self, dialect: &Dialect) -> String;
 }
 
 /// A profile that is to be shown.
@@ -214,57 +226,54 @@ pub struct Listed {
     /// The panel's number for it; null is shown without one.
     pub uid: Option<u32>,
     /// The link_id, where it has one.
-    pub link_id: Option<crate::profile::LinkId>,
+    pub link_id: Option<LinkId>,
     /// Its JSON, without link_id.
     pub json: Box<str>,
+    /// The uids of the identifiers that name it.
+    pub identifiers: Vec<u32>,
 }
 
-impl From<StoredItem> for Listed {
-    fn from(profile: StoredItem) -> Self {
-        Self { uid: Some(profile.row.uid), link_id: profile.link_id(), json: profile.json }
+impl InList for Listed {
+    fn fields(&self) -> Result<Fields, StoreError> {
+        fields(self)
+    }
+
+    fn key(&self) -> (Option<u32>, Option<LinkId>) {
+        (self.uid, self.link_id)
+    }
+
+    fn json(&self, dialect: &Dialect) -> String {
+        item(self, dialect.family, true)
     }
 }
 
-/// What a query asks of a list.
-pub struct Wanted {
-    limit: usize,
-    page: usize,
-    /// Fields, and whether each ascends; never empty.
-    order: Vec<(Field, bool)>,
-    is_sorted: bool,
-    filter: Option<Filter>,
-    /// The filter's parameters as they were given.
-    asked: serde_json::Map<String, serde_json::Value>,
-}
-
-/// The page of these profiles that a query asks for.
+/// The page of these that a query asks for.
 pub fn answer(
-    profiles: Vec<impl Into<Listed>>,
+    items: impl IntoIterator<Item = impl InList>,
     wanted: Wanted,
     dialect: &Dialect,
 ) -> Result<HttpResponse, PanelError> {
-    let mut listed = Vec::with_capacity(profiles.len());
-    for profile in profiles {
-        let profile = profile.into();
-        let fields = fields(&profile)?;
+    let mut listed = Vec::new();
+    for item in items {
+        let fields = item.fields()?;
         if wanted.filter.as_ref().is_none_or(|filter| filter.holds(&fields)) {
-            listed.push((fields, profile));
+            listed.push((fields, item));
         }
     }
-    listed.sort_by(|(a, profile_a), (b, profile_b)| {
+    listed.sort_by(|(a, item_a), (b, item_b)| {
         let by_fields = wanted.order.iter().map(|(field, asc)| {
             let order = a.compare(b, *field);
             if *asc { order } else { order.reverse() }
         });
         let order = by_fields.fold(Ordering::Equal, Ordering::then);
-        order.then((profile_a.uid, profile_a.link_id).cmp(&(profile_b.uid, profile_b.link_id)))
+        order.then(item_a.key().cmp(&item_b.key()))
     });
     let total_items = listed.len();
     let list_items = listed
         .iter()
         .skip((wanted.page - 1).saturating_mul(wanted.limit))
         .take(wanted.limit)
-        .filter_map(|(_, profile)| RawValue::from_string(item(profile, dialect.family, true)).ok()) // item() is JSON
+        .filter_map(|(_, item)| RawValue::from_string(item.json(dialect)).ok()) // it is JSON
         .collect();
     let pagination = Pagination::of(total_items, wanted.limit, wanted.page);
     let (filter, sort) = match dialect.notes {
@@ -274,23 +283,20 @@ pub fn answer(
         }
         ListNotes::Asked => {
             let (field, asc) = wanted.order.first().copied().unwrap_or((Field::Name, true));
-            let sort = SortNote::Asked { field: field.as_str(), asc, available_fields: Field::NAMES };
+            let sort =
+                SortNote::Asked { field: field.as_str(), asc, available_fields: Field::names(wanted.fields) };
             (FilterNote::Asked(wanted.asked), sort)
         }
         ListNotes::Described => (
             FilterNote::Described(DescribedFilter {
                 available_filtering: true,
                 is_filtered: wanted.filter.is_some(),
-                available_fields: vec![
-                    DescribedField::of(Field::Name, "string"),
-                    DescribedField::of(Field::DateFrom, "int"),
-                    DescribedField::of(Field::DateTo, "int"),
-                ],
+                available_fields: wanted.fields.iter().copied().map(DescribedField::of).collect(),
             }),
             SortNote::Described {
                 is_sorted: wanted.is_sorted,
                 order: if wanted.is_sorted { order_text(&wanted.order) } else { String::new() },
-                available_fields: Field::NAMES,
+                available_fields: Field::names(wanted.fields),
             },
         ),
     };
@@ -299,8 +305,13 @@ pub fn answer(
 }
 
 impl DescribedField {
-    fn of(field: Field, data_type: &'static str) -> Self {
-        Self { field_name: field.as_str(), data_type, compare_operators: Operator::NAMES, options: [] }
+    fn of(field: Field) -> Self {
+        Self {
+            field_name: field.as_str(),
+            data_type: field.data_type(),
+            compare_operators: Operator::NAMES,
+            options: [],
+        }
     }
 }
 
@@ -325,7 +336,9 @@ pub fn item(profile: &Listed, family: Family, with_uid: bool) -> String {
         Family::DoorController => wire::with_year_format(&profile.json),
     };
     let inner = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
-    format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{{"count":0,"uid_items":[]}}}}"#)
+    let uids: Vec<_> = profile.identifiers.iter().map(u32::to_string).collect();
+    let identifiers = format!(r#"{{"count":{},"uid_items":[{}]}}"#, uids.len(), uids.join(","));
+    format!(r#"{{{uid}"link_id":{link_id},{inner},"identifiers":{identifiers}}}"#)
 }
 
 fn fields(profile: &Listed) -> Result<Fields, StoreError> {
@@ -346,143 +359,5 @@ fn fields(profile: &Listed) -> Result<Fields, StoreError> {
         // A door controller's profile may lack them; then it is listed by what that means.
         _ => parse::stored(profile.json.as_bytes()).map(|read| (read.from, read.to)).map_err(|_| corrupt)?,
     };
-    Ok(Fields { name: read.name, date_from, date_to })
-}
-
-impl Wanted {
-    /// Reads a query, before anything is read for it.
-    pub fn parse(query: &HashMap<String, String>, dialect: &Dialect) -> Result<Self, PanelError> {
-        let get = |name: &str| given(query, name);
-        let (limit, page) = wanted_page(query, dialect)?;
-        let (sort_field, sort_type) = match dialect.paging {
-            Paging::SortField | Paging::OrderBy => ("sort_field", "sort_type"),
-            Paging::CamelCase => ("sortField", "sortType"),
-        };
-        let (order, is_sorted) = match dialect.paging {
-            Paging::OrderBy => (ordering(get("order_by"))?, get("order_by").is_some()),
-            Paging::SortField | Paging::CamelCase => {
-                let field = match get(sort_field) {
-                    None => Field::Name,
-                    Some(name) => Field::parse(name).ok_or(PanelError::Parameter(sort_field))?,
-                };
-                let asc = match get(sort_type) {
-                    None | Some("asc") => true,
-                    Some("desc") => false,
-                    Some(_) => return Err(PanelError::Parameter(sort_type)),
-                };
-                (vec![(field, asc)], get(sort_field).is_some())
-            }
-        };
-        let (filter, asked) = match (dialect.family, get("filter")) {
-            (Family::Android | Family::DoorController, _) => equality(query)?,
-            (Family::Camdroid | Family::IngenicMips, None) => equality(&in_brackets(query))?,
-            (Family::Camdroid | Family::IngenicMips, Some(text)) => {
-                let filter = Filter::parse(text).ok_or(PanelError::Parameter("filter"))?;
-                (Some(filter), serde_json::Map::from_iter([("filter".to_owned(), text.into())]))
-            }
-        };
-        Ok(Self { limit, page, order, is_sorted, filter, asked })
-    }
-}
-
-/// A parameter; one that is empty counts as left out.
-fn given<'q>(query: &'q HashMap<String, String>, name: &str) -> Option<&'q str> {
-    query.get(name).map(String::as_str).filter(|text| !text.is_empty())
-}
-
-/// How many items a page has, and which page is wanted.
-fn wanted_page(query: &HashMap<String, String>, dialect: &Dialect) -> Result<(usize, usize), PanelError> {
-    let limit = limit(given(query, "limit"), dialect.limit)?;
-    let name = match dialect.paging {
-        Paging::SortField | Paging::OrderBy => "page_number",
-        Paging::CamelCase => "pageNumber",
-    };
-    Ok((limit, page(given(query, name), name)?))
-}
-
-/// The page of this parameter; the first one without.
-pub fn page(given: Option<&str>, name: &'static str) -> Result<usize, PanelError> {
-    let Some(number) = given else { return Ok(1) };
-    number.parse().ok().filter(|page| *page >= 1).ok_or(PanelError::Parameter(name))
-}
-
-/// The `limit`.
-pub fn limit(given: Option<&str>, takes: Limit) -> Result<usize, PanelError> {
-    let number = |most| {
-        let number = given.and_then(|limit| limit.parse().ok());
-        number.filter(|limit| (1..=most).contains(limit)).ok_or(PanelError::Parameter("limit"))
-    };
-    match (takes, given) {
-        (Limit::Required, None) => Err(PanelError::MissingParameter("limit")),
-        (Limit::Required, Some(_)) => number(usize::MAX),
-        (Limit::Steps | Limit::UpToThousand, None) => Ok(10),
-        (Limit::UpToThousand, Some(_)) => number(1000),
-        (Limit::Steps, Some("10" | "20" | "30" | "50")) => number(50),
-        (Limit::Steps, Some(_)) => Err(PanelError::Parameter("limit")),
-    }
-}
-
-/// The fields of an `order_by`, each once.
-fn ordering(order_by: Option<&str>) -> Result<Vec<(Field, bool)>, PanelError> {
-    let Some(order_by) = order_by else { return Ok(vec![(Field::Name, true)]) };
-    let wrong = || PanelError::Parameter("order_by");
-    let mut order = Vec::new();
-    for part in order_by.split(',') {
-        let mut words = part.split_whitespace();
-        let field = words.next().and_then(Field::parse).ok_or_else(wrong)?;
-        let asc = match words.next() {
-            None | Some("asc") => true,
-            Some("desc") => false,
-            Some(_) => return Err(wrong()),
-        };
-        if words.next().is_some() || order.iter().any(|(named, _)| *named == field) {
-            return Err(wrong());
-        }
-        order.push((field, asc));
-    }
-    Ok(order)
-}
-
-/// A filter and its parameters as they were given.
-type Equality = (Option<Filter>, serde_json::Map<String, serde_json::Value>);
-
-/// The android filter, from plain parameters, from one JSON object, or from the form that clients make of an object.
-fn equality(query: &HashMap<String, String>) -> Result<Equality, PanelError> {
-    let given: HashMap<String, String> = match query.get("filter").filter(|filter| !filter.is_empty()) {
-        None => {
-            let mut given = in_brackets(query);
-            given.extend(query.iter().map(|(name, value)| (name.clone(), value.clone())));
-            given
-        }
-        Some(json) => {
-            let object: HashMap<String, serde_json::Value> =
-                serde_json::from_str(json).map_err(|_| PanelError::Parameter("filter"))?;
-            object.into_iter().map(|(key, value)| (key, plain(&value))).collect()
-        }
-    };
-    let Some(field) = given.get("filter_field") else { return Ok((None, serde_json::Map::new())) };
-    let field = Field::parse(field).ok_or(PanelError::Parameter("filter_field"))?;
-    if given.get("filter_type").is_some_and(|kind| kind != "equal") {
-        return Err(PanelError::Parameter("filter_type"));
-    }
-    let value = given.get("filter_value").ok_or(PanelError::Parameter("filter_value"))?;
-    let filter = Filter::equal(field, value).ok_or(PanelError::Parameter("filter_value"))?;
-    let shown = ["filter_field", "filter_type", "filter_format", "filter_value"]
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), given.get(name)?.clone().into())))
-        .collect();
-    Ok((Some(filter), shown))
-}
-
-/// The parameters `filter[name]`, by their names.
-fn in_brackets(query: &HashMap<String, String>) -> HashMap<String, String> {
-    let name = |key: &str| Some(key.strip_prefix("filter[")?.strip_suffix(']')?.to_owned());
-    query.iter().filter_map(|(key, value)| Some((name(key)?, value.clone()))).collect()
-}
-
-fn plain(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    Ok(Fields { name: read.name, date_from, date_to, number: None })
 }

@@ -44,7 +44,7 @@ impl Standing for Rows {
     fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError> {
         Ok(self.rows.iter().map(|(link, (row, _, _))| (RowName::Link(*link), *row)).collect())
     }
-    fn name(&mut self, row: &Row) -> Result<Box<str>, StoreError> {
+    fn name(&mut self, _: Kind, row: &Row) -> Result<Box<str>, StoreError> {
         let found = self.rows.values().find(|(r, _, _)| r == row);
         Ok(found.map(|(_, _, name)| name.as_str().into()).unwrap_or_default())
     }

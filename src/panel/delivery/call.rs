@@ -63,6 +63,34 @@ pub struct Rights {
     pub profiles: Arc<[LinkId]>,
 }
 
+impl Rights {
+    fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
+        self.profiles.iter().any(|link| profiles.contains(link))
+    }
+
+    /// When what is this becomes that, while these profiles change; nothing where it does not matter.
+    ///
+    /// Before the identifier changes it must not open by what a profile becomes that it leaves, nor after it by what one was
+    /// that it comes to. And where one that stays changes, a moment at which it opened may be given by one that it comes to,
+    /// so that has to be there before; or by one that it leaves, so that has to be there still.
+    fn turn_to(&self, after: &Self, changed: &HashSet<LinkId>) -> Option<Turn> {
+        let mut leaves = self.profiles.iter().filter(|link| !after.profiles.contains(link)).peekable();
+        let mut comes = after.profiles.iter().filter(|link| !self.profiles.contains(link)).peekable();
+        let (is_less, is_more) = (comes.peek().is_none(), leaves.peek().is_none());
+        let (leaves, comes) =
+            (leaves.any(|link| changed.contains(link)), comes.any(|link| changed.contains(link)));
+        match (is_less, is_more) {
+            (true, true) => None,
+            _ if !self.names_any(changed) && !after.names_any(changed) => None,
+            (true, false) if !leaves => Some(Turn::Late),
+            (false, true) if !comes => Some(Turn::Early),
+            _ if !self.names_any(changed) => Some(Turn::Late),
+            _ if !after.names_any(changed) => Some(Turn::Early),
+            _ => Some(Turn::DownFirst),
+        }
+    }
+}
+
 /// An item whose state on the device is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
@@ -70,11 +98,11 @@ pub struct Unsettled {
     pub item: ItemId,
     /// What is desired of it.
     pub desired: Option<Row>,
-    /// Whether the device held it, as it was known last.
+    /// Whether the device holds it, or perhaps does.
     pub is_held: bool,
-    /// Of an identifier that the device held, what it was then.
-    pub before: Option<Rights>,
-    /// Of an identifier that is desired, what it is to be; not looked at where nothing was held.
+    /// Of an identifier, all that the device perhaps holds.
+    pub before: Vec<Rights>,
+    /// Of an identifier that is desired, what it is to be; not looked at where the device holds nothing.
     pub after: Option<Rights>,
 }
 
@@ -94,28 +122,32 @@ enum Turn {
 impl Unsettled {
     /// When this identifier is sent, while these profiles change.
     fn turn(&self, changed: &HashSet<LinkId>) -> Turn {
-        let any = |rights: &Option<Rights>| {
-            rights.as_ref().is_some_and(|rights| rights.profiles.iter().any(|link| changed.contains(link)))
-        };
-        let (leaves, comes) = (any(&self.before), any(&self.after));
-        match (&self.before, &self.after) {
-            (Some(before), Some(after)) if before.credential.kind() != after.credential.kind() => {
+        let Some(after) = &self.after else {
+            let leaves = self.before.iter().any(|before| before.names_any(changed));
+            return if self.desired.is_some() {
+                Turn::Late
+            } else if leaves {
                 Turn::DownFirst
-            }
-            (Some(before), Some(after)) if before.profiles == after.profiles => Turn::Late,
-            (Some(_), Some(_)) if leaves && comes => Turn::DownFirst,
-            (Some(_), Some(_)) if leaves => Turn::Early,
-            (Some(_), None) if leaves && self.desired.is_none() => Turn::DownFirst,
-            _ if self.desired.is_none() => Turn::Down,
-            _ => Turn::Late,
+            } else {
+                Turn::Down
+            };
+        };
+        if self.before.iter().any(|before| before.credential.kind() != after.credential.kind()) {
+            return Turn::DownFirst;
         }
+        let mut turn = None;
+        for before in &self.before {
+            let Some(its) = before.turn_to(after, changed) else { continue };
+            if turn.is_some_and(|turn| turn != its) {
+                return Turn::DownFirst;
+            }
+            turn = Some(its);
+        }
+        turn.unwrap_or(Turn::Late)
     }
 
     fn names_any(&self, profiles: &HashSet<LinkId>) -> bool {
-        [&self.before, &self.after]
-            .into_iter()
-            .flatten()
-            .any(|rights| rights.profiles.iter().any(|link| profiles.contains(link)))
+        self.before.iter().chain(&self.after).any(|rights| rights.names_any(profiles))
     }
 }
 
@@ -149,7 +181,7 @@ pub fn next_call(
     let gone: Vec<_> = of_kind(Kind::Profile).filter(|item| item.desired.is_none()).collect();
     let named_yet: HashSet<LinkId> = with_turn
         .iter()
-        .filter_map(|(item, _)| item.before.as_ref())
+        .flat_map(|(item, _)| &item.before)
         .flat_map(|before| before.profiles.iter().copied())
         .collect();
     let is_named = |item: &&&Unsettled, by: &HashSet<LinkId>| by.contains(&item.item.link_id);
@@ -187,8 +219,7 @@ fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
     let wanted: HashSet<_> =
         identifiers.iter().filter_map(|(item, _)| Some(&item.after.as_ref()?.credential)).collect();
     let goes = |item: &&Unsettled| {
-        item.desired.is_none()
-            && item.before.as_ref().is_some_and(|before| wanted.contains(&before.credential))
+        item.desired.is_none() && item.before.iter().any(|before| wanted.contains(&before.credential))
     };
     identifiers.iter().map(|(item, _)| *item).filter(goes).collect()
 }
@@ -196,11 +227,15 @@ fn displaced<'u>(identifiers: &[(&'u Unsettled, Turn)]) -> Vec<&'u Unsettled> {
 /// Those first whose number no other one has on the device. Where each waits for another one, one is taken down.
 fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usize) -> Option<Call> {
     let first = items.first()?;
-    let holders: HashMap<_, _> =
-        all.iter().filter_map(|(item, _)| Some((&item.before.as_ref()?.credential, item.item))).collect();
+    let mut holders: HashMap<_, Vec<_>> = HashMap::new();
+    for (item, before) in
+        all.iter().flat_map(|(item, _)| item.before.iter().map(|before| (item.item, before)))
+    {
+        holders.entry(&before.credential).or_default().push(item);
+    }
     let is_free = |item: &&&Unsettled| {
-        let holder = item.after.as_ref().and_then(|after| holders.get(&after.credential));
-        holder.is_none_or(|holder| *holder == item.item)
+        let holders = item.after.as_ref().and_then(|after| holders.get(&after.credential));
+        holders.is_none_or(|holders| holders.iter().all(|holder| *holder == item.item))
     };
     let free: Vec<_> = items.iter().filter(is_free).copied().collect();
     upsert(&free, limit).or_else(|| Some(Call::Delete(vec![first.item])))

@@ -102,16 +102,17 @@ pub(super) fn next_call(
             }
             Pending::Delete => None,
         };
-        let held = if is_fresh { None } else { snapshot.last_held(panel, item)? };
-        let (before, after) = match (item.kind, held, desired) {
-            (Kind::Identifier, held, desired) if !is_fresh => {
-                let rights = |body: Option<u64>| body.map(|body| rights(snapshot, body)).transpose();
-                (rights(held)?, rights(desired.map(|row| row.body))?)
+        let held = if is_fresh { Vec::new() } else { snapshot.last_held(panel, item)? };
+        let is_held = !held.is_empty();
+        let (mut before, mut after) = (Vec::new(), None);
+        if item.kind == Kind::Identifier && !is_fresh {
+            for body in held {
+                before.push(rights(snapshot, body)?);
             }
-            _ => (None, None),
-        };
+            after = desired.map(|row| rights(snapshot, row.body)).transpose()?;
+        }
         upserts += usize::from(desired.is_some() && !held_back.contains(&item));
-        unsettled.push(Unsettled { item, desired, is_held: held.is_some(), before, after });
+        unsettled.push(Unsettled { item, desired, is_held, before, after });
         // Where the device held nothing, the order of what it gets is that of the items.
         Ok(!is_fresh || upserts < limit)
     })?;
@@ -153,9 +154,10 @@ fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<HashSet<LinkId>, StoreErr
     snapshot.each_reported(panel, |item, known| {
         if item.kind == Kind::Identifier
             && matches!(known, Reported::Refused(_) | Reported::Drifted(_) | Reported::KeptOtherwise(_))
-            && let Some(body) = snapshot.last_held(panel, item)?
         {
-            kept.extend(rights(snapshot, body)?.profiles.iter());
+            for body in snapshot.last_held(panel, item)? {
+                kept.extend(rights(snapshot, body)?.profiles.iter());
+            }
         }
         Ok(true)
     })?;

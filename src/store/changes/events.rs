@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::batch::item::ItemId;
 use crate::identifier::event::{AccessEvent, Presented};
 use crate::profile::LinkId;
+use crate::store::last_held;
 use crate::store::event::{EventRecord, Index, Source, open_event, seal_event};
 use crate::store::row::{self, ItemKey, RowName};
 use crate::store::seal::Seal;
@@ -85,8 +86,10 @@ impl Tables<'_> {
         }
         let (first, last) = row::item_range(panel);
         for entry in self.last_held.range::<&ItemKey>(&first..=&last)? {
-            let (key, body) = entry?;
-            take(row::item_name(key.value())?.1, body.value());
+            let (key, bodies) = entry?;
+            for body in last_held::decode(bodies.value()) {
+                take(row::item_name(key.value())?.1, body);
+            }
         }
         Ok(found)
     }

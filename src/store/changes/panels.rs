@@ -4,7 +4,6 @@ use redb::ReadableTable;
 
 use crate::batch::Body;
 use crate::batch::item::ItemId;
-use crate::profile::LinkId;
 use crate::store::memory::Memory;
 use crate::store::pack;
 use crate::store::records::{AuditRecord, ConnectionRecord, DeviceRecord};
@@ -23,7 +22,7 @@ pub struct NewPanelRecord<'p> {
     /// Of a remote panel that was met already, what it said of itself, and that it is online.
     pub met: Option<(&'p DeviceRecord, ConnectionRecord)>,
     /// What its device holds and is desired from now on, in link_id order.
-    pub adopted: &'p [(LinkId, Body)],
+    pub adopted: &'p [(ItemId, Body)],
 }
 
 /// A panel to be changed.
@@ -146,12 +145,11 @@ impl Tables<'_> {
     }
 
     /// Takes what a new panel's device holds as desired and as confirmed.
-    fn adopt(&mut self, panel: PanelNo, profiles: &[(LinkId, Body)]) -> Result<(), StoreError> {
+    fn adopt(&mut self, panel: PanelNo, items: &[(ItemId, Body)]) -> Result<(), StoreError> {
         let mut rows = self.panel(panel);
-        for (link, body) in profiles {
-            let item = ItemId::profile(*link);
-            let row = rows.put(RowName::Link(item), None, body)?;
-            rows.set_reported(item, Some(&Reported::Held(row.body)))?;
+        for (item, body) in items {
+            let row = rows.put(RowName::Link(*item), None, body)?;
+            rows.set_reported(*item, Some(&Reported::Held(row.body)))?;
         }
         rows.finish()
     }

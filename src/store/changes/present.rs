@@ -140,6 +140,12 @@ impl Tables<'_> {
         if had { Ok(()) } else { self.drop_passes_of_none(panel) }
     }
 
+    /// The identifier with this uid has all its passes again.
+    pub fn reset_passes(&mut self, panel: PanelNo, uid: u32) -> Result<(), StoreError> {
+        self.passes.remove((panel, uid))?;
+        Ok(())
+    }
+
     /// Identifiers go without anybody looking here, and no uid is given twice; what is kept of those that went is dropped
     /// whenever it has perhaps become as much again.
     fn drop_passes_of_none(&mut self, panel: PanelNo) -> Result<(), StoreError> {

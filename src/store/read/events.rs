@@ -7,6 +7,7 @@ use redb::{Key, ReadOnlyTable, ReadableTable};
 use super::Snapshot;
 use crate::profile::LinkId;
 use crate::store::event::{Index, StoredEvent, open_event};
+use crate::store::row::Row;
 use crate::store::seal::Seal;
 use crate::store::tables;
 use crate::store::{PanelNo, StoreError, damage};
@@ -54,6 +55,15 @@ pub struct EventsFound {
 }
 
 impl Snapshot {
+    /// How often the identifier in this row has opened since it was last changed.
+    pub fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
+        damage::read(|| {
+            let counted = self.transaction.open_table(tables::PASSES)?.get((panel, row.uid))?;
+            let counted = counted.map(|counted| counted.value());
+            Ok(counted.filter(|(revision, _)| *revision == row.revision).map_or(0, |(_, used)| used))
+        })
+    }
+
     /// At most so many events before a place in time, newest first. It looks at a bounded number of them.
     pub fn access_events(
         &self,

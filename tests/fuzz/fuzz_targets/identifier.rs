@@ -28,6 +28,7 @@ fuzz_target!(|body: &[u8]| {
             );
             assert!(number.len() < 4 || !format!("{:?}", identifier.credential).contains(&number));
         }
+        let _ = parse::uid_body(body, api);
         if let Some(Json::List(list)) = Json::read(body) {
             let mut items = Items::default();
             let read: Vec<_> = list

@@ -23,6 +23,7 @@ use crate::fleet::Fleet;
 use crate::fleet::common::CommonProfile;
 use crate::http::panel_api::by_uid;
 use crate::http::panel_api::error::{ErrorBody, PanelError};
+use crate::http::panel_api::filter::Field;
 use crate::http::panel_api::list::{self, Listed, Wanted};
 use crate::http::panel_api::session::DeviceTime;
 use crate::http::{Shared, body};
@@ -51,7 +52,8 @@ impl FromRequest for Reader {
 impl From<CommonProfile> for Listed {
     fn from(profile: CommonProfile) -> Self {
         let CommonProfile { link_id, uid, json } = profile;
-        Self { uid, link_id, json }
+        // Each panel has uids of its own for its identifiers.
+        Self { uid, link_id, json, identifiers: Vec::new() }
     }
 }
 
@@ -81,10 +83,10 @@ async fn list_common(
     query: &HashMap<String, String>,
     is_wanted: fn(&CommonProfile) -> bool,
 ) -> Result<HttpResponse, PanelError> {
-    let wanted = Wanted::parse(query, dialect())?;
+    let wanted = Wanted::parse(query, dialect(), Field::OF_PROFILES)?;
     let mut profiles = profiles(shared, selector).await?;
     profiles.retain(is_wanted);
-    list::answer(profiles, wanted, dialect())
+    list::answer(profiles.into_iter().map(Listed::from), wanted, dialect())
 }
 
 /// The time, and the zone that all selected panels have.

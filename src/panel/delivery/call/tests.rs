@@ -22,7 +22,7 @@ fn upserted(n: u8) -> (ItemId, Row) {
 }
 
 fn profile(n: u8, is_desired: bool, is_held: bool) -> Unsettled {
-    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: None, after: None }
+    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: Vec::new(), after: None }
 }
 
 fn desired(n: u8) -> Unsettled {
@@ -100,7 +100,7 @@ impl Held {
                     item: ItemId::identifier(link(*n)),
                     desired: after.identifiers.contains_key(n).then(|| row(*n)),
                     is_held: self.identifiers.contains_key(n),
-                    before: rights(self, n),
+                    before: rights(self, n).into_iter().collect(),
                     after: rights(after, n),
                 });
             }
@@ -202,9 +202,19 @@ proptest! {
     }
 }
 
-/// Whether the identifier leaves a profile that changes, or keeps it, and comes to one that does, among others.
+/// Whether the identifier both leaves profiles and comes to others, or leaves or comes to one that changes, and is under
+/// changes before and after.
 fn takes_down(before: &Held, after: &Held, n: u8) -> bool {
     let changes = |p: &u8| matches!((before.profiles.get(p), after.profiles.get(p)), (Some(was), Some(is)) if was != is);
-    let names = |held: &Held| held.identifiers[&n].2.clone();
-    names(before) != names(after) && names(before).iter().any(changes) && names(after).iter().any(changes)
+    let names = |held: &Held| held.identifiers[&n].2.iter().copied().collect::<HashSet<_>>();
+    let (before, after) = (names(before), names(after));
+    let mut leaves = before.difference(&after).peekable();
+    let mut comes = after.difference(&before).peekable();
+    let in_order = match (leaves.peek(), comes.peek()) {
+        (None, None) => true,
+        (Some(_), None) => !leaves.any(changes),
+        (None, Some(_)) => !comes.any(changes),
+        (Some(_), Some(_)) => false,
+    };
+    !in_order && before.iter().any(changes) && after.iter().any(changes)
 }

@@ -130,6 +130,9 @@ fn desire(rows: &mut PanelRows<'_, '_>, upsert: &Upsert) -> Result<ItemOutcome, 
         },
         // Also what says the same in other words is sent: it is read back in those in which it was sent last.
         standing => {
+            if let (Some(row), Some(Reported::Unknown)) = (standing, &known) {
+                rows.perhaps_holds(item, row.body)?;
+            }
             rows.put(name, standing, body)?;
             rows.set_reported(item, Some(&Reported::Unknown))?;
         }
@@ -141,6 +144,9 @@ fn desire(rows: &mut PanelRows<'_, '_>, upsert: &Upsert) -> Result<ItemOutcome, 
 /// device too: it may hold more than was ever sent from here.
 fn undesire(rows: &mut PanelRows<'_, '_>, item: ItemId) -> Result<ItemOutcome, StoreError> {
     if let Some(row) = rows.get(RowName::Link(item))? {
+        if rows.reported(item)? == Some(Reported::Unknown) {
+            rows.perhaps_holds(item, row.body)?;
+        }
         rows.remove(RowName::Link(item), row)?;
     }
     rows.set_reported(item, Some(&Reported::Unknown))?;

@@ -330,8 +330,9 @@ fn found(
         }
         None => None,
     };
+    let kind = item.map_or(Kind::Profile, |item| item.kind);
     let name = match (&desired, on_device) {
-        (Some(json), _) => name_in(json.get().as_bytes())?.into_string(),
+        (Some(json), _) => name_in(kind, json.get().as_bytes())?.into_string(),
         (None, Some(profile)) => profile.name.clone(),
         (None, None) => String::new(),
     };

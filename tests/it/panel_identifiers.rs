@@ -1,0 +1,473 @@
+//! Identifiers in the panel API, byte for byte, in the dialect of each family: every documented call with its success and
+//! each of its errors.
+
+use serde_json::{Value, json};
+
+use crate::support::answer::Call;
+use crate::support::binary::Shell;
+use crate::support::identifiers::{card, face, kind};
+use crate::support::profiles::{link, list, once};
+use crate::support::server::{ADMIN_MD5, TestServer};
+use crate::support::simulated::Simulated;
+use crate::support::snapshot::Transcript;
+
+/// The MD5 of the password that [`TestServer::add_user`] gives.
+const GUARD_MD5: &str = "7d4a07ed3a9c01ba087602f2d7f74df8";
+
+/// A panel of a family and version, and with what its paths begin.
+struct Panel {
+    server: TestServer,
+    prefix: &'static str,
+    token: String,
+}
+
+/// The panels whose answers differ.
+const PANELS: [(&str, &str, &str, &str); 8] = [
+    ("android_1_8", "android", "1.8.0", "/api/v0"),
+    ("android_2_1", "android", "2.1.0", "/api/v1"),
+    ("android_2_9", "android", "2.9.0", "/api/v1"),
+    ("android_2_12", "android", "2.12.0", "/api/v1"),
+    ("camdroid_0_6", "camdroid", "0.6.0", "/api/v0"),
+    ("camdroid_1_0", "camdroid", "1.0.3", "/api/v1"),
+    ("camdroid_1_3", "camdroid", "1.3.5", "/api/v1"),
+    ("ingenic_mips", "ingenic-mips", "1.2.0", "/api/v1"),
+];
+
+impl Panel {
+    fn new(api: &str, version: &str, prefix: &'static str, more: &Value) -> Self {
+        let server = TestServer::start();
+        let mut fields = json!({ "api": api, "api_version": version });
+        fields.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        server.add_panel("p1", &fields);
+        server.add_user("guard", "operator");
+        let token = log_in(&server, prefix, "admin", ADMIN_MD5);
+        Self { server, prefix, token }
+    }
+
+    fn anonymous(&self, method: &str, path: &str) -> Call {
+        self.server.call(method, &format!("/panels/p1{}{path}", self.prefix))
+    }
+
+    fn call(&self, method: &str, path: &str) -> Call {
+        self.anonymous(method, path).bearer(&self.token)
+    }
+}
+
+fn log_in(server: &TestServer, prefix: &str, name: &str, md5: &str) -> String {
+    let path = format!("/panels/p1{prefix}/login?username={name}&password={md5}");
+    server.call("GET", &path).send().value()["token"].as_str().expect("a token").to_owned()
+}
+
+const LINK: &str = "/access/identifier/items/link";
+
+fn set(mut of: Value, pointer: &str, value: Value) -> Value {
+    *of.pointer_mut(pointer).expect("a place") = value;
+    of
+}
+
+fn without(mut of: Value, key: &str) -> Value {
+    of.as_object_mut().expect("an object").remove(key);
+    of
+}
+
+#[test]
+fn every_family_answers_the_link_calls_in_its_own_dialect() {
+    for (name, api, version, prefix) in PANELS {
+        let more = json!({ "identifier_capacity": 5, "face_capacity": 1 });
+        let panel = Panel::new(api, version, prefix, &more);
+        let mut log = Transcript::new("panel_api", "identifiers_link");
+        let profiles = list(&[once(1, "Work"), once(2, "Visit")]);
+        panel.call("POST", "/access/timeprofile/items/link").json(&profiles).send();
+        let upsert = |items: Value| panel.call("POST", LINK).json(&json!({ "list_items": items })).send();
+        let page = |query: &str| panel.call("GET", &format!("{LINK}?{query}")).send();
+        let pages = if version == "0.6.0" { "limit=10&pageNumber=1" } else { "limit=10&page_number=1" };
+        let guest = set(
+            set(
+                kind(card(103, "Guest", "", &[1, 2]), "inputCode", "0482915"),
+                "/valid/passes",
+                json!({ "is_permanent": false, "max_passes": 3 }),
+            ),
+            "/valid/time",
+            json!({ "is_permanent": false, "from": 1767225600, "to": 1798761600 }),
+        );
+        log.step(
+            "three",
+            &upsert(json!([
+                card(101, "First", "0001234567", &[1]),
+                card(102, "Second", "5e:6f:70:81", &[]),
+                guest
+            ])),
+        );
+        log.step("as they are read", &page(pages));
+        log.step(
+            "two of one name, and one again",
+            &upsert(json!([card(101, "Second", "0001234567", &[2]), guest])),
+        );
+        let short = without(without(card(104, "Short", "7", &[]), "valid"), "time_profiles");
+        log.step("without what may be absent", &upsert(json!([without(short, "apartment_link_id")])));
+        let never = json!({ "is_permanent": false, "from": 5, "to": 5 });
+        let mixed = json!([
+            card(105, "No profile", "8", &[9]),
+            card(106, "Taken", "1234567", &[]),
+            set(card(107, "Never", "9", &[]), "/valid/time", never),
+            card(107, "Never, again", "9", &[]),
+            set(face(108, "No photo", &[]), "/face_image", json!("AAAA")),
+            set(card(109, "Fifth", "10", &[1]), "/identifier_owner/type", json!("guest")),
+            card(110, "Too many", "11", &[]),
+        ]);
+        log.step("each outcome of an item", &upsert(mixed));
+        log.step(
+            "faces",
+            &upsert(json!([
+                face(109, "Face", &[]),
+                set(face(101, "Another", &[]), "/face_image", json!("/9j/4AAQSkZJRgA="))
+            ])),
+        );
+        if api == "android" || version > "1.0.4" {
+            log.step(
+                "a plate",
+                &upsert(json!([kind(card(109, "Plate", "", &[]), "license_plate", "ka 12-34")])),
+            );
+        }
+        log.step("as they are read now", &page(pages));
+        log.step("no page", &page(""));
+        log.step("no number of a page", &page("limit=10"));
+        log.step("a page that is none", &page("limit=7&page_number=0&pageNumber=0"));
+        let expression = |number: &str| format!("{pages}&filter=identifier_number%20eq%20'{number}'");
+        let plain = |number: &str| {
+            format!(
+                "{pages}&filter_field=identifier_number&filter_type=equal&filter_format=string&filter_value={number}"
+            )
+        };
+        for number in ["01234567", "5E-6F-70-81", "5e:6f:70:81", "unknown"] {
+            let query = if api == "android" { plain(number) } else { expression(number) };
+            log.step(&format!("by the number {number}"), &page(&query));
+        }
+        log.step(
+            "by a field that there is not",
+            &page(&if api == "android" {
+                format!("{pages}&filter_field=date_from&filter_value=1")
+            } else {
+                format!("{pages}&filter=date_from%20eq%201")
+            }),
+        );
+        log.step(
+            "a profile from under its identifiers",
+            &panel
+                .call("DELETE", "/access/timeprofile/items/link")
+                .json(&json!({ "link_ids": [link(1), link(2)] }))
+                .send(),
+        );
+        let ids = |ids: &[u32]| json!({ "link_ids": ids.iter().map(|n| link(*n)).collect::<Vec<_>>() });
+        log.step("delete", &panel.call("DELETE", LINK).json(&ids(&[101, 102, 101, 199])).send());
+        log.step(
+            "delete by POST",
+            &panel.call("POST", "/access/identifiers/link/delete").json(&ids(&[103, 1])).send(),
+        );
+        log.step("what is left", &page(pages));
+        let whole = |body: &Value| panel.call("POST", LINK).json(body).send();
+        log.step("no list", &whole(&json!({ "items": [] })));
+        log.step("no list of items", &whole(&json!({ "list_items": [1] })));
+        log.step("no JSON", &panel.call("POST", LINK).raw("{").send());
+        log.step("no link_ids", &panel.call("DELETE", LINK).json(&json!({ "link_ids": ["x"] })).send());
+        log.step(
+            "no body to delete by",
+            &panel.call("POST", "/access/identifiers/link/delete").raw("").send(),
+        );
+        let good = || card(120, "Good", "12", &[]);
+        for key in ["link_id", "identifier_owner", "identifier_type", "identifier_number", "lock", "valid"] {
+            log.step(&format!("without {key}"), &upsert(json!([without(good(), key)])));
+        }
+        for (pointer, value) in [
+            ("/link_id", json!("x")),
+            ("/apartment_link_id", json!(7)),
+            ("/identifier_owner/name", json!("")),
+            ("/identifier_owner/type", json!("tenant")),
+            ("/identifier_type", json!("input_code")),
+            ("/identifier_number", json!(12)),
+            ("/identifier_number", json!("0A1B")),
+            ("/lock", json!("third")),
+            ("/valid/time", json!({ "is_permanent": false, "from": 1 })),
+            ("/valid/passes", json!({ "is_permanent": false, "max_passes": 0 })),
+            ("/valid/passes/is_permanent", json!("yes")),
+            ("/time_profiles/link_ids", json!(["x"])),
+        ] {
+            log.step(&format!("{value} at {pointer}"), &upsert(json!([set(good(), pointer, value)])));
+        }
+        log.step("no login", &panel.anonymous("GET", LINK).send());
+        let guard = log_in(&panel.server, prefix, "guard", GUARD_MD5);
+        let guarded = |method: &str, path: &str| panel.anonymous(method, path).bearer(&guard);
+        log.step("who is no administrator reads", &guarded("GET", LINK).send());
+        log.step("and writes", &guarded("POST", LINK).json(&json!({ "list_items": [] })).send());
+        log.step("and deletes", &guarded("DELETE", LINK).json(&ids(&[109])).send());
+        log.step("another method", &panel.call("PUT", LINK).send());
+        log.check_as(name);
+    }
+}
+
+#[test]
+fn a_door_controller_has_none_of_these_calls() {
+    let panel = TestServer::start();
+    panel.add_panel("p1", &json!({ "api": "door-controller" }));
+    let token = panel
+        .call("POST", "/panels/p1/api/v1/login")
+        .json(&json!({ "username": "admin", "password": ADMIN_MD5 }))
+        .send();
+    let token = token.value()["token"].as_str().expect("a token").to_owned();
+    for (method, path) in
+        [("GET", LINK), ("POST", LINK), ("DELETE", LINK), ("POST", "/access/identifiers/link/delete")]
+    {
+        let answer =
+            panel.call(method, &format!("/panels/p1/api/v1{path}")).bearer(&token).json(&json!({})).send();
+        assert_eq!(answer.status, 404, "{method} {path}");
+    }
+}
+
+#[test]
+fn every_family_answers_the_calls_by_uid_in_its_own_dialect() {
+    for (name, api, version, prefix) in PANELS {
+        if !["android_2_9", "camdroid_0_6", "camdroid_1_3", "ingenic_mips"].contains(&name) {
+            continue;
+        }
+        let more = json!({ "identifier_capacity": 4, "face_capacity": 1 });
+        let panel = Panel::new(api, version, prefix, &more);
+        let mut log = Transcript::new("panel_api", "identifiers_by_uid");
+        let step = |log: &mut Transcript, what: &str, call: Call| log.step(what, &call.send());
+        let call = |method: &str, path: &str| panel.call(method, &format!("/access/identifier{path}"));
+        let body =
+            |number: &str| without(without(card(0, "By uid", number, &[]), "link_id"), "time_profiles");
+        panel
+            .call("POST", "/access/timeprofile/items/link")
+            .json(&list(&[once(1, "Work"), once(2, "Visit")]))
+            .send();
+        panel.call("POST", "/access/timeprofile").json(&once(0, "By uid")).send();
+        step(&mut log, "create", call("POST", "").json(&body("0077")));
+        step(&mut log, "show it", call("GET", "/item/4"));
+        step(&mut log, "the number is taken", call("POST", "").json(&body("77")));
+        step(&mut log, "bound to one that there is not", call("POST", "").json(&card(0, "x", "78", &[9])));
+        let counted = json!({ "is_permanent": false, "max_passes": 5 });
+        let bound = set(without(card(0, "Bound", "78", &[1, 2]), "link_id"), "/valid/passes", counted);
+        step(&mut log, "create one that is bound", call("POST", "").json(&bound));
+        step(&mut log, "show it", call("GET", "/item/5"));
+        step(&mut log, "bind", call("POST", "/item/4/timeprofile/1"));
+        step(&mut log, "bind again", call("POST", "/item/4/timeprofile/1"));
+        step(&mut log, "bind to a profile without link_id", call("POST", "/item/4/timeprofile/3"));
+        step(&mut log, "bind to an identifier", call("POST", "/item/4/timeprofile/5"));
+        step(&mut log, "bind what there is not", call("POST", "/item/99/timeprofile/1"));
+        step(&mut log, "bind a profile", call("POST", "/item/1/timeprofile/1"));
+        step(
+            &mut log,
+            "replace it, and it stays bound",
+            call("PATCH", "/item/4").json(&set(body("79"), "/identifier_owner/name", json!("Replaced"))),
+        );
+        step(&mut log, "a number that another one has", call("PATCH", "/item/4").json(&body("78")));
+        let upsert = json!({ "list_items": [card(103, "By link", "80", &[2])] });
+        step(&mut log, "one by link", call("POST", "/items/link").json(&upsert));
+        step(&mut log, "and its number", call("POST", "").json(&body("80")));
+        let page = "limit=10&page_number=1&pageNumber=1";
+        step(&mut log, "the list", call("GET", &format!("/items?{page}")));
+        step(&mut log, "the list of the link calls", call("GET", &format!("/items/link?{page}")));
+        let filter = if api == "android" {
+            "filter_field=identifier_number&filter_type=equal&filter_format=string&filter_value=0080"
+        } else {
+            "filter=identifier_number%20eq%20'0080'"
+        };
+        step(&mut log, "by its number", call("GET", &format!("/items?{page}&{filter}")));
+        let sort = if version == "1.3.5" || api == "ingenic-mips" {
+            "order_by=identifier_number%20desc"
+        } else {
+            "sort_field=identifier_number&sort_type=desc&sortField=identifier_number&sortType=desc"
+        };
+        step(&mut log, "sorted by number", call("GET", &format!("/items?{page}&{sort}")));
+        step(&mut log, "a wrong parameter", call("GET", "/items?limit=0"));
+        step(&mut log, "the profiles", panel.call("GET", &format!("/access/timeprofile/items?{page}")));
+        step(&mut log, "one of them", panel.call("GET", "/access/timeprofile/item/1"));
+        step(
+            &mut log,
+            "a profile from under its identifiers",
+            panel.call("DELETE", "/access/timeprofile/item/1"),
+        );
+        step(
+            &mut log,
+            "several",
+            panel.call("DELETE", "/access/timeprofile/items").json(&json!({ "uid_items": [1, 3] })),
+        );
+        step(&mut log, "unbind", call("DELETE", "/item/4/timeprofile/1"));
+        step(&mut log, "unbind again", call("DELETE", "/item/4/timeprofile/1"));
+        step(&mut log, "unbind from what there is not", call("DELETE", "/item/4/timeprofile/99"));
+        step(&mut log, "count passes from the start", call("POST", "/item/5/passes/reset"));
+        step(&mut log, "of what there is not", call("POST", "/item/99/passes/reset"));
+        let never = json!({ "is_permanent": false, "from": 9, "to": 5 });
+        step(&mut log, "never valid", call("POST", "").json(&set(body("81"), "/valid/time", never)));
+        let face = without(face(0, "Face", &[]), "link_id");
+        step(&mut log, "a face", call("POST", "").json(&face));
+        step(
+            &mut log,
+            "a face without a photo",
+            call("POST", "").json(&set(
+                without(face.clone(), "face_image"),
+                "/identifier_number",
+                json!("AAAA"),
+            )),
+        );
+        step(
+            &mut log,
+            "a face of no photo",
+            call("POST", "").json(&set(face.clone(), "/face_image", json!("AAAA"))),
+        );
+        step(
+            &mut log,
+            "another face",
+            call("PATCH", "/item/4").json(&set(face, "/face_image", json!("/9j/4AAQSkZJRgA="))),
+        );
+        step(&mut log, "a full panel", {
+            call("POST", "").json(&body("82")).send();
+            call("POST", "").json(&body("83"))
+        });
+        let master = json!({ "input_code_enable": true, "input_code_number": 4711 });
+        panel.call("POST", "/access/general/unlock/input/code").json(&master).send();
+        let code = kind(body(""), "inputCode", "4711");
+        step(&mut log, "the master code", call("PATCH", "/item/4").json(&code));
+        let code = json!({ "list_items": [kind(card(103, "Master", "", &[]), "inputCode", "4711")] });
+        step(&mut log, "the master code by link", call("POST", "/items/link").json(&code));
+        step(&mut log, "a faulty body", call("POST", "").json(&set(body("1"), "/lock", json!("third"))));
+        step(&mut log, "nothing", call("PATCH", "/item/4").json(&json!({})));
+        for uid in ["99", "0", "-1", "x", "1"] {
+            step(&mut log, &format!("the uid {uid}"), call("GET", &format!("/item/{uid}")));
+        }
+        step(&mut log, "replace what there is not", call("PATCH", "/item/99").json(&body("1")));
+        step(&mut log, "delete", call("DELETE", "/item/4"));
+        step(&mut log, "delete again", call("DELETE", "/item/4"));
+        for uids in [json!([5, 99]), json!([0]), json!(["5"]), json!(7), json!([5, 6, 5])] {
+            step(&mut log, "delete several", call("DELETE", "/items").json(&json!({ "uid_items": uids })));
+        }
+        step(&mut log, "what is left", call("GET", &format!("/items?{page}")));
+        step(&mut log, "no login", panel.anonymous("GET", "/access/identifier/items"));
+        let guard = log_in(&panel.server, prefix, "guard", GUARD_MD5);
+        for (method, path) in [
+            ("GET", "/items"),
+            ("GET", "/item/5"),
+            ("POST", ""),
+            ("PATCH", "/item/5"),
+            ("DELETE", "/item/5"),
+            ("POST", "/item/5/passes/reset"),
+        ] {
+            let guarded = panel.anonymous(method, &format!("/access/identifier{path}")).bearer(&guard);
+            step(&mut log, "who is no administrator", guarded.json(&json!({})));
+        }
+        log.check_as(name);
+    }
+}
+
+/// What the first simulated panel holds of identifiers: the profiles that each names, by its link_id.
+fn bound(devices: &Simulated) -> Vec<(Value, Value)> {
+    let (status, held) = devices.control("GET", "/held?panel=sim-0001", None);
+    assert_eq!(status, 200, "{held}");
+    let of = |item: &Value| (item["link_id"].clone(), item["time_profiles"]["link_ids"].clone());
+    held["identifiers"].as_array().expect("a list").iter().map(of).collect()
+}
+
+fn results(answer: &Value) -> Vec<(bool, Value)> {
+    let of = |item: &Value| (item["success"] == true, item["extended_info"].clone());
+    answer["result"].as_array().expect("a list").iter().map(of).collect()
+}
+
+const PROFILES: &str = "/access/timeprofile/items/link";
+
+#[test]
+fn a_simulated_panel_that_detaches_opens_always_and_others_refuse() {
+    let devices = Simulated::start(1, &[]);
+    let profiles = list(&[once(1, "Work"), once(2, "Visit")]);
+    let cards = json!({ "list_items": [card(101, "First", "1", &[1]), card(102, "Second", "2", &[1, 2])] });
+    devices.by_hand(1, "POST", PROFILES, Some(&profiles));
+    devices.by_hand(1, "POST", LINK, Some(&cards));
+    let delete = || results(&devices.by_hand(1, "DELETE", PROFILES, Some(&json!({ "link_ids": [link(1)] }))));
+    assert_eq!(delete(), [(false, json!("bound_by_identifiers"))]);
+    let whole = vec![(json!(link(101)), json!([link(1)])), (json!(link(102)), json!([link(1), link(2)]))];
+    assert_eq!(bound(&devices), whole);
+    devices.faults(None, &json!({ "quirks": ["detaches-profiles"] }));
+    assert_eq!(delete(), [(true, json!("deleted"))]);
+    let detached = vec![(json!(link(101)), json!([])), (json!(link(102)), json!([link(2)]))];
+    assert_eq!(bound(&devices), detached, "the first one opens at any time");
+    devices.by_hand(1, "DELETE", "/access/timeprofile/item/2", None);
+    let detached = vec![(json!(link(101)), json!([])), (json!(link(102)), json!([]))];
+    assert_eq!(bound(&devices), detached, "and by uid the second one too");
+}
+
+#[test]
+fn simulated_panels_say_of_identifiers_what_others_do_not() {
+    let devices = Simulated::start(1, &[]);
+    devices.by_hand(1, "POST", PROFILES, Some(&list(&[once(1, "Work")])));
+    let upsert =
+        |items: Value| results(&devices.by_hand(1, "POST", LINK, Some(&json!({ "list_items": items }))));
+    let missing = json!("bound_time_profile_doesnt_exist");
+    assert_eq!(upsert(json!([card(101, "First", "1", &[1, 9])])), [(false, missing.clone())]);
+    assert_eq!(bound(&devices), []);
+    devices.faults(None, &json!({ "quirks": ["warns-of-profiles"] }));
+    let both = json!([card(101, "First", "1", &[1, 9]), card(102, "Second", "2", &[1])]);
+    assert_eq!(upsert(both), [(true, missing), (true, json!("created"))]);
+    let taken = vec![(json!(link(101)), json!([link(1)])), (json!(link(102)), json!([link(1)]))];
+    assert_eq!(bound(&devices), taken);
+    devices.faults(None, &json!({ "quirks": ["warns-of-profiles", "list-info"] }));
+    let updated = upsert(json!([card(101, "First", "1", &[9])]));
+    assert_eq!(updated, [(true, json!(["updated", "bound_time_profile_doesnt_exist"]))]);
+    let delete = |n| results(&devices.by_hand(1, "DELETE", LINK, Some(&json!({ "link_ids": [link(n)] }))));
+    assert_eq!(delete(199), [(false, json!(["entity_not_found"]))]);
+    devices.faults(None, &json!({ "quirks": ["not-found", "no-face-seen"] }));
+    assert_eq!(delete(199), [(false, json!("not_found"))]);
+    assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(false, json!("face_has_not_recognized"))]);
+    devices.faults(None, &json!({}));
+    assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(true, json!("created"))]);
+}
+
+#[test]
+fn a_simulated_panel_has_room_for_so_many_of_each_kind_and_none_of_them_is_left_after_a_reset() {
+    let devices = Simulated::start(1, &["--identifier-capacity", "2", "--face-capacity", "1"]);
+    let upsert =
+        |items: Value| results(&devices.by_hand(1, "POST", LINK, Some(&json!({ "list_items": items }))));
+    let another = set(face(102, "Taras", &[]), "/face_image", json!("/9j/4AAQSkZJRgA="));
+    let three = json!([
+        face(101, "Olena", &[]),
+        another,
+        card(103, "Third", "3", &[]),
+        card(104, "Fourth", "4", &[])
+    ]);
+    let (created, full) = (json!("created"), json!("number_of_identifiers_exceeded"));
+    assert_eq!(
+        upsert(three),
+        [
+            (true, created.clone()),
+            (false, json!("number_of_face_identifiers_exceeded")),
+            (true, created.clone()),
+            (false, full)
+        ]
+    );
+    devices.switch("capacity", &json!({ "identifier_capacity": 3 }));
+    assert_eq!(upsert(json!([another])), [(true, created)]);
+    devices.by_hand(1, "POST", PROFILES, Some(&list(&[once(1, "Work")])));
+    assert_eq!(bound(&devices).len(), 3);
+    devices.switch("reset", &json!({}));
+    let (_, held) = devices.control("GET", "/held?panel=sim-0001", None);
+    assert_eq!(held, json!({ "profiles": [], "identifiers": [] }));
+    assert_eq!(devices.control("GET", "/held?panel=sim-0009", None).0, 422);
+}
+
+#[test]
+fn how_many_of_each_kind_a_panel_holds_is_a_setting_on_every_way() {
+    let server = TestServer::start();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let capacities = |id: &str| {
+        let panel = server.fleet("GET", &format!("/panels/{id}")).send().value();
+        ["capacity", "identifier_capacity", "face_capacity"].map(|name| panel[name].clone())
+    };
+    let add = ["panel", "add", "p1", "--capacity", "9", "--identifier-capacity", "5", "--face-capacity", "2"];
+    assert_eq!(shell.run(&add).exit, Some(0));
+    assert_eq!(capacities("p1"), [json!(9), json!(5), json!(2)]);
+    assert_eq!(shell.run(&["panel", "set", "p1", "--identifier-capacity", "6"]).exit, Some(0));
+    assert_eq!(capacities("p1"), [json!(9), json!(6), json!(2)]);
+    shell.file("panels.csv", "id,identifier_capacity,face_capacity\np2,7,\np3,,3\n");
+    let imported = shell.run(&["panel", "import", "panels.csv"]);
+    assert_eq!(imported.exit, Some(0), "{imported}");
+    assert_eq!(capacities("p2"), [Value::Null, json!(7), Value::Null]);
+    assert_eq!(capacities("p3"), [Value::Null, Value::Null, json!(3)]);
+}
