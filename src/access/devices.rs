@@ -26,8 +26,6 @@ type TokenHash = [u8; 32];
 struct Device {
     tokens: VecDeque<TokenHash>,
     packets: Arc<Semaphore>,
-    /// When it last told of events.
-    told: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +48,6 @@ impl DeviceSessions {
         let device = devices.entry(panel).or_insert_with(|| Device {
             tokens: VecDeque::new(),
             packets: Arc::new(Semaphore::new(AT_ONCE)),
-            told: None,
         });
         while device.tokens.len() >= OF_DEVICE
             && let Some(oldest) = device.tokens.pop_front()
@@ -84,19 +81,6 @@ impl DeviceSessions {
         packets.try_acquire_owned().ok()
     }
 
-    /// The device has told of events.
-    pub fn told(&self, panel: PanelNo, now: Instant) {
-        if let Some(device) = self.lock().devices.get_mut(&panel) {
-            device.told = Some(now);
-        }
-    }
-
-    /// Whether the device has told of events, or that there are none, since so long.
-    pub fn tells(&self, panel: PanelNo, since: Duration, now: Instant) -> bool {
-        let told = self.lock().devices.get(&panel).and_then(|device| device.told);
-        told.is_some_and(|told| now.saturating_duration_since(told) < since)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Open> {
         // Nothing panics while it holds the lock; if it did, the sessions would still be whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,8 +103,6 @@ mod tests {
         assert_eq!(held.len(), AT_ONCE);
         drop(held);
         assert!(sessions.begin(1).is_some() && sessions.begin(3).is_none());
-        sessions.told(1, now);
-        assert!(sessions.tells(1, Duration::from_secs(9), now) && !sessions.tells(2, LIFE, now));
         sessions.forget(1);
         assert_eq!((sessions.find(&tokens[1], now), sessions.find(&other, now)), (None, Some(2)));
         assert_eq!(sessions.lock().tokens.len(), 1);

@@ -84,6 +84,9 @@ pub struct ServeArgs {
     /// How long entries of the audit are kept at most [default: 365d]
     #[arg(long, env = "PANELSYNC_KEEP_AUDIT", value_name = "TIME", value_parser = long_time)]
     pub keep_audit: Option<Duration>,
+    /// Ask devices every --check-every for what happened at their doors, unless they tell that by themselves
+    #[arg(long, env = "PANELSYNC_PULL_EVENTS")]
+    pub pull_events: bool,
     /// How long events at doors are kept at most [default: 90d]
     #[arg(long, env = "PANELSYNC_KEEP_EVENTS", value_name = "TIME", value_parser = long_time)]
     pub keep_events: Option<Duration>,
@@ -126,6 +129,7 @@ struct File {
     #[serde(default)]
     trust_proxy: Vec<Network>,
     keep_audit: Option<FileLongTime>,
+    pull_events: Option<bool>,
     keep_events: Option<FileLongTime>,
     keep_events_number: Option<u64>,
     link_password_file: Option<PathBuf>,
@@ -236,6 +240,7 @@ impl ServeArgs {
         ] {
             *time = given.unwrap_or(*time);
         }
+        devices.pull_events = self.pull_events || file.pull_events.unwrap_or(false);
         if let Some(bytes) = self.device_read_limit.or(file.device_read_limit) {
             if bytes == 0 {
                 return Err(ConfigError::Range("device_read_limit", "at least one byte"));

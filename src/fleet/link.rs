@@ -163,14 +163,14 @@ impl Fleet {
         let events = told.events;
         let all = events.len();
         if all == 0 {
-            self.link.sessions.told(panel, Instant::now());
+            self.store.events().told(panel);
             return Ok(Taken::default());
         }
         let keep = move |tables: &mut crate::store::tables::Tables<'_>| {
             tables.keep_events(panel, &events, Source::Link, now_ms)
         };
         let kept = self.store.change_along(all, keep).await?;
-        self.link.sessions.told(panel, Instant::now());
+        self.store.events().told(panel);
         Ok(Taken { kept, again: all - kept })
     }
 

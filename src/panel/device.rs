@@ -90,6 +90,8 @@ pub struct DeviceSettings {
     pub person_after: Duration,
     /// From then on, between two attempts.
     pub person_pause: Duration,
+    /// Whether devices that do not tell what happens at their doors are asked.
+    pub pull_events: bool,
 }
 
 impl Default for DeviceSettings {
@@ -103,6 +105,7 @@ impl Default for DeviceSettings {
             read_limits: ReadLimits::default(),
             person_after: Duration::from_mins(1),
             person_pause: Duration::from_secs(30),
+            pull_events: false,
         }
     }
 }
@@ -392,6 +395,12 @@ impl Device {
             }
         }
         Err(Trouble::TooMuch(format!("its items fill more than {MAX_PAGES} pages")))
+    }
+
+    /// A page of its log, from a moment on, in Unix milliseconds.
+    pub async fn log_page(&mut self, from_ms: i64, number: u64) -> Result<Vec<serde_json::Value>, Trouble> {
+        let answer = self.ask(ask::log_page(self.speech(), from_ms, number)).await?;
+        ask::read_log(&answer)
     }
 
     /// Its clock, in Unix seconds, where it has one that can be read: a courtesy, so nothing depends on it.

@@ -1,7 +1,9 @@
 //! How an event at a door is kept: in clear what finds it, and sealed the rest, which names a person's number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -196,11 +198,13 @@ pub const KEPT_EVENTS: u64 = 1_000_000;
 pub struct EventFeed {
     kept: AtomicU64,
     last: watch::Sender<u64>,
+    /// When devices told of events by themselves, by panel.
+    told: Mutex<HashMap<PanelNo, Instant>>,
 }
 
 impl Default for EventFeed {
     fn default() -> Self {
-        Self { kept: AtomicU64::new(KEPT_EVENTS), last: watch::Sender::new(0) }
+        Self { kept: AtomicU64::new(KEPT_EVENTS), last: watch::Sender::new(0), told: Mutex::default() }
     }
 }
 
@@ -218,6 +222,21 @@ impl EventFeed {
     /// Changes whenever an event was committed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
+    }
+
+    /// The panel's device has told of events by itself, or that there are none.
+    pub fn told(&self, panel: PanelNo) {
+        self.lock().insert(panel, Instant::now());
+    }
+
+    /// Whether it has within this time.
+    pub fn tells(&self, panel: PanelNo, within: Duration) -> bool {
+        self.lock().get(&panel).is_some_and(|told| told.elapsed() < within)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PanelNo, Instant>> {
+        // Nothing panics while it holds the lock; if it did, the moments would still be whole.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A transaction is committed after which this is the next number.

@@ -341,6 +341,16 @@ pub(super) fn panel_log(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
 }
 
 /// Nothing where there is none.
+pub(super) fn events_read(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    for entry in read.open_table(tables::EVENTS_READ)?.iter()? {
+        let (panel, at_ms) = entry?;
+        line(out, format_args!("events_read {} at_ms={}", panel.value(), at_ms.value()))?;
+    }
+    Ok(())
+}
+
+/// Nothing where there is none.
 pub(super) fn passes(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     let read = snapshot.transaction();
     for (i, entry) in read.open_table(tables::PASSES)?.iter()?.enumerate() {

@@ -1,6 +1,7 @@
 //! An identifier is shown at a door: at an embedded panel, and at a device that tells of it.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use panelsync::config::Secret;
 use serde_json::{Value, json};
@@ -232,4 +233,60 @@ fn a_simulated_panel_is_shown_an_identifier_too() {
     assert_eq!(entry["name"]["key"], "access_denied_by_unknown_card");
     assert_eq!(entry["info"]["model"]["card"], "1234567", "{log}");
     assert_eq!(shown("one").0, 422);
+}
+
+/// A device that tells nothing by itself is asked, from where we were; what it has dropped meanwhile is a gap.
+#[test]
+fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
+    let devices = Simulated::start(1, &[]);
+    let server = TestServer::start_with(|settings| {
+        settings.devices.pull_events = true;
+        settings.devices.check_every = Duration::from_millis(200);
+    });
+    let show = |number: u32| {
+        let body = json!({ "panel": "sim-0001", "type": "card", "number": number.to_string() });
+        assert_eq!(devices.control("POST", "/present", Some(&body)).0, 200);
+    };
+    for number in 1001..1131 {
+        show(number);
+    }
+    server.add_panel(
+        "d1",
+        &json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456" }),
+    );
+    let until = |count: usize| {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let mut events = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let page = server.fleet("GET", &format!("/access-events?limit=1000{cursor}")).send().value();
+                events.extend(page["items"].as_array().expect("a list").clone());
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            if events.len() >= count {
+                assert_eq!(events.len(), count, "{events:?}");
+                return events;
+            }
+            assert!(Instant::now() < end, "only {} events within a minute", events.len());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let events = until(130);
+    assert!(events.iter().all(|event| event["source"] == "pull" && event["granted"] == false));
+    assert_eq!((&events[0]["number"], &events[0]["type"]), (&json!("…130"), &json!("card")));
+    show(2001);
+    until(131);
+    // It keeps a thousand entries; more than that happen while it cannot be reached.
+    devices.faults(None, &json!({ "offline": true }));
+    for number in 3001..4051 {
+        show(number);
+    }
+    devices.faults(None, &json!({}));
+    let events = until(131 + 1000 + 1);
+    let gaps: Vec<_> = events.iter().filter(|event| event["reason"] == "gap").collect();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((&gaps[0]["granted"], &gaps[0]["number"]), (&json!(null), &json!(null)));
+    server.stop_and_render();
 }

@@ -29,7 +29,7 @@ mod list;
 pub use list::{DeviceItem, Page, read_identifier, read_page, read_profile};
 
 /// Items on one page; the most that panels give.
-const PAGE: u64 = 50;
+pub const PAGE: u64 = 50;
 
 /// The longest token: a real one has 64 characters.
 const LONGEST_TOKEN: usize = 4096;
@@ -179,6 +179,12 @@ pub fn logout(speech: Speech) -> Request {
 /// What time is it?
 pub fn time(speech: Speech) -> Request {
     Request::get(speech.path("/device/time"))
+}
+
+/// A page of the log, from a moment on, in Unix milliseconds; oldest first, where the device knows that.
+pub fn log_page(speech: Speech, from_ms: i64, number: u64) -> Request {
+    let page = speech.page(PAGE, number);
+    Request::get(format!("{}?{page}&from={from_ms}&sort_type=asc", speech.path("/log/items")))
 }
 
 /// An item to create or update.
@@ -536,6 +542,12 @@ pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result
         }
     }
     Ok(links.map(|link| said.get(&link).cloned()).collect())
+}
+
+/// The entries of a page of the log; what is none is left to whoever reads them.
+pub fn read_log(answer: &Answer) -> Result<Vec<Value>, Trouble> {
+    let page = read_page(answer)?;
+    Ok(page.items.iter().map(|item| serde_json::from_str(item.get()).unwrap_or_default()).collect())
 }
 
 /// The device's clock, in Unix seconds, where it is a whole number.

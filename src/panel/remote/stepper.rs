@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::devices::Devices;
 use super::facts;
+use super::pull::pull;
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
@@ -197,13 +198,27 @@ impl Visit<'_> {
 
     async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
         match task {
-            Task::Check => Ok(Answer::Checked),
+            Task::Check => {
+                self.pull(device).await;
+                Ok(Answer::Checked)
+            }
             Task::Read => {
                 let time = device.time().await?;
                 let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
                 Ok(Answer::Read(device.held(self.kinds()).await?, clock_ahead_s))
             }
             Task::Deliver => self.deliver(device).await,
+        }
+    }
+
+    /// Reads what happened at the door, where that is wanted. What goes wrong there is nothing that deliveries wait for: it
+    /// is asked again at the next look.
+    async fn pull(&self, device: &mut Device) {
+        let Stepper { store, panel, devices, settings, .. } = self.stepper;
+        if devices.settings.pull_events
+            && let Err(error) = pull(store, *panel, device).await
+        {
+            tracing::debug!(panel.id = %settings.id, %error, "the device's log was not read");
         }
     }
 

@@ -41,6 +41,20 @@ impl Tables<'_> {
         Ok(news)
     }
 
+    /// [`Tables::keep_events`] of what was read of a device's log, up to this moment.
+    pub fn keep_pulled(
+        &mut self,
+        panel: PanelNo,
+        events: &[AccessEvent],
+        newest_ms: i64,
+        received_ms: i64,
+    ) -> Result<usize, StoreError> {
+        if self.panels.get(panel)?.is_some() {
+            self.events_read.insert(panel, as_key(newest_ms))?;
+        }
+        self.keep_events(panel, events, Source::Pull, received_ms)
+    }
+
     /// Whose identifiers these were: those that the panel has with these types and numbers, or whose deletion its device
     /// has not confirmed yet. The panel's rows are gone through once for all events, and not at all where nobody has such
     /// an identifier anywhere.

@@ -176,6 +176,14 @@ impl Snapshot {
         })
     }
 
+    /// The newest moment in the log of a panel's device that was read, in Unix milliseconds.
+    pub fn events_read_up_to(&self, panel: PanelNo) -> Result<Option<i64>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::EVENTS_READ)?;
+            Ok(table.get(panel)?.map(|at_ms| at_ms.value().cast_signed()))
+        })
+    }
+
     /// An event, while it is kept.
     pub fn access_event(&self, number: u64) -> Result<Option<StoredEvent>, StoreError> {
         damage::read(|| {

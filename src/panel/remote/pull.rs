@@ -1,0 +1,79 @@
+//! Reading a device's log: what happened at its door, where it does not tell that by itself.
+//!
+//! It is asked from the last entry on that was read, which should come once more: where it does not, the device has dropped
+//! it, and perhaps others that nobody has read. That is said by an event of its own, [`GAP`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::identifier::event::AccessEvent;
+use crate::identifier::event::told;
+use crate::panel::device::ask::PAGE;
+use crate::panel::device::{Device, Trouble};
+use crate::store::{PanelNo, StoreError, StoreHandle};
+
+/// Pages that are read at one look; the next one goes on behind them.
+const PAGES: u64 = 20;
+
+/// A device that has told of events by itself within this time is not asked.
+const TELLS_WITHIN: Duration = Duration::from_mins(5);
+
+/// What happened where something may be missing.
+pub const GAP: &str = "gap";
+
+/// Why nothing was read or kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    #[error(transparent)]
+    Device(#[from] Trouble),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Asks a device for what happened since it was asked last, and keeps it.
+pub(super) async fn pull(store: &StoreHandle, panel: PanelNo, device: &mut Device) -> Result<(), PullError> {
+    if store.events().tells(panel, TELLS_WITHIN) {
+        return Ok(());
+    }
+    let known = store.read()?.events_read_up_to(panel)?;
+    // The first moment may be in what is asked for, or not.
+    let from = known.map_or(0, |known| known.saturating_sub(1));
+    let mut items: Vec<Value> = Vec::new();
+    for page in 1..=PAGES {
+        let of_page = device.log_page(from, page).await?;
+        let is_last = (of_page.len() as u64) < PAGE;
+        items.extend(of_page);
+        if is_last {
+            break;
+        }
+    }
+    let moments = || items.iter().filter_map(|item| item.get("timestamp")?.as_i64());
+    let (Some(oldest), Some(newest)) = (moments().min(), moments().max()) else { return Ok(()) };
+    if known == Some(newest) {
+        return Ok(()); // only what is known; what comes at the same moment is read with what comes after
+    }
+    let now = clock::now_ms();
+    let mut events = told::log_items(&items, now).events;
+    if known.is_some_and(|known| known < oldest) {
+        events.push(gap(oldest));
+    }
+    let keep =
+        move |tables: &mut crate::store::tables::Tables<'_>| tables.keep_pulled(panel, &events, newest, now);
+    store.change_along(items.len(), keep).await?;
+    Ok(())
+}
+
+/// Before this moment something may be missing.
+fn gap(at_ms: i64) -> AccessEvent {
+    AccessEvent {
+        at_ms,
+        said_ms: at_ms,
+        granted: None,
+        reason: GAP.into(),
+        presented: None,
+        notes: BTreeMap::new(),
+    }
+}
