@@ -191,7 +191,9 @@ mod tests {
     #[test]
     fn taking_an_outcome_back_restores_the_report() {
         let operations = Operations::default();
-        let before = Report::of_pending(3, &operations);
+        let mut before = Report::of_pending(3, &operations);
+        (before.items.total, before.items.pending) = (6, 6);
+        (before.identifiers.total, before.identifiers.pending) = (3, 3);
         let kinds = [Kind::Profile, Kind::Identifier];
         for outcome in [
             Outcome::decided(vec![ItemOutcome::Created, ItemOutcome::Full], Vec::new(), 1),

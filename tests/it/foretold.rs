@@ -10,7 +10,7 @@ use crate::support::server::TestServer;
 #[test]
 fn whoever_shows_an_identifier_is_granted_or_denied_as_was_foretold() {
     let seed = fastrand::u64(..);
-    println!("seed {seed}; PANELSYNC_SHOWINGS says how many");
+    eprintln!("seed {seed}; PANELSYNC_SHOWINGS says how many");
     let mut random = fastrand::Rng::with_seed(seed);
     let showings = std::env::var("PANELSYNC_SHOWINGS").ok().and_then(|n| n.parse().ok()).unwrap_or(500_usize);
     let server = TestServer::start();

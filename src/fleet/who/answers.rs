@@ -12,6 +12,7 @@ use super::{Confirmed, Holder, Opening};
 use crate::batch::item::ItemId;
 use crate::fleet::profiles::read;
 use crate::identifier::opens::{self, Answer, Hours, When, Why};
+use crate::identifier::rule::Passes;
 use crate::identifier::sentence::reason;
 use crate::identifier::{Identifier, parse};
 use crate::panel::settings::{Settings, Zone};
@@ -89,13 +90,29 @@ impl<'s> Answers<'s> {
             self.remembered = 0;
         }
         let identifier = self.identifier(body)?;
-        let answered = Arc::new(self.work_out(place, &identifier)?);
+        let answered = Arc::new(self.work_out(place, &identifier, left(&identifier))?);
         self.remembered += 1 + answered.answer.windows.len();
         self.known.insert((place, body), Arc::clone(&answered));
         Ok(answered)
     }
 
-    fn work_out(&mut self, place: Place, identifier: &Identifier) -> Result<Answered, StoreError> {
+    /// The same of one that has opened so often: that is of its panel alone, so it is not kept.
+    fn answer_after(&mut self, place: Place, body: u64, used: u32) -> Result<Arc<Answered>, StoreError> {
+        let identifier = self.identifier(body)?;
+        let first = match identifier.passes {
+            Passes::Permanent => return self.answer(place, body),
+            Passes::AtMost(most) => left(&identifier).or_else(|| u32::try_from(most.get()).ok()),
+        };
+        let left = first.map(|first| first.saturating_sub(used));
+        Ok(Arc::new(self.work_out(place, &identifier, left)?))
+    }
+
+    fn work_out(
+        &mut self,
+        place: Place,
+        identifier: &Identifier,
+        left: Option<u32>,
+    ) -> Result<Answered, StoreError> {
         let (zone, bodies) = self.around.get(place.0).ok_or(StoreError::Corrupt("place"))?;
         let named = identifier.profiles.as_slice();
         for body in named.iter().filter_map(|profile| bodies.get(profile)) {
@@ -108,8 +125,7 @@ impl<'s> Answers<'s> {
             }
         }
         let held = |profile| self.hours.get(bodies.get(&profile)?)?.get(zone.name());
-        let answer =
-            opens::answer(identifier, left(identifier), self.when, |profile| Some(&held(profile)?.1));
+        let answer = opens::answer(identifier, left, self.when, |profile| Some(&held(profile)?.1));
         let text = reason(&answer, zone.rules(), |profile| Some(held(profile)?.0.as_str().to_owned()));
         Ok(Answered { answer, text, holder: Holder::of(identifier), profiles: named.into() })
     }
@@ -145,7 +161,11 @@ impl<'s> Answers<'s> {
         name: RowName,
         body: Option<u64>,
     ) -> Result<Opening, StoreError> {
-        let desired = body.map(|body| self.answer(held.desired, body)).transpose()?;
+        let desired = body.map(|body| match held.used.get(&name) {
+            Some(used) => self.answer_after(held.desired, body, *used),
+            None => self.answer(held.desired, body),
+        });
+        let desired = desired.transpose()?;
         let opens = desired.as_ref().is_some_and(|desired| desired.answer.opens());
         let mut opening = Opening {
             panel: Arc::clone(panel),
@@ -222,7 +242,7 @@ impl<'s> Answers<'s> {
     }
 }
 
-/// How many passes are left, where that was said with the identifier. What a panel counts by itself is not known here.
+/// How many passes are left, where that was said with the identifier. What a device counts by itself is not known here.
 fn left(identifier: &Identifier) -> Option<u32> {
     identifier.passes_left.and_then(|left| u32::try_from(left.get()).ok())
 }

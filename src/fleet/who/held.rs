@@ -19,6 +19,8 @@ pub struct Held {
     pub(super) desired: Place,
     /// What its device holds; none of an embedded panel, which holds what it should.
     pub(super) device: Option<Device>,
+    /// How often identifiers of an embedded panel have opened, where that counts.
+    pub(super) used: HashMap<RowName, u32>,
 }
 
 /// An identifier with the body that its panel should hold of it. One without is perhaps still on the device.
@@ -120,9 +122,15 @@ impl Held {
         answers: &mut Answers<'_>,
     ) -> Result<(Self, Vec<HeldIdentifier>), StoreError> {
         let (mut profiles, mut identifiers) = (BTreeMap::new(), Vec::new());
+        let (counted, mut used) = (snapshot.all_passes_used(panel)?, HashMap::new());
         for (name, row) in snapshot.rows(panel)? {
             match (name.kind(), name.link_id()) {
-                (Kind::Identifier, _) => identifiers.push((name, Some(row.body))),
+                (Kind::Identifier, _) => {
+                    identifiers.push((name, Some(row.body)));
+                    if let Some((_, times)) = counted.get(&row.uid).filter(|(of, _)| *of == row.revision) {
+                        used.insert(name, *times);
+                    }
+                }
                 (Kind::Profile, Some(link)) => {
                     profiles.insert(link, row.body);
                 }
@@ -144,7 +152,7 @@ impl Held {
             identifiers.extend(leaving.filter(|(name, _)| !there.contains(name)));
             identifiers.sort_unstable_by_key(|(name, _)| *name);
         }
-        Ok((Self::new(settings, profiles, known, answers), identifiers))
+        Ok((Self { used, ..Self::new(settings, profiles, known, answers) }, identifiers))
     }
 
     /// Of one identifier of a panel and the time profiles that it names, with the body that the panel should hold.
@@ -156,11 +164,14 @@ impl Held {
         answers: &mut Answers<'_>,
     ) -> Result<(Self, Option<u64>), StoreError> {
         let is_device = settings.is_device();
-        let mut known = HashMap::new();
-        let mut look_at = |item| {
+        let (mut known, mut used) = (HashMap::new(), HashMap::new());
+        let mut look_at = |item: ItemId| {
             let row = snapshot.row(panel, RowName::Link(item))?;
             if is_device && let Some(reported) = snapshot.reported(panel, item)? {
                 known.insert(item, Known::of(snapshot, panel, item, reported)?);
+            }
+            if let Some(row) = row.filter(|_| item.kind == Kind::Identifier) {
+                used.insert(RowName::Link(item), snapshot.passes_used(panel, row)?);
             }
             Ok::<_, StoreError>(row.map(|row| row.body))
         };
@@ -175,7 +186,8 @@ impl Held {
                 }
             }
         }
-        Ok((Self::new(settings, profiles, known, answers), desired))
+        used.retain(|_, times| *times > 0);
+        Ok((Self { used, ..Self::new(settings, profiles, known, answers) }, desired))
     }
 
     fn new(
@@ -210,7 +222,7 @@ impl Held {
                 .collect();
             device
         });
-        Self { profiles, desired, device }
+        Self { profiles, desired, device, used: HashMap::new() }
     }
 
     /// Whether there is anything to be told of an identifier, of which the panel should hold this body.

@@ -1,5 +1,6 @@
 //! Reads of what happened at doors.
 
+use std::collections::HashMap;
 use std::ops::RangeBounds;
 
 use redb::{Key, ReadOnlyTable, ReadableTable};
@@ -55,6 +56,18 @@ pub struct EventsFound {
 }
 
 impl Snapshot {
+    /// How often identifiers of a panel have opened: by uid, the revision that was counted and how often.
+    pub fn all_passes_used(&self, panel: PanelNo) -> Result<HashMap<u32, (u32, u32)>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::PASSES)?;
+            let counted = table.range((panel, 0)..=(panel, u32::MAX))?;
+            counted
+                .map(|entry| entry.map(|(key, counted)| (key.value().1, counted.value())))
+                .collect::<Result<_, _>>()
+                .map_err(Into::into)
+        })
+    }
+
     /// How often the identifier in this row has opened since it was last changed.
     pub fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
         damage::read(|| {
