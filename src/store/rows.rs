@@ -342,6 +342,12 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.tables.follow_reported(&key, before.as_deref(), reported)
     }
 
+    /// The panel's device was found to hold this of an item of which something else, or nothing, is desired.
+    pub fn is_found_to_hold(&mut self, item: ItemId, body: &Body) -> Result<(), StoreError> {
+        let number = self.tables.body_number(body)?;
+        self.perhaps_holds(item, number)
+    }
+
     /// Something else is desired of an item of which this body was to be sent to the panel's device, and perhaps was.
     pub fn perhaps_holds(&mut self, item: ItemId, body: u64) -> Result<(), StoreError> {
         self.tables.perhaps_holds(&row::item_key(self.panel, item), body)

@@ -32,7 +32,9 @@ fn every_command_of_the_tour_prints_what_the_readme_shows() {
     let tour = section(readme, "A five-minute tour");
     let server = TestServer::start();
     let shell = Shell::new(server.address(), Some(server.token()));
-    shell.file("profiles.yaml", blocks(tour, "yaml").first().expect("the profiles"));
+    let yaml = blocks(tour, "yaml");
+    shell.file("profiles.yaml", yaml.first().expect("the profiles"));
+    shell.file("card.yaml", yaml.get(1).expect("a card"));
     let mut commands = 0;
     for block in blocks(tour, "console") {
         let (line, shown) = block.split_once('\n').expect("a command");

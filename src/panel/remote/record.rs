@@ -99,8 +99,20 @@ fn settle(
         }
         if complete {
             outcome.said.sort_unstable();
-            let said = outcome.said;
-            outcome = Outcome { said, ..Outcome::decided(outcome.items, outcome.pruned, batch.attempts) };
+            let (said, named) = (outcome.said, outcome.pruned.len());
+            let mut pruned = outcome.pruned;
+            let mut kept = Vec::new();
+            for item in &pruned {
+                if matches!(rows.reported(*item)?, Some(Reported::Refused(_))) {
+                    kept.push(*item);
+                }
+            }
+            pruned.retain(|item| !kept.contains(item));
+            let is_partial = pruned.len() < named;
+            outcome = Outcome { said, ..Outcome::decided(outcome.items, pruned, batch.attempts) };
+            if is_partial && outcome.state == PanelState::Applied {
+                outcome.state = PanelState::Partial; // something that was to go is still there
+            }
             settled.push(Settled { batch: *seq, sent: batch.sent, outcome: outcome.clone() });
         }
         if changed || complete {

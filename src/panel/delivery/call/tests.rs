@@ -218,3 +218,50 @@ fn takes_down(before: &Held, after: &Held, n: u8) -> bool {
     };
     !in_order && before.iter().any(changes) && after.iter().any(changes)
 }
+
+prop_compose! {
+    /// What a device perhaps holds beside, of one of the identifiers.
+    fn perhaps()(n in 0_u8..4, number in 0_u8..5, names in proptest::collection::vec(0_u8..4, 0..3)) -> (u8, Rights) {
+        let credential = Credential::new(Type::Code, &number.to_string()).expect("a code");
+        (n, Rights { credential, profiles: names.into_iter().map(link).collect() })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_held_back_and_perhaps_held_it_comes_to_an_end(
+        before in held(),
+        after in held(),
+        more in proptest::collection::vec(perhaps(), 0..5),
+        back in proptest::collection::hash_set(0_u8..8, 0..4),
+        limit in 1_usize..5,
+    ) {
+        let of = |n: u8| if n < 4 { item(n) } else { ItemId::identifier(link(n - 4)) };
+        let held_back: HashSet<_> = back.into_iter().map(of).collect();
+        let mut unsettled = before.unsettled(&after);
+        for (n, rights) in more {
+            let of = unsettled.iter_mut().find(|of| of.item == ItemId::identifier(link(n)));
+            if let Some(of) = of {
+                of.is_held = true;
+                of.before.push(rights);
+            }
+        }
+        let mut calls = Vec::new();
+        while let Some(call) = next(&unsettled, limit, &held_back) {
+            let items = call.items();
+            for id in &items {
+                if let (Call::Delete(_), Some(of)) = (&call, unsettled.iter_mut().find(|of| of.item == *id && of.desired.is_some())) {
+                    prop_assert!(of.is_held, "{id} is taken down and is not there: {calls:?}");
+                    (of.is_held, of.before) = (false, Vec::new());
+                } else {
+                    unsettled.retain(|of| of.item != *id);
+                }
+            }
+            calls.push(call);
+            prop_assert!(calls.len() < 60, "it goes round: {calls:?}");
+        }
+        prop_assert!(unsettled.is_empty(), "{unsettled:?} is left after {calls:?}");
+    }
+}

@@ -156,7 +156,7 @@ impl PanelWork for Compare {
         let mut findings =
             Findings { clock_ahead_s: self.device.clock_ahead_s, reset, ..Findings::default() };
         let mut repairs = Repairs::new();
-        let mut extra = Vec::new();
+        let (mut extra, mut repairing) = (Vec::new(), BTreeSet::new());
         for item in items {
             let profile = on_device.get(&item).copied();
             let desired = rows.get(RowName::Link(item))?;
@@ -197,8 +197,16 @@ impl PanelWork for Compare {
             if now.as_ref() != before {
                 rows.set_reported(item, now.as_ref())?;
             }
-            if profile.is_none() {
-                rows.forget_last_held(item)?;
+            match profile {
+                None => rows.forget_last_held(item)?,
+                // What it is changed from decides when it is.
+                Some(held) if send_again => {
+                    if let (Kind::Identifier, Some(body)) = (held.kind, &held.body) {
+                        rows.is_found_to_hold(item, body)?;
+                    }
+                    repairing.insert(item);
+                }
+                Some(_) => {}
             }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {
@@ -228,7 +236,7 @@ impl PanelWork for Compare {
         }
         self.device.reconcile = false;
         if self.held.identifiers {
-            self.device.foreign_bound = foreign_bound(&self.held, &findings)?;
+            self.device.foreign_bound = foreign_bound(&self.held, &findings, &repairing)?;
         }
         self.device.identifiers |= rows.tables().device(panel)?.is_some_and(|device| device.identifiers);
         rows.tables().set_device(panel, &self.device)?;
@@ -250,12 +258,23 @@ impl PanelWork for Compare {
 /// The longest list of profiles under such identifiers.
 const MOST_BOUND: usize = 4096;
 
-/// The time profiles that identifiers name which were made on the device, or are not there as they are desired.
-fn foreign_bound(held: &Held, findings: &Findings) -> Result<Vec<LinkId>, StoreError> {
-    let differing: BTreeSet<_> = findings.found.iter().filter_map(|found| found.item).collect();
+/// The time profiles that identifiers name which were made on the device, or are not there as they are desired and stay so.
+fn foreign_bound(
+    held: &Held,
+    findings: &Findings,
+    repairing: &BTreeSet<ItemId>,
+) -> Result<Vec<LinkId>, StoreError> {
+    // Of what is on its way, or refused, it is known what the device perhaps holds.
+    let is_otherwise =
+        |found: &&Found| found.difference.is_drift() || found.difference == Difference::KeptOtherwise;
+    let differing: BTreeSet<_> =
+        findings.found.iter().filter(is_otherwise).filter_map(|found| found.item).collect();
     let mut bound = BTreeSet::new();
     for item in held.items.iter().filter(|item| item.kind == Kind::Identifier) {
-        let is_ours = |link_id| !differing.contains(&ItemId::identifier(link_id));
+        let is_ours = |link_id| {
+            let item = ItemId::identifier(link_id);
+            repairing.contains(&item) || !differing.contains(&item)
+        };
         if item.link_id.is_some_and(is_ours) {
             continue;
         }
