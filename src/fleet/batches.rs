@@ -54,7 +54,7 @@ pub struct PlannedPanel {
     pub outcome: PanelState,
     /// What its items would come to.
     pub items: ItemCounts,
-    /// What it would refuse, and why; the first [`REFUSALS`].
+    /// What it would refuse, and why; the first ones.
     pub refused: Vec<ItemResult>,
 }
 

@@ -11,8 +11,8 @@
 //! **Nobody is let in.** An identifier is never on a device with rights that it has neither before nor after. New profiles
 //! come first, since identifiers name them, and profiles go last, when nothing names them. Where a profile changes under
 //! an identifier that changes which ones it names, the order of the two decides what opens in between: so one that leaves
-//! it goes before it changes, and one that comes to it goes after ([`Unsettled::turn`]). Where both are so, no order of
-//! two calls is right; the identifier is taken down for that moment, for less is better than more.
+//! it goes before it changes, and one that comes to it goes after. Where an identifier does both under changes, no order of
+//! two calls is right; it is taken down for that moment, for less is better than more.
 //!
 //! A number that moves from one identifier to another is taken from the first in a call of its own; so is an identifier
 //! that becomes one of another type.

@@ -1,0 +1,100 @@
+//! Reads of a panel's items, of who has a number, and of what a device perhaps holds.
+
+use super::{Snapshot, StoredItem};
+use crate::batch::item::{ItemId, Kind};
+use crate::identifier::number::Credential;
+use crate::identifier::photo::{FaceDigest, Photo};
+use crate::store::bodies::{NumberKey, body_text, number_of, numbers_of};
+use crate::store::row::{self, ItemKey, Row, RowName};
+use crate::store::seal::NumberTag;
+use crate::store::{PanelNo, StoreError, damage, last_held, tables};
+
+impl Snapshot {
+    /// The panel's profiles, in the order of [`Snapshot::rows`].
+    pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
+        self.items(panel, Kind::Profile)
+    }
+
+    /// The panel's identifiers, in the order of [`Snapshot::rows`].
+    pub fn identifiers(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
+        self.items(panel, Kind::Identifier)
+    }
+
+    /// The panel's items of a kind, in the order of [`Snapshot::rows`].
+    pub fn items(&self, panel: PanelNo, kind: Kind) -> Result<Vec<StoredItem>, StoreError> {
+        damage::read(|| {
+            let bodies = self.transaction.open_table(tables::BODIES)?;
+            let with_text = |(name, row): (RowName, Row)| {
+                let stored = bodies.get(row.body)?.ok_or(StoreError::Corrupt("body number"))?;
+                Ok(StoredItem { name, row, json: body_text(&self.seal, row.body, stored.value())? })
+            };
+            let rows = self.rows(panel)?.into_iter().filter(|(name, _)| name.kind() == kind);
+            rows.map(with_text).collect()
+        })
+    }
+
+    /// The numbers of the bodies with this type and number, on whatever panels.
+    pub fn bodies_with(&self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::NUMBERS)?;
+            let (first, last) = numbers_of(&self.seal.tag(credential));
+            let mut bodies = Vec::new();
+            for entry in table.range::<&NumberKey>(&first..=&last)? {
+                bodies.push(number_of(entry?.0.value()).1);
+            }
+            Ok(bodies)
+        })
+    }
+
+    /// A digest of what a secret is a part of, by which nobody without the key can try which secret it is.
+    pub fn keyed(&self, digest: &[u8; 32]) -> [u8; 32] {
+        self.seal.keyed(digest)
+    }
+
+    /// By what a type and number are found.
+    pub(in crate::store) fn tag(&self, credential: &Credential) -> NumberTag {
+        self.seal.tag(credential)
+    }
+
+    /// Which identifier of the panel has this type and number.
+    pub fn holder(
+        &self,
+        panel: PanelNo,
+        credential: &Credential,
+    ) -> Result<Option<(RowName, Row)>, StoreError> {
+        let bodies = self.bodies_with(credential)?;
+        if bodies.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.rows(panel)?.into_iter().find(|(_, row)| bodies.contains(&row.body)))
+    }
+
+    /// The photo of a face, where it is kept.
+    pub fn photo(&self, face: FaceDigest) -> Result<Option<Photo>, StoreError> {
+        damage::read(|| {
+            let tag = self.seal.tag(&Credential::Face(face));
+            let table = self.transaction.open_table(tables::FACES)?;
+            let Some(sealed) = table.get(&tag)? else { return Ok(None) };
+            let jpeg = self.seal.open_in("faces", &tag, sealed.value())?;
+            Photo::from_jpeg(jpeg).map(Some).map_err(|_| StoreError::Corrupt("photo"))
+        })
+    }
+
+    /// Whether any such body is kept of a panel.
+    pub fn has_last_held(&self, panel: PanelNo) -> Result<bool, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let (first, last) = row::item_range(panel);
+            Ok(table.range::<&ItemKey>(&first..=&last)?.next().is_some())
+        })
+    }
+
+    /// The bodies that a panel's device perhaps holds of an item of which it is not reported that it holds one.
+    pub fn last_held(&self, panel: PanelNo, item: ItemId) -> Result<Vec<u64>, StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let bodies = table.get(&row::item_key(panel, item))?;
+            Ok(bodies.map(|bodies| last_held::decode(bodies.value())).unwrap_or_default())
+        })
+    }
+}
