@@ -352,8 +352,10 @@ pub fn is_sealed_with(db: &Database, seal: &Seal) -> Result<bool, StoreError> {
     let secrets = read.open_table(SECRETS)?;
     let settings = there(PANEL_SETTINGS.name())? && !read.open_table(PANEL_SETTINGS)?.is_empty()?;
     let identifiers = there(NUMBERS.name())? && !read.open_table(NUMBERS)?.is_empty()?;
+    let events =
+        there(tables::ACCESS_EVENTS.name())? && !read.open_table(tables::ACCESS_EVENTS)?.is_empty()?;
     let check = secrets.get(KEY_CHECK)?;
-    Ok((secrets.len()? > 1 || settings || identifiers)
+    Ok((secrets.len()? > 1 || settings || identifiers || events)
         && check.is_some_and(|sealed| seal.open(KEY_CHECK, sealed.value()).is_ok()))
 }
 
