@@ -58,7 +58,7 @@ ask() {
     --max-examples "$examples" --request-timeout 20 --seed 1 --warnings off --suppress-health-check all \
     --phases examples,coverage,fuzzing --exclude-path-regex '/(events|logout|session|reboot/run)$' "$@"
 }
-ask "$session" --include-path-regex '^/(healthz|readyz|metrics|fleet/v1/)' --exclude-path-regex 'as-panel|/(events|logout|session)$|:import$'
+ask "$session" --include-path-regex '^/(healthz|readyz|metrics|fleet/v1/)' --exclude-path-regex 'as-panel|/(events|access-events/stream|logout|session)$|:import$'
 ask "$panel" --include-path-regex '^/panels/'
 ask "$fleet" --include-path-regex '/as-panel/'
 
