@@ -30,7 +30,7 @@ async function addPanel({ id, labels, zone = "Europe/Kyiv", url, password = "123
   await page.getByLabel("Id", { exact: true }).fill(id);
   await page.getByLabel("Zone").fill(zone);
   await page.getByLabel("Labels").fill(labels);
-  await page.getByLabel("Capacity").fill(capacity);
+  await page.getByLabel("Capacity", { exact: true }).fill(capacity);
   if (url) {
     await page.getByLabel("A device somewhere else").check();
     await page.getByLabel("Address").fill(url);
@@ -364,7 +364,7 @@ test("a viewer sees everything and can change nothing", async () => {
     const forms = await viewer.locator('main form[method="post"]').count();
     assert.equal(forms, 0, `${path} has something to send`);
   }
-  assert.equal(await viewer.getByRole("navigation", { name: "Main" }).getByRole("link").allTextContents().then((all) => all.join()), "Fleet,Profiles,Batches");
+  assert.equal(await viewer.getByRole("navigation", { name: "Main" }).getByRole("link").allTextContents().then((all) => all.join()), "Fleet,Profiles,Identifiers,Batches");
   for (const path of ["/add", "/push", "/profiles/new", "/audit"]) assert.equal((await viewer.goto(path)).status(), 403);
   // The form's token is the session's own, so the role alone stands in the way here.
   const token = await viewer.locator("input[name=form_token]").first().inputValue().catch(async () => {
