@@ -359,13 +359,13 @@ test("batches and the audit are found again", async () => {
 test("a viewer sees everything and can change nothing", async () => {
   await server.fleet("POST", "/users", { name: "watch", role: "viewer", password: "watch-password" });
   const viewer = await browser.logIn("watch", "watch-password");
-  for (const path of ["/", "/panel/south-01", "/profiles", "/batches"]) {
+  for (const path of ["/", "/panel/south-01", "/profiles", "/batches", "/identifiers", "/access"]) {
     await viewer.goto(path);
     const forms = await viewer.locator('main form[method="post"]').count();
     assert.equal(forms, 0, `${path} has something to send`);
   }
   assert.equal(await viewer.getByRole("navigation", { name: "Main" }).getByRole("link").allTextContents().then((all) => all.join()), "Fleet,Profiles,Identifiers,Batches");
-  for (const path of ["/add", "/push", "/profiles/new", "/audit"]) assert.equal((await viewer.goto(path)).status(), 403);
+  for (const path of ["/add", "/push", "/profiles/new", "/identifiers/new", "/audit"]) assert.equal((await viewer.goto(path)).status(), 403);
   // The form's token is the session's own, so the role alone stands in the way here.
   const token = await viewer.locator("input[name=form_token]").first().inputValue().catch(async () => {
     await viewer.goto("/");
@@ -386,7 +386,7 @@ test("everything can be done from the keyboard, and in the dark", async () => {
   await dark.keyboard.press("Enter");
   await dark.keyboard.press("Tab");
   assert.equal(await dark.evaluate(() => document.activeElement.textContent), "Add a panel");
-  for (const path of ["/", "/panel/south-01", "/profiles/new", "/push", "/batches", "/add", "/profiles"]) {
+  for (const path of ["/", "/panel/south-01", "/profiles/new", "/push", "/batches", "/add", "/profiles", "/identifiers", "/identifiers/new", "/access"]) {
     await dark.goto(path);
     await accessible(dark, `${path} in the dark`);
   }
@@ -397,7 +397,7 @@ test("everything can be done from the keyboard, and in the dark", async () => {
 
 test("it works on a phone", async () => {
   const phone = await browser.logIn("admin", PASSWORD, { viewport: { width: 390, height: 800 }, isMobile: true, hasTouch: true });
-  for (const path of ["/", "/panel/south-01", "/profiles", "/profiles/new", "/push", "/batches", "/audit", "/add"]) {
+  for (const path of ["/", "/panel/south-01", "/profiles", "/profiles/new", "/push", "/batches", "/audit", "/add", "/identifiers", "/identifiers/new", "/identifiers/import", "/access"]) {
     await phone.goto(path);
     const wide = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
