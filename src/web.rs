@@ -33,6 +33,7 @@ pub mod audit;
 pub mod batches;
 pub mod calendar;
 pub mod device;
+pub mod door_events;
 pub mod files;
 pub mod fleet;
 pub mod identifier_form;

@@ -7,12 +7,14 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use maud::{Markup, html};
 
+use super::door_events;
 use super::layout::{self, Place, panel_link, state};
 use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
 use super::profiles::states;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
+use crate::fleet::events::{DoorEvent, EventsWanted};
 use crate::fleet::held::ItemState;
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion, PanelIdentifier};
 use crate::http::fleet_api::identifiers::picture;
@@ -95,7 +97,8 @@ pub async fn show(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let found = shared.fleet.identifier(&link_id).await?;
-    Ok(page_of(&visitor, &found, false))
+    let events = events_of(&shared, &found).await?;
+    Ok(page_of(&visitor, &found, &events, false))
 }
 
 /// The same with its number whole.
@@ -108,7 +111,8 @@ pub async fn reveal(
 ) -> Result<HttpResponse, PageProblem> {
     let origin = auth::origin(&request, &visitor.who.actor());
     let found = shared.fleet.reveal_identifier(&link_id, &origin).await?;
-    let mut page = page_of(&visitor, &found, true);
+    let events = events_of(&shared, &found).await?;
+    let mut page = page_of(&visitor, &found, &events, true);
     // It is in no history to come back to.
     page.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     Ok(page)
@@ -127,7 +131,17 @@ pub async fn show_photo(
     Ok(picture(&shared.fleet.photo_of_identifier(&link_id, &origin).await?))
 }
 
-fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> HttpResponse {
+async fn events_of(shared: &Shared, found: &FleetIdentifierVersions) -> Result<Vec<DoorEvent>, PageProblem> {
+    let wanted = EventsWanted { identifier: Some(found.link_id), ..EventsWanted::default() };
+    Ok(door_events::last(&shared.fleet, wanted).await?)
+}
+
+fn page_of(
+    visitor: &Visitor,
+    found: &FleetIdentifierVersions,
+    events: &[DoorEvent],
+    whole: bool,
+) -> HttpResponse {
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
     let name = most.map_or("Refused by every panel", |identifier| identifier.name.as_str());
@@ -176,6 +190,7 @@ fn page_of(visitor: &Visitor, found: &FleetIdentifierVersions, whole: bool) -> H
                 (doors(version))
             }
         }
+        (door_events::section(events, true))
     };
     layout::page(visitor, Place::Identifiers, &text::shown(name), main)
 }

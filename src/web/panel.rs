@@ -7,6 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::calendar::{self, Door, Lane, Week};
+use super::door_events;
 use super::identifiers;
 use super::layout::{self, Place, moment, panel_path, state};
 use super::live::{self, Over, Watch};
@@ -18,6 +19,7 @@ use crate::batch::item::{ItemId, Kind};
 use crate::batch::{BatchRecord, PanelState};
 use crate::clock;
 use crate::coordinator::register::Entry;
+use crate::fleet::events::EventsWanted;
 use crate::fleet::identifiers::PanelIdentifier;
 use crate::fleet::profiles::{self, PanelProfile};
 use crate::fleet::status::PanelStatus;
@@ -70,6 +72,8 @@ pub async fn show(
     let week = query.one("week").to_owned();
     let entry = panel.clone();
     let shown = shared.fleet.read(move |snapshot| look(snapshot, entry, &week)).await?;
+    let of_panel = EventsWanted { panel: Some(id.to_string()), ..EventsWanted::default() };
+    let events = door_events::last(&shared.fleet, of_panel).await?;
     let path = panel_path(&id);
     let remote = panel.settings.is_device();
     let main = html! {
@@ -91,6 +95,7 @@ pub async fn show(
                 (profile_table(&shown.profiles))
             }
             (identifiers::of_panel(&visitor, &id, &shown.identifiers))
+            (door_events::section(&events, false))
             (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }

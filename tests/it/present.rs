@@ -13,6 +13,7 @@ use crate::support::profiles::{link, work_week};
 use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::Browser;
 
 /// Friday 2 January 2026, 10:00 UTC, when [`work_week`] is open, and 20:00, when it is not.
 const OPEN: &str = "2026-01-02T10:00:00Z";
@@ -289,4 +290,32 @@ fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
     assert_eq!(gaps.len(), 1);
     assert_eq!((&gaps[0]["granted"], &gaps[0]["number"]), (&json!(null), &json!(null)));
     server.stop_and_render();
+}
+
+#[test]
+fn who_came_stands_on_the_page_of_the_door_and_of_the_identifier_and_no_number_does() {
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({}));
+    let browser = Browser::admin(&server);
+    let page = |path: &str| browser.get(path).send().body;
+    assert!(!page("/panel/p1").contains("Who came"), "nobody came yet");
+    let code = kind(card(102, "Cleaner", "1", &[]), "inputCode", "482915");
+    let identifiers = json!([card(101, "Flat 12", "0001234567", &[1]), code]);
+    push(
+        &server,
+        &json!({ "all": true, "upsert": [work_week(1, "Work week")], "identifiers": { "upsert": identifiers } }),
+    );
+    for (kind, number, at) in
+        [("card", "1234567", OPEN), ("card", "1234567", SHUT), ("inputCode", "482915", OPEN)]
+    {
+        assert_eq!(present(&server, "p1", kind, number, at).status, 200);
+    }
+    let (door, card) = (page("/panel/p1"), page(&format!("/identifiers/{}", link(101))));
+    for (what, page, granted, denied) in [("door", &door, 2, 1), ("card", &card, 1, 1)] {
+        let count = |word: &str| page.matches(&format!("class=\"state {word}\"")).count();
+        assert!(page.contains("Who came") && page.contains("…567"), "{what}: {page}");
+        assert_eq!((count("granted"), count("denied")), (granted, denied), "{what}: {page}");
+        assert!(!page.contains("1234567") && !page.contains("482915"), "{what}: {page}");
+    }
+    assert!(!card.contains("inputCode"), "the code is another's: {card}");
 }
