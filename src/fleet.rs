@@ -87,6 +87,10 @@ impl Fleet {
     }
 }
 
+/// How long the answer to a change that is durable waits for a store that fails just then, and between looks.
+const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const READ_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A piece of a list.
 #[derive(Debug)]
 pub struct Page<T, C> {

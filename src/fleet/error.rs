@@ -150,6 +150,11 @@ fn what_is_wrong(errors: &[FieldError], all: usize) -> String {
 }
 
 impl FleetError {
+    /// Whether the store fails just now, and is perhaps there again in a moment.
+    pub fn is_of_a_failing_store(&self) -> bool {
+        matches!(self, Self::StoreFailed | Self::NoRoom)
+    }
+
     /// One wrong place.
     pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::at(path, message)])

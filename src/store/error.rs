@@ -118,7 +118,11 @@ macro_rules! from_redb {
     ($($error:ty),+) => {
         $(impl From<$error> for StoreError {
             fn from(error: $error) -> Self {
-                Self::Database(Arc::new(error.into()))
+                match redb::Error::from(error) {
+                    // What had failed before was said then; the database is about to be opened again.
+                    redb::Error::PreviousIo => Self::Failed,
+                    error => Self::Database(Arc::new(error)),
+                }
             }
         })+
     };

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::layout::{self, moment, panel_link, state};
 use crate::fleet::events::{DoorEvent, EventsWanted};
 use crate::fleet::{Fleet, FleetError};
+use crate::identifier::event::Presented;
 
 /// How many are shown.
 const SHOWN: usize = 10;
@@ -43,7 +44,7 @@ pub fn section(events: &[DoorEvent], says_panel: bool) -> Markup {
                                             None => {}
                                         }
                                         @if let Some(kind) = presented.as_ref().and_then(|shown| shown.kind()) { (layout::name(kind)) " " }
-                                        @if let Some(number) = presented.as_ref().and_then(|shown| shown.masked()) { (layout::name(&number)) }
+                                        @if let Some(number) = presented.as_ref().and_then(Presented::masked) { (layout::name(&number)) }
                                     }
                                 }
                             }

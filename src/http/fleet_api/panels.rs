@@ -212,7 +212,7 @@ pub async fn add(
     let panel = shared.fleet.add_panel(fields, (&*introduction).into(), origin).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/fleet/v1/panels/{}", panel.settings.id)))
-        .json(PanelBody::from(shared.fleet.status(panel)?)))
+        .json(PanelBody::from(shared.fleet.status_after_change(panel).await?)))
 }
 
 /// How many panels were added.
@@ -356,7 +356,7 @@ pub async fn change(
     let fields = PanelFields::read(read_json(&request, payload, &shared).await?)?;
     let origin = auth::origin(&request, &who.actor());
     let panel = shared.fleet.change_panel(&id, fields, (&*introduction).into(), origin).await?;
-    Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status(panel)?)))
+    Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status_after_change(panel).await?)))
 }
 
 /// Removes a panel with all it holds.
@@ -385,5 +385,5 @@ pub async fn resync(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.resync_panel(&id, auth::origin(&request, &who.actor())).await?;
-    Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status(panel)?)))
+    Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status_after_change(panel).await?)))
 }
