@@ -256,7 +256,7 @@ fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
         &json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456" }),
     );
     let until = |count: usize| {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + Duration::from_mins(3);
         loop {
             let mut events = Vec::new();
             let mut cursor = String::new();
@@ -270,7 +270,7 @@ fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
                 assert_eq!(events.len(), count, "{events:?}");
                 return events;
             }
-            assert!(Instant::now() < end, "only {} events within a minute", events.len());
+            assert!(Instant::now() < end, "only {} events within three minutes", events.len());
             std::thread::sleep(Duration::from_millis(50));
         }
     };

@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         key[5..].fill(9);
         let standing = pack.get(&key);
         pack.put(&key, Row { body: 1, uid: 2, revision: 3 });
-        pack.set_head(Head { next_uid: 9, count: 1 });
+        pack.set_head(Head { next_uid: 9, counts: [1, 0] });
         let _ = (standing, pack.get(&key), pack.split(7));
     }
     if let Ok(key) = <&row::RowKey>::try_from(bytes) {
