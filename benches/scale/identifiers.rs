@@ -99,23 +99,20 @@ pub fn measure(size: &Size, table: &mut Table) {
     let panels = size.middle;
     heading(&format!("{PROFILES} profiles and {IDENTIFIERS} identifiers × {panels}, durable, in process"));
     let items = PROFILES + IDENTIFIERS;
-    let (mut with, mut without, mut sqlite) =
-        (Actors::new(panels), Actors::new(panels), SealedSqlite::new(panels));
+    let (mut actors, mut sqlite) = (Actors::new(panels), SealedSqlite::new(panels));
     let mut seconds = [const { Vec::new() }; 3];
     for variant in 0..=size.rounds as u64 {
-        let contenders: [(&mut dyn Contender, Operations); 3] = [
-            (&mut with, both(variant)),
-            (&mut without, operations(items, variant)),
-            (&mut sqlite, both(variant)),
-        ];
-        for ((contender, operations), seconds) in contenders.into_iter().zip(&mut seconds) {
+        let mut measure = |of: usize, contender: &mut dyn Contender, operations: Operations| {
             settle();
             let started = Instant::now();
             contender.fan_out(operations);
             if variant > 0 {
-                seconds.push(started.elapsed().as_secs_f64()); // the first one creates
+                seconds[of].push(started.elapsed().as_secs_f64()); // the first one creates
             }
-        }
+        };
+        measure(0, &mut actors, both(variant));
+        measure(1, &mut actors, operations(items, variant + 1_000));
+        measure(2, &mut sqlite, both(variant));
     }
     let [with, without, sqlite] = seconds.map(|seconds| (panels * items) as f64 / median(seconds));
     table.add("panelsync", with, "/s", None);
