@@ -8,8 +8,7 @@ use panelsync::identifier::rule::Kind;
 
 fuzz_target!(|text: &str| {
     let number = Credential::new(Kind::Card, "0A-1B-2C-3D");
-    let fields =
-        Fields { name: "Work week".into(), date_from: 1_540_819_272, date_to: i64::MAX, number };
+    let fields = Fields { name: "Work week".into(), date_from: 1_540_819_272, date_to: i64::MAX, number };
     for of in [Field::OF_PROFILES, Field::OF_IDENTIFIERS] {
         if let Some(filter) = Filter::parse(text, of) {
             let _ = filter.holds(&fields);
