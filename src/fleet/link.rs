@@ -4,12 +4,11 @@
 //! said of themselves; where two have said the same, the panel that was added first has the device.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use super::{Fleet, FleetError};
 use crate::access::actor::Actor;
@@ -18,6 +17,7 @@ use crate::access::throttle::Throttle;
 use crate::identifier::event::told::Told;
 use crate::panel::Origin;
 use crate::store::event::Source;
+use crate::store::tables::Tables;
 use crate::store::{PanelNo, StoreError};
 
 /// Between two readings of all serial numbers.
@@ -92,18 +92,9 @@ impl Link {
         Ok(ours.ct_eq(&Sha256::digest(password.as_bytes())).into())
     }
 
-    fn known(&self, serial: &str) -> Option<PanelNo> {
-        self.serials.lock().unwrap_or_else(PoisonError::into_inner).panels.get(serial).copied()
-    }
-
-    /// Whether all serial numbers are to be read; they are, then, by whoever asked.
-    fn is_to_read(&self, now: Instant) -> bool {
-        let mut serials = self.serials.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = serials.read.is_none_or(|read| now.saturating_duration_since(read) >= READ_EVERY);
-        if due {
-            serials.read = Some(now);
-        }
-        due
+    /// The panel whose device said this of its serial number, when that was read last. While all are read, it waits for them.
+    async fn known(&self, serial: &str) -> Option<PanelNo> {
+        self.serials.lock().await.panels.get(serial).copied()
     }
 }
 
@@ -166,9 +157,7 @@ impl Fleet {
             self.store.events().told(panel);
             return Ok(Taken::default());
         }
-        let keep = move |tables: &mut crate::store::tables::Tables<'_>| {
-            tables.keep_events(panel, &events, Source::Link, now_ms)
-        };
+        let keep = move |tables: &mut Tables<'_>| tables.keep_events(panel, &events, Source::Link, now_ms);
         let kept = self.store.change_along(all, keep).await?;
         self.store.events().told(panel);
         Ok(Taken { kept, again: all - kept })
@@ -178,25 +167,24 @@ impl Fleet {
         if serial.is_empty() {
             return Ok(None);
         }
-        if let Some(panel) = self.link.known(serial)
+        if let Some(panel) = self.link.known(serial).await
             && self.has_device(panel, serial)?
         {
             return Ok(Some(panel));
         }
-        if !self.link.is_to_read(now) {
-            return Ok(None);
+        let mut serials = self.link.serials.lock().await;
+        if serials.read.is_none_or(|read| now.saturating_duration_since(read) >= READ_EVERY) {
+            let read = self.read(|snapshot| {
+                let mut panels = HashMap::new();
+                snapshot.each_serial(|serial, panel| {
+                    panels.entry(serial.into_boxed_str()).or_insert(panel);
+                })?;
+                Ok::<_, StoreError>(panels)
+            });
+            *serials = Serials { panels: read.await?, read: Some(now) };
         }
-        let read = self.read(|snapshot| {
-            let mut panels = HashMap::new();
-            snapshot.each_serial(|serial, panel| {
-                panels.entry(serial.into_boxed_str()).or_insert(panel);
-            })?;
-            Ok::<_, StoreError>(panels)
-        });
-        let panels = read.await?;
-        let found = panels.get(serial).copied();
-        self.link.serials.lock().unwrap_or_else(PoisonError::into_inner).panels = panels;
-        match found {
+        drop(serials);
+        match self.link.known(serial).await {
             Some(panel) if self.has_device(panel, serial)? => Ok(Some(panel)),
             _ => Ok(None),
         }

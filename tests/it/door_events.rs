@@ -86,6 +86,19 @@ fn numbers(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["number"].as_str().unwrap_or("-")).collect()
 }
 
+/// As after a start of the server, when it knows none of their serial numbers yet.
+#[test]
+fn devices_that_log_in_at_once_are_all_let_in() {
+    let devices = Simulated::start(24, &[]);
+    let server = fleet_of(&devices, 24);
+    let serials: Vec<_> = (1..=24).map(|n| serial(&devices, n)).collect();
+    std::thread::scope(|scope| {
+        for serial in &serials {
+            scope.spawn(|| Device::log_in(&server, serial));
+        }
+    });
+}
+
 #[test]
 fn a_device_tells_its_link_server_what_happened() {
     let devices = Simulated::start(2, &[]);
