@@ -173,7 +173,7 @@ fn database(data_dir: &Path) -> Finding {
 
 fn key(settings: &Settings) -> Finding {
     const CHECK: &str = "key";
-    let lost = "give the key with --key-file or PANELSYNC_KEY; if it is lost, `panelsync key rotate --forget-passwords --data-dir D --new-key-file F` drops the passwords of devices, which are then set anew with `panelsync panel set`";
+    let lost = "give the key with --key-file or PANELSYNC_KEY; if it is lost, `panelsync key rotate --forget-passwords --data-dir D --new-key-file F` drops the passwords of devices, which are then set anew with `panelsync panel set`, and all identifiers, which are then sent again";
     let at_home = settings.data_dir.join(seal::KEY_FILE);
     let database = settings.data_dir.join(FILE_NAME);
     let (path, what) = match &settings.key {
@@ -185,10 +185,10 @@ fn key(settings: &Settings) -> Finding {
         KeySource::DataFolder => {
             return match backup::look_at_key(&database, None) {
                 Ok(KeyFound::Other(sealed)) => {
-                    let sealed = format!("{sealed} of the passwords");
+                    let sealed = output::counted(sealed, "secret");
                     Finding::wrong(
                         CHECK,
-                        format!("{} is not there, which {sealed} are sealed with", at_home.display()),
+                        format!("{} is not there, with which {sealed} were sealed", at_home.display()),
                         lost,
                     )
                 }
@@ -202,10 +202,10 @@ fn key(settings: &Settings) -> Finding {
     };
     // While a server runs, or has not closed it, the database says nothing; then its own check does.
     if let Ok(KeyFound::Other(sealed)) = backup::look_at_key(&database, Some(&seal)) {
-        let sealed = format!("{sealed} of the passwords");
+        let sealed = output::counted(sealed, "secret");
         return Finding::wrong(
             CHECK,
-            format!("{what} does not fit; {sealed} are sealed with another one"),
+            format!("{what} does not fit; {sealed} were sealed with another one"),
             lost,
         );
     }

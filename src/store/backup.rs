@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata};
 
+use super::changes::sealing::{count_sealed, is_sealed_with};
 use super::migrate::FORMAT;
 use super::read::Snapshot;
 use super::seal::Seal;
@@ -101,36 +102,26 @@ pub fn look(path: &Path) -> Result<Contents, BackupError> {
     Ok(contents)
 }
 
-/// What the key is to the passwords in a database.
+/// What the key is to what is sealed in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFound {
-    /// They were sealed with it, or nothing is sealed.
+    /// All was sealed with it, or nothing is sealed.
     Fits,
-    /// So many were sealed with another one.
+    /// So many values were sealed with another one.
     Other(u64),
 }
 
-/// Looks whether the key, or without one any other, is what the passwords in a database file were sealed with.
+/// Looks whether the key, or without one any other, is the one that a database file is sealed with.
 pub fn look_at_key(path: &Path, seal: Option<&Seal>) -> Result<KeyFound, BackupError> {
     let db = damage::guarded(|| ReadOnlyDatabase::open(path))?.map_err(|error| broken(path, error))?;
     let found = || -> Result<KeyFound, StoreError> {
         let read = db.begin_read()?;
-        let secrets = match read.open_table(tables::SECRETS) {
-            Ok(secrets) => secrets,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(KeyFound::Fits),
-            Err(error) => return Err(error.into()),
-        };
-        let check = secrets.get(tables::KEY_CHECK)?;
-        let identifiers = match read.open_table(tables::NUMBERS) {
-            Ok(numbers) => numbers.len()?,
-            Err(redb::TableError::TableDoesNotExist(_)) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let sealed = secrets.len()? - u64::from(check.is_some()) + identifiers;
-        let opens = |check: &redb::AccessGuard<'_, &'static [u8]>| {
-            seal.is_some_and(|seal| seal.open(tables::KEY_CHECK, check.value()).is_ok())
-        };
-        let fits = sealed == 0 || check.as_ref().is_some_and(opens);
+        let sealed = count_sealed(&read)?;
+        let fits = sealed == 0
+            || match seal {
+                Some(seal) => is_sealed_with(&read, seal)?,
+                None => false,
+            };
         Ok(if fits { KeyFound::Fits } else { KeyFound::Other(sealed) })
     };
     Ok(damage::guarded(found)??)

@@ -11,14 +11,13 @@ use redb::{
     TableHandle, WriteTransaction,
 };
 
+use super::changes::sealing;
 use super::memory::Memory;
 use super::pack;
 use super::records::IdempotencyKey;
 use super::row::{self, Head, OutcomeKey, Reported, Row, RowBytes, RowKey, RowName};
 use super::seal::Seal;
-use super::tables::{
-    self, KEY_CHECK, META, NUMBERS, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables,
-};
+use super::tables::{self, KEY_CHECK, META, OUTCOMES, PACKS, PANEL_NAMES, PANEL_SETTINGS, SECRETS, Tables};
 use super::{PanelNo, StoreError};
 use crate::batch::BatchRecord;
 use crate::batch::item::{ItemId, Kind};
@@ -345,18 +344,7 @@ pub fn run(db: &Database, seal: &Arc<Seal>) -> Result<Migrated, StoreError> {
 /// Whether anything is sealed, and with this key.
 pub fn is_sealed_with(db: &Database, seal: &Seal) -> Result<bool, StoreError> {
     let read = db.begin_read()?;
-    let there = |name: &str| Ok::<_, StoreError>(read.list_tables()?.any(|table| table.name() == name));
-    if !there(SECRETS.name())? {
-        return Ok(false);
-    }
-    let secrets = read.open_table(SECRETS)?;
-    let settings = there(PANEL_SETTINGS.name())? && !read.open_table(PANEL_SETTINGS)?.is_empty()?;
-    let identifiers = there(NUMBERS.name())? && !read.open_table(NUMBERS)?.is_empty()?;
-    let events =
-        there(tables::ACCESS_EVENTS.name())? && !read.open_table(tables::ACCESS_EVENTS)?.is_empty()?;
-    let check = secrets.get(KEY_CHECK)?;
-    Ok((secrets.len()? > 1 || settings || identifiers || events)
-        && check.is_some_and(|sealed| seal.open(KEY_CHECK, sealed.value()).is_ok()))
+    Ok(sealing::count_sealed(&read)? > 0 && sealing::is_sealed_with(&read, seal)?)
 }
 
 /// What was dropped because the key to it is lost.

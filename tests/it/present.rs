@@ -236,6 +236,55 @@ fn a_simulated_panel_is_shown_an_identifier_too() {
     assert_eq!(shown("one").0, 422);
 }
 
+/// All events, newest first, once there are so many.
+fn events_once_there_are(server: &TestServer, count: usize) -> Vec<Value> {
+    let end = Instant::now() + Duration::from_mins(3);
+    loop {
+        let mut events = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = server.fleet("GET", &format!("/access-events?limit=1000{cursor}")).send().value();
+            events.extend(page["items"].as_array().expect("a list").clone());
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        if events.len() >= count {
+            assert_eq!(events.len(), count, "{events:?}");
+            return events;
+        }
+        assert!(Instant::now() < end, "only {} events within three minutes", events.len());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What a device writes while its clock is a year ahead takes nothing of what it writes once that was set right.
+#[test]
+fn a_clock_that_was_ahead_hides_no_event() {
+    let devices = Simulated::start(1, &[]);
+    let server = TestServer::start_with(|settings| {
+        settings.devices.pull_events = true;
+        settings.devices.check_every = Duration::from_millis(200);
+    });
+    let show = |number: u32, ahead_ms: i64| {
+        let at_ms = panelsync::clock::now_ms() + ahead_ms;
+        let body =
+            json!({ "panel": "sim-0001", "type": "card", "number": number.to_string(), "at_ms": at_ms });
+        assert_eq!(devices.control("POST", "/present", Some(&body)).0, 200);
+    };
+    server.add_panel(
+        "d1",
+        &json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456" }),
+    );
+    show(1001, 0);
+    show(1002, 365 * 86_400_000);
+    events_once_there_are(&server, 2);
+    show(1003, 0);
+    let events = events_once_there_are(&server, 3);
+    let mut numbers: Vec<_> = events.iter().filter_map(|event| event["number"].as_str()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, ["…001", "…002", "…003"]);
+}
+
 /// A device that tells nothing by itself is asked, from where we were; what it has dropped meanwhile is a gap.
 #[test]
 fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
@@ -255,25 +304,7 @@ fn a_device_s_log_is_read_and_a_gap_in_it_is_said() {
         "d1",
         &json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456" }),
     );
-    let until = |count: usize| {
-        let end = Instant::now() + Duration::from_mins(3);
-        loop {
-            let mut events = Vec::new();
-            let mut cursor = String::new();
-            loop {
-                let page = server.fleet("GET", &format!("/access-events?limit=1000{cursor}")).send().value();
-                events.extend(page["items"].as_array().expect("a list").clone());
-                let Some(next) = page["next_cursor"].as_str() else { break };
-                cursor = format!("&cursor={next}");
-            }
-            if events.len() >= count {
-                assert_eq!(events.len(), count, "{events:?}");
-                return events;
-            }
-            assert!(Instant::now() < end, "only {} events within three minutes", events.len());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
+    let until = |count| events_once_there_are(&server, count);
     let events = until(130);
     assert!(events.iter().all(|event| event["source"] == "pull" && event["granted"] == false));
     assert_eq!((&events[0]["number"], &events[0]["type"]), (&json!("…130"), &json!("card")));

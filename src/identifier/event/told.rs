@@ -153,7 +153,7 @@ fn kind_in(reason: &str) -> Option<&'static str> {
 }
 
 /// Milliseconds, as a number or as digits.
-fn moment(value: &Value) -> Option<i64> {
+pub fn moment(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)),
         Value::String(digits) => digits.parse().ok(),

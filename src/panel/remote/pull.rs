@@ -2,6 +2,9 @@
 //!
 //! It is asked from the last entry on that was read, which should come once more: where it does not, the device has dropped
 //! it, and perhaps others that nobody has read. That is said by an event of its own, [`GAP`].
+//!
+//! An entry from the device's future was written by a clock that was wrong then: it is kept, and nothing is asked from there
+//! on, since what happens next comes before it. Where we were in what is the future now, we begin again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use crate::identifier::event::AccessEvent;
 use crate::identifier::event::told;
 use crate::panel::device::ask::PAGE;
 use crate::panel::device::{Device, Trouble};
+use crate::store::tables::Tables;
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// Pages that are read at one look; the next one goes on behind them.
@@ -33,12 +37,20 @@ pub(super) enum PullError {
     Store(#[from] StoreError),
 }
 
-/// Asks a device for what happened since it was asked last, and keeps it.
-pub(super) async fn pull(store: &StoreHandle, panel: PanelNo, device: &mut Device) -> Result<(), PullError> {
+/// Asks a device for what happened since it was asked last, and keeps it. `clock_ahead_s` is by how much its clock was ahead
+/// when it was read.
+pub(super) async fn pull(
+    store: &StoreHandle,
+    panel: PanelNo,
+    device: &mut Device,
+    clock_ahead_s: i64,
+) -> Result<(), PullError> {
     if store.events().tells(panel, TELLS_WITHIN) {
         return Ok(());
     }
-    let known = store.read()?.events_read_up_to(panel)?;
+    let now = clock::now_ms();
+    let present = now.saturating_add(clock_ahead_s.saturating_mul(1000));
+    let known = store.read()?.events_read_up_to(panel)?.filter(|known| *known <= present);
     // The first moment may be in what is asked for, or not.
     let from = known.map_or(0, |known| known.saturating_sub(1));
     let mut items: Vec<Value> = Vec::new();
@@ -50,18 +62,17 @@ pub(super) async fn pull(store: &StoreHandle, panel: PanelNo, device: &mut Devic
             break;
         }
     }
-    let moments = || items.iter().filter_map(|item| item.get("timestamp")?.as_i64());
+    let moments = || items.iter().filter_map(|item| told::moment(item.get("timestamp")?));
     let (Some(oldest), Some(newest)) = (moments().min(), moments().max()) else { return Ok(()) };
     if known == Some(newest) {
         return Ok(()); // only what is known; what comes at the same moment is read with what comes after
     }
-    let now = clock::now_ms();
+    let up_to = moments().filter(|at| *at <= present).max();
     let mut events = told::log_items(&items, now).events;
     if known.is_some_and(|known| known < oldest) {
         events.push(gap(oldest));
     }
-    let keep =
-        move |tables: &mut crate::store::tables::Tables<'_>| tables.keep_pulled(panel, &events, newest, now);
+    let keep = move |tables: &mut Tables<'_>| tables.keep_pulled(panel, &events, up_to, now);
     store.change_along(items.len(), keep).await?;
     Ok(())
 }

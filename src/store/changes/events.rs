@@ -41,16 +41,18 @@ impl Tables<'_> {
         Ok(news)
     }
 
-    /// [`Tables::keep_events`] of what was read of a device's log, up to this moment.
+    /// [`Tables::keep_events`] of what was read of a device's log, which is to be read from this moment on.
     pub fn keep_pulled(
         &mut self,
         panel: PanelNo,
         events: &[AccessEvent],
-        newest_ms: i64,
+        up_to_ms: Option<i64>,
         received_ms: i64,
     ) -> Result<usize, StoreError> {
-        if self.panels.get(panel)?.is_some() {
-            self.events_read.insert(panel, as_key(newest_ms))?;
+        if let Some(up_to) = up_to_ms
+            && self.panels.get(panel)?.is_some()
+        {
+            self.events_read.insert(panel, as_key(up_to))?;
         }
         self.keep_events(panel, events, Source::Pull, received_ms)
     }
@@ -202,6 +204,7 @@ mod tests {
 
     use super::*;
     use crate::identifier::event::Presented;
+    use crate::store::backup::{self, KeyFound};
     use crate::store::read::events::EventFilter;
     use crate::store::{Store, render};
     use crate::telemetry::Metrics;
@@ -311,7 +314,13 @@ mod tests {
             (1, 2500)
         );
         store.close();
-        let file = std::fs::read(folder.path().join(crate::store::FILE_NAME)).expect("a file");
+        let path = folder.path().join(crate::store::FILE_NAME);
+        let found = |key: Option<[u8; 32]>| {
+            backup::look_at_key(&path, key.map(Seal::new).as_ref()).expect("a database")
+        };
+        assert_eq!(found(Some([9; 32])), KeyFound::Fits);
+        assert_eq!([found(None), found(Some([1; 32]))], [KeyFound::Other(2500); 2]);
+        let file = std::fs::read(&path).expect("a file");
         assert!(!file.windows(7).any(|bytes| bytes == b"1234567"));
     }
 }

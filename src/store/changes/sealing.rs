@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 
 use crate::batch::item::Kind;
 use crate::identifier::number::Credential;
@@ -12,7 +12,48 @@ use crate::store::StoreError;
 use crate::store::bodies::{body_text, identifier_in, number_key, sealed_body, split_body, tag_of};
 use crate::store::changes::batches::{is_sealed, opened_work};
 use crate::store::seal::{NumberTag, Seal};
-use crate::store::tables::Tables;
+use crate::store::tables::{self, Tables};
+
+/// How many values of a database are sealed beside what the key is known by. Older formats lack tables, which hold none then.
+pub(in crate::store) fn count_sealed(read: &ReadTransaction) -> Result<u64, StoreError> {
+    // Those of `numbers` are the bodies of identifiers.
+    let whole = [
+        tables::PANEL_SETTINGS.name(),
+        tables::NUMBERS.name(),
+        tables::FACES.name(),
+        tables::ACCESS_EVENTS.name(),
+    ];
+    let mut sealed = 0;
+    for table in read.list_tables()? {
+        sealed += match table.name() {
+            name if name == tables::SECRETS.name() => {
+                let secrets = read.open_table(tables::SECRETS)?;
+                secrets.len()? - u64::from(secrets.get(tables::KEY_CHECK)?.is_some())
+            }
+            name if name == tables::BATCH_WORK.name() => {
+                let mut of_batches = 0;
+                for entry in read.open_table(tables::BATCH_WORK)?.iter()? {
+                    of_batches += u64::from(is_sealed(entry?.1.value()));
+                }
+                of_batches
+            }
+            name if whole.contains(&name) => read.open_untyped_table(table)?.len()?,
+            _ => 0,
+        };
+    }
+    Ok(sealed)
+}
+
+/// Whether this is the key that a database is sealed with.
+pub(in crate::store) fn is_sealed_with(read: &ReadTransaction, seal: &Seal) -> Result<bool, StoreError> {
+    let secrets = match read.open_table(tables::SECRETS) {
+        Ok(secrets) => secrets,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let check = secrets.get(tables::KEY_CHECK)?;
+    Ok(check.is_some_and(|check| seal.open(tables::KEY_CHECK, check.value()).is_ok()))
+}
 
 /// An identifier's body, opened.
 struct SealedBody {
@@ -23,7 +64,7 @@ struct SealedBody {
 }
 
 impl Tables<'_> {
-    /// Whether anything is sealed beside what the key is known by.
+    /// Whether anything is sealed beside what the key is known by: [`count_sealed`] of a transaction that writes.
     pub(in crate::store) fn seals_something(&self) -> Result<bool, StoreError> {
         Ok(self.secrets.len()? > 1
             || !self.panel_settings.is_empty()?
