@@ -10,7 +10,7 @@
 //! | [`batches`], [`wanted`] | a batch: read, plan, submit, report, cancel, retry |
 //! | [`panels`], [`fields`], [`meeting`], [`twins`] | a panel: add, change, remove; what its device says before |
 //! | [`status`] | how a panel is |
-//! | [`profiles`] | what the fleet holds |
+//! | [`profiles`], [`identifiers`], [`held`] | what the fleet holds |
 //! | [`who`] | who may open which door, when, and why |
 //! | [`common`] | what several panels have in common |
 //! | [`drift`] | what devices really hold, and the repair |
@@ -18,7 +18,7 @@
 //! | [`events`], [`link`], [`present`] | what happened at doors, what devices say of it by themselves, and what is shown at a door here |
 //! | [`register`] | which panels there are |
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use tokio::sync::watch;
@@ -88,8 +88,22 @@ impl Fleet {
 }
 
 /// How long the answer to a change that is durable waits for a store that fails just then, and between looks.
-const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-const READ_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+const READ_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is to be told of a change that is durable by now: a store that fails just then is waited for, since who asked would
+/// take its failure for the change's.
+async fn read_after_change<T>(read: impl AsyncFn() -> Result<T, FleetError>) -> Result<T, FleetError> {
+    let until = Instant::now() + READ_PATIENCE;
+    loop {
+        match read().await {
+            Err(error) if error.is_of_a_failing_store() && Instant::now() < until => {
+                tokio::time::sleep(READ_PAUSE).await;
+            }
+            read => return read,
+        }
+    }
+}
 
 /// A piece of a list.
 #[derive(Debug)]

@@ -122,6 +122,15 @@ impl Identifier {
         Self { credential, passes_left: None, ..self.clone() }
     }
 
+    /// How often it may open yet, when it has opened so often since it was last changed; nothing for any number of times.
+    pub fn left_after(&self, used: u32) -> Option<u32> {
+        let Passes::AtMost(most) = self.passes else { return None };
+        let restored = self.passes_left.and_then(|left| u32::try_from(left.get()).ok());
+        // Both are 31 bits long.
+        let first = restored.or_else(|| u32::try_from(most.get()).ok())?;
+        Some(first.saturating_sub(used))
+    }
+
     /// Why panels that speak so would refuse it, if they would.
     pub fn refused_by(&self, api: Api) -> Option<Refusal> {
         match self.credential.kind() {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
+use crate::batch::item::Kind;
 use crate::http::fleet_api::batches::{BatchItem, DryRun};
 use crate::identifier::file::{self as content, Content, FileError, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
@@ -58,21 +60,17 @@ pub struct DeleteArgs {
     waiting: Waiting,
 }
 
-/// What a link_id is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// A time profile
-    Profile,
-    /// An identifier
-    Identifier,
-}
+impl ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Identifier => "identifier",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Profile => "A time profile",
+            Self::Identifier => "An identifier",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 

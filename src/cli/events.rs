@@ -196,9 +196,7 @@ impl Zones {
         let (Ok(at), Some(Some(zone))) = (at, self.0.get(&event.panel)) else {
             return Ok(output::moment(&event.at));
         };
-        let minutes = zone.rules().to_offset(at).seconds() / 60;
-        let (sign, ahead) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
-        let local = zone.rules().to_datetime(at).strftime("%Y-%m-%d %H:%M:%S");
-        Ok(format!("{local}{sign}{:02}:{:02}", ahead / 60, ahead % 60))
+        let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
+        Ok(at.display_with_offset(zone.rules().to_offset(at)).to_string().replacen('T', " ", 1))
     }
 }

@@ -124,6 +124,12 @@ pub fn link_ids(client: &Client, texts: &[String], what: &str) -> Result<Vec<Lin
     Ok(found)
 }
 
+/// The one link_id that this is, or is the beginning of: [`link_ids`].
+pub fn link_id(client: &Client, text: &str, what: &str) -> Result<LinkId, Failure> {
+    let found = link_ids(client, &[text.to_owned()], what)?;
+    found.first().copied().ok_or_else(|| Failure::usage(format!("{text:?} is no link_id")))
+}
+
 /// With its article.
 fn one(what: &str) -> String {
     let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

@@ -188,8 +188,7 @@ fn states(counts: &StateCounts) -> String {
 const NAMED_PANELS: usize = 20;
 
 fn show_one(link_id: &str, reveal: bool, client: &Client, output: Output) -> Result<Exit, Failure> {
-    let links = find::link_ids(client, std::slice::from_ref(&link_id.to_owned()), "identifier")?;
-    let link_id = links.first().map(ToString::to_string).unwrap_or_default();
+    let link_id = find::link_id(client, link_id, "identifier")?;
     let reveal = if reveal { "?reveal=number" } else { "" };
     let found: Option<FleetIdentifierVersions> = client.find(&format!("/identifiers/{link_id}{reveal}"))?;
     let Some(found) = found else {

@@ -9,8 +9,8 @@ use crate::http::fleet_api::Page;
 use crate::http::fleet_api::who::AccessBody;
 use crate::http::percent;
 use crate::panel::settings::Zone;
+use crate::profile::opens;
 use crate::profile::windows::Window;
-use crate::profile::{LinkId, opens};
 
 /// Windows of one answer that are listed for people; JSON has them all.
 const LISTED: usize = 3;
@@ -114,7 +114,7 @@ impl WhenArgs {
 pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<Exit, Failure> {
     match command {
         AccessCommand::Check { panel, identifier, at } => {
-            let link = link_id(client, identifier)?;
+            let link = find::link_id(client, identifier, "identifier")?;
             let panel = find::panel(client, panel)?;
             let at = at.map_or(String::new(), |at| format!("&at={at}"));
             let path = format!("/access?panel={}&identifier={link}{at}", percent(&panel));
@@ -166,7 +166,7 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
             Ok(Exit::Done)
         }
         AccessCommand::Where { identifier, when } => {
-            let link = link_id(client, identifier)?;
+            let link = find::link_id(client, identifier, "identifier")?;
             let answers: Vec<AccessBody> =
                 client.get_all(&format!("/access?identifier={link}{}", when.query()))?;
             if output == Output::Json {
@@ -188,12 +188,6 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
             Ok(Exit::Done)
         }
     }
-}
-
-/// The identifier that this is, or is the beginning of.
-fn link_id(client: &Client, text: &str) -> Result<LinkId, Failure> {
-    let found = find::link_ids(client, &[text.to_owned()], "identifier")?;
-    found.first().copied().ok_or_else(|| Failure::usage(format!("{text:?} is no link_id")))
 }
 
 /// How many of what was asked about open.

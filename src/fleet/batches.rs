@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::error::Gathered;
 use super::wanted::Wanted;
-use super::{FieldError, Fleet, FleetError, Page, READ_PATIENCE, READ_PAUSE};
+use super::{FieldError, Fleet, FleetError, Page, read_after_change};
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::{ItemCounts, Report};
 use crate::batch::{BatchRecord, BatchState, ItemOutcome, Operations, Outcome, PanelState, Zoned};
@@ -187,16 +187,7 @@ impl Fleet {
         wait: Duration,
     ) -> Result<BatchRecord, FleetError> {
         let _ = tokio::time::timeout(wait, done).await; // the batch's record says which of the two it was
-        // It is accepted, and durable: a store that fails just now is waited for.
-        let until = Instant::now() + READ_PATIENCE;
-        loop {
-            match self.report(seq).await {
-                Err(error) if error.is_of_a_failing_store() && Instant::now() < until => {
-                    tokio::time::sleep(READ_PAUSE).await;
-                }
-                report => return report,
-            }
-        }
+        read_after_change(async || self.report(seq).await).await
     }
 
     /// The number of a batch.

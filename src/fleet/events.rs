@@ -2,10 +2,10 @@
 
 use super::{Fleet, FleetError, Page};
 use crate::profile::LinkId;
+use crate::store::StoreError;
 use crate::store::event::StoredEvent;
 use crate::store::read::Snapshot;
 use crate::store::read::events::{EventFilter, EventPlace};
-use crate::store::{PanelNo, StoreError};
 
 /// Which events, as they are asked for.
 #[derive(Debug, Default)]
@@ -44,11 +44,8 @@ impl Fleet {
     /// The filter for what is asked.
     pub fn events_wanted(&self, wanted: EventsWanted) -> Result<EventFilter, FleetError> {
         let EventsWanted { panel, identifier, from_ms, to_ms } = wanted;
-        let number = |id: String| {
-            let panel = self.register.find(&id).ok_or_else(|| FleetError::no_panel(&id))?;
-            Ok::<PanelNo, FleetError>(panel.number)
-        };
-        Ok(EventFilter { panel: panel.map(number).transpose()?, identifier, from_ms, to_ms })
+        let panel = panel.map(|id| self.panel(&id)).transpose()?.map(|panel| panel.number);
+        Ok(EventFilter { panel, identifier, from_ms, to_ms })
     }
 
     /// At most `limit` events before a place in time, newest first. There may be more though there are fewer than that.

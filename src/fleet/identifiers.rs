@@ -10,17 +10,17 @@ use super::{Fleet, FleetError, Page, profiles};
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::selector::Selector;
 use crate::coordinator::Target;
-use crate::coordinator::register::Entry;
+use crate::coordinator::register::{Entry, Register};
+use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
 use crate::identifier::photo::Photo;
 use crate::identifier::sentence::sentence;
-use crate::identifier::{Identifier, parse};
 use crate::panel::Origin;
 use crate::panel::settings::Zone;
 use crate::profile::LinkId;
 use crate::store::read::{Snapshot, StoredItem};
 use crate::store::row::{Reported, RowName};
-use crate::store::{PanelNo, StoreError};
+use crate::store::{PanelNo, StoreError, identifier_in};
 
 /// An identifier on one panel.
 #[derive(Debug)]
@@ -115,10 +115,7 @@ impl Fleet {
         limit: usize,
     ) -> Result<Page<PanelIdentifier, RowName>, FleetError> {
         let page = self.read(move |snapshot| {
-            let identifiers = snapshot.identifiers(panel.number)?.into_iter();
-            // Behind the last one that was shown, which may be gone by now.
-            let wanted =
-                identifiers.filter(|stored| after.is_none_or(|after| stored.name > after)).take(limit + 1);
+            let wanted = snapshot.items(panel.number, Kind::Identifier, after, limit + 1)?;
             let rows = on_panel(snapshot, &panel, wanted)?;
             Ok::<_, StoreError>(Page::cut(rows, limit, PanelIdentifier::name))
         });
@@ -160,8 +157,8 @@ impl Fleet {
     pub async fn identifier(&self, link_id: &str) -> Result<FleetIdentifierVersions, FleetError> {
         let no_identifier = || FleetError::NotFound(format!("identifier {link_id} on any panel"));
         let link: LinkId = link_id.parse().map_err(|_| no_identifier())?;
-        let panels = self.changed_since(0).panels;
-        self.read(move |snapshot| versions(snapshot, &panels, link)).await?.ok_or_else(no_identifier)
+        let register = self.register.now();
+        self.read(move |snapshot| versions(snapshot, &register, link)).await?.ok_or_else(no_identifier)
     }
 
     /// [`Fleet::identifier`] for who is shown its number whole: that stands in the audit before it is given.
@@ -195,16 +192,16 @@ impl Fleet {
 pub fn on_panel(
     snapshot: &Snapshot,
     panel: &Entry,
-    identifiers: impl Iterator<Item = StoredItem>,
+    identifiers: Vec<StoredItem>,
 ) -> Result<Vec<PanelIdentifier>, StoreError> {
-    let mut identifiers = identifiers.peekable();
-    let names = match identifiers.peek() {
-        Some(_) => profiles::names_on(snapshot, panel.number)?,
-        None => HashMap::new(),
-    };
+    if identifiers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = profiles::names_on(snapshot, panel.number)?;
     identifiers
+        .into_iter()
         .map(|stored| {
-            let identifier = read(&stored.json)?;
+            let identifier = identifier_in(stored.json.as_bytes())?;
             let link_id = stored.link_id();
             let known = match link_id {
                 Some(link) => snapshot.reported(panel.number, ItemId::identifier(link))?,
@@ -228,7 +225,7 @@ pub fn on_panel(
 
 fn versions(
     snapshot: &Snapshot,
-    panels: &[Entry],
+    register: &Register,
     link_id: LinkId,
 ) -> Result<Option<FleetIdentifierVersions>, StoreError> {
     let Some(held::OnPanels { bodies, states, refused }) =
@@ -239,7 +236,7 @@ fn versions(
     let held = bodies.values().map(|holders| holders.len() as u64).sum();
     let mut versions = Vec::with_capacity(bodies.len());
     for (body, holders) in bodies {
-        versions.push(version(snapshot, panels, body, &holders)?);
+        versions.push(version(snapshot, register, body, &holders)?);
     }
     versions.sort_by_key(|version| std::cmp::Reverse(version.count));
     Ok(Some(FleetIdentifierVersions { link_id, panels: held, states, versions, refused }))
@@ -247,12 +244,12 @@ fn versions(
 
 fn version(
     snapshot: &Snapshot,
-    panels: &[Entry],
+    register: &Register,
     body: u64,
     holders: &[Holder],
 ) -> Result<IdentifierVersion, StoreError> {
     let identifier = read_body(snapshot, body)?;
-    let first = holders.first().and_then(|first| panels.iter().find(|panel| panel.number == first.panel));
+    let first = holders.first().and_then(|first| register.by_number(first.panel));
     let zone = first.map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
     let mut names = HashMap::new();
     if let Some(panel) = first {
@@ -272,11 +269,6 @@ fn version(
     Ok(IdentifierVersion { identifier, sentence, zone, names, count: holders.len(), doors })
 }
 
-/// A stored identifier.
-pub fn read(json: &str) -> Result<Identifier, StoreError> {
-    parse::kept(json.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
-}
-
 fn read_body(snapshot: &Snapshot, body: u64) -> Result<Identifier, StoreError> {
-    read(&snapshot.body(body)?)
+    identifier_in(snapshot.body(body)?.as_bytes())
 }

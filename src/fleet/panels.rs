@@ -1,12 +1,12 @@
 //! Panels: add, import, change, remove, send everything again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::fields::{PanelFields, keeps_its_password};
 use super::meeting::{Introduction, meet};
 use super::profiles::read;
 use super::status::PanelStatus;
-use super::{FieldError, Fleet, FleetError, Page, READ_PATIENCE, READ_PAUSE};
+use super::{FieldError, Fleet, FleetError, Page, read_after_change};
 use crate::batch::selector::Selector;
 use crate::coordinator::fleet::{AddError, AddPanels, ChangePanel, NewPanel, RemovePanel, ResyncPanel};
 use crate::coordinator::register::Entry;
@@ -50,18 +50,9 @@ impl Fleet {
         Ok(PanelStatus::of(&self.store.read()?, panel)?)
     }
 
-    /// The same behind a change of the panel, which is durable by now: a store that fails just then is waited for, since who
-    /// asked would take its failure for the change's.
+    /// The same behind a change of the panel.
     pub async fn status_after_change(&self, panel: Entry) -> Result<PanelStatus, FleetError> {
-        let until = Instant::now() + READ_PATIENCE;
-        loop {
-            match self.status(panel.clone()) {
-                Err(error) if error.is_of_a_failing_store() && Instant::now() < until => {
-                    tokio::time::sleep(READ_PAUSE).await;
-                }
-                status => return status,
-            }
-        }
+        read_after_change(async || self.status(panel.clone())).await
     }
 
     /// When a panel's device went offline and came back, newest first.

@@ -21,7 +21,7 @@ pub struct PresentInput {
 impl Fleet {
     /// Shows an identifier at a panel's door. It is on disk when this returns.
     pub async fn present(&self, id: &str, input: PresentInput, origin: &Origin) -> Result<Shown, FleetError> {
-        let entry = self.register.find(id).ok_or_else(|| FleetError::no_panel(id))?;
+        let entry = self.panel(id)?;
         let settings = &entry.settings;
         if settings.is_device() {
             let why = format!("panel {id} is a device: what is shown there is for it to judge");

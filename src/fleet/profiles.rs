@@ -95,10 +95,7 @@ impl Fleet {
         limit: usize,
     ) -> Result<Page<PanelProfile, RowName>, FleetError> {
         let page = self.read(move |snapshot| {
-            let profiles = snapshot.profiles(panel.number)?.into_iter();
-            // Behind the last one that was shown, which may be gone by now.
-            let wanted =
-                profiles.filter(|profile| after.is_none_or(|after| profile.name > after)).take(limit + 1);
+            let wanted = snapshot.items(panel.number, Kind::Profile, after, limit + 1)?;
             let rows = on_panel(snapshot, &panel, wanted)?;
             Ok::<_, StoreError>(Page::cut(rows, limit, PanelProfile::name))
         });
@@ -147,9 +144,10 @@ impl Fleet {
 pub fn on_panel(
     snapshot: &Snapshot,
     panel: &Entry,
-    profiles: impl Iterator<Item = StoredItem>,
+    profiles: Vec<StoredItem>,
 ) -> Result<Vec<PanelProfile>, StoreError> {
     profiles
+        .into_iter()
         .map(|stored| {
             let sentence = sentence(&read(&stored.json)?, panel.settings.zone.rules());
             let profile = raw(stored.json.to_string())?;

@@ -7,7 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::Problem;
+use crate::batch::item::{ItemId, Kind};
 use crate::fleet;
+use crate::store::row::RowName;
 
 pub mod access;
 pub mod access_events;
@@ -111,12 +113,37 @@ impl Paging {
         }
     }
 
+    /// The cursor as a place in the order of a panel's items of a kind.
+    fn item(&self, kind: Kind) -> Result<Option<RowName>, Problem> {
+        let place = |text: &str| place_of_item(kind, text).ok_or_else(not_a_cursor);
+        self.cursor.as_deref().map(place).transpose()
+    }
+
     /// The cursor as a number; `first` without one.
     fn number<N: std::str::FromStr>(&self, first: N) -> Result<N, Problem> {
         match &self.cursor {
             None => Ok(first),
             Some(text) => text.parse().map_err(|_| not_a_cursor()),
         }
+    }
+}
+
+/// How the cursor of an item begins that was made by uid.
+const BY_UID: &str = "uid-";
+
+/// Where in the order of a panel's items of a kind a cursor stands.
+pub fn place_of_item(kind: Kind, cursor: &str) -> Option<RowName> {
+    match cursor.strip_prefix(BY_UID) {
+        Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(kind, uid)),
+        None => cursor.parse().ok().map(|link_id| RowName::Link(ItemId { kind, link_id })),
+    }
+}
+
+/// The cursor of such a place.
+pub fn cursor_of_item(name: RowName) -> String {
+    match name {
+        RowName::Link(item) => item.link_id.to_string(),
+        RowName::Uid(_, uid) => format!("{BY_UID}{uid}"),
     }
 }
 

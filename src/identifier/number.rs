@@ -77,22 +77,16 @@ impl Credential {
     /// The whole number in a form that reads back as the same; of a face its digest. It is a secret.
     pub(crate) fn written(&self) -> String {
         match self {
-            Self::Card(number) | Self::Ukey(number) => number.form('-'),
-            Self::Code(code) => code.0.to_string(),
-            Self::Qr(number) => number.0.as_hyphenated().to_string(),
-            Self::Plate(plate) => plate.0.to_string(),
             Self::Face(digest) => digest.hex(),
+            other => other.whole().unwrap_or_default(),
         }
     }
 
     /// Type and number as they are compared, whatever a family's form of them; of a face its digest. It is a secret.
     pub(crate) fn kept_form(&self) -> String {
         let number = match self {
-            Self::Card(number) | Self::Ukey(number) => number.form('-'),
-            Self::Code(code) => code.0.to_string(),
             Self::Qr(number) => number.plain(),
-            Self::Plate(plate) => plate.0.to_string(),
-            Self::Face(digest) => digest.hex(),
+            other => other.written(),
         };
         format!("{} {number}", self.kind().as_str())
     }

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::Panel;
-use super::decide::Limits;
+use super::decide::{self, Limits};
 use crate::batch::Body;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::Identifier;
@@ -266,7 +266,7 @@ fn body_of(
     if let Some(most) = limits.faces
         && is_face(&identifier)
         && !before.as_ref().is_some_and(is_face)
-        && faces(rows)? >= most
+        && decide::faces(rows)? >= most
     {
         return Ok(Err(UidRefusal::FacesFull));
     }
@@ -274,17 +274,6 @@ fn body_of(
         rows.tables().keep_photo(photo);
     }
     Ok(Ok(Body::of_identifier(&identifier)))
-}
-
-/// How many of the panel's identifiers are faces.
-fn faces(rows: &PanelRows<'_, '_>) -> Result<u32, StoreError> {
-    let mut faces = 0;
-    for (name, row) in rows.all()? {
-        if name.kind() == Kind::Identifier && read(rows, &row)?.credential.kind() == Face {
-            faces += 1;
-        }
-    }
-    Ok(faces)
 }
 
 fn delete(rows: &mut PanelRows<'_, '_>, kind: Kind, uids: &[u32]) -> Answered<UidAnswer> {

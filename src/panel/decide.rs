@@ -152,6 +152,17 @@ pub fn unfit(upsert: &Upsert, limits: Limits) -> Option<ItemOutcome> {
     }
 }
 
+/// How many of the panel's identifiers are faces.
+pub fn faces(standing: &mut impl Standing) -> Result<u32, StoreError> {
+    let mut faces = 0;
+    for (name, row) in standing.all()? {
+        if name.kind() == Kind::Identifier && standing.is_face(&row)? {
+            faces += 1;
+        }
+    }
+    Ok(faces)
+}
+
 /// How much room is left on a panel.
 struct Room {
     items: [u32; Kind::ALL.len()],
@@ -167,17 +178,13 @@ impl Room {
             }
         }
         let is_face = |identifier: &Identifier| identifier.credential.kind() == Face;
-        let mut faces = limits.faces;
-        if let Some(room) = &mut faces
+        let mut room = limits.faces;
+        if let Some(room) = &mut room
             && operations.identifiers().any(|(_, _, identifier)| is_face(identifier))
         {
-            for (name, row) in standing.all()? {
-                if name.kind() == Kind::Identifier && standing.is_face(&row)? {
-                    *room = room.saturating_sub(1);
-                }
-            }
+            *room = room.saturating_sub(faces(standing)?);
         }
-        Ok(Self { items, faces })
+        Ok(Self { items, faces: room })
     }
 
     /// Takes the room that an upsert needs, or says that there is none.

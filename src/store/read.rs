@@ -259,6 +259,19 @@ impl Snapshot {
         })
     }
 
+    /// Calls `each` with what every device said of its serial number, and its panel, in the order of the panels.
+    pub fn each_serial(&self, mut each: impl FnMut(String, PanelNo)) -> Result<(), StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::DEVICES)?;
+            for entry in table.iter()? {
+                let (panel, record) = entry?;
+                let device: DeviceRecord = decode(record.value(), "device")?;
+                each(device.serial, panel.value());
+            }
+            Ok(())
+        })
+    }
+
     /// When a remote panel went offline and came back, oldest first; the last [`tables::KEPT_CONNECTIONS`] times.
     pub fn connections(&self, panel: PanelNo) -> Result<Vec<ConnectionRecord>, StoreError> {
         damage::read(|| {

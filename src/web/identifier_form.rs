@@ -3,7 +3,6 @@
 //! A number is never put back into a page. What one step has of it the next one needs all the same: it is carried sealed,
 //! for this session alone, so that a field for it that is left empty means the number of before.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
@@ -55,7 +54,7 @@ pub async fn new_identifier(
     ];
     let fields = Fields::of(fields.map(|(name, value)| (name.to_owned(), value)));
     let form = Form { fields, ..Form::new("New identifier") };
-    form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+    Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &offered(&shared.fleet).await?))
 }
 
 /// The form with an identifier as most panels hold it, in the zone of the first of them.
@@ -77,7 +76,7 @@ pub async fn edit_identifier(
     let (fields, item) = fields_of(found.link_id, identifier, &zone);
     let carried = shared.fleet.store.seal_for_form(&visitor.form_token, &item).map_err(FleetError::from)?;
     let form = Form { fields, carried, ..Form::new("Edit an identifier") };
-    form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+    Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &offered(&shared.fleet).await?))
 }
 
 /// The dry run.
@@ -91,8 +90,9 @@ pub async fn dry_run(
     let Read { item, errors } = Read::of(&fields, before.as_deref());
     let carried = store.seal_for_form(&visitor.form_token, &item.to_string()).map_err(FleetError::from)?;
     let mut form = Form { fields, carried, errors, ..Form::new("Identifier") };
+    let profiles = offered(&shared.fleet).await?;
     let planned = match (form.errors.is_empty(), body(&form.fields, vec![item.clone()])) {
-        (true, Ok(body)) => planned(&shared, &body).await,
+        (true, Ok(body)) => planned(&shared, &body, &profiles).await,
         (_, Err(error)) => {
             form.errors.push(error);
             Err(FleetError::Invalid(Vec::new()))
@@ -103,11 +103,11 @@ pub async fn dry_run(
         Ok((plan, said)) => {
             let items = store.seal_for_form(&visitor.form_token, &json!([item]).to_string());
             form.plan = Some(Planned { plan, said, items: items.map_err(FleetError::from)? });
-            form.show(HttpResponse::Ok(), &visitor, &shared.fleet).await
+            Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &profiles))
         }
         Err(FleetError::Invalid(errors) | FleetError::InvalidAmong(errors, _)) => {
             form.errors.extend(errors);
-            form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared.fleet).await
+            Ok(form.show(HttpResponse::UnprocessableEntity(), &visitor, &shared.fleet, &profiles))
         }
         Err(problem) => Err(problem.into()),
     }
@@ -142,13 +142,13 @@ pub fn body(fields: &Fields, items: Vec<Value>) -> Result<Vec<u8>, FieldError> {
 }
 
 /// What would come of it, and what it is in words.
-async fn planned(shared: &Shared, body: &[u8]) -> Result<(Plan, String), FleetError> {
+async fn planned(shared: &Shared, body: &[u8], profiles: &[Offered]) -> Result<(Plan, String), FleetError> {
     let Wanted { target, operations, .. } = Wanted::parse(body, shared.max_items)?;
     let panels = shared.fleet.targets(&target)?;
     let zone = panels.first().map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
-    let names: HashMap<_, _> = offered(&shared.fleet).await?.into_iter().collect();
+    let name = |id| profiles.iter().find(|(link, _)| *link == id).map(|(_, name)| name.clone());
     let said = operations.identifiers().next().map(|(_, _, identifier)| {
-        let said = sentence(identifier, zone.rules(), |id| names.get(&id).cloned());
+        let said = sentence(identifier, zone.rules(), name);
         format!("{} ({})", capital(&said), zone.name())
     });
     let operations = Arc::new(operations);
@@ -157,8 +157,11 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<(Plan, String), FleetEr
     Ok((plan, said.unwrap_or_default()))
 }
 
+/// A profile that is offered, and its name.
+type Offered = (LinkId, String);
+
 /// The fleet's first profiles, by name.
-async fn offered(fleet: &Fleet) -> Result<Vec<(LinkId, String)>, FleetError> {
+async fn offered(fleet: &Fleet) -> Result<Vec<Offered>, FleetError> {
     let page = fleet.page_of_profiles(None, OFFERED).await?;
     let mut profiles: Vec<_> =
         page.items.into_iter().map(|profile| (profile.link_id, profile.name)).collect();
@@ -190,14 +193,14 @@ impl Form {
         Self { title, fields: Fields::default(), carried: String::new(), errors: Vec::new(), plan: None }
     }
 
-    async fn show(
+    fn show(
         &self,
         response: HttpResponseBuilder,
         visitor: &Visitor,
         fleet: &Fleet,
-    ) -> Result<HttpResponse, PageProblem> {
+        profiles: &[Offered],
+    ) -> HttpResponse {
         let panels = fleet.changed_since(0).panels;
-        let profiles = offered(fleet).await?;
         let main = html! {
             nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
             h1 { (self.title) }
@@ -207,14 +210,14 @@ impl Form {
                 input type="hidden" name="carried" value=(self.carried);
                 input type="hidden" name="link_id" value=(self.fields.one("link_id"));
                 (self.whose())
-                (self.when(&profiles, &zones(fleet)))
+                (self.when(profiles, &zones(fleet)))
                 (push::whom(&self.fields, &self.errors, &panels))
                 button class=[self.plan.is_none().then_some("main")] { @if self.plan.is_some() { "Dry run again" } @else { "Dry run" } }
                 p class="hint" { "A dry run changes nothing: it says what would be created, updated or stays as it is, panel by panel." }
             }
             @if let Some(plan) = &self.plan { (self.planned(visitor, plan)) }
         };
-        Ok(layout::page_with(response, visitor, Place::Identifiers, self.title, main))
+        layout::page_with(response, visitor, Place::Identifiers, self.title, main)
     }
 
     fn problems(&self) -> Markup {
@@ -263,7 +266,7 @@ impl Form {
         }
     }
 
-    fn when(&self, profiles: &[(LinkId, String)], zones: &[String]) -> Markup {
+    fn when(&self, profiles: &[Offered], zones: &[String]) -> Markup {
         let fields = &self.fields;
         let offered = |id: &str| profiles.iter().any(|(link, _)| link.to_string() == id);
         let others: Vec<_> = fields

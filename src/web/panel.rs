@@ -136,11 +136,11 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
         later.extend(schedule.next_change(now));
     }
     Ok(Shown {
-        profiles: profiles::on_panel(snapshot, &panel, stored.into_iter())?,
+        profiles: profiles::on_panel(snapshot, &panel, stored)?,
         identifiers: fleet::identifiers::on_panel(
             snapshot,
             &panel,
-            snapshot.identifiers(panel.number)?.into_iter().take(identifiers::SHOWN + 1),
+            snapshot.items(panel.number, Kind::Identifier, None, identifiers::SHOWN + 1)?,
         )?,
         changes: snapshot.connections(panel.number)?,
         batches: batches_of(snapshot, panel.number)?,

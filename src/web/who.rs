@@ -8,11 +8,13 @@ use maud::{Markup, html};
 use super::layout::{self, Place, panel_link};
 use super::problem::PageProblem;
 use super::visitor::{Fields, Visitor};
+use crate::batch::item::Kind;
 use crate::clock;
 use crate::coordinator::register::Entry;
 use crate::fleet::who::{Confirmed, Doors, Opening};
 use crate::fleet::{Fleet, FleetError};
-use crate::http::fleet_api::who::{place, text_of};
+use crate::http::fleet_api::place_of_item;
+use crate::http::fleet_api::who::cursor_of;
 use crate::http::{Shared, percent};
 use crate::identifier::opens::When;
 use crate::panel::settings::PanelId;
@@ -76,7 +78,9 @@ impl Question {
         let doors = match (panel, identifier) {
             (None, None) => return Ok(None),
             (Some(panel), Some(link)) => Doors::Pair(panel, link),
-            (Some(panel), None) => Doors::Panel(panel, after.and_then(place)),
+            (Some(panel), None) => {
+                Doors::Panel(panel, after.and_then(|after| place_of_item(Kind::Identifier, after)))
+            }
             (None, Some(link)) => Doors::Identifier(link, after.and_then(PanelId::new)),
         };
         Ok(Some(Self { doors, when }))
@@ -105,7 +109,7 @@ async fn answered(query: &Fields, question: Question, fleet: &Fleet) -> Result<M
     }
     let next = page.next.map(|next| {
         let same = ["panel", "identifier", "at"].map(|name| format!("{name}={}&", percent(query.one(name))));
-        format!("/access?{}after={}", same.concat(), percent(&text_of(next)))
+        format!("/access?{}after={}", same.concat(), percent(&cursor_of(next)))
     });
     let none = if is_panel { "The panel holds no identifier." } else { "No panel holds this identifier." };
     Ok(html! {

@@ -11,16 +11,15 @@ use super::held::{Device, Held};
 use super::{Confirmed, Holder, Opening};
 use crate::batch::item::ItemId;
 use crate::fleet::profiles::read;
+use crate::identifier::Identifier;
 use crate::identifier::opens::{self, Answer, Hours, When, Why};
-use crate::identifier::rule::Passes;
 use crate::identifier::sentence::reason;
-use crate::identifier::{Identifier, parse};
 use crate::panel::settings::{Settings, Zone};
 use crate::profile::LinkId;
 use crate::profile::rule::Name;
-use crate::store::StoreError;
 use crate::store::read::Snapshot;
 use crate::store::row::RowName;
+use crate::store::{StoreError, identifier_in};
 
 /// Windows and answers that are remembered at most; then all are forgotten, and worked out again where they are needed.
 const REMEMBERED: usize = 2_000_000;
@@ -99,12 +98,10 @@ impl<'s> Answers<'s> {
     /// The same of one that has opened so often: that is of its panel alone, so it is not kept.
     fn answer_after(&mut self, place: Place, body: u64, used: u32) -> Result<Arc<Answered>, StoreError> {
         let identifier = self.identifier(body)?;
-        let first = match identifier.passes {
-            Passes::Permanent => return self.answer(place, body),
-            Passes::AtMost(most) => left(&identifier).or_else(|| u32::try_from(most.get()).ok()),
-        };
-        let left = first.map(|first| first.saturating_sub(used));
-        Ok(Arc::new(self.work_out(place, &identifier, left)?))
+        match identifier.left_after(used) {
+            None => self.answer(place, body),
+            left => Ok(Arc::new(self.work_out(place, &identifier, left)?)),
+        }
     }
 
     fn work_out(
@@ -135,9 +132,7 @@ impl<'s> Answers<'s> {
         if let Some(known) = self.identifiers.get(&body) {
             return Ok(Arc::clone(known));
         }
-        let text = self.snapshot.body(body)?;
-        let identifier = parse::kept(text.as_bytes()).map_err(|_| StoreError::Corrupt("body"))?;
-        let identifier = Arc::new(identifier);
+        let identifier = Arc::new(identifier_in(self.snapshot.body(body)?.as_bytes())?);
         self.remembered += 1;
         self.identifiers.insert(body, Arc::clone(&identifier));
         Ok(identifier)

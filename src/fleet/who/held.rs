@@ -122,15 +122,11 @@ impl Held {
         answers: &mut Answers<'_>,
     ) -> Result<(Self, Vec<HeldIdentifier>), StoreError> {
         let (mut profiles, mut identifiers) = (BTreeMap::new(), Vec::new());
-        let (counted, mut used) = (snapshot.all_passes_used(panel)?, HashMap::new());
-        for (name, row) in snapshot.rows(panel)? {
+        let rows = snapshot.rows(panel)?;
+        let used = snapshot.all_passes_used(panel, &rows)?;
+        for (name, row) in rows {
             match (name.kind(), name.link_id()) {
-                (Kind::Identifier, _) => {
-                    identifiers.push((name, Some(row.body)));
-                    if let Some((_, times)) = counted.get(&row.uid).filter(|(of, _)| *of == row.revision) {
-                        used.insert(name, *times);
-                    }
-                }
+                (Kind::Identifier, _) => identifiers.push((name, Some(row.body))),
                 (Kind::Profile, Some(link)) => {
                     profiles.insert(link, row.body);
                 }

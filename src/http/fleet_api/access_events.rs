@@ -3,7 +3,6 @@
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use super::access::moment;
 use super::session::read_small_json;
@@ -27,7 +26,7 @@ pub struct EventsFilter {
     /// At this panel.
     panel: Option<String>,
     /// Of the identifier with this link_id, wherever it was shown.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = Option<uuid::Uuid>)]
     identifier: Option<String>,
     /// From this moment on (RFC 3339).
     from: Option<String>,
@@ -42,7 +41,7 @@ pub struct StreamFilter {
     /// At this panel.
     panel: Option<String>,
     /// Of the identifier with this link_id, wherever it was shown.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = Option<uuid::Uuid>)]
     identifier: Option<String>,
 }
 
@@ -63,8 +62,8 @@ pub struct AccessEventBody {
     #[schema(example = "access_granted_by_valid_identifier")]
     pub reason: String,
     /// The link_id of the identifier that it was; null where the panel had none of this type and number.
-    #[schema(required = true)]
-    pub identifier: Option<Uuid>,
+    #[schema(required = true, value_type = Option<uuid::Uuid>)]
+    pub identifier: Option<LinkId>,
     /// The type of what was presented.
     #[serde(rename = "type")]
     #[schema(required = true, example = "card")]
@@ -85,7 +84,7 @@ impl From<DoorEvent> for AccessEventBody {
             panel,
             granted: event.record.granted,
             reason: event.record.reason.into(),
-            identifier: event.index.identifier.map(|link| Uuid::from_bytes(*link.as_bytes())),
+            identifier: event.index.identifier,
             kind: presented.as_ref().and_then(|presented| presented.kind().map(str::to_owned)),
             number: presented.and_then(|presented| presented.masked()),
             source: event.record.source.as_str().to_owned(),
@@ -162,8 +161,8 @@ pub struct PresentedBody {
     #[schema(example = "access_granted_by_valid_identifier")]
     pub reason: String,
     /// The link_id of the identifier that it was; null where the panel has none of this type and number.
-    #[schema(required = true)]
-    pub identifier: Option<Uuid>,
+    #[schema(required = true, value_type = Option<uuid::Uuid>)]
+    pub identifier: Option<LinkId>,
 }
 
 /// Shows an identifier at the door of an embedded panel: it opens or does not, as `GET /access` foretells, a pass is counted,
@@ -183,7 +182,6 @@ pub async fn present(
     let input = PresentInput { kind, number, at_ms: moment("at", at.as_deref())? };
     let origin = auth::origin(&request, &who.actor());
     let Shown { granted, reason, identifier } = shared.fleet.present(&id, input, &origin).await?;
-    let identifier = identifier.map(|link| Uuid::from_bytes(*link.as_bytes()));
     Ok(HttpResponse::Ok().json(PresentedBody { granted, reason: reason.to_owned(), identifier }))
 }
 

@@ -25,7 +25,7 @@ use crate::batch::selector::Selector;
 use crate::batch::{ItemOutcome, Operations, Outcome, PanelState};
 use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
-use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults};
+use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults, read_link_ids};
 use crate::http::panel_api::session::{self, Accounts, Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
@@ -243,9 +243,7 @@ async fn apply_deletes(
     payload: web::Payload,
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let most = shared.max_items;
-    let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    let deletes = read_link_ids(&request, payload, shared).await?;
     apply(shared, &request, who, selector, Operations::of_profiles(Vec::new(), deletes, false)).await
 }
 

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::profiles::{RefusingPanel, StateCounts};
 use super::types::{IdentifierPassesBody, IdentifierTimeBody, IdentifierValidBody};
-use super::{Page, Paging, not_a_cursor, profiles};
+use super::{Page, Paging, cursor_of_item};
 use crate::access::Role;
 use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
@@ -143,12 +143,11 @@ pub async fn of_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
-    let place = |text: &str| profiles::place(Kind::Identifier, text).ok_or_else(not_a_cursor);
-    let after = paging.cursor.as_deref().map(place).transpose()?;
+    let after = paging.item(Kind::Identifier)?;
     let panel = shared.fleet.panel(&id)?;
     let fleet::Page { items, next } = shared.fleet.identifiers_of(panel, after, limit).await?;
     let items = items.into_iter().map(PanelIdentifier::from).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(profiles::cursor) }))
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(cursor_of_item) }))
 }
 
 /// Identifiers of which panels.

@@ -6,14 +6,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::types::TimeProfileBody;
-use super::{Page, Paging, not_a_cursor};
-use crate::batch::item::{ItemId, Kind};
+use super::{Page, Paging, cursor_of_item};
+use crate::batch::item::Kind;
 use crate::fleet::{self, profiles as held};
 use crate::http::Shared;
 use crate::http::auth::Viewer;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::profile::LinkId;
-use crate::store::row::RowName;
 
 /// A profile on one panel.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,34 +63,11 @@ pub async fn of_panel(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
-    let after = paging
-        .cursor
-        .as_deref()
-        .map(|text| place(Kind::Profile, text).ok_or_else(not_a_cursor))
-        .transpose()?;
+    let after = paging.item(Kind::Profile)?;
     let panel = shared.fleet.panel(&id)?;
     let fleet::Page { items, next } = shared.fleet.profiles_of(panel, after, limit).await?;
     let items = items.into_iter().map(PanelProfile::from).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(cursor) }))
-}
-
-/// How the cursor of an item begins that was made by uid.
-const BY_UID: &str = "uid-";
-
-/// Where in the order of a panel's items of a kind a cursor stands.
-pub(super) fn place(kind: Kind, cursor: &str) -> Option<RowName> {
-    match cursor.strip_prefix(BY_UID) {
-        Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(kind, uid)),
-        None => cursor.parse().ok().map(|link_id| RowName::Link(ItemId { kind, link_id })),
-    }
-}
-
-/// The cursor of a place.
-pub(super) fn cursor(name: RowName) -> String {
-    match name {
-        RowName::Link(item) => item.link_id.to_string(),
-        RowName::Uid(_, uid) => format!("{BY_UID}{uid}"),
-    }
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: next.map(cursor_of_item) }))
 }
 
 /// The windows of all profiles of a panel, as an iCalendar file for a calendar program.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::windows::WindowBody;
-use super::{Page, Paging, not_a_cursor};
-use crate::batch::item::{ItemId, Kind};
+use super::{Page, Paging, cursor_of_item, not_a_cursor};
+use crate::batch::item::Kind;
 use crate::clock;
 use crate::fleet::who::{At, Doors, Opening};
 use crate::http::Shared;
@@ -51,8 +51,8 @@ pub struct AccessBody {
     #[schema(example = "Europe/Kyiv")]
     pub zone: String,
     /// The identifier's link_id; null for one that was made by uid.
-    #[schema(required = true)]
-    pub identifier: Option<uuid::Uuid>,
+    #[schema(required = true, value_type = Option<uuid::Uuid>)]
+    pub identifier: Option<LinkId>,
     /// The panel's own number for one that was made by uid.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,8 +98,8 @@ pub struct AccessReason {
     #[schema(example = "\"Work week\" is open 26 November 2026 09:00–18:00")]
     pub text: String,
     /// The time profile that is open, or opens next; within a range the one that opens first.
-    #[schema(required = true)]
-    pub profile: Option<uuid::Uuid>,
+    #[schema(required = true, value_type = Option<uuid::Uuid>)]
+    pub profile: Option<LinkId>,
     /// Where it opens: since when, in Unix seconds. Where it does not: from when it is valid, or its profile opens. Null
     /// where that is not known, or more than a year away.
     #[schema(required = true)]
@@ -108,11 +108,8 @@ pub struct AccessReason {
     #[schema(required = true)]
     pub to: Option<i64>,
     /// The time profiles that it names and that the panel does not hold; they open nothing.
-    pub missing: Vec<uuid::Uuid>,
-}
-
-fn uuid(link: LinkId) -> uuid::Uuid {
-    uuid::Uuid::from_bytes(*link.as_bytes())
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    pub missing: Vec<LinkId>,
 }
 
 impl From<&Opening> for AccessBody {
@@ -123,7 +120,7 @@ impl From<&Opening> for AccessBody {
         Self {
             panel: settings.id.as_str().to_owned(),
             zone: settings.zone.name().to_owned(),
-            identifier: opening.name.link_id().map(uuid),
+            identifier: opening.name.link_id(),
             uid: match opening.name {
                 RowName::Link(_) => None,
                 RowName::Uid(_, uid) => Some(uid),
@@ -135,10 +132,10 @@ impl From<&Opening> for AccessBody {
             why: AccessReason {
                 code: opening.reason().to_owned(),
                 text: opening.text().to_owned(),
-                profile: opening.profile().map(uuid),
+                profile: opening.profile(),
                 from: opening.from(),
                 to: opening.to(),
-                missing: missing.iter().copied().map(uuid).collect(),
+                missing: missing.to_vec(),
             },
             windows: opening.windows().iter().map(WindowBody::from).collect(),
             confirmed: opening.confirmed.as_str().to_owned(),
@@ -172,16 +169,13 @@ pub async fn show_access(
         link.map_err(|error| Problem::bad_request(format!("identifier takes a link_id: {error}")))
     });
     let identifier = identifier.transpose()?;
-    let cursor = paging.cursor.as_deref();
     let panel = query.panel.as_deref().map(|id| shared.fleet.panel(id)).transpose()?;
     let doors = match (panel, identifier) {
         (Some(panel), Some(link)) => Doors::Pair(panel, link),
-        (Some(panel), None) => {
-            let after = cursor.map(|text| place(text).ok_or_else(not_a_cursor)).transpose()?;
-            Doors::Panel(panel, after)
-        }
+        (Some(panel), None) => Doors::Panel(panel, paging.item(Kind::Identifier)?),
         (None, Some(link)) => {
-            let after = cursor.map(|text| PanelId::new(text).ok_or_else(not_a_cursor)).transpose()?;
+            let place = |text: &str| PanelId::new(text).ok_or_else(not_a_cursor);
+            let after = paging.cursor.as_deref().map(place).transpose()?;
             Doors::Identifier(link, after)
         }
         (None, None) => {
@@ -190,7 +184,7 @@ pub async fn show_access(
     };
     let page = shared.fleet.access(doors, when, only_open, limit).await?;
     let items = page.items.iter().map(AccessBody::from).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next.map(text_of) }))
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next.map(cursor_of) }))
 }
 
 impl AccessQuery {
@@ -220,22 +214,10 @@ fn moment(key: &str, text: &str) -> Result<i64, Problem> {
     })
 }
 
-/// How the cursor of an identifier begins that was made by uid.
-const BY_UID: &str = "uid-";
-
-/// Where in the order of a panel's identifiers a cursor stands.
-pub fn place(cursor: &str) -> Option<RowName> {
-    match cursor.strip_prefix(BY_UID) {
-        Some(uid) => uid.parse().ok().map(|uid| RowName::Uid(Kind::Identifier, uid)),
-        None => cursor.parse().ok().map(|link| RowName::Link(ItemId::identifier(link))),
-    }
-}
-
 /// The cursor of a place.
-pub fn text_of(place: At) -> String {
+pub fn cursor_of(place: At) -> String {
     match place {
-        At::Identifier(RowName::Link(item)) => item.link_id.to_string(),
-        At::Identifier(RowName::Uid(_, uid)) => format!("{BY_UID}{uid}"),
+        At::Identifier(name) => cursor_of_item(name),
         At::Panel(id) => id.as_str().to_owned(),
     }
 }

@@ -177,9 +177,7 @@ pub(super) async fn delete_named(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let most = shared.max_items;
-    let uids = shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??;
+    let uids = read_uids(&request, payload, &shared).await?;
     detach(&who, &request, uids.iter().copied().map(ProfileName::Uid)).await?;
     apply(&who, &request, UidOperation::Delete(Kind::Profile, uids), "panel.delete").await?;
     Ok(HttpResponse::Ok().finish())
@@ -187,8 +185,23 @@ pub(super) async fn delete_named(
 
 /// The uid in the path.
 pub fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
-    let uid = request.match_info().get("uid").and_then(|uid| uid.parse().ok()).filter(|uid| *uid >= 1);
-    uid.ok_or(PanelError::Body(WireError::Uid))
+    uid_in(request, "uid").ok_or(PanelError::Body(WireError::Uid))
+}
+
+/// A uid in the path, under this name.
+pub(super) fn uid_in(request: &HttpRequest, name: &str) -> Option<u32> {
+    request.match_info().get(name).and_then(|uid| uid.parse().ok()).filter(|uid| *uid >= 1)
+}
+
+/// The uids in the body.
+pub(super) async fn read_uids(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<Vec<u32>, PanelError> {
+    let body = body::read_of_panel(request, payload, shared.body_limit).await?;
+    let most = shared.max_items;
+    Ok(shared.turns.parse(body, move |body| parse::uids_body_within(body, most)).await??)
 }
 
 /// The profile in the body, which must be one that can open the door.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::Administrator;
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
-use super::link::{LinkIds, LinkResults, answer, ask};
+use super::link::{LinkIds, LinkResults, answer, ask, read_link_ids};
 use super::list::{self, Wanted};
 use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
@@ -23,7 +23,6 @@ use crate::identifier::LinkedIdentifier;
 use crate::identifier::number::Credential;
 use crate::identifier::parse::{self, Given};
 use crate::identifier::rule::Kind;
-use crate::profile::parse::link_ids_body_within;
 use crate::profile::rule::Family;
 
 pub mod by_uid;
@@ -144,9 +143,7 @@ async fn apply_deletes(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let most = shared.max_items;
-    let deletes = shared.turns.parse(body, move |body| link_ids_body_within(body, most)).await??;
+    let deletes = read_link_ids(&request, payload, &shared).await?;
     let operations = Operations::of_identifiers(Vec::new(), deletes, false);
     let results = ask(&panel, &session, &request, operations, "panel.identifiers.delete").await?;
     Ok(answer(&panel, results.into_iter(), false))

@@ -19,7 +19,7 @@ use crate::http::fleet_api::types::TimeProfileBody;
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
 use crate::panel::{Apply, ProfileName, Reply, Work};
-use crate::profile::parse;
+use crate::profile::{LinkId, parse};
 
 /// Many profiles, each with its link_id.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -149,14 +149,23 @@ pub(super) async fn apply_deletes(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let most = shared.max_items;
-    let deletes = shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??;
+    let deletes = read_link_ids(&request, payload, &shared).await?;
     by_uid::detach(&who, &request, deletes.iter().copied().map(ProfileName::Link)).await?;
     let Administrator { panel, session } = who;
     let operations = Operations::of_profiles(Vec::new(), deletes, false);
     let results = ask(&panel, &session, &request, operations, "panel.delete").await?;
     Ok(answer(&panel, results.into_iter(), false))
+}
+
+/// The link_ids in the body.
+pub async fn read_link_ids(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+) -> Result<Vec<LinkId>, PanelError> {
+    let body = body::read_of_panel(request, payload, shared.body_limit).await?;
+    let most = shared.max_items;
+    Ok(shared.turns.parse(body, move |body| parse::link_ids_body_within(body, most)).await??)
 }
 
 /// Gives the operations to the panel, waiting for room in its mailbox, and says what came of each after their commit. A

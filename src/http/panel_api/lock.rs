@@ -290,25 +290,26 @@ pub async fn read_log(
     let category = category(&query)?;
     let ascends = ascends(&query)?;
     let (store, number) = (shared.fleet.store.clone(), account.panel.number);
+    let (wanted, whole) = (category.clone(), account.session.role >= Role::Operator);
     let read = web::block(move || {
         let snapshot = store.read()?;
-        Ok::<_, StoreError>((snapshot.panel_log(number)?, snapshot))
+        let mut entries = snapshot.panel_log(number)?;
+        entries.retain(|entry| {
+            (from..=to).contains(&entry.at_ms)
+                && wanted.as_ref().is_none_or(|wanted| entry.category == *wanted)
+        });
+        if ascends {
+            entries.reverse();
+        }
+        let pagination = Pagination::of(entries.len(), limit, page);
+        let of_page = entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit);
+        let with_event = |entry: LogRecord| {
+            let event = entry.event.map(|event| snapshot.access_event(event)).transpose()?.flatten();
+            Ok::<_, StoreError>(LogItem::of(entry, event, whole))
+        };
+        Ok::<_, StoreError>((of_page.map(with_event).collect::<Result<Vec<_>, _>>()?, pagination))
     });
-    let (mut entries, snapshot) = read.await.map_err(|_| PanelError::Busy)??;
-    entries.retain(|entry| {
-        (from..=to).contains(&entry.at_ms) && category.as_ref().is_none_or(|wanted| entry.category == *wanted)
-    });
-    if ascends {
-        entries.reverse();
-    }
-    let pagination = Pagination::of(entries.len(), limit, page);
-    let whole = account.session.role >= Role::Operator;
-    let of_page = entries.into_iter().skip((page - 1).saturating_mul(limit)).take(limit);
-    let with_event = |entry: LogRecord| {
-        let event = entry.event.map(|event| snapshot.access_event(event)).transpose()?.flatten();
-        Ok::<_, StoreError>(LogItem::of(entry, event, whole))
-    };
-    let items = of_page.map(with_event).collect::<Result<Vec<_>, _>>()?;
+    let (items, pagination) = read.await.map_err(|_| PanelError::Busy)??;
     Ok(HttpResponse::Ok().json(if dialect.notes == ListNotes::None {
         LogBody::OfController { items, options: Options { pagination } }
     } else {

@@ -176,7 +176,7 @@ fn unfit(
             }
         }
         if let Credential::Face(face) = credential
-            && snapshot.photo(face)?.is_none()
+            && !snapshot.has_photo(face)?
         {
             without_photo.push(*item);
         }

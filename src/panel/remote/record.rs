@@ -100,14 +100,12 @@ fn settle(
         if complete {
             outcome.said.sort_unstable();
             let (said, named) = (outcome.said, outcome.pruned.len());
-            let mut pruned = outcome.pruned;
-            let mut kept = Vec::new();
-            for item in &pruned {
-                if matches!(rows.reported(*item)?, Some(Reported::Refused(_))) {
-                    kept.push(*item);
+            let mut pruned = Vec::with_capacity(named);
+            for item in outcome.pruned {
+                if !matches!(rows.reported(item)?, Some(Reported::Refused(_))) {
+                    pruned.push(item);
                 }
             }
-            pruned.retain(|item| !kept.contains(item));
             let is_partial = pruned.len() < named;
             outcome = Outcome { said, ..Outcome::decided(outcome.items, pruned, batch.attempts) };
             if is_partial && outcome.state == PanelState::Applied {

@@ -215,8 +215,9 @@ impl Visit<'_> {
     /// is asked again at the next look.
     async fn pull(&self, device: &mut Device) {
         let Stepper { store, panel, devices, settings, .. } = self.stepper;
+        let clock_ahead_s = self.met.record.clock_ahead_s.unwrap_or(0);
         if devices.settings.pull_events
-            && let Err(error) = pull(store, *panel, device).await
+            && let Err(error) = pull(store, *panel, device, clock_ahead_s).await
         {
             tracing::debug!(panel.id = %settings.id, %error, "the device's log was not read");
         }

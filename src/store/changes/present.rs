@@ -114,15 +114,7 @@ impl Tables<'_> {
             hours.push((*profile, Hours::of(&held, &shown.zone, shown.when)));
         }
         drop(rows);
-        let left = match identifier.passes {
-            Passes::Permanent => None,
-            Passes::AtMost(most) => {
-                let restored = identifier.passes_left.and_then(|left| u32::try_from(left.get()).ok());
-                let first = restored.or_else(|| u32::try_from(most.get()).ok());
-                let used = self.passes_used(panel, row)?;
-                first.map(|first| first.saturating_sub(used))
-            }
-        };
+        let left = identifier.left_after(self.passes_used(panel, row)?);
         let of = |profile| hours.iter().find(|(link, _)| *link == profile).map(|(_, hours)| hours);
         let opens = opens::answer(&identifier, left, shown.when, of).opens();
         Ok(Some(Found { name, row, identifier, opens }))
@@ -130,8 +122,7 @@ impl Tables<'_> {
 
     /// How often an identifier has opened since it was last changed.
     fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
-        let counted = self.passes.get((panel, row.uid))?.map(|counted| counted.value());
-        Ok(counted.filter(|(revision, _)| *revision == row.revision).map_or(0, |(_, used)| used))
+        Ok(row.passes_used(self.passes.get((panel, row.uid))?.map(|counted| counted.value())))
     }
 
     fn count_pass(&mut self, panel: PanelNo, row: Row) -> Result<(), StoreError> {

@@ -1,6 +1,5 @@
 //! Reads of what happened at doors.
 
-use std::collections::HashMap;
 use std::ops::RangeBounds;
 
 use redb::{Key, ReadOnlyTable, ReadableTable};
@@ -8,7 +7,6 @@ use redb::{Key, ReadOnlyTable, ReadableTable};
 use super::Snapshot;
 use crate::profile::LinkId;
 use crate::store::event::{Index, StoredEvent, open_event};
-use crate::store::row::Row;
 use crate::store::seal::Seal;
 use crate::store::tables;
 use crate::store::{PanelNo, StoreError, damage};
@@ -56,27 +54,6 @@ pub struct EventsFound {
 }
 
 impl Snapshot {
-    /// How often identifiers of a panel have opened: by uid, the revision that was counted and how often.
-    pub fn all_passes_used(&self, panel: PanelNo) -> Result<HashMap<u32, (u32, u32)>, StoreError> {
-        damage::read(|| {
-            let table = self.transaction.open_table(tables::PASSES)?;
-            let counted = table.range((panel, 0)..=(panel, u32::MAX))?;
-            counted
-                .map(|entry| entry.map(|(key, counted)| (key.value().1, counted.value())))
-                .collect::<Result<_, _>>()
-                .map_err(Into::into)
-        })
-    }
-
-    /// How often the identifier in this row has opened since it was last changed.
-    pub fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
-        damage::read(|| {
-            let counted = self.transaction.open_table(tables::PASSES)?.get((panel, row.uid))?;
-            let counted = counted.map(|counted| counted.value());
-            Ok(counted.filter(|(revision, _)| *revision == row.revision).map_or(0, |(_, used)| used))
-        })
-    }
-
     /// At most so many events before a place in time, newest first. It looks at a bounded number of them.
     pub fn access_events(
         &self,
@@ -173,19 +150,6 @@ impl Snapshot {
             let last = last.map_or(0, |next| next.value() - 1);
             let table = self.transaction.open_table(tables::ACCESS_EVENTS)?;
             Ok((table.first()?.map_or(0, |(number, _)| number.value()), last))
-        })
-    }
-
-    /// Calls `each` with what every device said of its serial number, and its panel, in the order of the panels.
-    pub fn each_serial(&self, mut each: impl FnMut(String, PanelNo)) -> Result<(), StoreError> {
-        damage::read(|| {
-            let table = self.transaction.open_table(tables::DEVICES)?;
-            for entry in table.iter()? {
-                let (panel, record) = entry?;
-                let device: tables::DeviceRecord = super::decode(record.value(), "device")?;
-                each(device.serial, panel.value());
-            }
-            Ok(())
         })
     }
 

@@ -12,24 +12,32 @@ use crate::store::{PanelNo, StoreError, damage, last_held, tables};
 impl Snapshot {
     /// The panel's profiles, in the order of [`Snapshot::rows`].
     pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
-        self.items(panel, Kind::Profile)
+        self.items(panel, Kind::Profile, None, usize::MAX)
     }
 
     /// The panel's identifiers, in the order of [`Snapshot::rows`].
     pub fn identifiers(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
-        self.items(panel, Kind::Identifier)
+        self.items(panel, Kind::Identifier, None, usize::MAX)
     }
 
-    /// The panel's items of a kind, in the order of [`Snapshot::rows`].
-    pub fn items(&self, panel: PanelNo, kind: Kind) -> Result<Vec<StoredItem>, StoreError> {
+    /// At most so many of the panel's items of a kind, in the order of [`Snapshot::rows`], behind a name, which may be gone by
+    /// now. No others are opened.
+    pub fn items(
+        &self,
+        panel: PanelNo,
+        kind: Kind,
+        after: Option<RowName>,
+        most: usize,
+    ) -> Result<Vec<StoredItem>, StoreError> {
         damage::read(|| {
             let bodies = self.transaction.open_table(tables::BODIES)?;
             let with_text = |(name, row): (RowName, Row)| {
                 let stored = bodies.get(row.body)?.ok_or(StoreError::Corrupt("body number"))?;
                 Ok(StoredItem { name, row, json: body_text(&self.seal, row.body, stored.value())? })
             };
-            let rows = self.rows(panel)?.into_iter().filter(|(name, _)| name.kind() == kind);
-            rows.map(with_text).collect()
+            let wanted = |name: RowName| name.kind() == kind && after.is_none_or(|after| name > after);
+            let rows = self.rows(panel)?.into_iter().filter(|(name, _)| wanted(*name));
+            rows.take(most).map(with_text).collect()
         })
     }
 
@@ -56,19 +64,6 @@ impl Snapshot {
         self.seal.tag(credential)
     }
 
-    /// Which identifier of the panel has this type and number.
-    pub fn holder(
-        &self,
-        panel: PanelNo,
-        credential: &Credential,
-    ) -> Result<Option<(RowName, Row)>, StoreError> {
-        let bodies = self.bodies_with(credential)?;
-        if bodies.is_empty() {
-            return Ok(None);
-        }
-        Ok(self.rows(panel)?.into_iter().find(|(_, row)| bodies.contains(&row.body)))
-    }
-
     /// The photo of a face, where it is kept.
     pub fn photo(&self, face: FaceDigest) -> Result<Option<Photo>, StoreError> {
         damage::read(|| {
@@ -80,7 +75,15 @@ impl Snapshot {
         })
     }
 
-    /// Whether any such body is kept of a panel.
+    /// Whether the photo of a face is kept, which is not opened for that.
+    pub fn has_photo(&self, face: FaceDigest) -> Result<bool, StoreError> {
+        damage::read(|| {
+            let tag = self.seal.tag(&Credential::Face(face));
+            Ok(self.transaction.open_table(tables::FACES)?.get(&tag)?.is_some())
+        })
+    }
+
+    /// Whether anything is kept of what a panel's device perhaps holds ([`Snapshot::last_held`]).
     pub fn has_last_held(&self, panel: PanelNo) -> Result<bool, StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::LAST_HELD)?;

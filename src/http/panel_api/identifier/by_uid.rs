@@ -14,7 +14,7 @@ use super::shown::{self, InUidForm};
 use crate::batch::item::Kind;
 use crate::http::fleet_api::types::IdentifierBody;
 use crate::http::panel_api::Administrator;
-use crate::http::panel_api::by_uid::{Created, UidItems, apply};
+use crate::http::panel_api::by_uid::{Created, UidItems, apply, read_uids, uid_in};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::filter::Field;
 use crate::http::panel_api::list::{self, InList, Wanted};
@@ -23,7 +23,6 @@ use crate::identifier::parse::{UidIdentifier, uid_body};
 use crate::identifier::{Refusal, error};
 use crate::panel::{UidAnswer, UidItem, UidOperation};
 use crate::profile::error::WireError;
-use crate::profile::parse::uids_body_within;
 
 /// Creates an identifier without link_id.
 #[utoipa::path(tag = "panel", operation_id = "panel_create_identifier", params(("panel" = String, Path)), request_body = IdentifierBody,
@@ -54,7 +53,7 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request, "uid").ok_or(PanelError::IdentifierUid)?;
+    let uid = uid(&request)?;
     let mut identifiers = shown::identifiers(&shared, &who.panel).await?.into_iter();
     let shown = identifiers.find(|shown| shown.uid == uid).ok_or(PanelError::IdentifierUid)?;
     let item = InUidForm { shown, in_list: false }.json(who.panel.settings.dialect);
@@ -72,7 +71,7 @@ pub async fn replace(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request, "uid").ok_or(PanelError::IdentifierUid)?;
+    let uid = uid(&request)?;
     let identifier = read_identifier(&who, &request, payload, &shared).await?;
     let item = UidItem::Identifier(Box::new(identifier));
     apply(&who, &request, UidOperation::Replace(uid, item), "panel.identifiers.replace").await?;
@@ -84,7 +83,7 @@ pub async fn replace(
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[delete("/v1/access/identifier/item/{uid}")]
 pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request, "uid").ok_or(PanelError::IdentifierUid)?;
+    let uid = uid(&request)?;
     let operation = UidOperation::Delete(Kind::Identifier, vec![uid]);
     apply(&who, &request, operation, "panel.identifiers.delete").await?;
     Ok(HttpResponse::Ok().finish())
@@ -118,12 +117,9 @@ pub async fn delete_many(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
-    let most = shared.max_items;
-    let uids = shared.turns.parse(body, move |body| uids_body_within(body, most)).await?;
-    let uids = uids.map_err(|problem| match problem.error {
-        WireError::Uid => PanelError::IdentifierUid,
-        _ => problem.into(),
+    let uids = read_uids(&request, payload, &shared).await.map_err(|error| match error {
+        PanelError::Body(WireError::Uid) => PanelError::IdentifierUid,
+        error => error,
     })?;
     let operation = UidOperation::Delete(Kind::Identifier, uids);
     apply(&who, &request, operation, "panel.identifiers.delete").await?;
@@ -135,7 +131,7 @@ pub async fn delete_many(
     responses((status = 200), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[post("/v1/access/identifier/item/{uid}/passes/reset")]
 pub async fn reset_passes(who: Administrator, request: HttpRequest) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request, "uid").ok_or(PanelError::IdentifierUid)?;
+    let uid = uid(&request)?;
     apply(&who, &request, UidOperation::ResetPasses(uid), "panel.identifiers.reset-passes").await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -162,15 +158,15 @@ async fn set_bound(
     bound: bool,
     action: &str,
 ) -> Result<HttpResponse, PanelError> {
-    let identifier = uid(request, "uid").ok_or(PanelError::IdentifierUid)?;
-    let profile = uid(request, "profile").ok_or(PanelError::Body(WireError::Uid))?;
+    let identifier = uid(request)?;
+    let profile = uid_in(request, "profile").ok_or(PanelError::Body(WireError::Uid))?;
     apply(who, request, UidOperation::Bind(identifier, profile, bound), action).await?;
     Ok(HttpResponse::Ok().finish())
 }
 
-/// A uid in the path.
-fn uid(request: &HttpRequest, name: &str) -> Option<u32> {
-    request.match_info().get(name).and_then(|uid| uid.parse().ok()).filter(|uid| *uid >= 1)
+/// The identifier's uid in the path.
+fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
+    uid_in(request, "uid").ok_or(PanelError::IdentifierUid)
 }
 
 /// The identifier in the body, which must be one that the panel can take.

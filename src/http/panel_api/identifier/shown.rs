@@ -16,7 +16,7 @@ use crate::http::panel_api::filter::Fields;
 use crate::http::panel_api::list::{InList, ListOption};
 use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
-use crate::identifier::rule::{Api, Passes, PassesLeft, ValidTime};
+use crate::identifier::rule::{Api, Passes, ValidTime};
 use crate::panel::dialect::Dialect;
 use crate::profile::LinkId;
 use crate::store::row::RowName;
@@ -42,15 +42,13 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
     let read = web::block(move || -> Result<_, StoreError> {
         let snapshot = store.read()?;
         let rows = snapshot.rows(number)?;
+        let used = snapshot.all_passes_used(number, &rows)?;
         let profiles: HashMap<_, _> = rows.into_iter().map(|(name, row)| (name, row.uid)).collect();
         let shown = snapshot.identifiers(number)?.into_iter().map(|item| {
             let identifier = identifier_in(item.json.as_bytes())?;
             let uid = |link: &LinkId| profiles.get(&RowName::Link(ItemId::profile(*link))).copied();
             let profiles = identifier.profiles.as_slice().iter().filter_map(uid).collect();
-            let passes_used = match identifier.passes {
-                Passes::Permanent => 0,
-                Passes::AtMost(_) => snapshot.passes_used(number, item.row)?,
-            };
+            let passes_used = used.get(&item.name).copied().unwrap_or(0);
             Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier, profiles, passes_used })
         });
         shown.collect()
@@ -60,14 +58,7 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
 
 /// How often an identifier may open yet; −1 for any number of times.
 fn passes_left(Shown { identifier, passes_used, .. }: &Shown) -> i64 {
-    match identifier.passes {
-        Passes::Permanent => -1,
-        Passes::AtMost(most) => {
-            let restored = identifier.passes_left.map(PassesLeft::get).filter(|left| *left >= 0);
-            let first = restored.unwrap_or(most.get());
-            first.saturating_sub(i64::from(*passes_used)).max(0)
-        }
-    }
+    identifier.left_after(*passes_used).map_or(-1, i64::from)
 }
 
 /// The number as a panel of this family shows it. That of a face is one that the panel made itself of the photo, as Base64.

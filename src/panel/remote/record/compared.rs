@@ -379,7 +379,6 @@ fn found(
         }
         None => None,
     };
-    let kind = item.map_or(Kind::Profile, |item| item.kind);
     let name = match (&desired, on_device) {
         (Some(json), _) => name_in(kind, json.get().as_bytes())?.into_string(),
         (None, Some(profile)) => profile.name.clone(),
