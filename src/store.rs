@@ -36,6 +36,7 @@ pub mod disk;
 pub mod error;
 pub mod event;
 mod faces;
+mod held_before;
 pub mod json;
 mod last_held;
 mod memory;

@@ -26,6 +26,13 @@ pub struct AccessEvent {
     pub notes: BTreeMap<Box<str>, Box<str>>,
 }
 
+impl AccessEvent {
+    /// Whether the device says that it knew what was presented, whatever came of it.
+    pub fn is_of_somebody_known(&self) -> bool {
+        !self.reason.contains("unknown") && !self.reason.contains("not_valid_input_code")
+    }
+}
+
 /// What was shown at a door.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Presented {

@@ -244,6 +244,14 @@ impl Tables<'_> {
         Ok(bodies)
     }
 
+    /// The tag of the number that a body has, where it is an identifier's and still there.
+    pub(super) fn body_tag(&self, body: u64) -> Result<Option<NumberTag>, StoreError> {
+        if let Some(NewText { credential, .. }) = self.body_changes.new.get(&body) {
+            return Ok(credential.as_deref().map(|credential| self.memory.seal.tag(credential)));
+        }
+        Ok(self.bodies.get(body)?.and_then(|stored| tag_of(stored.value())))
+    }
+
     /// The time profiles that an identifier's body names. It is remembered: a profile that goes asks this of all.
     pub(super) fn bound_to(&mut self, body: u64) -> Result<Arc<[LinkId]>, StoreError> {
         if let Some(bound) = self.memory.bound.get(&body) {

@@ -205,7 +205,9 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let of_passes = passes.iter()?.map(|entry| Ok(("a count of passes", entry?.0.value().0)));
     let pulled = read.open_table(tables::EVENTS_READ)?;
     let of_pulled = pulled.iter()?.map(|entry| Ok(("how far events were read", entry?.0.value())));
-    for entry in of_settings.chain(of_log).chain(of_passes).chain(of_pulled) {
+    let before = read.open_table(tables::HELD_BEFORE)?;
+    let of_before = before.iter()?.map(|entry| Ok(("who had a number before", entry?.0.value().0)));
+    for entry in of_settings.chain(of_log).chain(of_passes).chain(of_pulled).chain(of_before) {
         let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
         if panels.binary_search(&panel).is_err() {
             found.push(format!("{what} of panel {panel}, which is not there"));

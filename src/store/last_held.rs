@@ -29,8 +29,15 @@ impl Tables<'_> {
         now: Option<&Reported>,
     ) -> Result<(), StoreError> {
         match (before.map(Reported::decode).transpose()?, now) {
-            (_, None | Some(Reported::Held(_))) => self.set_last_held(key, &[]),
-            (Some(Reported::Held(body)), Some(_)) => self.set_last_held(key, &[body]),
+            (before, None | Some(Reported::Held(_))) => {
+                let mut held = self.set_last_held(key, &[])?;
+                if let Some(Reported::Held(body)) = before {
+                    held.push(body);
+                }
+                let Some(Reported::Held(holds)) = now else { return self.note_held_before(key, &held, None) };
+                self.note_held_before(key, &held, Some(*holds))
+            }
+            (Some(Reported::Held(body)), Some(_)) => self.set_last_held(key, &[body]).map(drop),
             (_, Some(_)) => Ok(()), // as it was
         }
     }
@@ -45,26 +52,27 @@ impl Tables<'_> {
             bodies.remove(1);
         }
         bodies.push(body);
-        self.set_last_held(key, &bodies)
+        self.set_last_held(key, &bodies).map(drop)
     }
 
     /// A panel's device does not hold the item any more, whatever is reported of it.
     pub(super) fn forget_last_held(&mut self, key: &ItemKey) -> Result<(), StoreError> {
-        self.set_last_held(key, &[])
+        let held = self.set_last_held(key, &[])?;
+        self.note_held_before(key, &held, None)
     }
 
-    fn set_last_held(&mut self, key: &ItemKey, bodies: &[u64]) -> Result<(), StoreError> {
+    /// Says which they were until then.
+    fn set_last_held(&mut self, key: &ItemKey, bodies: &[u64]) -> Result<Vec<u64>, StoreError> {
         let bytes: Vec<_> = bodies.iter().flat_map(|body| body.to_be_bytes()).collect();
         let had = match bodies {
             [] => self.last_held.remove(key)?,
             _ => self.last_held.insert(key, bytes.as_slice())?,
         };
         let had = had.map(|had| decode(had.value())).unwrap_or_default();
-        for (body, more) in bodies.iter().map(|body| (*body, 1)).chain(had.into_iter().map(|body| (body, -1)))
-        {
+        for (body, more) in bodies.iter().map(|body| (*body, 1)).chain(had.iter().map(|body| (*body, -1))) {
             *self.body_changes.users.entry(body).or_default() += more;
         }
-        Ok(())
+        Ok(had)
     }
 
     /// The panel goes.

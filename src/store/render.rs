@@ -20,6 +20,7 @@ use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
 use super::{last_held, seal, tables};
 use crate::batch::BatchRecord;
 use crate::batch::item::Kind;
+use crate::profile::LinkId;
 
 pub use super::contradictions::contradictions;
 
@@ -172,6 +173,19 @@ pub(super) fn last_held(snapshot: &Snapshot, out: &mut String) -> Result<(), Fai
         line(out, format_args!("  {panel} {item} bodies={:?}", last_held::decode(bodies.value())))?;
     }
     Ok(())
+}
+
+pub(super) fn held_before(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let mut lines = Vec::new();
+    for entry in snapshot.transaction().open_table(tables::HELD_BEFORE)?.iter()? {
+        let (key, link) = entry?;
+        let link =
+            link.value().map_or_else(|| "nobody".to_owned(), |link| LinkId::from_bytes(*link).to_string());
+        lines.push(format!("  {} {link}", key.value().0));
+    }
+    lines.sort_unstable(); // the moments are others in every run
+    line(out, format_args!("held_before"))?;
+    lines.into_iter().try_for_each(|text| line(out, format_args!("{text}")))
 }
 
 pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {

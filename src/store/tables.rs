@@ -22,6 +22,7 @@
 //! | `reported` | panel, kind, link_id ([`super::row::ItemKey`]) | what a device last confirmed, or what an embedded panel refused ([`super::row::Reported`]) | device and desired agree that it is gone; an embedded panel takes or deletes it; or the panel is removed |
 //! | `pending` | panel number | of its rows in `reported` that are unknown, the items, each with what the device is to do with it ([`super::row::encode_pending`]) | there is no such row |
 //! | `last_held` | panel, kind, link_id | the bodies (8 each) that the device perhaps holds, the one that it has confirmed first, while `reported` says something else than that it holds one | the device confirms the item, or is known not to have it; or the panel is removed |
+//! | `held_before` | panel, until when in Unix milliseconds, [`super::seal::NumberTag`] | the link_id (16) under which its device had the number until then, or none where nobody had it | the panel is removed, the key is another one, or there are more than events are kept |
 //! | `counts` | panel number; 0 for all panels together | how many of its rows in `reported` are in which state ([`super::row::ReportedCounts`]) | there is no such row |
 //! | `devices` | panel number | [`DeviceRecord`], JSON | the panel is removed |
 //! | `connections` | panel number | its last [`ConnectionRecord`]s, oldest first, JSON | the panel is removed |
@@ -155,6 +156,7 @@ tables! {
     KEY_TIMES key_times: (u64, &'static str) => (), render::key_times;
     REPORTED reported: &'static ItemKey => &'static [u8], render::reported;
     LAST_HELD last_held: &'static ItemKey => &'static [u8], render::last_held;
+    HELD_BEFORE held_before: (PanelNo, u64, &'static NumberTag) => Option<&'static [u8; 16]>, render::held_before;
     PENDING pending: PanelNo => &'static [u8], render::pending;
     COUNTS counts: PanelNo => &'static [u8; 32], render::counts;
     DEVICES devices: PanelNo => &'static [u8], render::devices;

@@ -188,6 +188,65 @@ fn what_a_device_tells_is_matched_to_what_its_panel_has() {
     server.stop_and_render();
 }
 
+/// Told only when all is over, as a device does that could not reach its server.
+#[test]
+fn what_is_told_late_is_matched_to_what_the_device_held_then() {
+    let devices = Simulated::start(1, &[]);
+    let server =
+        TestServer::start_with(|settings| settings.link_password = Some(Secret("link-password".into())));
+    let panel = json!({ "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456" });
+    server.add_panel("d1", &panel);
+    let moment = || {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = panelsync::clock::now_ms();
+        std::thread::sleep(Duration::from_millis(10));
+        now
+    };
+    let push = |identifiers: Value| {
+        let batch = json!({ "all": true, "identifiers": identifiers });
+        let answer = server.fleet("POST", "/batches").header("prefer", "wait=30").json(&batch).send();
+        assert_eq!(answer.value()["panels"]["applied"], 1, "{answer}");
+    };
+    let mut moments = vec![moment()];
+    push(json!({ "upsert": [card(101, "Flat 12", "1000", &[])] }));
+    moments.push(moment());
+    push(json!({ "upsert": [card(101, "Flat 12, renamed", "1000", &[])] }));
+    moments.push(moment());
+    push(json!({ "upsert": [card(101, "Flat 12", "2000", &[])] }));
+    moments.push(moment());
+    push(json!({ "upsert": [card(102, "Flat 13", "1000", &[])] }));
+    moments.push(moment());
+    push(json!({ "delete": [link(102)] }));
+    moments.push(moment());
+    let serial = devices.call_open(1, "/api/info")["device_serial_number"].clone();
+    let login = json!({ "login": serial, "password": "link-password" }).to_string();
+    let token = server.call("POST", "/api/v0/devices/login").raw(login).send().value()["token"].clone();
+    let tell = |code: &str| {
+        let event = |at: &i64| json!({ "created_at": at, "code": code, "info": { "type": "card", "number": "1000" } });
+        let packet = json!({ "events": moments.iter().map(event).collect::<Vec<_>>() });
+        let call = server.call("PUT", "/api/v0/devices/logs").bearer(token.as_str().expect("a token"));
+        assert_eq!(call.raw(packet.to_string()).send().status, 200);
+    };
+    tell("access_denied_by_unknown_card");
+    tell("access_granted_by_valid_identifier");
+    let whose = |granted: bool| -> Vec<Value> {
+        let events = listed(&server, "").into_iter().rev().filter(|event| event["granted"] == granted);
+        events.map(|event| event["identifier"].clone()).collect()
+    };
+    let [first, second] = [json!(link(101)), json!(link(102))];
+    let nobody = Value::Null;
+    assert_eq!(
+        whose(false),
+        [nobody.clone(), first.clone(), first.clone(), nobody.clone(), second.clone(), nobody.clone()]
+    );
+    // Whom the device let in, it knew: before we knew of it, too.
+    assert_eq!(whose(true), [first.clone(), first.clone(), first, second.clone(), second, nobody]);
+    let removed = server.fleet("DELETE", "/panels/d1").send();
+    assert_eq!(removed.status, 204, "{removed}");
+    let state = server.stop_and_render();
+    assert!(state.contains("held_before\npending"), "nothing is kept of a panel that was removed");
+}
+
 #[test]
 fn the_command_line_shows_a_card_whose_number_stands_in_no_list_of_processes() {
     let server = TestServer::start();

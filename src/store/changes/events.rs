@@ -57,22 +57,23 @@ impl Tables<'_> {
         self.keep_events(panel, events, Source::Pull, received_ms)
     }
 
-    /// Whose identifiers these were: those that the panel has with these types and numbers, or whose deletion its device
-    /// has not confirmed yet. The panel's rows are gone through once for all events, and not at all where nobody has such
+    /// Whose identifiers these were when they were presented: of those whose numbers were others' then, these; else those
+    /// that the panel has with these types and numbers, or whose deletion its device has not confirmed yet. The panel's rows are gone through once for all events, and not at all where nobody has such
     /// an identifier anywhere.
     fn identifiers_of(
         &mut self,
         panel: PanelNo,
         events: &[AccessEvent],
     ) -> Result<Vec<Option<LinkId>>, StoreError> {
+        let held_then = self.held_then(panel, events)?;
         let mut wanted: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
-        for (i, event) in events.iter().enumerate() {
+        for (i, event) in events.iter().enumerate().filter(|(i, _)| held_then[*i].is_none()) {
             let Some(credential) = event.presented.as_ref().and_then(Presented::credential) else { continue };
             for body in self.bodies_with(credential)? {
                 wanted.entry(body).or_default().push(i);
             }
         }
-        let mut found = vec![None; events.len()];
+        let mut found: Vec<_> = held_then.into_iter().map(Option::flatten).collect();
         if wanted.is_empty() {
             return Ok(found);
         }

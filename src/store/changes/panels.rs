@@ -178,6 +178,7 @@ impl Tables<'_> {
         let (first, last) = row::item_range(panel);
         self.reported.retain_in::<&ItemKey, _>(&first..=&last, |_, _| false)?;
         self.forget_all_last_held(panel)?;
+        self.forget_held_before(panel)?;
         self.pending.remove(panel)?;
         let counts = self.counts.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
         self.counted.insert(panel, CountsChange::away_with(counts.unwrap_or_default()));

@@ -110,6 +110,7 @@ impl Tables<'_> {
         self.seal_faces_anew(&before, seal, &mut tags)?;
         self.seal_work_anew(&before, seal)?;
         self.seal_events_anew(&before, seal)?;
+        self.forget_all_held_before()?;
         Ok(texts.len() - 1) // the first one is for the check of the key
     }
 
