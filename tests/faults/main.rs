@@ -11,6 +11,7 @@ mod gone;
 mod hostile;
 mod load;
 mod server;
+mod site;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -45,7 +46,7 @@ type Fault = fn(u32) -> Outcome;
 fn main() {
     let asked: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let few = std::env::args().any(|arg| arg == "--few");
-    let faults: [(&str, u32, Fault); 20] = [
+    let faults: [(&str, u32, Fault); 21] = [
         ("kill under load of four writers", 50, kill),
         ("kill while the file grows", 200, kill_while_growing),
         ("disk full, and room again", 200, disk_full),
@@ -66,6 +67,7 @@ fn main() {
         ("hostile devices, compared", 3, hostile::devices),
         ("a storm of logins", 2, hostile::logins),
         ("bodies of 5 million items", 8, hostile::bodies),
+        ("a site of 200 doors, both killed", 1, site::site),
     ];
     println!(
         "{:<34} {:>5} {:>12} {:>5} {:>7} {:>12}",

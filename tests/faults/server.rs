@@ -26,6 +26,8 @@ pub struct Limits {
     pub clock: Option<PathBuf>,
     /// Where its log goes instead of a file, with all that can be logged.
     pub log: Option<Stdio>,
+    /// Further options of `serve`.
+    pub further: Vec<String>,
 }
 
 impl Limits {
@@ -89,6 +91,7 @@ impl Server {
         let folder = tempfile::tempdir().expect("a folder");
         let stderr = folder.path().join("stderr");
         let mut command = limits.command();
+        let further = limits.further;
         // Where nobody can read which port it took, it is told one that is free now.
         let mut known = None;
         let (log, level) = if let Some(log) = limits.log {
@@ -102,6 +105,7 @@ impl Server {
         let mut child = command
             .args(["serve", "--listen", &listen, "--data-dir"])
             .arg(data)
+            .args(further)
             .env("PANELSYNC_ADMIN_PASSWORD", PASSWORD)
             .env("RUST_LOG", level)
             .stdin(Stdio::null())
