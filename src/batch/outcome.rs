@@ -191,6 +191,8 @@ pub struct Outcome {
     pub items: Vec<ItemOutcome>,
     /// What pruning deleted beyond the named items.
     pub pruned: Vec<ItemId>,
+    /// What pruning left there, and why: [`ItemOutcome::Bound`] or [`ItemOutcome::Refused`].
+    pub left: Vec<(ItemId, ItemOutcome)>,
     /// Whether the panel has taken its part. A remote panel's is pending then, but must not be sent to it again:
     /// what later batches asked for would be undone.
     pub taken: bool,
@@ -200,9 +202,14 @@ pub struct Outcome {
 
 impl Outcome {
     /// Of items that a panel has decided on; pending while a device has not answered for one of them.
-    pub fn decided(items: Vec<ItemOutcome>, pruned: Vec<ItemId>, attempts: u16) -> Self {
+    pub fn decided(
+        items: Vec<ItemOutcome>,
+        pruned: Vec<ItemId>,
+        left: Vec<(ItemId, ItemOutcome)>,
+        attempts: u16,
+    ) -> Self {
         let pending = items.iter().any(|item| item.pending());
-        let refused = items.iter().any(|item| item.refused());
+        let refused = !left.is_empty() || items.iter().any(|item| item.refused());
         let done = !pruned.is_empty() || items.iter().any(|item| item.success());
         let state = match (refused, done) {
             _ if pending => PanelState::Pending,
@@ -210,7 +217,7 @@ impl Outcome {
             (true, true) => PanelState::Partial,
             (true, false) => PanelState::Rejected,
         };
-        Self { state, attempts, error: None, items, pruned, taken: true, said: Vec::new() }
+        Self { state, attempts, error: None, items, pruned, left, taken: true, said: Vec::new() }
     }
 
     /// The `extended_info` of the item at this index: the device's own word where it had one.
@@ -234,6 +241,7 @@ impl Outcome {
             error: None,
             items: Vec::new(),
             pruned: Vec::new(),
+            left: Vec::new(),
             taken: false,
             said: Vec::new(),
         }

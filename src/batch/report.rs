@@ -156,6 +156,14 @@ impl Report {
                 change(self.identifiers.of(*item), 1);
             }
         }
+        for (item, why) in &outcome.left {
+            change(self.items.of(*why), 1);
+            change(&mut self.items.total, 1);
+            if item.kind == Kind::Identifier {
+                change(self.identifiers.of(*why), 1);
+                change(&mut self.identifiers.total, 1);
+            }
+        }
         let pruned = outcome.pruned.len() as u64;
         let identifiers = outcome.pruned.iter().filter(|item| item.kind == Kind::Identifier).count() as u64;
         for (counts, pruned) in [(&mut self.items, pruned), (&mut self.identifiers, identifiers)] {
@@ -196,8 +204,8 @@ mod tests {
         (before.identifiers.total, before.identifiers.pending) = (3, 3);
         let kinds = [Kind::Profile, Kind::Identifier];
         for outcome in [
-            Outcome::decided(vec![ItemOutcome::Created, ItemOutcome::Full], Vec::new(), 1),
-            Outcome::decided(vec![ItemOutcome::NotFound], Vec::new(), 1),
+            Outcome::decided(vec![ItemOutcome::Created, ItemOutcome::Full], Vec::new(), Vec::new(), 1),
+            Outcome::decided(vec![ItemOutcome::NotFound], Vec::new(), Vec::new(), 1),
             Outcome::failed("cancelled", 1),
         ] {
             let mut report = before;
@@ -210,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_was_not_there_to_delete_makes_no_panel_partial() {
-        let state = |items: &[ItemOutcome]| Outcome::decided(items.to_vec(), Vec::new(), 1).state;
+        let state = |items: &[ItemOutcome]| Outcome::decided(items.to_vec(), Vec::new(), Vec::new(), 1).state;
         assert_eq!(state(&[ItemOutcome::Created, ItemOutcome::NotFound]), PanelState::Applied);
         assert_eq!(state(&[ItemOutcome::NotFound]), PanelState::Applied);
         assert_eq!(state(&[ItemOutcome::Created, ItemOutcome::NeverOpens]), PanelState::Partial);

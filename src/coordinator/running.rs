@@ -296,7 +296,7 @@ pub(super) mod tests {
 
     /// What comes of it where all goes well.
     pub(in crate::coordinator) fn applied() -> Outcome {
-        Outcome::decided(vec![ItemOutcome::Deleted], Vec::new(), 1)
+        Outcome::decided(vec![ItemOutcome::Deleted], Vec::new(), Vec::new(), 1)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Batches: plan, submit, report, cancel, retry.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,8 +94,15 @@ impl ItemResult {
 }
 
 impl Fleet {
-    /// What the batch would do.
+    /// What the batch would do. It is refused as [`Fleet::submit`] would refuse it.
     pub async fn plan(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
+        if operations.concerns(Kind::Identifier) {
+            self.refuse_taken(&target, Arc::clone(&operations)).await?;
+        }
+        self.plan_panels(target, operations).await
+    }
+
+    async fn plan_panels(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
         let panels = self.targets(&target)?;
         refuse_unknown(&operations, panels.iter())?;
         self.read(move |snapshot| plan_panels(snapshot, &panels, operations)).await
@@ -170,7 +177,7 @@ impl Fleet {
         confirmed: u64,
     ) -> Result<(), FleetError> {
         let named = operations.len() as u64;
-        let deletes = self.plan(target, operations).await?.report.items.deleted;
+        let deletes = self.plan_panels(target, operations).await?.report.items.deleted;
         if deletes > named && deletes > confirmed {
             let message = format!(
                 "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
@@ -300,21 +307,24 @@ fn refuse_taken_numbers(
             !gives_up && !operations.deletes_item(item)
         }
     };
-    let (mut told, mut errors) = (HashSet::new(), Gathered::default());
+    let mut taken: BTreeMap<usize, String> = BTreeMap::new();
     for panel in panels {
         for (name, row) in snapshot.rows(panel.number)? {
             for (i, me) in by_body.get(&row.body).into_iter().flatten() {
-                if name == RowName::Link(*me) || !keeps(name, *i) || !told.insert(*i) {
+                if name == RowName::Link(*me) || !keeps(name, *i) || taken.contains_key(i) {
                     continue;
                 }
                 let holder = match name {
                     RowName::Link(item) => item.to_string(),
                     RowName::Uid(_, uid) => format!("the identifier that was made there with uid {uid}"),
                 };
-                let why = format!("panel {}: {holder} has this type and number", panel.settings.id);
-                errors.add(|| FieldError::at(format!("/identifiers/upsert/{i}/identifier_number"), why));
+                taken.insert(*i, format!("panel {}: {holder} has this type and number", panel.settings.id));
             }
         }
+    }
+    let mut errors = Gathered::default();
+    for (i, why) in taken {
+        errors.add(|| FieldError::at(format!("/identifiers/upsert/{i}/identifier_number"), why));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors.into_error()) }
 }
@@ -333,12 +343,13 @@ fn plan_panels(
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let decision = decide(&mut rows, zoned, panel.settings.limits())?;
-        let outcome = Outcome::decided(decision.items, decision.pruned, 0);
+        let outcome = decision.into_outcome(0);
         report.add(&outcome, operations.kinds());
         let mut alone = Report::of_pending(1, &operations);
         alone.add(&outcome, operations.kinds());
         let items = operations.items().zip(&outcome.items).filter(|(_, came_of_it)| came_of_it.refused());
-        let refused = items.take(REFUSALS);
+        let left = outcome.left.iter().map(|(item, why)| (*item, why));
+        let refused = items.chain(left).take(REFUSALS);
         planned.push(PlannedPanel {
             panel: panel.settings.id.clone(),
             outcome: outcome.state,
@@ -379,6 +390,7 @@ fn outcomes(
             _ => ItemOutcome::Deleted,
         };
         let pruned = outcome.pruned.iter().map(|item| ItemResult::new(*item, fate, fate.extended_info()));
+        let left = outcome.left.iter().map(|(item, why)| ItemResult::new(*item, *why, why.extended_info()));
         rows.push((
             panel,
             BatchPanel {
@@ -387,7 +399,7 @@ fn outcomes(
                 attempts: outcome.attempts,
                 error: outcome.error.as_deref().map(str::to_owned),
                 next_attempt_ms: None,
-                items: items.chain(pruned).collect(),
+                items: items.chain(pruned).chain(left).collect(),
             },
         ));
     }

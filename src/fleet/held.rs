@@ -1,6 +1,7 @@
 //! What panels hold, of whatever kind: how an item stands on one, and over the fleet on how many and in which states.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 
 use crate::batch::item::{ItemId, Kind};
 use crate::profile::LinkId;
@@ -84,6 +85,9 @@ pub struct RefusingPanel {
 /// Panels listed of an item at most.
 pub const LISTED: usize = 1000;
 
+/// Bodies of one item that are compared by what they say; where there are more, hardly two of them say the same.
+const COMPARED: usize = 64;
+
 /// An item over the fleet.
 #[derive(Debug, Default)]
 pub struct OverFleet {
@@ -102,6 +106,22 @@ impl OverFleet {
     /// What most of them hold; none where all refuse it.
     pub fn most(&self) -> Option<u64> {
         self.bodies.iter().max_by_key(|(_, panels)| **panels).map(|(body, _)| *body)
+    }
+
+    /// How many different things its bodies say, by what is read of each: the same may be said in other words, or twice.
+    pub fn count_different<T: Hash + Eq>(
+        &self,
+        read: impl Fn(u64) -> Result<T, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let all = self.bodies.len();
+        if all < 2 {
+            return Ok(all);
+        }
+        let mut different = HashSet::new();
+        for body in self.bodies.keys().take(COMPARED) {
+            different.insert(read(*body)?);
+        }
+        Ok(different.len() + all.saturating_sub(COMPARED))
     }
 }
 

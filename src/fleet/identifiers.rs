@@ -144,7 +144,7 @@ impl Fleet {
                     link_id,
                     identifier: over.most().map(|body| read_body(snapshot, body)).transpose()?,
                     panels: over.panels(),
-                    versions: over.bodies.len(),
+                    versions: over.count_different(|body| snapshot.body(body))?,
                     states: over.states,
                 });
             }
@@ -234,21 +234,28 @@ fn versions(
         return Ok(None);
     };
     let held = bodies.values().map(|holders| holders.len() as u64).sum();
-    let mut versions = Vec::with_capacity(bodies.len());
+    // The same text may stand under more than one number.
+    let mut by_text: HashMap<Box<str>, Vec<Holder>> = HashMap::with_capacity(bodies.len());
     for (body, holders) in bodies {
-        versions.push(version(snapshot, register, body, &holders)?);
+        by_text.entry(snapshot.body(body)?).or_default().extend(holders);
     }
-    versions.sort_by_key(|version| std::cmp::Reverse(version.count));
+    let mut versions = Vec::with_capacity(by_text.len());
+    for (text, mut holders) in by_text {
+        holders.sort_unstable_by_key(|holder| holder.panel);
+        versions.push((holders[0].panel, version(snapshot, register, &text, &holders)?));
+    }
+    versions.sort_by_key(|(first, version)| (std::cmp::Reverse(version.count), *first));
+    let versions = versions.into_iter().map(|(_, version)| version).collect();
     Ok(Some(FleetIdentifierVersions { link_id, panels: held, states, versions, refused }))
 }
 
 fn version(
     snapshot: &Snapshot,
     register: &Register,
-    body: u64,
+    text: &str,
     holders: &[Holder],
 ) -> Result<IdentifierVersion, StoreError> {
-    let identifier = read_body(snapshot, body)?;
+    let identifier = identifier_in(text.as_bytes())?;
     let first = holders.first().and_then(|first| register.by_number(first.panel));
     let zone = first.map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
     let mut names = HashMap::new();

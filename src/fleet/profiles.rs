@@ -1,6 +1,6 @@
 //! What the fleet holds: per panel, and over all panels by link_id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
@@ -189,30 +189,11 @@ fn fleet_profiles(
             link_id,
             name: over.most().map(|most| name(snapshot, most)).transpose()?.unwrap_or_default(),
             panels: over.panels(),
-            versions: count_meanings(snapshot, over.bodies.keys())?,
+            versions: over.count_different(|body| Ok(wire::meaning(&read(&snapshot.body(body)?)?)))?,
             states: over.states,
         });
     }
     Ok(Page::cut(rows, limit, |row| row.link_id))
-}
-
-/// Bodies of one profile that are compared by what they say; where there are more, hardly two of them say the same.
-const COMPARED: usize = 64;
-
-/// How many different things these bodies say, in whatever words.
-fn count_meanings<'b>(
-    snapshot: &Snapshot,
-    bodies: impl ExactSizeIterator<Item = &'b u64>,
-) -> Result<usize, StoreError> {
-    let all = bodies.len();
-    if all < 2 {
-        return Ok(all);
-    }
-    let mut meanings = HashSet::new();
-    for body in bodies.take(COMPARED) {
-        meanings.insert(wire::meaning(&read(&snapshot.body(*body)?)?));
-    }
-    Ok(meanings.len() + all.saturating_sub(COMPARED))
 }
 
 fn name(snapshot: &Snapshot, body: u64) -> Result<String, StoreError> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::batch::item::{ItemId, Kind};
-use crate::batch::{Body, Content, ItemOutcome, Operations, Upsert, Zoned};
+use crate::batch::{Body, Content, ItemOutcome, Operations, Outcome, Upsert, Zoned};
 use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
 use crate::identifier::rule::{Api, Kind::Face};
@@ -69,8 +69,22 @@ pub struct Decision {
     pub items: Vec<ItemOutcome>,
     /// What pruning deletes beyond the named items.
     pub pruned: Vec<ItemId>,
+    /// What it leaves there, since identifiers name it.
+    pub left: Vec<ItemId>,
     /// For each upsert, whether another item of its kind bears its name; empty unless looked for.
     pub names_taken: Vec<bool>,
+}
+
+impl Decision {
+    /// What comes of the batch on the panel.
+    pub fn into_outcome(self, attempts: u16) -> Outcome {
+        Outcome::decided(self.items, self.pruned, bound(self.left), attempts)
+    }
+}
+
+/// What pruning leaves, with why: identifiers name it.
+pub fn bound(left: Vec<ItemId>) -> Vec<(ItemId, ItemOutcome)> {
+    left.into_iter().map(|item| (item, ItemOutcome::Bound)).collect()
 }
 
 /// Decides on the operations, in their order: upserts, deletes, pruning.
@@ -131,8 +145,11 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
             if let RowName::Link(item) = name
                 && operations.pruned_kinds.contains(&item.kind)
                 && !named.contains(&item)
-                && !rules.refuses_delete(standing, item)?
             {
+                if rules.refuses_delete(standing, item)? {
+                    decision.left.push(item);
+                    continue;
+                }
                 decision.changes.push(Change::Remove(item, row));
                 decision.pruned.push(item);
             }

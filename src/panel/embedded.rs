@@ -269,8 +269,7 @@ impl ApplyToRows {
         }
         let before = rows.whole()?;
         self.decide_and_write(rows)?;
-        let Decision { items, pruned, .. } = std::mem::take(&mut self.decision);
-        let outcome = Arc::new(Outcome::decided(items, pruned, self.attempts));
+        let outcome = Arc::new(std::mem::take(&mut self.decision).into_outcome(self.attempts));
         if let (Some(before), Some(made)) = (before, rows.made()?) {
             rows.tables().set_note(Rc::new(Repeat {
                 zoned: Arc::clone(&self.zoned),

@@ -19,6 +19,9 @@ use crate::identifier::rule::Kind;
 use crate::identifier::{Identifier, parse};
 use crate::profile::LinkId;
 
+/// Bodies with the same number that are compared with a new one, at most.
+const COMPARED: usize = 16;
+
 /// Bodies, and by how many rows each is named more or less.
 pub(super) type Users = [(u64, i64)];
 
@@ -162,6 +165,10 @@ impl Tables<'_> {
             self.body_changes.named.insert(*number);
             return Ok(*number);
         }
+        if let Some(number) = self.known_identifier(body)? {
+            self.body_changes.named.insert(number);
+            return Ok(number);
+        }
         let number = match self.memory.next_body {
             Some(number) => number,
             None => self.meta.get("next_body")?.map_or(1, |number| number.value()),
@@ -171,6 +178,17 @@ impl Tables<'_> {
         self.body_changes.named.insert(number);
         self.memory.remember(body.digest(), number);
         Ok(number)
+    }
+
+    /// The number of the body with this text, where that is an identifier's: those with its number are few.
+    fn known_identifier(&mut self, body: &Body) -> Result<Option<u64>, StoreError> {
+        let Some(credential) = body.credential() else { return Ok(None) };
+        for number in self.bodies_with(credential)?.into_iter().take(COMPARED) {
+            if self.body_is(number, body)? {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives the body of one row another text, where no other row names it and none has the text already. Says

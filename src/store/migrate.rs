@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn what_was_pruned_before_there_were_kinds_are_profiles() {
         let pruned = vec![ItemId::profile(LinkId::from_bytes([7; 16]))];
-        let outcome = Outcome::decided(vec![ItemOutcome::Created], pruned, 1);
+        let outcome = Outcome::decided(vec![ItemOutcome::Created], pruned, Vec::new(), 1);
         let now = row::encode_outcome(&outcome);
         let (head, item) = now.split_at(3 + 4 + 1 + 4);
         let before = [head, &item[1..]].concat();

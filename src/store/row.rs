@@ -24,6 +24,10 @@ pub type OutcomeKey = [u8; 12];
 /// The bytes of one item that was pruned: its kind, and its link_id.
 const PRUNED: usize = 17;
 
+/// In the byte of the kind of an item that pruning left: the device refused that, or identifiers name it.
+const LEFT: u8 = 0x40;
+const LEFT_BOUND: u8 = 0x80;
+
 /// The byte of a pending outcome whose panel has taken its part.
 const PENDING_TAKEN: u8 = 6;
 
@@ -203,7 +207,7 @@ pub fn outcome_panel(key: &OutcomeKey) -> PanelNo {
 }
 
 /// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, number of pruned
-/// items (4), each with its kind (1) and link_id (16), number of words (4), each with its item's index (4), its length (4) and its
+/// items (4), each with its kind and whether it was left there (1) and its link_id (16), number of words (4), each with its item's index (4), its length (4) and its
 /// text, and the error's text up to the end.
 pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     let error = outcome.error.as_deref().unwrap_or_default();
@@ -216,9 +220,11 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     bytes.extend(outcome.attempts.to_be_bytes());
     bytes.extend((outcome.items.len() as u32).to_be_bytes());
     bytes.extend(outcome.items.iter().map(|item| *item as u8));
-    bytes.extend((outcome.pruned.len() as u32).to_be_bytes());
-    for item in &outcome.pruned {
-        bytes.push(item.kind as u8);
+    let left = outcome.left.iter();
+    let left = left.map(|(item, why)| (item, if *why == ItemOutcome::Bound { LEFT_BOUND } else { LEFT }));
+    bytes.extend(((outcome.pruned.len() + outcome.left.len()) as u32).to_be_bytes());
+    for (item, left) in outcome.pruned.iter().map(|item| (item, 0)).chain(left) {
+        bytes.push(item.kind as u8 | left);
         bytes.extend(item.link_id.as_bytes());
     }
     bytes.extend((outcome.said.len() as u32).to_be_bytes());
@@ -289,9 +295,16 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
         bytes.split_off(..items)?.iter().map(|b| ItemOutcome::from_byte(*b)).collect::<Option<_>>()?;
     let pruned = be_u32(bytes.split_off(..4)?) as usize;
     let pruned = bytes.split_off(..pruned.checked_mul(PRUNED)?)?.chunks_exact(PRUNED);
-    let pruned = pruned
-        .map(|item| Some(ItemId { kind: Kind::from_byte(item[0])?, link_id: link_id(&item[1..]) }))
-        .collect::<Option<_>>()?;
+    let (mut gone, mut left) = (Vec::new(), Vec::new());
+    for item in pruned {
+        let how = item[0] & (LEFT | LEFT_BOUND);
+        let item = ItemId { kind: Kind::from_byte(item[0] & !how)?, link_id: link_id(&item[1..]) };
+        match how {
+            0 => gone.push(item),
+            LEFT_BOUND => left.push((item, ItemOutcome::Bound)),
+            _ => left.push((item, ItemOutcome::Refused)),
+        }
+    }
     let mut said = Vec::new();
     for _ in 0..be_u32(bytes.split_off(..4)?) {
         let item = be_u32(bytes.split_off(..4)?);
@@ -300,7 +313,7 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
     }
     let error = std::str::from_utf8(bytes).ok()?;
     let error = (!error.is_empty()).then(|| error.into());
-    Some(Outcome { state, attempts, error, items, pruned, taken, said })
+    Some(Outcome { state, attempts, error, items, pruned: gone, left, taken, said })
 }
 
 /// The link_id that these 16 bytes are.
@@ -347,7 +360,8 @@ mod tests {
         let head = Head { next_uid: 77, counts: [12, 5] };
         assert_eq!(Head::decode(&head.encode()), head);
         let items = (1..=21).filter_map(ItemOutcome::from_byte).collect();
-        let mut outcome = Outcome::decided(items, vec![item, item], 3);
+        let left = vec![(item, ItemOutcome::Refused), (ItemId::identifier(link), ItemOutcome::Bound)];
+        let mut outcome = Outcome::decided(items, vec![item, item], left, 3);
         outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
         outcome.error = Some("because".into());
         assert_eq!(item_name(&item_key(7, item)).expect("a key"), (7, item));
@@ -371,7 +385,7 @@ mod tests {
     #[test]
     fn what_was_pruned_before_there_were_kinds_are_profiles() {
         let pruned = [1, 2].map(|n| ItemId::profile(LinkId::from_bytes([n; 16]))).to_vec();
-        let mut outcome = Outcome::decided(vec![ItemOutcome::Created; 3], pruned, 1);
+        let mut outcome = Outcome::decided(vec![ItemOutcome::Created; 3], pruned, Vec::new(), 1);
         outcome.said = vec![(1, "why".into())];
         let now = encode_outcome(&outcome);
         let (head, rest) = now.split_at(3 + 4 + 3 + 4);
@@ -389,6 +403,7 @@ mod tests {
         let mut outcome = Outcome::decided(
             vec![ItemOutcome::Created; 3],
             vec![ItemId::profile(LinkId::from_bytes([1; 16]))],
+            Vec::new(),
             1,
         );
         outcome.said = vec![(1, "why".into())];

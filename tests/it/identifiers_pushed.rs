@@ -61,6 +61,10 @@ fn a_batch_of_both_kinds_has_one_report_and_is_judged_as_a_whole() {
         "to delete all that is not named, unasked",
         &json!({ "all": true, "identifiers": { "prune": true } }),
     );
+    pushed.push(
+        "to prune profiles that identifiers name, and an identifier",
+        &json!({ "all": true, "confirm_deletes": 9, "prune": true }),
+    );
     pushed.push("to delete all others", &json!({ "all": true, "confirm_deletes": 9, "identifiers": { "upsert": [card(109, "Last", "99", &[1])], "prune": true } }));
     server.add_panel("door", &json!({ "api": "door-controller" }));
     pushed.push("to a door controller", &json!({ "all": true, "identifiers": { "delete": [link(109)] } }));

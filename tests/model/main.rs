@@ -272,7 +272,7 @@ const TARGETS: PanelNo = 40;
 fn outcome(n: u16) -> Outcome {
     match n {
         0 => Outcome::pending(1),
-        n => Outcome::decided(vec![ItemOutcome::Created; 2], Vec::new(), n),
+        n => Outcome::decided(vec![ItemOutcome::Created; 2], Vec::new(), Vec::new(), n),
     }
 }
 

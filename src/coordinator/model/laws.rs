@@ -179,7 +179,7 @@ impl World {
             Job::Part(_, panel) if !self.panels.contains(panel) => return Err(Refused::PanelGone),
             Job::Part(seq, panel) => {
                 let outcome = match panel {
-                    1 => Outcome::decided(vec![ItemOutcome::Full], Vec::new(), 1),
+                    1 => Outcome::decided(vec![ItemOutcome::Full], Vec::new(), Vec::new(), 1),
                     panel if *panel >= DEVICES => Outcome { taken: true, ..Outcome::pending(0) },
                     _ => applied(),
                 };
@@ -195,7 +195,7 @@ impl World {
                     return Ok(Answer::No);
                 }
                 let came = if *well { ItemOutcome::Deleted } else { ItemOutcome::Refused };
-                let outcome = Outcome::decided(vec![came], Vec::new(), 1);
+                let outcome = Outcome::decided(vec![came], Vec::new(), Vec::new(), 1);
                 self.set_outcome(*seq, *panel, &outcome);
                 return Ok(Answer::Came(outcome));
             }

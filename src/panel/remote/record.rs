@@ -99,18 +99,16 @@ fn settle(
         }
         if complete {
             outcome.said.sort_unstable();
-            let (said, named) = (outcome.said, outcome.pruned.len());
-            let mut pruned = Vec::with_capacity(named);
-            for item in outcome.pruned {
-                if !matches!(rows.reported(item)?, Some(Reported::Refused(_))) {
+            let Outcome { said, items, pruned: to_go, mut left, .. } = outcome;
+            let mut pruned = Vec::with_capacity(to_go.len());
+            for item in to_go {
+                if matches!(rows.reported(item)?, Some(Reported::Refused(_))) {
+                    left.push((item, ItemOutcome::Refused));
+                } else {
                     pruned.push(item);
                 }
             }
-            let is_partial = pruned.len() < named;
-            outcome = Outcome { said, ..Outcome::decided(outcome.items, pruned, batch.attempts) };
-            if is_partial && outcome.state == PanelState::Applied {
-                outcome.state = PanelState::Partial; // something that was to go is still there
-            }
+            outcome = Outcome { said, ..Outcome::decided(items, pruned, left, batch.attempts) };
             settled.push(Settled { batch: *seq, sent: batch.sent, outcome: outcome.clone() });
         }
         if changed || complete {

@@ -66,12 +66,13 @@ impl PanelWork for Accept {
                 undesire(rows, *item)?
             });
         }
-        let pruned = if operations.prune() { prune(rows, operations, &mut rules)? } else { Vec::new() };
+        let (pruned, left) =
+            if operations.prune() { prune(rows, operations, &mut rules)? } else { Default::default() };
         if operations.concerns(Kind::Identifier) {
             let panel = rows.number();
             rows.tables().mark_identifiers(panel)?;
         }
-        self.outcome = Outcome::decided(items, pruned, self.attempts);
+        self.outcome = Outcome::decided(items, pruned, decide::bound(left), self.attempts);
         self.outcome.taken = true;
         if operations.prune() {
             // What else the device holds is known only when it has been read.
@@ -153,19 +154,21 @@ fn undesire(rows: &mut PanelRows<'_, '_>, item: ItemId) -> Result<ItemOutcome, S
     Ok(ItemOutcome::ToDelete)
 }
 
+/// What is to go, and what identifiers name, and is left.
 fn prune(
     rows: &mut PanelRows<'_, '_>,
     operations: &Operations,
     rules: &mut Rules<'_>,
-) -> Result<Vec<ItemId>, StoreError> {
+) -> Result<(Vec<ItemId>, Vec<ItemId>), StoreError> {
     let named: HashSet<_> = operations.items().collect();
-    let mut pruned = Vec::new();
+    let (mut pruned, mut left) = (Vec::new(), Vec::new());
     for (item, known) in rows.all_reported()? {
         if named.contains(&item) || !operations.pruned_kinds.contains(&item.kind) {
             continue;
         }
         let desired = rows.get(RowName::Link(item))?;
         if rules.refuses_delete(rows, item)? {
+            left.push(item);
             continue;
         }
         if desired.is_some() || matches!(known, Reported::Drifted(Drift::Extra)) {
@@ -173,5 +176,5 @@ fn prune(
             pruned.push(item);
         }
     }
-    Ok(pruned)
+    Ok((pruned, left))
 }
