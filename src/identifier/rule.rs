@@ -160,6 +160,11 @@ pub enum Lock {
 }
 
 impl Lock {
+    /// Whether that one opens all that this one opens.
+    pub fn is_within(self, that: Self) -> bool {
+        self == that || that == Self::All
+    }
+
     /// From the panel API's spelling.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::First, Self::Second, Self::All].into_iter().find(|lock| lock.as_str() == text)
@@ -190,6 +195,17 @@ pub enum ValidTime {
 }
 
 impl ValidTime {
+    /// Whether that one holds whenever this one does.
+    pub fn is_within(self, that: Self) -> bool {
+        match (self, that) {
+            (_, Self::Permanent) => true,
+            (Self::Permanent, Self::Between { .. }) => false,
+            (Self::Between { from, to }, Self::Between { from: first, to: end }) => {
+                self.never() || (first <= from && to <= end)
+            }
+        }
+    }
+
     /// Whether there is no moment in it.
     pub fn never(self) -> bool {
         matches!(self, Self::Between { from, to } if to <= from)
@@ -211,6 +227,17 @@ pub enum Passes {
     Permanent,
     /// So many.
     AtMost(MaxPasses),
+}
+
+impl Passes {
+    /// Whether that one opens as often as this one.
+    pub fn is_within(self, that: Self) -> bool {
+        match (self, that) {
+            (_, Self::Permanent) => true,
+            (Self::Permanent, Self::AtMost(_)) => false,
+            (Self::AtMost(this), Self::AtMost(that)) => this.get() <= that.get(),
+        }
+    }
 }
 
 /// `valid.passes.max_passes`: 1 to 2,147,483,647. The newest pages name no bound; a panel counts in some integer.

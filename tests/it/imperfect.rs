@@ -18,11 +18,11 @@ use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 
 /// What a device is asked.
-struct Asked {
-    method: String,
-    path: String,
+pub struct Asked {
+    pub method: String,
+    pub path: String,
     query: BTreeMap<String, String>,
-    body: Value,
+    pub body: Value,
     token: Option<String>,
 }
 
@@ -33,13 +33,13 @@ impl Asked {
 }
 
 /// A device that answers as a function says. It ends with the test.
-struct Hand {
+pub struct Hand {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hand {
-    fn new(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
+    pub fn new(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let (answer, calls) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
@@ -53,7 +53,7 @@ impl Hand {
         Self { address, calls }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -114,12 +114,12 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Asked) -> (u16, Value), calls: &Mut
 
 /// A panel that is as it should be, to be made otherwise.
 #[derive(Default)]
-struct Good {
-    held: Mutex<BTreeMap<String, Value>>,
+pub struct Good {
+    pub held: Mutex<BTreeMap<String, Value>>,
 }
 
 impl Good {
-    fn answer(&self, asked: &Asked) -> (u16, Value) {
+    pub fn answer(&self, asked: &Asked) -> (u16, Value) {
         let mut held = self.held.lock().expect("whole");
         let result =
             |link: &Value, word: &str| json!({ "link_id": link, "success": true, "extended_info": word });
@@ -171,13 +171,13 @@ impl Good {
     }
 }
 
-fn impatient(settings: &mut Settings) {
+pub fn impatient(settings: &mut Settings) {
     settings.devices.timeouts.connect = Duration::from_millis(500);
     settings.devices.check_every = Duration::from_millis(300);
 }
 
 /// Waits until it holds, for a minute at most.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < end, "not within a minute: {what}");
@@ -189,12 +189,12 @@ fn remote(id: &str, url: &str) -> Value {
     json!({ "id": id, "driver": "http", "url": url, "username": "admin", "password": "123456" })
 }
 
-fn add(server: &TestServer, id: &str, url: &str) {
+pub fn add(server: &TestServer, id: &str, url: &str) {
     let added = server.fleet("POST", "/panels").json(&remote(id, url)).send();
     assert_eq!(added.status, 201, "{added}");
 }
 
-fn apply(server: &TestServer, wait: u32, batch: &Value) -> Answer {
+pub fn apply(server: &TestServer, wait: u32, batch: &Value) -> Answer {
     server.fleet("POST", "/batches").header("prefer", &format!("wait={wait}")).json(batch).send()
 }
 

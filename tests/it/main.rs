@@ -36,6 +36,7 @@ mod people;
 mod present;
 mod quirks;
 mod readme;
+mod rights;
 mod state;
 mod support;
 mod trust;

@@ -11,8 +11,9 @@
 //! **Nobody is let in.** An identifier is never on a device with rights that it has neither before nor after. New profiles
 //! come first, since identifiers name them, and profiles go last, when nothing names them. Where a profile changes under
 //! an identifier that changes which ones it names, the order of the two decides what opens in between: so one that leaves
-//! it goes before it changes, and one that comes to it goes after. Where an identifier does both under changes, no order of
-//! two calls is right; it is taken down for that moment, for less is better than more.
+//! it goes before it changes, and one that comes to it goes after; one that becomes less, by its lock, validity or passes,
+//! goes before, and one that becomes more goes after. Where neither is right, it is taken down for that moment, for less is
+//! better than more. And where a device refused such an identifier, a profile that was to change after it does not.
 //!
 //! A number that moves from one identifier to another is taken from the first in a call of its own; so is an identifier
 //! that becomes one of another type.
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
+use crate::identifier::rule::{Lock, Passes, ValidTime};
 use crate::profile::LinkId;
 use crate::store::row::Row;
 
@@ -61,6 +63,12 @@ impl Call {
 pub struct Rights {
     /// Its type and number.
     pub credential: Credential,
+    /// Which lock it opens.
+    pub lock: Lock,
+    /// When it is valid at all.
+    pub time: ValidTime,
+    /// How often it opens.
+    pub passes: Passes,
     /// The profiles that it names.
     pub profiles: Arc<[LinkId]>,
 }
@@ -70,25 +78,33 @@ impl Rights {
         self.profiles.iter().any(|link| profiles.contains(link))
     }
 
+    /// Whether that one opens wherever, whenever and as often as this one, if their profiles were the same.
+    fn is_within(&self, that: &Self) -> bool {
+        self.lock.is_within(that.lock) && self.time.is_within(that.time) && self.passes.is_within(that.passes)
+    }
+
     /// When what is this becomes that, while these profiles change; nothing where it does not matter.
     ///
-    /// Before the identifier changes it must not open by what a profile becomes that it leaves, nor after it by what one was
-    /// that it comes to. And where one that stays changes, a moment at which it opened may be given by one that it comes to,
-    /// so that has to be there before; or by one that it leaves, so that has to be there still.
+    /// In between it opens as it is to be by the profiles as they were, or as it was by the profiles as they are to be. The
+    /// one is right where it names no changing profile then, or where it becomes less and leaves none, and comes to none that
+    /// changes: one that it leaves may give a moment that a changing one gives later. The other is right just the other
+    /// way round. And with another number nothing is right but what names no changing profile.
     fn turn_to(&self, after: &Self, changed: &HashSet<LinkId>) -> Option<Turn> {
-        let mut leaves = self.profiles.iter().filter(|link| !after.profiles.contains(link)).peekable();
-        let mut comes = after.profiles.iter().filter(|link| !self.profiles.contains(link)).peekable();
-        let (is_less, is_more) = (comes.peek().is_none(), leaves.peek().is_none());
-        let (leaves, comes) =
-            (leaves.any(|link| changed.contains(link)), comes.any(|link| changed.contains(link)));
-        match (is_less, is_more) {
+        let not_in = |one: &Self, other: &Self| -> Vec<LinkId> {
+            one.profiles.iter().filter(|link| !other.profiles.contains(link)).copied().collect()
+        };
+        let (leaves, comes) = (not_in(self, after), not_in(after, self));
+        let any_changes = |links: &[LinkId]| links.iter().any(|link| changed.contains(link));
+        let same_number = self.credential == after.credential;
+        let early = !after.names_any(changed)
+            || (same_number && after.is_within(self) && leaves.is_empty() && !any_changes(&comes));
+        let late = !self.names_any(changed)
+            || (same_number && self.is_within(after) && comes.is_empty() && !any_changes(&leaves));
+        match (early, late) {
             (true, true) => None,
-            _ if !self.names_any(changed) && !after.names_any(changed) => None,
-            (true, false) if !leaves => Some(Turn::Late),
-            (false, true) if !comes => Some(Turn::Early),
-            _ if !self.names_any(changed) => Some(Turn::Late),
-            _ if !after.names_any(changed) => Some(Turn::Early),
-            _ => Some(Turn::DownFirst),
+            (true, false) => Some(Turn::Early),
+            (false, true) => Some(Turn::Late),
+            (false, false) => Some(Turn::DownFirst),
         }
     }
 }
@@ -153,13 +169,21 @@ impl Unsettled {
     }
 }
 
-/// The next call of at most `limit` items. `held_back` are upserts that wait until there is nothing left to delete, and
-/// `kept` are profiles that identifiers name which the device holds and which do not change.
+/// What does not change on the device, though it is not as it is desired.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Profiles that such identifiers name: they do not go.
+    pub named: HashSet<LinkId>,
+    /// Identifiers of which the device refused what is desired, with what it holds of them.
+    pub refused: Vec<Unsettled>,
+}
+
+/// The next call of at most `limit` items. `held_back` are upserts that wait until there is nothing left to delete.
 pub fn next_call(
     unsettled: &[Unsettled],
     limit: usize,
     held_back: &HashSet<ItemId>,
-    kept: &HashSet<LinkId>,
+    kept: &Kept,
 ) -> Option<Call> {
     let of_kind = |kind| unsettled.iter().filter(move |item| item.item.kind == kind);
     let is_back = |item: &&Unsettled| held_back.contains(&item.item);
@@ -182,8 +206,19 @@ pub fn next_call(
     // What one leaves that cannot be sent yet does not change before it.
     let left: HashSet<_> =
         not_early.iter().flat_map(|item| &item.before).flat_map(|before| before.profiles.iter()).collect();
-    let changed: Vec<_> =
-        changed.into_iter().filter(|profile| !left.contains(&profile.item.link_id)).collect();
+    // What one was to leave before, or to be taken down before, and is there yet, does not change either.
+    let stuck: HashSet<_> = kept
+        .refused
+        .iter()
+        .filter(|item| matches!(item.turn(&changing), Turn::DownFirst | Turn::Early))
+        .flat_map(|item| item.before.iter().flat_map(|before| before.profiles.iter()))
+        .collect();
+    let (stuck, profiles): (Vec<_>, Vec<_>) =
+        profiles.into_iter().partition(|item| item.is_held && stuck.contains(&item.item.link_id));
+    let changed: Vec<_> = changed
+        .into_iter()
+        .filter(|profile| !left.contains(&profile.item.link_id) && !stuck.contains(profile))
+        .collect();
     let last = [not_early, late.clone(), last].concat();
     let down = at(Turn::Down);
     let displaced = displaced(&with_turn);
@@ -194,7 +229,7 @@ pub fn next_call(
         .flat_map(|before| before.profiles.iter().copied())
         .collect();
     let is_named = |item: &&&Unsettled, by: &HashSet<LinkId>| by.contains(&item.item.link_id);
-    let (spared, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|item| is_named(&item, kept));
+    let (spared, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|item| is_named(&item, &kept.named));
     let gone: Vec<_> = gone.into_iter().filter(|item| !is_named(&item, &named_yet)).collect();
     let back: Vec<_> = profiles.iter().copied().filter(is_back).collect();
     upsert(&new, limit)
@@ -206,7 +241,7 @@ pub fn next_call(
         .or_else(|| delete(&down, limit))
         .or_else(|| delete(&gone, limit))
         .or_else(|| {
-            some(spared.iter().map(|item| item.item).take(limit).collect())
+            some(stuck.iter().chain(&spared).map(|item| item.item).take(limit).collect())
                 .map(|spared| Call::Refuse(spared, ItemOutcome::Bound.extended_info()))
         })
         .or_else(|| upsert(&back, limit))

@@ -8,7 +8,7 @@ use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
 use crate::identifier::rule::Api;
 use crate::identifier::{self, Identifier};
-use crate::panel::delivery::call::{self, Call, Rights, Unsettled};
+use crate::panel::delivery::call::{self, Call, Kept, Rights, Unsettled};
 use crate::panel::delivery::facts::Facts;
 use crate::panel::device::ask::Outgoing;
 use crate::profile::LinkId;
@@ -85,6 +85,18 @@ pub(super) fn confirmed_any(snapshot: &Snapshot, panel: PanelNo) -> Result<bool,
     Ok(any)
 }
 
+/// Whether a device has confirmed that it holds an identifier, or perhaps holds one.
+pub(super) fn had_identifiers(snapshot: &Snapshot, panel: PanelNo) -> Result<bool, StoreError> {
+    let mut had = false;
+    snapshot.each_reported(panel, |item, known| {
+        had = item.kind == Kind::Identifier
+            && (matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_) | Reported::Drifted(_))
+                || !snapshot.last_held(panel, item)?.is_empty());
+        Ok(!had)
+    })?;
+    Ok(had)
+}
+
 /// The next call to a device, with what it needs to say.
 pub(super) fn next_call(
     snapshot: &Snapshot,
@@ -117,9 +129,9 @@ pub(super) fn next_call(
         // Where the device held nothing, the order of what it gets is that of the items.
         Ok(!is_fresh || upserts < limit)
     })?;
-    let deletes_profiles =
-        unsettled.iter().any(|item| item.item.kind == Kind::Profile && item.desired.is_none());
-    let kept = if deletes_profiles { kept(snapshot, panel)? } else { HashSet::new() };
+    let takes_from =
+        |item: &Unsettled| item.item.kind == Kind::Profile && (item.is_held || item.desired.is_none());
+    let kept = if unsettled.iter().any(takes_from) { kept(snapshot, panel)? } else { Kept::default() };
     let Some(mut call) = call::next_call(&unsettled, limit, held_back, &kept) else { return Ok(None) };
     let mut outgoing = Vec::new();
     if let Call::Upsert(items) = &call
@@ -187,25 +199,35 @@ fn unfit(
 }
 
 fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
-    let Identifier { credential, profiles, .. } = identifier_in(snapshot.body(body)?.as_bytes())?;
-    Ok(Rights { credential, profiles: profiles.as_slice().into() })
+    let Identifier { credential, lock, time, passes, profiles, .. } =
+        identifier_in(snapshot.body(body)?.as_bytes())?;
+    Ok(Rights { credential, lock, time, passes, profiles: profiles.as_slice().into() })
 }
 
-/// The profiles under identifiers that the device holds otherwise than is desired, and which it is not asked to change.
-fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<HashSet<LinkId>, StoreError> {
-    let mut kept = HashSet::new();
+/// Identifiers that the device holds otherwise than is desired, and which it is not asked to change; and the profiles that
+/// they name.
+fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<Kept, StoreError> {
+    let mut kept = Kept::default();
     snapshot.each_reported(panel, |item, known| {
+        let refused = matches!(known, Reported::Refused(_));
         if item.kind == Kind::Identifier
-            && matches!(known, Reported::Refused(_) | Reported::Drifted(_) | Reported::KeptOtherwise(_))
+            && (refused || matches!(known, Reported::Drifted(_) | Reported::KeptOtherwise(_)))
         {
+            let mut before = Vec::new();
             for body in snapshot.last_held(panel, item)? {
-                kept.extend(rights(snapshot, body)?.profiles.iter());
+                before.push(rights(snapshot, body)?);
+            }
+            kept.named.extend(before.iter().flat_map(|before| before.profiles.iter()));
+            if refused && !before.is_empty() {
+                let desired = snapshot.row(panel, RowName::Link(item))?;
+                let after = desired.map(|row| rights(snapshot, row.body)).transpose()?;
+                kept.refused.push(Unsettled { item, desired, is_held: true, before, after });
             }
         }
         Ok(true)
     })?;
     // And under those that were not made from here, as far as they were read.
-    kept.extend(snapshot.device(panel)?.unwrap_or_default().foreign_bound);
+    kept.named.extend(snapshot.device(panel)?.unwrap_or_default().foreign_bound);
     Ok(kept)
 }
 

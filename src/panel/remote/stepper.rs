@@ -242,11 +242,15 @@ impl Visit<'_> {
             Call::Refuse(items, word) => Ok(refused(items, word)),
         };
         let said = match said {
-            // Just after its login it knows no such call: it is a device without identifiers.
-            Err(Trouble::UnknownCall(..)) if kind == Kind::Identifier => match &call {
-                Call::Delete(_) => Ok(refused(&items, ItemOutcome::NotFound.extended_info())),
-                Call::Upsert(_) | Call::Refuse(..) => Ok(refused(&items, "identifiers_not_supported")),
-            },
+            // Just after its login it knows no such call: it is a device without identifiers, unless it has had some.
+            Err(Trouble::UnknownCall(..))
+                if kind == Kind::Identifier && !facts::had_identifiers(&store.read()?, *panel)? =>
+            {
+                match &call {
+                    Call::Delete(_) => Ok(refused(&items, ItemOutcome::NotFound.extended_info())),
+                    Call::Upsert(_) | Call::Refuse(..) => Ok(refused(&items, "identifiers_not_supported")),
+                }
+            }
             said => said,
         };
         match said {
@@ -264,22 +268,21 @@ fn refused(items: &[ItemId], word: &str) -> Vec<Option<Said>> {
 }
 
 /// Some devices take an identifier though a profile that it names is not there, and it may open at any time then. It is
-/// taken down at once, and counts as refused. Where that fails, nothing is known of all of them.
+/// taken down at once, and whoever records what the device said of it knows that. Where that fails, nothing is known of
+/// all of them.
 async fn take_down_unbound(
     device: &mut Device,
     items: &[ItemId],
-    mut said: Vec<Option<Said>>,
+    said: Vec<Option<Said>>,
 ) -> Result<Vec<Option<Said>>, Trouble> {
-    let mut unbound = Vec::new();
-    for (item, said) in items.iter().zip(&mut said) {
-        if let Some(said) = said
-            && said.success
-            && says_no_profile(&said.word)
-        {
-            said.success = false;
-            unbound.push(item.link_id);
-        }
-    }
+    let took_unbound =
+        |said: &Option<Said>| said.as_ref().is_some_and(|said| said.success && says_no_profile(&said.word));
+    let unbound: Vec<_> = items
+        .iter()
+        .zip(&said)
+        .filter(|(_, said)| took_unbound(said))
+        .map(|(item, _)| item.link_id)
+        .collect();
     if unbound.is_empty() {
         return Ok(said);
     }

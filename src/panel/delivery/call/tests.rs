@@ -34,7 +34,7 @@ fn undesired(n: u8) -> Unsettled {
 }
 
 fn next(unsettled: &[Unsettled], limit: usize, held_back: &HashSet<ItemId>) -> Option<Call> {
-    next_call(unsettled, limit, held_back, &HashSet::new())
+    next_call(unsettled, limit, held_back, &Kept::default())
 }
 
 #[test]
@@ -60,24 +60,94 @@ fn what_a_full_device_refused_waits_for_the_deletes() {
 #[test]
 fn a_profile_stays_under_an_identifier_that_the_device_did_not_let_go_of() {
     let unknown = [profile(1, false, true), profile(2, false, true)];
-    let kept = HashSet::from([link(2)]);
+    let kept = Kept { named: HashSet::from([link(2)]), ..Kept::default() };
     let next = |unknown: &[Unsettled]| next_call(unknown, 9, &HashSet::new(), &kept);
     assert_eq!(next(&unknown), Some(Call::Delete(vec![item(1)])));
     assert_eq!(next(&unknown[1..]), Some(Call::Refuse(vec![item(2)], "bound_by_identifiers")));
 }
 
-/// What stands on a device, or is to: of profiles, in which version; of identifiers, their codes and profiles.
+fn code(number: u8, names: &[u8]) -> Rights {
+    let credential = Credential::new(Type::Code, &number.to_string()).expect("a code");
+    let profiles = names.iter().map(|n| link(*n)).collect();
+    Rights { credential, lock: Lock::All, time: ValidTime::Permanent, passes: Passes::Permanent, profiles }
+}
+
+/// Of an identifier of which a device refused what is desired.
+fn refused(before: Rights, after: Option<Rights>) -> Kept {
+    let desired = after.is_some().then(|| row(9));
+    let item = ItemId::identifier(link(9));
+    let refused = vec![Unsettled { item, desired, is_held: true, before: vec![before], after }];
+    Kept { refused, ..Kept::default() }
+}
+
+#[test]
+fn a_profile_does_not_change_under_an_identifier_that_was_to_leave_it_before() {
+    let changes = [profile(1, true, true), profile(2, true, true)];
+    let all = |kept: &Kept| {
+        let (mut unsettled, mut calls) = (changes.to_vec(), Vec::new());
+        while let Some(call) = next_call(&unsettled, 9, &HashSet::new(), kept) {
+            unsettled.retain(|of| !call.items().contains(&of.item));
+            calls.push(call);
+        }
+        calls
+    };
+    let both = vec![Call::Upsert(vec![upserted(1), upserted(2)])];
+    let second = vec![Call::Upsert(vec![upserted(2)]), Call::Refuse(vec![item(1)], "bound_by_identifiers")];
+    assert_eq!(all(&refused(code(7, &[1]), None)), second, "it was to go");
+    assert_eq!(all(&refused(code(7, &[1]), Some(code(7, &[3])))), second, "it was to leave it");
+    assert_eq!(all(&refused(code(7, &[1]), Some(code(8, &[1])))), second, "it was to have another number");
+    let less = Rights { lock: Lock::First, ..code(7, &[1]) };
+    assert_eq!(all(&refused(code(7, &[1]), Some(less.clone()))), second, "it was to open less");
+    assert_eq!(all(&refused(less, Some(code(7, &[1])))), both, "it was to open more");
+    assert_eq!(all(&refused(code(7, &[1]), Some(code(7, &[1])))), both, "it was to be called otherwise");
+    assert_eq!(all(&refused(code(7, &[3]), None)), both, "it names none of them");
+}
+
+/// What stands on a device, or is to: of profiles, in which version; of identifiers, what they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Held {
     profiles: BTreeMap<u8, u8>,
-    identifiers: BTreeMap<u8, (Type, u8, Vec<u8>)>,
+    identifiers: BTreeMap<u8, Key>,
+}
+
+/// An identifier: its type and number, which lock it opens, from which moment to which, and its profiles.
+type Key = (Type, u8, Lock, (u8, u8), Vec<u8>);
+
+/// By which number, by which version of which profile, at which lock and at which moment: a version is a set of moments
+/// of its own.
+type Right = ((Type, u8), (u8, u8), u8, u8);
+
+/// Moments at which identifiers may be valid.
+const MOMENTS: u8 = 3;
+
+fn rights_of((kind, number, lock, (from, to), names): &Key) -> Rights {
+    let time = if (*from, *to) == (0, MOMENTS) {
+        ValidTime::Permanent
+    } else {
+        ValidTime::Between { from: i64::from(*from), to: i64::from(*to) }
+    };
+    let credential = Credential::new(*kind, &number.to_string()).expect("a number");
+    Rights { credential, lock: *lock, time, ..code(*number, names) }
 }
 
 impl Held {
-    /// By which versions of which profiles each identifier opens: a version is a set of moments of its own.
-    fn rights(&self) -> BTreeMap<u8, HashSet<(u8, u8)>> {
-        let of = |profiles: &Vec<u8>| profiles.iter().map(|p| (*p, self.profiles[p])).collect();
-        self.identifiers.iter().map(|(n, (_, _, profiles))| (*n, of(profiles))).collect()
+    fn rights(&self) -> BTreeMap<u8, HashSet<Right>> {
+        let of = |(kind, number, lock, (from, to), names): &Key| {
+            let locks = match lock {
+                Lock::First => 0..1_u8,
+                Lock::Second => 1..2,
+                Lock::All => 0..2,
+            };
+            let mut rights = HashSet::new();
+            for p in names {
+                for lock in locks.clone() {
+                    rights
+                        .extend((*from..*to).map(|at| ((*kind, *number), (*p, self.profiles[p]), lock, at)));
+                }
+            }
+            rights
+        };
+        self.identifiers.iter().map(|(n, key)| (*n, of(key))).collect()
     }
 
     fn unsettled(&self, after: &Self) -> Vec<Unsettled> {
@@ -88,11 +158,7 @@ impl Held {
                 all.push(profile(*n, after.profiles.contains_key(n), self.profiles.contains_key(n)));
             }
         }
-        let rights = |held: &Self, n: &u8| {
-            let (kind, number, profiles) = held.identifiers.get(n)?;
-            let credential = Credential::new(*kind, &number.to_string())?;
-            Some(Rights { credential, profiles: profiles.iter().map(|n| link(*n)).collect() })
-        };
+        let rights = |held: &Self, n: &u8| held.identifiers.get(n).map(rights_of);
         let identifiers = self.identifiers.keys().chain(after.identifiers.keys());
         for n in identifiers.collect::<std::collections::BTreeSet<_>>() {
             if self.identifiers.get(n) != after.identifiers.get(n) {
@@ -115,25 +181,26 @@ impl Held {
             match (call, id.kind) {
                 (Call::Upsert(_), Kind::Profile) => _ = self.profiles.insert(n, after.profiles[&n]),
                 (Call::Upsert(_), Kind::Identifier) => {
-                    let (kind, number, profiles) = after.identifiers[&n].clone();
+                    let key = after.identifiers[&n].clone();
+                    let (kind, number, ..) = key;
                     let taken = self
                         .identifiers
                         .iter()
-                        .any(|(other, (k, m, _))| *other != n && (*k, *m) == (kind, number));
+                        .any(|(other, (k, m, ..))| *other != n && (*k, *m) == (kind, number));
                     prop_assert!(!taken, "the number of {n} is taken");
                     prop_assert!(
-                        profiles.iter().all(|p| self.profiles.contains_key(p)),
+                        key.4.iter().all(|p| self.profiles.contains_key(p)),
                         "{n} names what is not there"
                     );
                     prop_assert!(
                         self.identifiers.get(&n).is_none_or(|(k, ..)| *k == kind),
                         "{n} becomes another type"
                     );
-                    self.identifiers.insert(n, (kind, number, profiles));
+                    self.identifiers.insert(n, key);
                 }
                 (Call::Delete(_), Kind::Identifier) => _ = self.identifiers.remove(&n),
                 (Call::Delete(_), Kind::Profile) => {
-                    let named = self.identifiers.values().any(|(_, _, profiles)| profiles.contains(&n));
+                    let named = self.identifiers.values().any(|key| key.4.contains(&n));
                     prop_assert!(!named, "{n} goes from under an identifier");
                     self.profiles.remove(&n);
                 }
@@ -149,19 +216,25 @@ prop_compose! {
         profiles in proptest::collection::btree_map(0_u8..4, 0_u8..2, 0..4),
         identifiers in proptest::collection::btree_map(
             0_u8..4,
-            (prop_oneof![4 => Just(Type::Code), 1 => Just(Type::Card)], 0_u8..5, proptest::collection::vec(0_u8..4, 0..3)),
+            (
+                prop_oneof![4 => Just(Type::Code), 1 => Just(Type::Card)],
+                0_u8..5,
+                prop_oneof![4 => Just(Lock::All), 1 => Just(Lock::First), 1 => Just(Lock::Second)],
+                prop_oneof![4 => Just((0, MOMENTS)), 1 => Just((0, 2)), 1 => Just((1, MOMENTS))],
+                proptest::collection::vec(0_u8..4, 0..3),
+            ),
             0..4,
         ),
     ) -> Held {
         let mut held = Held { profiles, ..Held::default() };
         let mut numbers = HashSet::new();
-        for (n, (kind, number, mut names)) in identifiers {
+        for (n, (kind, number, lock, time, mut names)) in identifiers {
             names.sort_unstable();
             names.dedup();
             names.retain(|p| held.profiles.contains_key(p));
             // One without profiles opens at any time, and only where that was asked for; so its rights are no set of versions.
             if !names.is_empty() && numbers.insert((kind, number)) {
-                held.identifiers.insert(n, (kind, number, names));
+                held.identifiers.insert(n, (kind, number, lock, time, names));
             }
         }
         held
@@ -188,13 +261,17 @@ proptest! {
             }
             for (n, shall) in &shall {
                 let Some(had) = had.get(n) else { continue };
-                let same = |held: &Held| held.identifiers.get(n).map(|(kind, number, _)| (*kind, *number));
                 let both: Vec<_> = had.intersection(shall).collect();
                 let none = HashSet::new();
                 let rights = has.get(n).unwrap_or(&none);
                 let less: Vec<_> = both.into_iter().filter(|right| !rights.contains(right)).collect();
-                // A number that moved is taken down in between; and what leaves and comes under one change.
-                let excused = same(&before) != same(&after) || takes_down(&before, &after, *n);
+                // A number that moved is taken down in between; and where no order is right.
+                let moved = |(other, key): (&u8, &Key)| {
+                    *other != *n && (key.0, key.1) == (after.identifiers[n].0, after.identifiers[n].1)
+                };
+                let excused = before.identifiers.iter().any(moved)
+                    || before.identifiers[n].0 != after.identifiers[n].0
+                    || takes_down(&before, &after, *n);
                 prop_assert!(less.is_empty() || excused, "{n} does not open by {less:?} after {calls:?}");
             }
         }
@@ -202,28 +279,31 @@ proptest! {
     }
 }
 
-/// Whether the identifier both leaves profiles and comes to others, or leaves or comes to one that changes, and is under
-/// changes before and after.
+/// Whether the identifier is under changes before and after, and neither becomes less and comes to nothing that changes, nor
+/// becomes more and leaves nothing that does.
 fn takes_down(before: &Held, after: &Held, n: u8) -> bool {
     let changes = |p: &u8| matches!((before.profiles.get(p), after.profiles.get(p)), (Some(was), Some(is)) if was != is);
-    let names = |held: &Held| held.identifiers[&n].2.iter().copied().collect::<HashSet<_>>();
-    let (before, after) = (names(before), names(after));
+    let (was, is) = (&before.identifiers[&n], &after.identifiers[&n]);
+    let names = |key: &Key| key.4.iter().copied().collect::<HashSet<_>>();
+    let within = |one: &Key, other: &Key| {
+        (one.2 == other.2 || other.2 == Lock::All) && one.3.0 >= other.3.0 && one.3.1 <= other.3.1
+    };
+    let (before, after) = (names(was), names(is));
     let mut leaves = before.difference(&after).peekable();
     let mut comes = after.difference(&before).peekable();
     let in_order = match (leaves.peek(), comes.peek()) {
-        (None, None) => true,
-        (Some(_), None) => !leaves.any(changes),
-        (None, Some(_)) => !comes.any(changes),
+        (None, None) => within(is, was) || within(was, is),
+        (Some(_), None) => within(was, is) && !leaves.any(changes),
+        (None, Some(_)) => within(is, was) && !comes.any(changes),
         (Some(_), Some(_)) => false,
     };
-    !in_order && before.iter().any(changes) && after.iter().any(changes)
+    (was.1 != is.1 || !in_order) && before.iter().any(changes) && after.iter().any(changes)
 }
 
 prop_compose! {
     /// What a device perhaps holds beside, of one of the identifiers.
     fn perhaps()(n in 0_u8..4, number in 0_u8..5, names in proptest::collection::vec(0_u8..4, 0..3)) -> (u8, Rights) {
-        let credential = Credential::new(Type::Code, &number.to_string()).expect("a code");
-        (n, Rights { credential, profiles: names.into_iter().map(link).collect() })
+        (n, code(number, &names))
     }
 }
 

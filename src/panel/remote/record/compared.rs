@@ -199,14 +199,18 @@ impl PanelWork for Compare {
             }
             match profile {
                 None => rows.forget_last_held(item)?,
-                // What it is changed from decides when it is.
-                Some(held) if send_again => {
-                    if let (Kind::Identifier, Some(body)) = (held.kind, &held.body) {
+                Some(held) => {
+                    // What it is changed from decides when it is; and what is refused may be there all the same.
+                    let is_refused = matches!(verdict, Verdict::Waits(Difference::Rejected));
+                    if let (true, Kind::Identifier, Some(body)) =
+                        (send_again || is_refused, held.kind, &held.body)
+                    {
                         rows.is_found_to_hold(item, body)?;
                     }
-                    repairing.insert(item);
+                    if send_again {
+                        repairing.insert(item);
+                    }
                 }
-                Some(_) => {}
             }
             findings.repairing += usize::from(send_again);
             let difference = match verdict {

@@ -29,8 +29,8 @@ pub(in crate::panel) struct Confirm {
 }
 
 /// A device lacks a profile that an identifier names, though it had confirmed it: these are sent again, and then the
-/// identifier, which was taken down.
-fn send_profiles_again(rows: &mut PanelRows<'_, '_>, item: ItemId, row: &Row) -> Result<(), StoreError> {
+/// identifier.
+fn send_profiles_again(rows: &mut PanelRows<'_, '_>, row: &Row) -> Result<(), StoreError> {
     for profile in rows.bound_to(row)?.iter() {
         let profile = ItemId::profile(*profile);
         let known = rows.reported(profile)?;
@@ -42,7 +42,7 @@ fn send_profiles_again(rows: &mut PanelRows<'_, '_>, item: ItemId, row: &Row) ->
             rows.forget_last_held(profile)?;
         }
     }
-    rows.forget_last_held(item)
+    Ok(())
 }
 
 impl PanelWork for Confirm {
@@ -60,12 +60,18 @@ impl PanelWork for Confirm {
             Call::Upsert(items) => {
                 for ((item, row), said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
+                    // Where it took the identifier all the same, that was taken down at once; else it is as it was.
+                    let taken_down = said.success && says_no_profile(&said.word);
+                    if taken_down {
+                        rows.forget_last_held(*item)?;
+                    }
                     if self.ignored.contains(item) {
                         if says_no_profile(&said.word) {
-                            send_profiles_again(rows, *item, row)?;
+                            send_profiles_again(rows, row)?;
                         }
                         continue;
                     }
+                    let said = Said { success: said.success && !taken_down, word: said.word.clone() };
                     // The same number of a body in another revision may stand for another text by now.
                     if rows.get(RowName::Link(*item))? == Some(*row) {
                         let known = if said.success {
@@ -75,7 +81,7 @@ impl PanelWork for Confirm {
                         };
                         rows.set_reported(*item, Some(&known))?;
                     }
-                    answers.insert(*item, said.clone());
+                    answers.insert(*item, said);
                 }
             }
             Call::Delete(items) | Call::Refuse(items, _) => {
