@@ -158,3 +158,22 @@ fn a_profile_does_not_change_under_a_card_that_was_to_leave_it_and_was_refused()
         assert_eq!(device.profile(1), Some("Wider".into()), "{identifiers}");
     }
 }
+
+#[test]
+fn a_profile_stays_under_a_card_that_somebody_made_by_hand() {
+    let device = Arc::new(Door::default());
+    let mut by_hand = card(11, "Ann", "1000", &[1]);
+    by_hand["link_id"] = Value::Null;
+    device.cards.lock().expect("whole").insert("by hand".into(), by_hand);
+    let same = Arc::clone(&device);
+    let hand = Hand::new(move |asked| same.answer(asked));
+    // The card waits for its profile, as on a device that was taken over.
+    for n in [1, 2] {
+        device.profiles.held.lock().expect("whole").insert(link(n), once(n, "Here before"));
+    }
+    let server = TestServer::start_with(impatient);
+    add(&server, "d1", &hand.url());
+    let answer = apply(&server, 30, &json!({ "all": true, "delete": [link(1), link(2)] }));
+    assert_eq!(answer.value()["items"]["rejected"], 1, "{answer}");
+    assert_eq!((device.profile(1), device.profile(2)), (Some("Here before".into()), None));
+}

@@ -4,6 +4,7 @@
 //! it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
 //! again.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
 use crate::panel::device::ask::{Info, Said};
 use crate::panel::device::{Device, Habits, Trouble};
 use crate::panel::settings::Settings;
+use crate::profile::LinkId;
 use crate::store::tables::DeviceRecord;
-use crate::store::{PanelNo, StoreError, StoreHandle};
+use crate::store::{PanelNo, StoreError, StoreHandle, identifier_in};
 
 /// How long the step under way is given when it is to be the last one.
 const LAST_STEP: Duration = Duration::from_secs(1);
@@ -237,7 +239,10 @@ impl Visit<'_> {
             },
             Call::Delete(items) => {
                 let links: Vec<_> = items.iter().map(|item| item.link_id).collect();
-                device.delete(kind, &links).await
+                match kind {
+                    Kind::Profile => self.delete_profiles(device, &links).await,
+                    Kind::Identifier => device.delete(kind, &links).await,
+                }
             }
             Call::Refuse(items, word) => Ok(refused(items, word)),
         };
@@ -259,6 +264,33 @@ impl Visit<'_> {
             Err(Trouble::Said(words)) => Err(StepError::Said(call, words)),
             Err(trouble) => Err(trouble.into()),
         }
+    }
+}
+
+impl Visit<'_> {
+    /// Deletes profiles, but for those that identifiers name which others made: a device may let these open at any time then.
+    /// Where identifiers were ever sent from here, that is known already.
+    async fn delete_profiles(
+        &self,
+        device: &mut Device,
+        links: &[LinkId],
+    ) -> Result<Vec<Option<Said>>, Trouble> {
+        let mut named: HashSet<LinkId> = HashSet::new();
+        if !self.met.record.identifiers && self.stepper.settings.identifier_api().is_some() {
+            for item in device.held(&[Kind::Identifier]).await?.items {
+                let identifier = item.body.and_then(|body| identifier_in(body.json().as_bytes()).ok());
+                named.extend(identifier.iter().flat_map(|identifier| identifier.profiles.as_slice()));
+            }
+        }
+        let free: Vec<_> = links.iter().filter(|link| !named.contains(link)).copied().collect();
+        let mut said =
+            if free.is_empty() { Vec::new() } else { device.delete(Kind::Profile, &free).await? }.into_iter();
+        let word = ItemOutcome::Bound.extended_info();
+        let bound = || Some(Said { success: false, word: word.into() });
+        Ok(links
+            .iter()
+            .map(|link| if named.contains(link) { bound() } else { said.next().flatten() })
+            .collect())
     }
 }
 
