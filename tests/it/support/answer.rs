@@ -64,6 +64,10 @@ impl Call {
         self
     }
 
+    pub fn method(self, method: &str) -> Self {
+        Self { method: method.into(), ..self }
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
