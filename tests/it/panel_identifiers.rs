@@ -1,10 +1,13 @@
 //! Identifiers in the panel API, byte for byte, in the dialect of each family: every documented call with its success and
 //! each of its errors.
 
-use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
+use zune_png::PngDecoder;
+use zune_png::zune_core::bytestream::ZCursor;
+use zune_png::zune_core::options::DecoderOptions;
 
 use crate::support::answer::Call;
 use crate::support::binary::Shell;
@@ -604,14 +607,12 @@ fn head_of_upload(panel: &Panel, bytes: usize) -> String {
 
 /// What a reader of QR codes reads on a PNG.
 fn read_qr(picture: &[u8]) -> Vec<String> {
-    let mut decoder = png::Decoder::new(Cursor::new(picture));
-    decoder.set_transformations(png::Transformations::EXPAND);
-    let mut reader = decoder.read_info().expect("a PNG");
-    let mut pixels = vec![0; reader.output_buffer_size().expect("its size")];
-    let info = reader.next_frame(&mut pixels).expect("a picture");
-    let (width, height) = (info.width as usize, info.height as usize);
-    let mut seen =
-        rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels[y * info.line_size + x]);
+    let strictly = DecoderOptions::default().png_set_confirm_crc(true).set_strict_mode(true);
+    let mut decoder = PngDecoder::new_with_options(ZCursor::new(picture), strictly);
+    let pixels = decoder.decode_raw().expect("a PNG");
+    let (width, height) = decoder.dimensions().expect("its size");
+    assert_eq!(pixels.len(), width * height, "grey");
+    let mut seen = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels[y * width + x]);
     seen.detect_grids().iter().map(|grid| grid.decode().expect("a code").1).collect()
 }
 
