@@ -162,6 +162,7 @@ impl Simulator {
         let app = move || {
             let (app, document) = App::new()
                 .into_utoipa_app()
+                .app_data(web::PayloadConfig::new(of_app.body_limit)) // of a body that faults look at
                 .app_data(of_app.clone())
                 .app_data(of_panels.clone())
                 .service(utoipa_actix_web::scope("/panels/{panel}/api").configure(panel_api::routes))

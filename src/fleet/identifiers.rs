@@ -13,7 +13,7 @@ use crate::coordinator::Target;
 use crate::coordinator::register::{Entry, Register};
 use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
-use crate::identifier::photo::Photo;
+use crate::identifier::photo::{FaceDigest, Photo};
 use crate::identifier::sentence::sentence;
 use crate::panel::Origin;
 use crate::panel::settings::Zone;
@@ -171,6 +171,11 @@ impl Fleet {
         let audit = origin.audit("identifier.reveal", found.link_id.to_string());
         self.store.change(move |tables| tables.audit(&audit)).await?;
         Ok(found)
+    }
+
+    /// The photo that a face is known by, where it is kept: to be sent again, and shown to nobody.
+    pub async fn photo_to_send(&self, face: FaceDigest) -> Result<Option<Photo>, FleetError> {
+        self.read(move |snapshot| snapshot.photo(face)).await
     }
 
     /// The photo of a face as most panels hold it, for who is shown it: that stands in the audit before it is given.

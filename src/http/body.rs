@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 
+pub mod parts;
+
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -34,6 +36,9 @@ pub enum BodyError {
     /// The connection broke.
     #[error("the body ended early")]
     Broken,
+    /// Its parts cannot be told apart.
+    #[error("the body is no form of parts, or ends in the middle of one")]
+    NoParts,
 }
 
 /// How long a body may take to come, from its first byte to its last.
@@ -47,6 +52,9 @@ pub const JSON: &str = "application/json";
 
 /// The type of a form, as which some clients of panels send JSON.
 pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The type of a form with a file.
+pub const PARTS: &str = "multipart/form-data";
 
 /// One JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -86,7 +94,8 @@ fn is_of(request: &HttpRequest, wanted: &[&str]) -> bool {
     essence.is_some_and(|essence| wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)))
 }
 
-async fn read_any(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Body, BodyError> {
+/// How long the body will be, as far as that is said; refused where it is too long, or encoded.
+fn announced(request: &HttpRequest, limit: usize) -> Result<Option<usize>, BodyError> {
     // To unpack it would be to read a body of any size.
     for encoding in request.headers().get_all(header::CONTENT_ENCODING) {
         let named = encoding.to_str().unwrap_or("?").split(',').map(str::trim);
@@ -99,6 +108,11 @@ async fn read_any(request: &HttpRequest, mut payload: Payload, limit: usize) -> 
     if announced.is_some_and(|len: usize| len > limit) {
         return Err(BodyError::TooLarge(limit));
     }
+    Ok(announced)
+}
+
+async fn read_any(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Body, BodyError> {
+    let announced = announced(request, limit)?;
     let waits = Cell::new(false);
     let all = async {
         let mut body = BytesMut::new();

@@ -149,6 +149,7 @@ fn too_large_here(error: BodyError) -> Problem {
         | BodyError::Encoded
         | BodyError::Busy
         | BodyError::TooSlow
-        | BodyError::Broken) => error.into(),
+        | BodyError::Broken
+        | BodyError::NoParts) => error.into(),
     }
 }

@@ -63,6 +63,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(identifier::by_uid::reset_passes)
         .service(identifier::by_uid::bind)
         .service(identifier::by_uid::unbind)
+        .service(identifier::face::upload)
+        .service(identifier::qr::show)
         .service(by_uid::create)
         .service(by_uid::show)
         .service(by_uid::replace)
@@ -85,6 +87,9 @@ pub struct OnlyPanel(pub String);
 
 /// Marks a request to a panel that only detaches a profile which goes from the identifiers that name it: a simulated one.
 pub struct Detaches;
+
+/// Marks a request to a panel that recognises no face on any photo: a simulated one.
+pub struct SeesNoFace;
 
 /// The panel that a request is for.
 pub struct PanelRef(pub Entry);

@@ -277,7 +277,7 @@ impl From<BodyError> for Problem {
             BodyError::Encoded => Self::Encoded,
             BodyError::Busy => FleetError::Busy.into(),
             BodyError::TooSlow => Self::TooSlow,
-            BodyError::Broken => Self::bad_request("the body ended early"),
+            error @ (BodyError::Broken | BodyError::NoParts) => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -23,6 +23,12 @@ pub fn kept(identifier: &Identifier) -> String {
     Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) }.text()
 }
 
+/// To be read again by a form: with its link_id, the whole number, and of a face the digest alone.
+pub fn carried(link_id: LinkId, identifier: &Identifier) -> String {
+    let written = Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) };
+    written.with_link_id(link_id).text()
+}
+
 /// To be shown: the number's last characters alone, and nothing of codes and faces.
 pub fn masked(identifier: &Identifier) -> String {
     let identifier_number = identifier.credential.masked().unwrap_or_else(|| "…".to_owned());

@@ -14,7 +14,9 @@ use super::decide::{self, Limits};
 use crate::batch::Body;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::Identifier;
+use crate::identifier::number::Credential;
 use crate::identifier::parse::UidIdentifier;
+use crate::identifier::photo::Photo;
 use crate::identifier::rule::Kind::Face;
 use crate::identifier::rule::ProfileIds;
 use crate::profile::LinkId;
@@ -64,6 +66,8 @@ pub enum UidOperation {
     Delete(Kind, Vec<u32>),
     /// The identifier of the first uid names the profile of the second one, or does not any more.
     Bind(u32, u32, bool),
+    /// The face of this uid is known by this photo from now on.
+    ReplaceFace(u32, Photo),
     /// The identifier's passes are counted from the start.
     ResetPasses(u32),
     /// No identifier names these profiles any more; then some open always. No call asks for it: it is what a simulated panel
@@ -205,6 +209,7 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
             identifier.profiles = profiles;
             put(rows, found, &Body::of_identifier(&identifier))
         }
+        UidOperation::ReplaceFace(uid, photo) => replace_face(rows, *uid, photo),
         UidOperation::ResetPasses(uid) => {
             let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
             let panel = rows.number();
@@ -274,6 +279,20 @@ fn body_of(
         rows.tables().keep_photo(photo);
     }
     Ok(Ok(Body::of_identifier(&identifier)))
+}
+
+fn replace_face(rows: &mut PanelRows<'_, '_>, uid: u32, photo: &Photo) -> Answered<UidAnswer> {
+    let found = allowed!(find_one(rows, Kind::Identifier, uid)?);
+    let mut identifier = read(rows, &found.1)?;
+    if identifier.credential.kind() != Face {
+        return Ok(Err(UidRefusal::NoSuchUid(Kind::Identifier))); // none of a face
+    }
+    identifier.credential = Credential::Face(photo.digest());
+    if rows.holder(&identifier.credential)?.is_some_and(|(name, _)| name != found.0) {
+        return Ok(Err(UidRefusal::NumberTaken));
+    }
+    rows.tables().keep_photo(photo);
+    put(rows, found, &Body::of_identifier(&identifier))
 }
 
 fn delete(rows: &mut PanelRows<'_, '_>, kind: Kind, uids: &[u32]) -> Answered<UidAnswer> {

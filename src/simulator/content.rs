@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::quirk::{Quirk, Quirks};
-use crate::http::panel_api::Detaches;
+use crate::http::panel_api::{Detaches, SeesNoFace};
 
 /// How long the words of `long-words` are, in characters; three of them fit into what any client reads.
 const LONG: usize = 900_000;
@@ -58,9 +58,7 @@ impl Call {
 
 /// Whether bodies that come in are kept otherwise.
 pub(super) fn changes_bodies(quirks: &Quirks) -> bool {
-    [Quirk::CutNames, Quirk::EscapeNames, Quirk::WarnsOfProfiles, Quirk::NoFaceSeen]
-        .iter()
-        .any(|quirk| quirks.contains(quirk))
+    [Quirk::CutNames, Quirk::EscapeNames, Quirk::WarnsOfProfiles].iter().any(|quirk| quirks.contains(quirk))
 }
 
 /// What came of a call before the panel got it.
@@ -95,6 +93,9 @@ pub(super) fn before(
     let error = |text: &str| json!({ "error": text });
     if has(Quirk::DetachesProfiles) {
         request.extensions_mut().insert(Detaches);
+    }
+    if has(Quirk::NoFaceSeen) {
+        request.extensions_mut().insert(SeesNoFace);
     }
     match call {
         Call::Info | Call::Login => {}
@@ -160,11 +161,6 @@ fn kept(body: &[u8], quirks: &Quirks, holds: impl Fn(&str) -> bool) -> Option<(S
                 warned.push(link_id.to_ascii_lowercase());
             }
         }
-        if has(Quirk::NoFaceSeen)
-            && let Some(photo) = item.get_mut("face_image")
-        {
-            *photo = "AAAA".into(); // nor is any on this
-        }
     }
     Some((json.to_string(), warned))
 }
@@ -187,12 +183,8 @@ pub(super) fn after(
         let warned =
             item.get("success") == Some(&Value::Bool(true)) && warned.iter().any(|one| one == link_id);
         let Some(info) = item.get_mut("extended_info") else { continue };
-        match info.as_str() {
-            Some("entity_not_found") if has(Quirk::NotFound) => *info = "not_found".into(),
-            Some("bad_base_64_image_file") if has(Quirk::NoFaceSeen) => {
-                *info = "face_has_not_recognized".into();
-            }
-            _ => {}
+        if has(Quirk::NotFound) && info.as_str() == Some("entity_not_found") {
+            *info = "not_found".into();
         }
         let warning = warned.then(|| Value::from("bound_time_profile_doesnt_exist"));
         if has(Quirk::NullInfo) {

@@ -4,9 +4,11 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 
 use super::{StoreError, StoreHandle};
+use crate::identifier::photo::Photo;
 
-/// Sealed values are bound to a place; this is that of what forms carry.
+/// Sealed values are bound to a place; these are those of what forms carry.
 const PLACE: &str = "forms";
+const PHOTOS: &str = "photos in forms";
 
 impl StoreHandle {
     /// A text for a form of this session.
@@ -20,5 +22,17 @@ impl StoreHandle {
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(carried).ok()?;
         let text = self.file.seal.open_in(PLACE, session.as_bytes(), &sealed).ok()?;
         String::from_utf8(text).ok()
+    }
+
+    /// A photo for a form of this session.
+    pub fn seal_photo_for_form(&self, session: &str, photo: &Photo) -> Result<String, StoreError> {
+        let sealed = self.file.seal.seal_in(PHOTOS, session.as_bytes(), photo.jpeg())?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The photo that a form of this session carries; nothing where it is none of this session's.
+    pub fn open_photo_of_form(&self, session: &str, carried: &str) -> Option<Photo> {
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(carried).ok()?;
+        Photo::from_jpeg(self.file.seal.open_in(PHOTOS, session.as_bytes(), &sealed).ok()?).ok()
     }
 }

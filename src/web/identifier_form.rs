@@ -1,7 +1,8 @@
 //! The form of an identifier, what would come of it, and sending it.
 //!
-//! A number is never put back into a page. What one step has of it the next one needs all the same: it is carried sealed,
-//! for this session alone, so that a field for it that is left empty means the number of before.
+//! A number is never put back into a page, and a photo cannot be. What one step has of them the next one needs all the same:
+//! they are carried sealed, for this session alone, so that a field for one that is left empty means that of before. A face
+//! is carried as the digest of its photo, and the photo beside it where the store may not have it yet.
 
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use self::fields::{Read, fields_of};
+use self::fields::{DIGEST, Read, fields_of};
 use super::layout::{self, Place};
-use super::posted::{ByOperator, Posted};
+use super::posted::{ByOperator, PostedWithPhoto};
 use super::problem::{PageProblem, capital};
 use super::profile_form::zones;
 use super::push::{self, panel_by_panel, put_target, sums};
@@ -23,6 +24,7 @@ use crate::fleet::identifiers::IdentifierVersion;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
 use crate::http::{Shared, auth};
+use crate::identifier::photo::{FaceDigest, Photo};
 use crate::identifier::rule::Kind;
 use crate::identifier::sentence::sentence;
 use crate::panel::settings::Zone;
@@ -69,10 +71,6 @@ pub async fn edit_identifier(
     let version = found.versions.into_iter().next();
     let IdentifierVersion { identifier, zone, .. } =
         version.ok_or_else(|| FleetError::NotFound(format!("panel that holds identifier {link_id}")))?;
-    if identifier.credential.kind() == Kind::Face {
-        let why = "a face is changed with its photo; push it again with `panelsync apply`";
-        return Err(FleetError::Conflict(why.to_owned()).into());
-    }
     let (fields, item) = fields_of(found.link_id, identifier, &zone);
     let carried = shared.fleet.store.seal_for_form(&visitor.form_token, &item).map_err(FleetError::from)?;
     let form = Form { fields, carried, ..Form::new("Edit an identifier") };
@@ -82,27 +80,33 @@ pub async fn edit_identifier(
 /// The dry run.
 #[post("/identifiers/check")]
 pub async fn dry_run(
-    Posted { visitor, fields, .. }: Posted<ByOperator>,
+    PostedWithPhoto { visitor, fields, mut parts, .. }: PostedWithPhoto<ByOperator>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let store = &shared.fleet.store;
-    let before = store.open_of_form(&visitor.form_token, fields.one("carried"));
-    let Read { item, errors } = Read::of(&fields, before.as_deref());
-    let carried = store.seal_for_form(&visitor.form_token, &item.to_string()).map_err(FleetError::from)?;
-    let mut form = Form { fields, carried, errors, ..Form::new("Identifier") };
+    let (store, session) = (&shared.fleet.store, visitor.form_token.as_str());
+    let before = store.open_of_form(session, fields.one("carried"));
+    let brought = fields::photo_in(&mut parts);
+    let chosen = brought.as_ref().map(Option::as_ref).map_err(Clone::clone);
+    let Read { item, errors } = Read::of(&fields, chosen, before.as_deref());
+    let photo =
+        brought.ok().flatten().or_else(|| store.open_photo_of_form(session, fields.one("photo_carried")));
+    let photo = photo.filter(|photo| is_of(&item, photo));
+    let carried = store.seal_for_form(session, &item.to_string()).map_err(FleetError::from)?;
+    let sealed = photo.as_ref().map(|photo| store.seal_photo_for_form(session, photo)).transpose();
+    let photo_carried = sealed.map_err(FleetError::from)?;
+    let items = json!([item]).to_string();
+    let mut form = Form { fields, carried, photo_carried, errors, ..Form::new("Identifier") };
+    form.errors.extend(put_target(&form.fields, &mut Map::new()).err());
     let profiles = offered(&shared.fleet).await?;
-    let planned = match (form.errors.is_empty(), body(&form.fields, vec![item.clone()])) {
-        (true, Ok(body)) => planned(&shared, &body, &profiles).await,
-        (_, Err(error)) => {
-            form.errors.push(error);
-            Err(FleetError::Invalid(Vec::new()))
-        }
-        (false, Ok(_)) => Err(FleetError::Invalid(Vec::new())),
+    let planned = if form.errors.is_empty() {
+        planned(&shared, &form.fields, item, photo.as_ref(), &profiles).await
+    } else {
+        Err(FleetError::Invalid(Vec::new()))
     };
     match planned {
         Ok((plan, said)) => {
-            let items = store.seal_for_form(&visitor.form_token, &json!([item]).to_string());
-            form.plan = Some(Planned { plan, said, items: items.map_err(FleetError::from)? });
+            let items = store.seal_for_form(session, &items).map_err(FleetError::from)?;
+            form.plan = Some(Planned { plan, said, items });
             Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &profiles))
         }
         Err(FleetError::Invalid(errors) | FleetError::InvalidAmong(errors, _)) => {
@@ -116,15 +120,18 @@ pub async fn dry_run(
 /// Sends what a dry run was asked for: of one, or of a list.
 #[post("/identifiers/send")]
 pub async fn send(
-    Posted { visitor, fields, .. }: Posted<ByOperator>,
+    PostedWithPhoto { visitor, fields, parts: _place, .. }: PostedWithPhoto<ByOperator>,
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
-    let items = shared.fleet.store.open_of_form(&visitor.form_token, fields.one("items"));
+    let (store, session) = (&shared.fleet.store, visitor.form_token.as_str());
+    let items = store.open_of_form(session, fields.one("items"));
     let items = items.and_then(|items| serde_json::from_str(&items).ok()).ok_or_else(|| {
         let why = "what this form carries is of another session; begin with the dry run again";
         FleetError::Unreadable(why.to_owned())
     })?;
+    let photo = store.open_photo_of_form(session, fields.one("photo_carried"));
+    let items = with_photos(&shared.fleet, items, photo.as_ref()).await?;
     let body = body(&fields, items).map_err(|error| FleetError::Invalid(vec![error]))?;
     let wanted = Wanted::parse(&body, shared.max_items)?;
     let key = Some(fields.one("key").to_owned()).filter(|key| !key.is_empty());
@@ -141,9 +148,46 @@ pub fn body(fields: &Fields, items: Vec<Value>) -> Result<Vec<u8>, FieldError> {
     Ok(serde_json::to_vec(&body).unwrap_or_default()) // a Value can be written
 }
 
+/// Whether an item is the face on this photo.
+fn is_of(item: &Value, photo: &Photo) -> bool {
+    item[DIGEST].as_str().and_then(FaceDigest::parse) == Some(photo.digest())
+}
+
+/// The items as a batch takes them: a face with its photo, which is this one or one that the store has, and no digest.
+async fn with_photos(
+    fleet: &Fleet,
+    mut items: Vec<Value>,
+    photo: Option<&Photo>,
+) -> Result<Vec<Value>, FleetError> {
+    for item in &mut items {
+        let Some(digest) = item[DIGEST].as_str().map(FaceDigest::parse) else { continue };
+        let image = match (digest, photo.filter(|photo| is_of(item, photo))) {
+            (_, Some(photo)) => Some(photo.base64()),
+            (Some(digest), None) => fleet.photo_to_send(digest).await?.map(|photo| photo.base64()),
+            (None, None) => None,
+        };
+        let image = image.ok_or_else(|| {
+            FleetError::invalid("/face_image", "its photo is kept no longer; choose it again")
+        })?;
+        if let Some(item) = item.as_object_mut() {
+            item.remove(DIGEST);
+            item.insert("face_image".into(), image.into());
+        }
+    }
+    Ok(items)
+}
+
 /// What would come of it, and what it is in words.
-async fn planned(shared: &Shared, body: &[u8], profiles: &[Offered]) -> Result<(Plan, String), FleetError> {
-    let Wanted { target, operations, .. } = Wanted::parse(body, shared.max_items)?;
+async fn planned(
+    shared: &Shared,
+    fields: &Fields,
+    item: Value,
+    photo: Option<&Photo>,
+    profiles: &[Offered],
+) -> Result<(Plan, String), FleetError> {
+    let items = with_photos(&shared.fleet, vec![item], photo).await?;
+    let body = body(fields, items).map_err(|error| FleetError::Invalid(vec![error]))?;
+    let Wanted { target, operations, .. } = Wanted::parse(&body, shared.max_items)?;
     let panels = shared.fleet.targets(&target)?;
     let zone = panels.first().map_or_else(Zone::utc, |panel| panel.settings.zone.clone());
     let name = |id| profiles.iter().find(|(link, _)| *link == id).map(|(_, name)| name.clone());
@@ -175,6 +219,8 @@ struct Form {
     fields: Fields,
     /// What was read before, sealed.
     carried: String,
+    /// The photo that was chosen before, sealed.
+    photo_carried: Option<String>,
     errors: Vec<FieldError>,
     plan: Option<Planned>,
 }
@@ -190,7 +236,8 @@ struct Planned {
 
 impl Form {
     fn new(title: &'static str) -> Self {
-        Self { title, fields: Fields::default(), carried: String::new(), errors: Vec::new(), plan: None }
+        let (fields, carried, errors) = (Fields::default(), String::new(), Vec::new());
+        Self { title, fields, carried, photo_carried: None, errors, plan: None }
     }
 
     fn show(
@@ -205,9 +252,10 @@ impl Form {
             nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
             h1 { (self.title) }
             @if !self.errors.is_empty() { (self.problems()) }
-            form id="push" class="card" method="post" action="/identifiers/check#plan" autocomplete="off" {
+            form id="push" class="card" method="post" action="/identifiers/check#plan" enctype="multipart/form-data" autocomplete="off" {
                 (layout::token(visitor))
                 input type="hidden" name="carried" value=(self.carried);
+                (photo_carried(self.photo_carried.as_deref()))
                 input type="hidden" name="link_id" value=(self.fields.one("link_id"));
                 (self.whose())
                 (self.when(profiles, &zones(fleet)))
@@ -237,6 +285,7 @@ impl Form {
     fn whose(&self) -> Markup {
         let fields = &self.fields;
         let known = !self.carried.is_empty();
+        let wrong_photo = self.errors.iter().any(|error| error.path.ends_with("/face_image"));
         let chosen = |name: &str, value: &str| fields.one(name) == value;
         html! {
             fieldset {
@@ -248,7 +297,7 @@ impl Form {
                         option value="guest" selected[chosen("owner", "guest")] { "guest" }
                     } }
                     label { "Type" select name="type" {
-                        @for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Face) {
+                        @for kind in Kind::ALL {
                             option value=(kind.as_str()) selected[chosen("type", kind.as_str())] { (kind.in_words()) }
                         }
                     } }
@@ -261,7 +310,13 @@ impl Form {
                         }
                     } }
                 }
-                @if known { p class="hint" { "The number is not shown here. Left empty, it stays as it is." } }
+                label { "Photo, of a face"
+                    input type="file" name="photo" accept="image/jpeg" aria-invalid=[wrong_photo.then_some("true")];
+                }
+                p class="hint" {
+                    "A face has a photo in place of a number: a JPEG of at most 1 MiB, with one face that fills most of it."
+                    @if known { " Neither a number nor a photo is shown here. Left empty, each stays as it is." }
+                }
             }
         }
     }
@@ -307,21 +362,26 @@ impl Form {
                 (sums(plan))
                 p { (said) }
                 (panel_by_panel(plan))
-                (sending(visitor, &self.fields, items, plan))
+                (sending(visitor, &self.fields, items, self.photo_carried.as_deref(), plan))
             }
         }
     }
 }
 
-/// The form that sends what was looked at.
-pub fn sending(visitor: &Visitor, fields: &Fields, items: &str, plan: &Plan) -> Markup {
+/// The form that sends what was looked at, with the photo of the step before, sealed.
+pub fn sending(visitor: &Visitor, fields: &Fields, items: &str, photo: Option<&str>, plan: &Plan) -> Markup {
     html! {
-        form method="post" action="/identifiers/send" {
+        form method="post" action="/identifiers/send" enctype=[photo.map(|_| "multipart/form-data")] {
             (layout::token(visitor))
             input type="hidden" name="key" value=(Uuid::new_v4());
             input type="hidden" name="items" value=(items);
+            (photo_carried(photo))
             @for name in ["target", "selector"] { input type="hidden" name=(name) value=(fields.one(name)); }
             button class="main" id="send" { "Push to " (layout::count(plan.report.panels.total, "panel")) }
         }
     }
+}
+
+fn photo_carried(photo: Option<&str>) -> Markup {
+    html! { @if let Some(photo) = photo { input type="hidden" name="photo_carried" value=(photo); } }
 }

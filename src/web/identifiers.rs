@@ -145,8 +145,9 @@ fn page_of(
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
     let name = most.map_or("Refused by every panel", |identifier| identifier.name.as_str());
-    // A face has a photo instead, and is changed with it.
+    // A face has a photo instead.
     let has_number = most.is_some_and(|identifier| identifier.credential.kind() != Kind::Face);
+    let has_photo = most.is_some() && !has_number;
     let main = html! {
         nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
         div class="head" {
@@ -159,14 +160,20 @@ fn page_of(
                         button title="It stands in the audit that you have seen it" { "Show the number" }
                     }
                 }
-                @if most.is_some() && !has_number {
-                    a class="button" href={ "/identifiers/" (link) "/photo" } title="It stands in the audit that you have seen it" { "Show the photo" }
-                }
-                @if has_number { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
+                @if most.is_some() { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }
         p { a href={ "/access?identifier=" (link) } { "Which doors does it open now?" } }
+        @if has_photo && visitor.may(Role::Operator) {
+            // A lazy picture is asked for when it is opened, so that the audit tells of nobody who has not seen it.
+            details {
+                summary title="It stands in the audit that you have seen it" { "Show the photo" }
+                a href={ "/identifiers/" (link) "/photo" } {
+                    img class="face" src={ "/identifiers/" (link) "/photo" } alt={ "The face of " (text::shown(name)) } loading="lazy";
+                }
+            }
+        }
         @if !found.refused.is_empty() {
             section class="card" aria-label="Refusals" {
                 h2 { "Refused by " (layout::count(found.states.rejected, "panel")) }

@@ -218,7 +218,7 @@ fn looked_at(visitor: &Visitor, fields: &Fields, Planned { said, all, plan, item
                 @if *all > said.len() { p { "and " (all - said.len()) " more" } }
             }
             (panel_by_panel(plan))
-            (sending(visitor, fields, items, plan))
+            (sending(visitor, fields, items, None, plan))
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, Call};
 use crate::support::binary::{Served, Shell};
+use crate::support::identifiers::face;
 use crate::support::profiles::{link, list, once};
 use crate::support::server::{ADMIN_MD5, ADMIN_PASSWORD, TestServer};
 
@@ -72,6 +73,55 @@ fn no_body_takes_much_more_memory_than_it_is_long() {
     });
     let grown = served.peak_memory() - before;
     assert!(grown < 320 * 1024 * 1024, "{} MiB more", grown / 1024 / 1024);
+}
+
+#[test]
+fn many_photos_at_once_are_held_a_few_at_a_time() {
+    const MIB: usize = 1 << 20;
+    const UPLOADS: usize = 120;
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), Some(ADMIN_PASSWORD), &[]);
+    let call = |method: &str, path: &str| Call::new(served.address, method, path);
+    let login = json!({ "username": "admin", "password": ADMIN_PASSWORD });
+    let session = call("POST", "/fleet/v1/session").json(&login).send().value();
+    let token = session["token"].as_str().expect("a token").to_owned();
+    assert_eq!(
+        call("POST", "/fleet/v1/panels").bearer(&token).json(&json!({ "id": "p1" })).send().status,
+        201
+    );
+    let path = format!("/panels/p1/api/v1/login?username=admin&password={ADMIN_MD5}");
+    let of_panel = call("GET", &path).send().value()["token"].as_str().expect("a token").to_owned();
+    let faces = json!({ "list_items": [face(101, "Olena", &[])] });
+    let link = "/panels/p1/api/v1/access/identifier/items/link";
+    assert_eq!(call("POST", link).bearer(&of_panel).json(&faces).send().status, 200);
+    let mut photo = b"\xff\xd8\xff\xe0".to_vec();
+    photo.resize(MIB, b'.');
+    let part = "--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\n\r\n";
+    let end = "\r\n--frontier--\r\n";
+    let head = format!(
+        "POST /panels/p1/api/v1/access/identifier/item/face/file/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {of_panel}\r\nContent-Type: multipart/form-data; boundary=frontier\r\nContent-Length: {}\r\n\r\n{part}",
+        part.len() + MIB + end.len()
+    );
+    let before = served.peak_memory();
+    // All lack their ends until all are there.
+    let all_there = Barrier::new(UPLOADS);
+    std::thread::scope(|scope| {
+        for _ in 0..UPLOADS {
+            scope.spawn(|| {
+                let mut line = TcpStream::connect(served.address).expect("a connection");
+                line.write_all(head.as_bytes()).expect("sent");
+                line.write_all(&photo).expect("sent");
+                all_there.wait();
+                line.write_all(end.as_bytes()).expect("sent");
+                let mut answer = String::new();
+                line.read_to_string(&mut answer).expect("an answer");
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            });
+        }
+    });
+    let grown = served.peak_memory() - before;
+    // A connection that is not read on costs some, too; all of them with their photos would be well over 200 MiB.
+    assert!(grown < 150 * MIB as u64, "{} MiB more", grown / MIB as u64);
 }
 
 #[test]
@@ -282,6 +332,8 @@ fn a_form_is_not_read_of_whom_it_is_not_taken_and_no_form_is_large() {
         "/panel/p001/remove",
         "/panel/p001/reconcile",
         "/profiles/check",
+        "/identifiers/check",
+        "/identifiers/send",
     ] {
         assert!(head(path, &vera).starts_with("HTTP/1.1 403"), "{path}");
         assert!(head(path, "none").starts_with("HTTP/1.1 303"), "{path}");

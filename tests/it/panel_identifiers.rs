@@ -1,7 +1,13 @@
 //! Identifiers in the panel API, byte for byte, in the dialect of each family: every documented call with its success and
 //! each of its errors.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
 use serde_json::{Value, json};
+use zune_png::PngDecoder;
+use zune_png::zune_core::bytestream::ZCursor;
+use zune_png::zune_core::options::DecoderOptions;
 
 use crate::support::answer::Call;
 use crate::support::binary::Shell;
@@ -416,8 +422,240 @@ fn simulated_panels_say_of_identifiers_what_others_do_not() {
     devices.faults(None, &json!({ "quirks": ["not-found", "no-face-seen"] }));
     assert_eq!(delete(199), [(false, json!("not_found"))]);
     assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(false, json!("face_has_not_recognized"))]);
+    let on_panel = |path: &str| {
+        let url = devices.url(1);
+        let (host, base) = url.trim_start_matches("http://").split_once('/').expect("a path");
+        let path = format!("/{base}/api/v1/access/identifier{path}");
+        Call::new(host.parse().expect("an address"), "POST", &path).bearer(&devices.login(1))
+    };
+    let said = |call: Call| {
+        let answer = call.open();
+        (answer.status().as_u16(), answer.into_body().read_to_string().expect("a body"))
+    };
+    let by_uid = without(face(103, "Olena", &[]), "link_id");
+    let not_recognized = (400, r#"{"error":"face_has_not_recognized"}"#.to_owned());
+    assert_eq!(said(on_panel("").json(&by_uid)), not_recognized);
+    let mixed =
+        json!([set(face(104, "Taras", &[]), "/face_image", json!("AAAA")), card(105, "Third", "3", &[])]);
+    let mixed = upsert(mixed);
+    assert_eq!(mixed, [(false, json!("bad_base_64_image_file")), (true, json!("created"))]);
     devices.faults(None, &json!({}));
     assert_eq!(upsert(json!([face(103, "Olena", &[])])), [(true, json!("created"))]);
+    let face_file =
+        |uid: u32| said(on_panel(&format!("/item/face/file/{uid}")).parts(&[(FILE, &jpeg(300_000))]));
+    let uid = devices.by_hand(1, "GET", "/access/identifier/items", None)["list_items"]
+        .as_array()
+        .and_then(|items| items.iter().find(|item| item["identifier_type"] == "face_id"))
+        .map_or(0, |item| item["identifier_uid"].as_u64().expect("a uid")) as u32;
+    devices.faults(None, &json!({ "quirks": ["no-face-seen"] }));
+    assert_eq!(face_file(uid), (400, r#"{"error":"Face hasn't been detected on image"}"#.to_owned()));
+    devices.faults(None, &json!({}));
+    assert_eq!(face_file(uid), (200, String::new()));
+}
+
+/// How a form names its photo.
+const FILE: &str = "name=\"file\"; filename=\"photo.jpg\"\r\nContent-Type: image/jpeg";
+
+/// What passes for a JPEG of so many bytes.
+fn jpeg(bytes: usize) -> Vec<u8> {
+    let mut jpeg = vec![0xff, 0xd8, 0xff, 0xe0];
+    jpeg.resize(bytes, b'.');
+    jpeg
+}
+
+/// Where a face's photo is sent.
+const FACE: &str = "/access/identifier/item/face/file";
+
+/// A panel with a face of uid 1, another of uid 2, and a card of uid 3.
+fn panel_with_faces() -> Panel {
+    let panel = Panel::new("android", "2.9.0", "/api/v1", &json!({}));
+    let another = set(face(102, "Taras", &[]), "/face_image", json!("/9j/4AAQSkZJRgA="));
+    let items =
+        json!({ "list_items": [face(101, "Olena", &[]), another, card(103, "First", "77001234", &[])] });
+    assert_eq!(
+        results(&panel.call("POST", LINK).json(&items).send().value()),
+        vec![(true, json!("created")); 3]
+    );
+    panel
+}
+
+/// What a panel shows of the faces' numbers, which it made of their photos.
+fn faces(panel: &Panel) -> Vec<Value> {
+    let uid = |uid| panel.call("GET", &format!("/access/identifier/item/{uid}")).send().value();
+    vec![uid(1)["identifier_number"].clone(), uid(2)["identifier_number"].clone()]
+}
+
+#[test]
+fn a_face_is_given_another_photo_as_a_file() {
+    let panel = panel_with_faces();
+    let to = |uid: &str| panel.call("POST", &format!("{FACE}/{uid}"));
+    let (photo, of_another) = (jpeg(24), jpeg(25));
+    assert_eq!(to("2").parts(&[(FILE, &of_another)]).send().status, 200);
+    let before = faces(&panel);
+    let mut log = Transcript::new("panel_api", "face_files");
+    let mut refused = |what: &str, call: Call| {
+        log.step(what, &call.send());
+        assert_eq!(faces(&panel), before, "{what}");
+    };
+    for uid in ["3", "99", "0", "x"] {
+        refused("not the uid of a face", to(uid).parts(&[(FILE, &photo)]));
+    }
+    let png = b"\x89PNG and so on";
+    refused("another picture", to("1").parts(&[(&FILE.replace("jpeg", "png"), png)]));
+    refused("another picture that is called a JPEG", to("1").parts(&[(FILE, png)]));
+    refused("an empty file", to("1").parts(&[(FILE, b"")]));
+    refused("no file", to("1").parts(&[("name=\"file\"", &photo[4..])]));
+    refused("none was chosen", to("1").parts(&[("name=\"file\"; filename=\"\"", b"")]));
+    refused("two files", to("1").parts(&[(FILE, &photo), (FILE, &photo)]));
+    refused("no parts", to("1").parts(&[]));
+    let form = "multipart/form-data; boundary=frontier";
+    let raw = |kind: &str, body: &[u8]| to("1").header("content-type", kind).raw(body);
+    let whole =
+        [b"--frontier\r\nContent-Disposition: form-data; ", FILE.as_bytes(), b"\r\n\r\n", &photo].concat();
+    refused("without its end", raw(form, &whole));
+    refused("without its last boundary's end", raw(form, &[&whole[..], b"\r\n--frontier"].concat()));
+    refused("cut in a header", raw(form, &whole[..60]));
+    refused("another boundary", raw("multipart/form-data; boundary=wall", &whole));
+    refused("no boundary", raw("multipart/form-data", &whole));
+    refused("an empty boundary", raw("multipart/form-data; boundary=", &whole));
+    refused("nothing", raw(form, b""));
+    let no_length = format!("{FILE}\r\nContent-Length: x");
+    refused("lengths that are none", to("1").parts(&[(&no_length, &photo)]));
+    refused("a part without a name", to("1").parts(&[("filename=\"photo.jpg\"", &photo)]));
+    refused(
+        "bytes for a header",
+        raw(form, &[b"--frontier\r\n", &[0xff; 40][..], b"\r\n\r\n--frontier--"].concat()),
+    );
+    refused("another type", to("1").json(&json!({ "file": "/9j/4AAQSkZJRg==" })));
+    refused("no type", to("1").raw(&photo[..]));
+    refused("packed", to("1").header("content-encoding", "gzip").parts(&[(FILE, &photo)]));
+    refused("the photo of another face", to("1").parts(&[(FILE, &of_another)]));
+    refused("no login", panel.anonymous("POST", &format!("{FACE}/1")).parts(&[(FILE, &photo)]));
+    let guard = log_in(&panel.server, "/api/v1", "guard", GUARD_MD5);
+    let guarded = panel.anonymous("POST", &format!("{FACE}/1")).bearer(&guard);
+    refused("who is no administrator", guarded.parts(&[(FILE, &photo)]));
+    refused("another method", panel.call("PUT", &format!("{FACE}/1")).parts(&[(FILE, &photo)]));
+    let camdroid = Panel::new("camdroid", "1.3.5", "/api/v1", &json!({}));
+    log.step(
+        "a family without faces",
+        &camdroid.call("POST", &format!("{FACE}/1")).parts(&[(FILE, &photo)]).send(),
+    );
+    log.step("a photo", &to("1").parts(&[("name=\"note\"", b"of today"), (FILE, &photo)]).send());
+    let after = faces(&panel);
+    assert!(after[0] != before[0] && after[1] == before[1], "{after:?}");
+    log.step("the same again", &to("1").parts(&[(FILE, &photo)]).send());
+    log.step("it is a face as before", &panel.call("GET", "/access/identifier/item/1").send());
+    log.check();
+    let path = format!("/fleet/v1/identifiers/{}/photo", link(101));
+    let kept = panel.server.call("GET", &path).bearer(panel.server.token()).open().into_body().read_to_vec();
+    assert_eq!(kept.expect("a photo"), photo);
+}
+
+#[test]
+fn a_photo_is_taken_up_to_its_limit_and_one_that_is_cut_half_way_changes_nothing() {
+    const LIMIT: usize = 1 << 20;
+    let panel = panel_with_faces();
+    let before = faces(&panel);
+    let to = || panel.call("POST", &format!("{FACE}/1"));
+    for bytes in [LIMIT + 1, LIMIT + 60_000, 2 * LIMIT, 40 * LIMIT] {
+        let answer = match bytes {
+            // Its length alone is too much; no more than that is sent.
+            bytes if bytes > 20 * LIMIT => {
+                let mut line = TcpStream::connect(panel.server.address()).expect("a connection");
+                line.write_all(head_of_upload(&panel, bytes).as_bytes()).expect("sent");
+                let mut answer = String::new();
+                let mut lines = BufReader::new(&line);
+                while !answer.contains('}') && lines.read_line(&mut answer).is_ok_and(|read| read > 0) {}
+                answer
+            }
+            bytes => {
+                let answer = to().parts(&[(FILE, &jpeg(bytes))]).send();
+                format!("HTTP/1.1 {}{}", answer.status, answer.body)
+            }
+        };
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains(r#"{"error":"Body larger than 1048576 bytes"}"#), "{answer}");
+    }
+    assert_eq!(faces(&panel), before);
+    let whole = jpeg(LIMIT);
+    for sent in [0, 1, 300, LIMIT / 2, LIMIT - 1, LIMIT] {
+        let mut line = TcpStream::connect(panel.server.address()).expect("a connection");
+        line.write_all(head_of_upload(&panel, LIMIT).as_bytes()).expect("sent");
+        line.write_all(&whole[..sent]).expect("sent");
+        line.shutdown(Shutdown::Write).expect("no more comes");
+        let _ = line.read_to_end(&mut Vec::new()); // whatever it says
+    }
+    assert_eq!(faces(&panel), before);
+    assert_eq!(to().parts(&[(FILE, &whole)]).send().status, 200);
+    assert_ne!(faces(&panel), before);
+    // Fields beside it are bounded too.
+    let fields: Vec<_> = (0..3).map(|_| ("name=\"note\"", &whole[4..40_004])).collect();
+    assert_eq!(to().parts(&fields).send().status, 413);
+    let many: Vec<_> = (0..2001).map(|_| ("name=\"n\"", &b""[..])).collect();
+    assert_eq!(to().parts(&many).send().body, r#"{"error":"Loading file error"}"#);
+}
+
+/// The beginning of an upload of a photo of so many bytes, up to its first one.
+fn head_of_upload(panel: &Panel, bytes: usize) -> String {
+    let before = format!("--frontier\r\nContent-Disposition: form-data; {FILE}\r\n\r\n");
+    let length = before.len() + bytes + "\r\n--frontier--\r\n".len();
+    format!(
+        "POST /panels/p1/api/v1{FACE}/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=frontier\r\nContent-Length: {length}\r\n\r\n{before}",
+        panel.token
+    )
+}
+
+/// What a reader of QR codes reads on a PNG.
+fn read_qr(picture: &[u8]) -> Vec<String> {
+    let strictly = DecoderOptions::default().png_set_confirm_crc(true).set_strict_mode(true);
+    let mut decoder = PngDecoder::new_with_options(ZCursor::new(picture), strictly);
+    let pixels = decoder.decode_raw().expect("a PNG");
+    let (width, height) = decoder.dimensions().expect("its size");
+    assert_eq!(pixels.len(), width * height, "grey");
+    let mut seen = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels[y * width + x]);
+    seen.detect_grids().iter().map(|grid| grid.decode().expect("a code").1).collect()
+}
+
+#[test]
+fn a_qr_code_is_a_picture_that_says_its_number() {
+    let panel = Panel::new("android", "2.9.0", "/api/v1", &json!({}));
+    let mut log = Transcript::new("panel_api", "qr_codes");
+    let mut numbers: Vec<_> = (0_u128..40)
+        .map(|n| uuid::Uuid::from_u128(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834)).to_string())
+        .collect();
+    numbers.push("ffffffff-ffff-ffff-ffff-ffffffffffff".to_owned());
+    let codes = (101..)
+        .zip(&numbers)
+        .map(|(n, number)| kind(card(n, "Visitor", "", &[]), "qr", &number.to_uppercase()));
+    let items: Vec<_> = codes.chain([card(99, "First", "77001234", &[])]).collect();
+    panel.call("POST", LINK).json(&json!({ "list_items": items })).send();
+    let qr = |uid: &str| panel.call("GET", &format!("/access/identifier/item/{uid}/qr?locale=uk"));
+    for (uid, number) in (1..).zip(&numbers) {
+        let answer = qr(&uid.to_string()).open();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "image/png");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let picture = answer.into_body().read_to_vec().expect("a body");
+        assert!(picture.len() < 4096, "{}", picture.len());
+        assert_eq!(read_qr(&picture), [number.as_str()]);
+    }
+    log.step("only its head", &panel.call("HEAD", "/access/identifier/item/1/qr").send());
+    log.step("an identifier of another type", &qr(&(numbers.len() + 1).to_string()).send());
+    for uid in ["99", "0", "x"] {
+        log.step("a uid that there is not", &qr(uid).send());
+    }
+    log.step("no login", &panel.anonymous("GET", "/access/identifier/item/1/qr").send());
+    let guard = log_in(&panel.server, "/api/v1", "guard", GUARD_MD5);
+    log.step(
+        "who is no administrator",
+        &panel.anonymous("GET", "/access/identifier/item/1/qr").bearer(&guard).send(),
+    );
+    log.check();
+    let camdroid = Panel::new("camdroid", "1.3.5", "/api/v1", &json!({}));
+    let one = json!({ "list_items": [kind(card(101, "Visitor", "", &[]), "qr", &numbers[7])] });
+    camdroid.call("POST", LINK).json(&one).send();
+    let picture = camdroid.call("GET", "/access/identifier/item/1/qr").open().into_body().read_to_vec();
+    assert_eq!(read_qr(&picture.expect("a body")), [numbers[7].as_str()]);
 }
 
 #[test]

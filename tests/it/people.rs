@@ -257,7 +257,6 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     step("one that differs", browser.get(&format!("/identifiers/{}", link(101))));
     step("one that a panel refuses", browser.get(&format!("/identifiers/{}", link(104))));
     step("one that is nowhere", browser.get(&format!("/identifiers/{}", link(999))));
-    step("a face is not edited here", browser.get(&format!("/identifiers/{}/edit", link(104))));
     step("a new one, for a door", browser.get("/identifiers/new?selector=id%3Dnorth-01"));
     let id = link(201);
     let mut form = vec![
@@ -481,5 +480,214 @@ fn no_number_is_in_a_log_a_list_a_page_or_the_audit() {
     assert!(lines.iter().any(|line| line.contains("batch accepted")), "it logs");
     for secret in SECRETS {
         assert!(!lines.iter().any(|line| line.contains(secret)), "{secret} is in the logs");
+    }
+}
+
+/// What a browser sends of a field for a file: a photo, and nothing where none was chosen.
+const CHOSEN: &str = "name=\"photo\"; filename=\"olena.jpg\"\r\nContent-Type: image/jpeg";
+const NONE_CHOSEN: (&str, &[u8]) =
+    ("name=\"photo\"; filename=\"\"\r\nContent-Type: application/octet-stream", b"");
+
+/// What passes for a JPEG of so many bytes.
+fn jpeg(bytes: usize, filled: u8) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8\xff\xe0".to_vec();
+    jpeg.resize(bytes, filled);
+    jpeg
+}
+
+/// What a field that nobody sees carries, first of the form with this action.
+fn carries(page: &str, action: &str, name: &str) -> String {
+    let form = page.split_once(&format!("action=\"{action}")).map_or("", |(_, form)| form);
+    let form = form.split_once("</form>").map_or(form, |(form, _)| form);
+    let value = form.split_once(&format!("name=\"{name}\" value=\"")).map_or("", |(_, rest)| rest);
+    value.split_once('"').map_or("", |(value, _)| value).to_owned()
+}
+
+#[test]
+fn a_face_goes_from_the_form_with_its_photo_to_the_doors_and_keeps_it_until_another_one_is_chosen() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let mut told = Transcript::new("web", "faces");
+    let mut step = |what: &str, call: Call| {
+        let answer = call.send();
+        let mut secrets = SECRETS.iter().chain(&["/9j/", "77001299"]);
+        assert!(!secrets.any(|secret| answer.body.contains(secret)), "{what}: {}", answer.body);
+        let page = answer.body.clone();
+        told.step(what, &Page(answer));
+        page
+    };
+    let (id, profile) = (link(202), link(1));
+    let form = vec![
+        ("link_id", id.as_str()),
+        ("name", "Olena & Taras"),
+        ("type", "face_id"),
+        ("lock", "all"),
+        ("zone", "Europe/Kyiv"),
+        ("passes", "3"),
+        ("selector", "site=north"),
+        ("profiles", profile.as_str()),
+    ];
+    let check =
+        |form: &[(&str, &str)], files: &[(&str, &[u8])]| browser.post_with("/identifiers/check", form, files);
+    let with = |more: &[(&'static str, &'static str)]| [&form[..], more].concat();
+    let (small, large) = (jpeg(24, b'.'), jpeg((1 << 20) + 1, b'.'));
+    let wrong = step("without a photo", check(&form, &[NONE_CHOSEN]));
+    step("a photo that is no JPEG", check(&form, &[(CHOSEN, b"\x89PNG and so on")]));
+    step("two photos", check(&form, &[(CHOSEN, &small), (CHOSEN, &small)]));
+    step("a number too", check(&with(&[("number", "4711")]), &[(CHOSEN, &small)]));
+    assert!(wrong.contains("Olena &amp; Taras") && wrong.contains(r#"value="site=north""#), "{wrong}");
+    for bytes in [large.len(), 3_000_000, 12_000_000] {
+        let refused = check(&form, &[(CHOSEN, &jpeg(bytes, b'.'))]).send();
+        assert_eq!(refused.status, 422);
+        let why = format!("the photo of {bytes} bytes is too large; at most 1048576 bytes are taken");
+        assert!(
+            refused.body.contains(&why) && refused.body.contains("Olena &amp; Taras"),
+            "{}",
+            refused.body
+        );
+    }
+    let far_too_large = check(&form, &[(CHOSEN, &jpeg(17 << 20, b'.'))]).send();
+    assert!(
+        far_too_large.status == 413 && far_too_large.body.contains("The form is larger than 16777216 bytes")
+    );
+    let mut card = form.clone();
+    card[2].1 = "card";
+    card.push(("number", "77001299"));
+    step("a card with a photo", check(&card, &[(CHOSEN, &small)]));
+    // A photo that was chosen need not be chosen again where something else is wrong.
+    let mut nameless = form.clone();
+    nameless[1].1 = "";
+    let wrong = check(&nameless, &[(CHOSEN, &small)]).send();
+    assert_eq!(wrong.status, 422);
+    let carried = |page: &str| {
+        ["carried", "photo_carried"].map(|name| (name, carries(page, "/identifiers/check", name)))
+    };
+    let before = carried(&wrong.body);
+    let again = before.iter().map(|(name, value)| (*name, value.as_str()));
+    let dry = step(
+        "the dry run, with the photo of before",
+        check(&form.iter().copied().chain(again).collect::<Vec<_>>(), &[NONE_CHOSEN]),
+    );
+    assert!(dry.contains(r#"id="send""#), "{dry}");
+    let send = |browser: &Browser<'_>, page: &str, key: &str| {
+        let sealed = ["items", "photo_carried"].map(|name| (name, carries(page, "/identifiers/send", name)));
+        let sealed = sealed.iter().map(|(name, value)| (*name, value.as_str()));
+        let fields: Vec<_> = sealed.chain([("selector", "site=north"), ("key", key)]).collect();
+        browser.post_with("/identifiers/send", &fields, &[]).send()
+    };
+    let other = Browser::admin(&server);
+    assert_eq!(send(&other, &dry, "stolen").status, 400, "it is of another session");
+    let no_photo = [
+        ("items", carries(&dry, "/identifiers/send", "items")),
+        ("photo_carried", String::new()),
+        ("selector", "site=north".to_owned()),
+    ];
+    let no_photo: Vec<_> = no_photo.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    step("its photo is lost", browser.post_with("/identifiers/send", &no_photo, &[]));
+    assert_eq!(server.fleet("GET", &format!("/identifiers/{id}")).send().status, 404, "nothing is changed");
+    let held = |of: &str| {
+        let answer = server.fleet("GET", &format!("/identifiers/{id}")).send();
+        if answer.status == 404 {
+            Value::Null
+        } else {
+            answer.value()["versions"][0]["identifier"][of].clone()
+        }
+    };
+    let push = |page: &str, key: &str, name: &str| {
+        let sent = send(&browser, page, key);
+        assert_eq!(sent.status, 303, "{}", sent.body);
+        while held("name") != json!(name) {
+            std::thread::yield_now();
+        }
+    };
+    push(&dry, "once", "Olena & Taras");
+    let photo = || {
+        let path = format!("/fleet/v1/identifiers/{id}/photo");
+        let answer = server.call("GET", &path).bearer(server.token()).open();
+        answer.into_body().read_to_vec().expect("a photo")
+    };
+    assert_eq!(photo(), small);
+    let shown = step("its page", browser.get(&format!("/identifiers/{id}")));
+    assert!(shown.contains("<img class=\"face\"") && shown.contains("loading=\"lazy\""), "{shown}");
+    let edit = step("it is edited", browser.get(&format!("/identifiers/{id}/edit")));
+    let mut changed = form.clone();
+    changed[1].1 = "Olena";
+    let edited = |page: &str, form: &[(&'static str, &str)], files: &[(&str, &[u8])]| {
+        let kept = carries(page, "/identifiers/check", "carried");
+        let form: Vec<_> = form.iter().copied().chain([("carried", kept.as_str())]).collect();
+        check(&form, files)
+    };
+    let dry = step("with another name, and no photo chosen", edited(&edit, &changed, &[NONE_CHOSEN]));
+    assert!(!dry.contains("photo_carried"), "the store has it: {dry}");
+    push(&dry, "twice", "Olena");
+    assert_eq!(photo(), small, "the photo is kept");
+    // The largest photo of all goes the whole way.
+    let largest = jpeg(1 << 20, b'!');
+    changed[1].1 = "Olena, anew";
+    let dry = edited(&edit, &changed, &[(CHOSEN, &largest)]).send();
+    assert_eq!(dry.status, 200);
+    push(&dry.body, "thrice", "Olena, anew");
+    assert_eq!(photo(), largest);
+    // And it is dropped where it becomes a card.
+    card[1].1 = "Olena's card";
+    let edit = browser.get(&format!("/identifiers/{id}/edit")).send().body;
+    let dry = edited(&edit, &card, &[NONE_CHOSEN]).send();
+    assert_eq!(dry.status, 200, "{}", dry.body);
+    push(&dry.body, "card", "Olena's card");
+    assert_eq!(held("type"), json!("card"));
+    told.check();
+}
+
+#[test]
+fn a_form_with_a_photo_is_taken_from_who_may_send_it_and_harms_nobody() {
+    let server = fleet();
+    let browser = Browser::admin(&server);
+    let photo = jpeg(24, b'.');
+    let files: [(&str, &[u8]); 1] = [(CHOSEN, &photo)];
+    let form = [("link_id", "x"), ("type", "face_id")];
+    for path in ["/identifiers/check", "/identifiers/send"] {
+        for forged in [
+            browser.post_with(path, &form, &files).header("sec-fetch-site", "cross-site"),
+            browser.post_with(path, &form, &files).header("origin", "http://elsewhere.example"),
+            browser.get(path).method("POST").parts(&files),
+            browser.get(path).method("POST").parts(&[("name=\"form_token\"", &b"0".repeat(32)), files[0]]),
+        ] {
+            let answer = forged.send();
+            assert_eq!(answer.status, 403, "{path} {}", answer.body);
+        }
+        server.add_user(&format!("vik{}", path.len()), "viewer");
+        let viewer =
+            Browser::log_in(&server, &format!("vik{}", path.len()), &format!("vik{}-password", path.len()));
+        assert_eq!(viewer.post_with(path, &form, &files).send().status, 403);
+        assert_eq!(server.call("POST", path).parts(&files).send().status, 303, "nobody is logged in");
+        let raw = |kind: &str, body: &[u8]| {
+            browser.get(path).method("POST").header("content-type", kind).raw(body).send().status
+        };
+        let parts = "multipart/form-data; boundary=frontier";
+        let head = "--frontier\r\nContent-Disposition: form-data; name=";
+        for (kind, body, status) in [
+            ("multipart/form-data", "--frontier--\r\n".to_owned(), 400),
+            (parts, String::new(), 400),
+            (parts, "--frontier\r\n".to_owned(), 400),
+            (parts, format!("{head}\"form_token\"\r\n\r\n"), 400),
+            (parts, format!("{head}\"form_token\"\r\n\r\n0"), 400),
+            (parts, format!("{head}\"form_token"), 400),
+            (parts, "a".repeat(900_000), 400),
+            (parts, format!("--frontier\r\n{}", "a: b\r\n".repeat(100_000)), 400),
+            (parts, format!("{head}\"n\"\r\n\r\n\r\n").repeat(3000), 400),
+            (parts, format!("{head}\"n\"\r\n\r\n{}\r\n--frontier--", "a".repeat(4_000_000)), 413),
+            ("multipart/mixed; boundary=frontier", "--frontier--\r\n".to_owned(), 415),
+            ("text/plain", "form_token=".to_owned(), 415),
+        ] {
+            let shown: String = body.chars().take(60).collect();
+            assert_eq!(raw(kind, body.as_bytes()), status, "{path} {kind} {shown}");
+        }
+        let twice =
+            [("type", "face_id"), ("type", "card"), ("carried", "x"), ("carried", "y"), ("items", "x")];
+        let answer =
+            browser.post_with(path, &twice, &[files[0], ("name=\"type\"", b"\xc3\xa9"), NONE_CHOSEN]).send();
+        assert!([400, 422].contains(&answer.status), "{path} {}", answer.body);
+        let no_text = browser.post_with(path, &twice, &[("name=\"name\"", b"\xff\xfe")]).send();
+        assert_eq!(no_text.status, 400, "{path} {}", no_text.body);
     }
 }

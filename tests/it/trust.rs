@@ -147,6 +147,8 @@ admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    PATCH  /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/passes/reset
+admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}/qr
+admin    POST   /panels/{panel}/api/v1/access/identifier/item/face/file/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 ";

@@ -48,6 +48,19 @@ impl<'s> Browser<'s> {
     }
 }
 
+impl Browser<'_> {
+    /// The same with files, as a form with a field for them is sent.
+    pub fn post_with(&self, path: &str, fields: &[(&str, &str)], files: &[(&str, &[u8])]) -> Call {
+        let token = [("form_token", self.form_token.as_str())];
+        let fields = token.iter().chain(fields);
+        let heads: Vec<_> =
+            fields.map(|(name, value)| (format!("name=\"{name}\""), value.as_bytes())).collect();
+        let fields = heads.iter().map(|(head, value)| (head.as_str(), *value));
+        let parts: Vec<_> = fields.chain(files.iter().copied()).collect();
+        self.server.call("POST", path).header("cookie", &self.cookie).parts(&parts)
+    }
+}
+
 fn post(server: &TestServer, path: &str, fields: &[(&str, &str)]) -> Call {
     let body: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
     server.call("POST", path).header("content-type", "application/x-www-form-urlencoded").raw(body.join("&"))

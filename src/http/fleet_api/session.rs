@@ -79,7 +79,8 @@ pub(super) async fn read_small_json<T: for<'de> Deserialize<'de>>(
         | BodyError::Encoded
         | BodyError::Busy
         | BodyError::TooSlow
-        | BodyError::Broken) => error.into(),
+        | BodyError::Broken
+        | BodyError::NoParts) => error.into(),
     })?;
     Ok(parse_json(&body)?)
 }

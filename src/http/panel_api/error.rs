@@ -69,6 +69,21 @@ pub enum PanelError {
     /// A face that is none.
     #[error("Wrong face_id image data")]
     FaceData,
+    /// No face of that uid, in the call that takes a photo for one.
+    #[error("Wrong identifier-uid. Missed temporary identifier for adding faceId")]
+    FaceUid,
+    /// A file that is no JPEG by its own word.
+    #[error("Wrong file format")]
+    FileFormat,
+    /// A file that is no JPEG.
+    #[error("Wrong image file")]
+    ImageFile,
+    /// A photo without a face.
+    #[error("Face hasn't been detected on image")]
+    NoFaceSeen,
+    /// A form without a file, with several, or that cannot be read to its end.
+    #[error("Loading file error")]
+    Loading,
     /// There is no such panel.
     #[error("Panel not found")]
     NoSuchPanel,
@@ -168,7 +183,12 @@ impl ResponseError for PanelError {
             | Self::NumberTaken
             | Self::MasterCode
             | Self::NoFaces
-            | Self::FaceData => StatusCode::BAD_REQUEST,
+            | Self::FaceData
+            | Self::FaceUid
+            | Self::FileFormat
+            | Self::ImageFile
+            | Self::NoFaceSeen
+            | Self::Loading => StatusCode::BAD_REQUEST,
             Self::NoSuchPanel | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Selector(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) | Self::TooManyItems(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -241,6 +261,7 @@ impl From<BodyError> for PanelError {
             BodyError::Busy => Self::Busy,
             BodyError::TooSlow => Self::TooSlow,
             BodyError::Broken => Self::Body(WireError::NotAJsonObject),
+            BodyError::NoParts => Self::Loading,
         }
     }
 }

@@ -5,15 +5,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, delete, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Administrator;
 use super::error::{ErrorBody, PanelError};
 use super::filter::Field;
 use super::link::{LinkIds, LinkResults, answer, ask, read_link_ids};
 use super::list::{self, Wanted};
+use super::{Administrator, SeesNoFace};
 use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
 use crate::coordinator::register::Entry;
@@ -26,6 +26,8 @@ use crate::identifier::rule::Kind;
 use crate::profile::rule::Family;
 
 pub mod by_uid;
+pub mod face;
+pub mod qr;
 pub mod shown;
 
 /// Many identifiers, each with its link_id.
@@ -51,7 +53,7 @@ pub async fn upsert(
     let most = shared.max_items;
     let given = shared.turns.parse(body, move |body| parse::link_body_within(body, api, most)).await??;
     let master = master_code(&shared, &panel).await?;
-    let (asked, known) = sort_out(given, master.as_ref());
+    let (asked, known) = sort_out(given, master.as_ref(), sees_no_face(&request));
     let operations = Operations::of_identifiers(asked, Vec::new(), false);
     let mut decided =
         ask(&panel, &session, &request, operations, "panel.identifiers.upsert").await?.into_iter();
@@ -64,6 +66,7 @@ pub async fn upsert(
 fn sort_out(
     given: Vec<Given>,
     master: Option<&Credential>,
+    sees_no_face: bool,
 ) -> (Vec<LinkedIdentifier>, Vec<Option<ItemResult>>) {
     let mut seen = HashSet::new();
     let (mut asked, mut known) = (Vec::new(), Vec::with_capacity(given.len()));
@@ -75,6 +78,10 @@ fn sort_out(
             Given::Identifier(linked) if Some(&linked.identifier.credential) == master => {
                 seen.insert(linked.link_id);
                 (linked.link_id, ItemOutcome::NumberTaken)
+            }
+            Given::Identifier(linked) if sees_no_face && linked.photo.is_some() => {
+                seen.insert(linked.link_id);
+                (linked.link_id, ItemOutcome::NotRecognized)
             }
             Given::Identifier(linked) => {
                 seen.insert(linked.link_id);
@@ -88,6 +95,11 @@ fn sort_out(
         known.push(Some(ItemResult { item: ItemId::identifier(link_id), outcome, name_taken: false }));
     }
     (asked, known)
+}
+
+/// Whether the panel recognises no face on any photo.
+fn sees_no_face(request: &HttpRequest) -> bool {
+    request.extensions().get::<SeesNoFace>().is_some()
 }
 
 /// The setting of the code that opens without an identifier.

@@ -3,33 +3,60 @@
 use serde_json::{Map, Value, json};
 
 use crate::fleet::FieldError;
-use crate::identifier::rule::{Api, Passes, ValidTime};
-use crate::identifier::{Identifier, LinkedIdentifier, people, wire};
+use crate::http::body::parts::Parts;
+use crate::identifier::photo::{Photo, PhotoFault};
+use crate::identifier::rule::{Kind, Passes, ValidTime};
+use crate::identifier::{Identifier, people, wire};
 use crate::panel::settings::Zone;
 use crate::profile::LinkId;
 use crate::web::visitor::Fields;
 
+/// What stands in an item in place of its photo.
+pub const DIGEST: &str = "face_sha256";
+
+/// The photo that a form brings: nothing where none was chosen.
+pub fn photo_in(parts: &mut Parts) -> Result<Option<Photo>, FieldError> {
+    let wrong = |why: String| FieldError::at("/face_image", why);
+    if parts.more_files {
+        return Err(wrong("one photo is taken, not several".to_owned()));
+    }
+    let Some(file) = parts.file.take() else { return Ok(None) };
+    let bytes = file.bytes.ok_or_else(|| wrong(PhotoFault::TooLarge(file.length).to_string()))?;
+    Photo::from_jpeg(bytes.into()).map(Some).map_err(|fault| wrong(fault.to_string()))
+}
+
 /// What a form says.
 pub struct Read {
-    /// As a batch takes it. What is wrong with its values otherwise, the batch's reader says. It holds the whole number.
+    /// As a batch takes it, but that a face has the digest of its photo in [`DIGEST`]. What is wrong with its values
+    /// otherwise, the batch's reader says. It holds the whole number.
     pub item: Value,
     /// What is wrong with the form's own fields, by JSON path.
     pub errors: Vec<FieldError>,
 }
 
 impl Read {
-    /// Of a form, and what it was read as before. What the form has no field for stays as it was; so does a number that is
-    /// not given, unless the type is another.
-    pub fn of(fields: &Fields, before: Option<&str>) -> Self {
+    /// Of a form with the photo that it brings, and what it was read as before. What the form has no field for stays as it
+    /// was; so does a number or a photo that is not given, unless the type is another.
+    pub fn of(fields: &Fields, photo: Result<Option<&Photo>, FieldError>, before: Option<&str>) -> Self {
         let before = before.and_then(|item| serde_json::from_str::<Map<String, Value>>(item).ok());
         let mut item = before.unwrap_or_default();
         let mut errors = Vec::new();
         let kind = fields.one("type");
-        if !fields.one("number").is_empty() {
+        let brought = !matches!(photo, Ok(None));
+        if kind == Kind::Face.as_str() {
+            put_face(&mut item, fields, photo, &mut errors);
+        } else if !fields.one("number").is_empty() {
             item.insert("identifier_number".into(), fields.one("number").into());
         } else if item.get("identifier_type").and_then(Value::as_str) != Some(kind) {
             item.insert("identifier_number".into(), "".into());
             errors.push(FieldError::at("/identifier_number", "a number is expected"));
+        }
+        if kind != Kind::Face.as_str() {
+            item.remove(DIGEST);
+            if brought {
+                let why = "only a face has a photo; choose that type, or no photo";
+                errors.push(FieldError::at("/face_image", why));
+            }
         }
         item.insert("link_id".into(), fields.one("link_id").into());
         let owner = if fields.one("owner").is_empty() { "owner" } else { fields.one("owner") };
@@ -54,6 +81,29 @@ impl Read {
         }
         item.insert("time_profiles".into(), json!({ "link_ids": ids }));
         Self { item: item.into(), errors }
+    }
+}
+
+/// A face has a photo in place of a number.
+fn put_face(
+    item: &mut Map<String, Value>,
+    fields: &Fields,
+    photo: Result<Option<&Photo>, FieldError>,
+    errors: &mut Vec<FieldError>,
+) {
+    item.insert("identifier_number".into(), "".into());
+    if !fields.one("number").is_empty() {
+        errors.push(FieldError::at("/identifier_number", "a face has none: its photo is what opens"));
+    }
+    match photo {
+        Ok(Some(photo)) => {
+            item.insert(DIGEST.into(), photo.digest().hex().into());
+        }
+        Ok(None) if item.contains_key(DIGEST) => {}
+        Ok(None) => {
+            errors.push(FieldError::at("/face_image", "a photo is expected: a JPEG of at most 1 MiB"));
+        }
+        Err(error) => errors.push(error),
     }
 }
 
@@ -91,7 +141,7 @@ fn passes(fields: &Fields) -> Value {
     }
 }
 
-/// The fields that say what an identifier says, without its number; and the whole of it, as it is read again.
+/// The fields that say what an identifier says, without its number or photo; and the whole of it, as it is read again.
 pub fn fields_of(link_id: LinkId, identifier: Identifier, zone: &Zone) -> (Fields, String) {
     let mut pairs = vec![
         ("link_id", link_id.to_string()),
@@ -115,16 +165,17 @@ pub fn fields_of(link_id: LinkId, identifier: Identifier, zone: &Zone) -> (Field
         [] => pairs.push(("any_time", "yes".to_owned())),
         ids => pairs.extend(ids.iter().map(|id| ("profiles", id.to_string()))),
     }
-    let item = wire::item(&LinkedIdentifier { link_id, identifier, photo: None }, Api::ANY);
+    let item = wire::carried(link_id, &identifier);
     (Fields::of(pairs.into_iter().map(|(name, value)| (name.to_owned(), value))), item)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identifier::LinkedIdentifier;
     use crate::identifier::number::Credential;
     use crate::identifier::parse::Items;
-    use crate::identifier::rule::{Kind, Lock, MaxPasses, OwnerKind, PassesLeft, ProfileIds};
+    use crate::identifier::rule::{Api, Lock, MaxPasses, OwnerKind, PassesLeft, ProfileIds};
     use crate::profile::rule::Name;
     use crate::profile::wire::Json;
 
@@ -163,7 +214,7 @@ mod tests {
             let (fields, item) = fields_of(link_id, identifier.clone(), &zone);
             assert!(item.contains("482915"));
             assert_eq!((fields.one("number"), fields.one("to")), ("", "2026-12-31"));
-            let again = Read::of(&fields, Some(&item));
+            let again = Read::of(&fields, Ok(None), Some(&item));
             assert!(again.errors.is_empty(), "{:?}", again.errors);
             assert_eq!(read(&again.item).identifier, identifier);
         }
@@ -176,15 +227,49 @@ mod tests {
         let form = |pairs: &[(&str, &str)]| {
             Fields::of(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
         };
-        let found = Read::of(&form(&[("type", "card"), ("name", "A")]), Some(&item));
+        let found = Read::of(&form(&[("type", "card"), ("name", "A")]), Ok(None), Some(&item));
         let paths: Vec<_> = found.errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["/identifier_number", "/time_profiles"]);
         assert!(!found.item.to_string().contains("482915"), "a code is no card");
         let found = Read::of(
             &form(&[("type", "inputCode"), ("from", "2026-01-01"), ("any_time", "yes")]),
+            Ok(None),
             Some(&item),
         );
         let paths: Vec<_> = found.errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(paths, ["/valid/time/from", "/valid/time/to"], "a day has no zone here");
+    }
+
+    #[test]
+    fn a_face_keeps_its_photo_until_another_one_or_another_type_is_chosen() {
+        let link_id = LinkId::from_bytes([7; 16]);
+        let photo = |last: u8| Photo::from_jpeg(vec![0xff, 0xd8, 0xff, last]).expect("a photo");
+        let (old, new) = (photo(1), photo(2));
+        let face = Identifier { credential: Credential::Face(old.digest()), ..guest() };
+        let (fields, item) = fields_of(link_id, face, &Zone::utc());
+        let digest = |read: &Read| read.item[DIGEST].as_str().map(str::to_owned);
+        let paths = |read: &Read| read.errors.iter().map(|error| error.path.clone()).collect::<Vec<_>>();
+        let kept = Read::of(&fields, Ok(None), Some(&item));
+        assert_eq!((paths(&kept), digest(&kept)), (Vec::new(), Some(old.digest().hex())));
+        let changed = Read::of(&fields, Ok(Some(&new)), Some(&item));
+        assert_eq!((paths(&changed), digest(&changed)), (Vec::new(), Some(new.digest().hex())));
+        let wrong = Read::of(&fields, Err(FieldError::at("/face_image", "none")), Some(&item));
+        assert_eq!(
+            (paths(&wrong), digest(&wrong)),
+            (vec!["/face_image".to_owned()], Some(old.digest().hex()))
+        );
+        let first = Read::of(&fields, Ok(None), None);
+        assert_eq!((paths(&first), digest(&first)), (vec!["/face_image".to_owned()], None));
+        let mut pairs = vec![("type", "card"), ("number", "7"), ("name", "A"), ("any_time", "yes")];
+        let form = |pairs: &[(&str, &str)]| {
+            Fields::of(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        };
+        let card = Read::of(&form(&pairs), Ok(None), Some(&item));
+        assert_eq!((paths(&card), digest(&card)), (Vec::new(), None));
+        let card = Read::of(&form(&pairs), Ok(Some(&new)), Some(&item));
+        assert_eq!(paths(&card), ["/face_image"], "a card has no photo");
+        pairs[0].1 = "face_id";
+        let face = Read::of(&form(&pairs), Ok(Some(&new)), None);
+        assert_eq!(paths(&face), ["/identifier_number"], "and a face no number");
     }
 }

@@ -64,6 +64,10 @@ impl Call {
         self
     }
 
+    pub fn method(self, method: &str) -> Self {
+        Self { method: method.into(), ..self }
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
@@ -74,6 +78,18 @@ impl Call {
 
     pub fn ndjson(self, lines: &str) -> Self {
         self.header("content-type", "application/x-ndjson").raw(lines)
+    }
+
+    /// As a form of parts, each with what stands behind `form-data`, and perhaps more headers.
+    pub fn parts(self, parts: &[(&str, &[u8])]) -> Self {
+        let mut body = Vec::new();
+        for (head, content) in parts {
+            body.extend(format!("--frontier\r\nContent-Disposition: form-data; {head}\r\n\r\n").bytes());
+            body.extend_from_slice(content);
+            body.extend(b"\r\n");
+        }
+        body.extend(b"--frontier--\r\n");
+        self.header("content-type", "multipart/form-data; boundary=frontier").raw(body)
     }
 
     pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {

@@ -25,10 +25,9 @@ static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: |>
 static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
 static TOKEN_ID: LazyLock<Regex> = LazyLock::new(|| regex("token:[0-9a-f]{8}:"));
 static FORM_TOKEN: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="))[0-9a-f]{32}\b"#));
-static CARRIED: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r#"(?P<name>(name="(carried|items)" value="|(carried|items)=))[A-Za-z0-9_-]{40,}"#)
-});
+    LazyLock::new(|| regex(r#"(?P<name>form_token(=|" value="|"\s+))[0-9a-f]{32}\b"#));
+static CARRIED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>(carried|items)(=|" value="|"\s+))[A-Za-z0-9_-]{40,}"#));
 static SINCE: LazyLock<Regex> = LazyLock::new(|| regex(r"since=1[0-9]{15}\b"));
 static ASSETS: LazyLock<Regex> = LazyLock::new(|| regex(r"/assets/[0-9a-f]{12}/"));
 static PAGE_TIME: LazyLock<Regex> = LazyLock::new(|| regex(r">20\d\d-\d\d-\d\d \d\d:\d\d( UTC)?</time>"));

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 
 use super::shown::{self, InUidForm};
+use crate::batch::ItemOutcome;
 use crate::batch::item::Kind;
 use crate::http::fleet_api::types::IdentifierBody;
 use crate::http::panel_api::Administrator;
@@ -165,7 +166,7 @@ async fn set_bound(
 }
 
 /// The identifier's uid in the path.
-fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
+pub(super) fn uid(request: &HttpRequest) -> Result<u32, PanelError> {
     uid_in(request, "uid").ok_or(PanelError::IdentifierUid)
 }
 
@@ -190,6 +191,9 @@ async fn read_identifier(
         Refusal::Photo(_) => PanelError::FaceData,
         Refusal::NeverOpens | Refusal::NoPlates => PanelError::Refused(refusal.into()),
     })?;
+    if super::sees_no_face(request) && identifier.photo.is_some() {
+        return Err(PanelError::Refused(ItemOutcome::NotRecognized));
+    }
     if super::master_code(shared, &who.panel).await?.as_ref() == Some(&identifier.identifier.credential) {
         return Err(PanelError::MasterCode);
     }

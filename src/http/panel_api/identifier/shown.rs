@@ -62,7 +62,7 @@ fn passes_left(Shown { identifier, passes_used, .. }: &Shown) -> i64 {
 }
 
 /// The number as a panel of this family shows it. That of a face is one that the panel made itself of the photo, as Base64.
-fn number(credential: &Credential, dialect: &Dialect) -> String {
+pub(super) fn number(credential: &Credential, dialect: &Dialect) -> String {
     match credential {
         Credential::Face(digest) => BASE64_STANDARD.encode(digest.as_bytes()),
         other => other.number(Api::of(dialect.family, None).unwrap_or(Api::ANY)),
