@@ -86,6 +86,10 @@ operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/li
 operator DELETE /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/link
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/link
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/link/delete
+operator GET    /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator DELETE /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/identifiers/link/delete
 open     GET    /panels/{panel}/api/info
 open     GET    /panels/{panel}/api/v1/login
 viewer   GET    /panels/{panel}/api/v1/logout

@@ -61,7 +61,7 @@ pub async fn upsert(
 
 /// What the panel is asked, and in request order what is known already; nothing where the panel decides. As it is with
 /// profiles, the first item of a link_id wins, also where it is refused. The master code is taken.
-fn sort_out(
+pub fn sort_out(
     given: Vec<Given>,
     master: Option<&Credential>,
 ) -> (Vec<LinkedIdentifier>, Vec<Option<ItemResult>>) {
