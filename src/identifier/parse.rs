@@ -85,7 +85,7 @@ impl Items {
 pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), Api::ANY, Face::Digest, &mut problems);
+    let read = identifier(&json, &At::root(), Api::ANY, Form::Kept, &mut problems);
     problems.end_of_item();
     match read {
         Some(Ok((identifier, _))) => problems.first_or(identifier),
@@ -96,7 +96,7 @@ pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
 /// Reads an identifier of a device's list. A face comes without its photo, as one of no digest.
 pub fn read_back(json: &Json<'_>) -> Option<Identifier> {
     let mut problems = Problems::default();
-    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Face::Absent, &mut problems)?.ok()?;
+    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Form::ReadBack, &mut problems)?.ok()?;
     problems.end_of_item();
     problems.first_or(identifier).ok()
 }
@@ -116,7 +116,7 @@ pub struct UidIdentifier {
 pub fn uid_body(body: &[u8], api: Api) -> Result<Result<UidIdentifier, Refusal>, Problem> {
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), api, Face::Photo, &mut problems);
+    let read = identifier(&json, &At::root(), api, Form::Uid, &mut problems);
     problems.end_of_item();
     let Some(read) = read else { return Err(problems.first()) };
     let names_profiles =
@@ -128,15 +128,17 @@ pub fn uid_body(body: &[u8], api: Api) -> Result<Result<UidIdentifier, Refusal>,
     problems.first_or(read)
 }
 
-/// What a face is known by in what is read.
+/// Where an identifier stands that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Face {
-    /// `face_image`.
-    Photo,
-    /// `face_sha256`, in what is kept.
-    Digest,
-    /// Nothing, in what is read back.
-    Absent,
+enum Form {
+    /// In a call by link_id, or in a file. A face is known by `face_image`.
+    Link,
+    /// In a call by uid. A face is known by `face_image`.
+    Uid,
+    /// In what is kept. A face is known by `face_sha256`.
+    Kept,
+    /// In what a device shows. A face is known by nothing.
+    ReadBack,
 }
 
 fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<Given> {
@@ -149,7 +151,7 @@ fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Opti
     }
     problems.twice(json, at);
     let link_id = link_id(json, at, problems);
-    let read = identifier(json, at, api, Face::Photo, problems);
+    let read = identifier(json, at, api, Form::Link, problems);
     problems.end_of_item();
     let (link_id, read) = (link_id?, read?);
     Some(match read {
@@ -165,7 +167,7 @@ fn identifier(
     json: &Json<'_>,
     at: &At<'_>,
     api: Api,
-    face: Face,
+    form: Form,
     problems: &mut Problems,
 ) -> Option<Result<(Identifier, Option<Photo>), Refusal>> {
     let apartment = apartment(json, at, problems);
@@ -173,10 +175,10 @@ fn identifier(
     let kind = kind(json, at, api, problems);
     let number = number(json, at, kind, problems);
     let lock = lock(json, at, problems);
-    let valid = valid(json, at, api, problems);
+    let valid = valid(json, at, api, form, problems);
     let profiles = time_profiles(json, at, problems);
     let presented = match kind {
-        Some(Kind::Face) => of_face(json, at, api, face, problems),
+        Some(Kind::Face) => of_face(json, at, api, form, problems),
         Some(_) | None => number.map(|number| Ok((number, None))),
     };
     let passes_left = passes_left(json, at, problems);
@@ -260,13 +262,13 @@ fn of_face(
     json: &Json<'_>,
     at: &At<'_>,
     api: Api,
-    face: Face,
+    form: Form,
     problems: &mut Problems,
 ) -> Option<Result<(Credential, Option<Photo>), Refusal>> {
-    if face == Face::Absent {
+    if form == Form::ReadBack {
         return Some(Ok((Credential::Face(FaceDigest::NONE), None)));
     }
-    if face == Face::Digest {
+    if form == Form::Kept {
         let read = |value: &Json<'_>| match value {
             Json::Text(text) => FaceDigest::parse(text),
             _ => None,
@@ -288,17 +290,44 @@ fn of_face(
     }
 }
 
-fn valid(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<(ValidTime, Passes)> {
-    let Some(valid) = part(json, "valid", at, api, problems)? else {
-        return Some((ValidTime::Permanent, Passes::Permanent));
-    };
-    let at = at.key("valid");
-    let time = match part(valid, "time", &at, api, problems) {
+fn valid(
+    json: &Json<'_>,
+    at: &At<'_>,
+    api: Api,
+    form: Form,
+    problems: &mut Problems,
+) -> Option<(ValidTime, Passes)> {
+    if is_valid_beside(json, api, form) {
+        return within_valid(json, at, api, problems);
+    }
+    match part(json, "valid", at, api, problems)? {
+        Some(valid) => within_valid(valid, &at.key("valid"), api, problems),
+        None => Some((ValidTime::Permanent, Passes::Permanent)),
+    }
+}
+
+/// Whether `time` and `passes` stand beside the other fields: of old panels in the calls by uid, and perhaps in what is read
+/// back of one, which would else count as valid for ever.
+fn is_valid_beside(json: &Json<'_>, api: Api, form: Form) -> bool {
+    match form {
+        Form::Uid => api.has_valid_beside(),
+        Form::ReadBack => optional(json, "valid").is_none(),
+        Form::Link | Form::Kept => false,
+    }
+}
+
+fn within_valid(
+    valid: &Json<'_>,
+    at: &At<'_>,
+    api: Api,
+    problems: &mut Problems,
+) -> Option<(ValidTime, Passes)> {
+    let time = match part(valid, "time", at, api, problems) {
         Some(Some(time)) => time_of(time, &at.key("time"), problems),
         Some(None) => Some(ValidTime::Permanent),
         None => None,
     };
-    let passes = match part(valid, "passes", &at, api, problems) {
+    let passes = match part(valid, "passes", at, api, problems) {
         Some(Some(passes)) => {
             let at = at.key("passes");
             if problems.strict && optional(valid, "time").is_none() && optional(passes, "time").is_some() {

@@ -50,6 +50,11 @@ struct Written<'a> {
     face_sha256: Option<String>,
     lock: &'static str,
     valid: Valid,
+    /// Once more, for panels that perhaps look for it here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passes: Option<WrittenPasses>,
     time_profiles: TimeProfiles<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     additional: Option<Additional>,
@@ -67,7 +72,7 @@ struct Valid {
     passes: WrittenPasses,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Time {
     is_permanent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +81,7 @@ struct Time {
     to: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct WrittenPasses {
     is_permanent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +120,8 @@ impl<'a> Written<'a> {
             face_sha256: None,
             lock: identifier.lock.as_str(),
             valid: Valid { time, passes },
+            time: api.has_valid_beside().then_some(time),
+            passes: api.has_valid_beside().then_some(passes),
             time_profiles: TimeProfiles { link_ids: identifier.profiles.as_slice() },
             additional: identifier.passes_left.map(|left| Additional { passes_left: left.get() }),
         }

@@ -204,7 +204,15 @@ struct Said {
     /// `first`, `second` or `all`.
     #[schema(example = "all")]
     lock: &'static str,
-    valid: Valid,
+    /// Absent in the calls by uid of camdroid panels before 1.0, which have its two parts beside the other fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<Valid>,
+    /// Of these panels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    /// Of these panels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passes: Option<ShownPasses>,
 }
 
 /// Until when an identifier is valid, and how often it opens.
@@ -268,8 +276,21 @@ impl Said {
             identifier_type: identifier.credential.kind().as_str(),
             identifier_number: number(&identifier.credential, dialect),
             lock: identifier.lock.as_str(),
-            valid: Valid { time, passes },
+            valid: Some(Valid { time, passes }),
+            time: None,
+            passes: None,
         }
+    }
+
+    /// As the calls by uid say it.
+    fn by_uid(identifier: &Identifier, dialect: &Dialect) -> Self {
+        let mut said = Self::of(identifier, dialect);
+        if dialect.older_identifiers
+            && let Some(Valid { time, passes }) = said.valid.take()
+        {
+            (said.time, said.passes) = (Some(time), Some(passes));
+        }
+        said
     }
 }
 
@@ -313,7 +334,7 @@ impl InList for InUidForm {
         let item = IdentifierItem {
             identifier_uid: self.in_list.then_some(*uid),
             link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
-            said: Said::of(identifier, dialect),
+            said: Said::by_uid(identifier, dialect),
             time_profiles: BoundProfiles {
                 count: profiles.len(),
                 uid_items: profiles.clone(),
