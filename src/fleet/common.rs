@@ -139,7 +139,8 @@ impl Candidate {
     }
 }
 
-/// Whether two stored texts of a kind mean the same. A counter that is to be restored is no part of what an identifier is.
+/// Whether two stored texts of a kind mean the same. A counter that is to be restored, and a panel's own number for an
+/// apartment, are no part of what an identifier is.
 fn say_the_same(kind: Kind, one: &str, other: &str) -> Result<bool, StoreError> {
     match kind {
         Kind::Profile => {
@@ -148,7 +149,7 @@ fn say_the_same(kind: Kind, one: &str, other: &str) -> Result<bool, StoreError> 
         Kind::Identifier => {
             let read = |text: &str| {
                 let identifier = identifier_in(text.as_bytes())?;
-                Ok::<_, StoreError>(Identifier { passes_left: None, ..identifier })
+                Ok::<_, StoreError>(Identifier { passes_left: None, apartment_uid: None, ..identifier })
             };
             Ok(read(one)? == read(other)?)
         }

@@ -64,6 +64,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(identifier::by_uid::reset_passes)
         .service(identifier::by_uid::bind)
         .service(identifier::by_uid::unbind)
+        .service(identifier::apartment::detach)
+        .service(identifier::apartment::attach)
         .service(by_uid::create)
         .service(by_uid::show)
         .service(by_uid::replace)

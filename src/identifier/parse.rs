@@ -14,6 +14,8 @@
 //! there, if with an empty list, and a `time` that stands within `passes` is a problem. A photo that is none is a problem
 //! there, and an item's refusal on a panel.
 
+use std::num::NonZeroU32;
+
 use super::error::{Problem, WireError};
 use super::number::Credential;
 use super::photo::{FaceDigest, Photo};
@@ -171,6 +173,7 @@ fn identifier(
     problems: &mut Problems,
 ) -> Option<Result<(Identifier, Option<Photo>), Refusal>> {
     let apartment = apartment(json, at, problems);
+    let apartment_uid = apartment_uid(json, at, form, problems);
     let owner = owner(json, at, problems);
     let kind = kind(json, at, api, problems);
     let number = number(json, at, kind, problems);
@@ -184,10 +187,21 @@ fn identifier(
     let passes_left = passes_left(json, at, problems);
     let (name, owner) = owner?;
     let (time, passes) = valid?;
-    let (apartment, lock, profiles, passes_left) = (apartment?, lock?, profiles?, passes_left?);
+    let (apartment, apartment_uid) = (apartment?, apartment_uid?);
+    let (lock, profiles, passes_left) = (lock?, profiles?, passes_left?);
     Some(presented?.map(|(credential, photo)| {
-        let identifier =
-            Identifier { apartment, name, owner, credential, lock, time, passes, profiles, passes_left };
+        let identifier = Identifier {
+            apartment,
+            apartment_uid,
+            name,
+            owner,
+            credential,
+            lock,
+            time,
+            passes,
+            profiles,
+            passes_left,
+        };
         (identifier, photo)
     }))
 }
@@ -209,6 +223,24 @@ fn apartment(json: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Op
         problems.structure(&at.key(KEY), BodyError::WrongType(KEY));
     }
     id.map(Some)
+}
+
+/// A panel's own number for the apartment stands in what is kept alone.
+fn apartment_uid(
+    json: &Json<'_>,
+    at: &At<'_>,
+    form: Form,
+    problems: &mut Problems,
+) -> Option<Option<NonZeroU32>> {
+    const KEY: &str = "apartment_uid";
+    if form != Form::Kept || optional(json, KEY).is_none() {
+        return Some(None);
+    }
+    let uid = u32::try_from(problems.int(json, KEY, at)?).ok().and_then(NonZeroU32::new);
+    if uid.is_none() {
+        problems.structure(&at.key(KEY), BodyError::WrongType(KEY));
+    }
+    uid.map(Some)
 }
 
 fn owner(json: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<(Name, OwnerKind)> {

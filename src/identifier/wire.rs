@@ -1,5 +1,7 @@
 //! An identifier as it is written: the whole of it, in the panel API's field order, `time_profiles.link_ids` always.
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 
 use super::photo::Photo;
@@ -20,7 +22,9 @@ pub fn body(identifier: &Identifier, photo: Option<&Photo>, api: Api) -> String 
 /// To be kept, and read again by [`super::parse::kept`]: no family's in particular, and of a face the digest alone.
 /// Identifiers that say the same have the same text.
 pub fn kept(identifier: &Identifier) -> String {
-    Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) }.text()
+    let written = Written::of(identifier, Api::ANY);
+    let (face_sha256, apartment_uid) = (face_digest(identifier), identifier.apartment_uid);
+    Written { apartment_uid, face_sha256, ..written }.text()
 }
 
 /// To be shown: the number's last characters alone, and nothing of codes and faces.
@@ -41,6 +45,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     link_id: Option<LinkId>,
     apartment_link_id: Option<LinkId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apartment_uid: Option<NonZeroU32>,
     identifier_owner: Owner<'a>,
     identifier_type: &'static str,
     identifier_number: String,
@@ -113,6 +119,7 @@ impl<'a> Written<'a> {
         Self {
             link_id: None,
             apartment_link_id: identifier.apartment,
+            apartment_uid: None,
             identifier_owner: Owner { name: identifier.name.as_str(), r#type: identifier.owner.as_str() },
             identifier_type: identifier.credential.kind().as_str(),
             identifier_number: identifier.credential.number(api),

@@ -379,6 +379,11 @@ fn identifiers_are_pushed_to_a_whole_site_and_read_back() {
         page(&format!("filter_field=identifier_number&filter_type=equal&filter_value={number}"))
     };
     log.step("by number", &by_number("1234567"));
+    // The apartment that one panel knows it to belong to is that panel's own affair.
+    let alike = by_number("1234567").value();
+    let attach = server.call("POST", "/panels/p2/api/v1/apartment/item/5/identifier/3");
+    assert_eq!(attach.bearer(&server.panel_login("p2")).send().status, 200);
+    assert_eq!(by_number("1234567").value(), alike);
     log.step("by one that there is not", &by_number("99"));
     log.step("profiles are listed beside them", &read(&server, &format!("{PROFILES}/items")));
     // Somebody has a number at one door only.

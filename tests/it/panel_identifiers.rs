@@ -488,6 +488,91 @@ fn camdroid_panels_before_1_0_have_identifiers_at_paths_of_their_own() {
 }
 
 #[test]
+fn identifiers_belong_to_apartments() {
+    for (name, api, version, prefix) in PANELS {
+        if !["android_2_9", "camdroid_0_6", "camdroid_1_3"].contains(&name) {
+            continue;
+        }
+        let mut panel = Panel::new(api, version, prefix, &json!({}));
+        let mut log = Transcript::new("panel_api", "identifiers_apartments");
+        let older = name == "camdroid_0_6";
+        let items = if older { "/access/identifiers" } else { "/access/identifier" };
+        let body = |name: &str, number: &str| {
+            let counted = json!({ "is_permanent": false, "max_passes": 5 });
+            let body = set(card(0, name, number, &[]), "/valid/passes", counted);
+            let body = without(without(body, "link_id"), "apartment_link_id");
+            if older { beside(body) } else { body }
+        };
+        let create = if older { "/access/identifiers/item".to_owned() } else { items.to_owned() };
+        assert_eq!(panel.call("POST", &create).json(&body("By uid", "77")).send().status, 200);
+        let shown = json!({ "type": "card", "number": "77" });
+        assert_eq!(panel.server.fleet("POST", "/panels/p1:present").json(&shown).send().status, 200);
+        let attach = |apartment: &str, uid: &str| {
+            panel.call("POST", &format!("/apartment/item/{apartment}/identifier/{uid}")).send()
+        };
+        let detach =
+            |uid: &str| panel.call("POST", &format!("/apartment/item/unbind/identifier/{uid}")).send();
+        let show = |uid: u32| panel.call("GET", &format!("{items}/item/{uid}")).send();
+        log.step("it belongs to none, and has opened once", &show(1));
+        log.step("detach it", &detach("1"));
+        log.step("attach it", &attach("5", "1"));
+        log.step("it may open as often as before", &show(1));
+        log.step("attach it again", &attach("5", "1"));
+        log.step("attach it elsewhere", &attach("6", "1"));
+        log.step("attach what there is not", &attach("5", "9"));
+        log.step("attach no uid", &attach("5", "x"));
+        for apartment in ["0", "x", "4294967296"] {
+            log.step(&format!("to the apartment {apartment}"), &attach(apartment, "1"));
+        }
+        let page = if older { "limit=10&pageNumber=1" } else { "limit=10&page_number=1" };
+        log.step("in the list", &panel.call("GET", &format!("{items}/items?{page}")).send());
+        log.step("by link_id nothing is said of it", &panel.call("GET", &format!("{LINK}?{page}")).send());
+        let patch = |body: Value| panel.call("PATCH", &format!("{items}/item/1")).json(&body).send();
+        log.step("replaced, it stays there", &patch(body("Replaced", "78")));
+        log.step("so", &show(1));
+        let elsewhere = json!("0c8e1a7e-7f5d-4a0e-9a0c-3c5d6b7a8f90");
+        let mut moved = body("Moved", "78");
+        moved["apartment_link_id"] = elsewhere.clone();
+        log.step("replaced by one of an apartment with a link_id", &patch(moved));
+        log.step("it belongs to that", &show(1));
+        log.step("whose uid may be said", &attach("7", "1"));
+        log.step("of both", &show(1));
+        log.step("detach it from both", &detach("1"));
+        log.step("none is left", &show(1));
+        log.step("detach it again", &detach("1"));
+        log.step("detach what there is not", &detach("9"));
+        let linked = |name: &str| {
+            let item = set(card(103, name, "80", &[]), "/apartment_link_id", elsewhere.clone());
+            panel.call("POST", LINK).json(&json!({ "list_items": [item] })).send()
+        };
+        linked("By link");
+        attach("8", "2");
+        log.step("one by link_id", &show(2));
+        linked("By link, again");
+        log.step("each such call says all of it", &show(2));
+        attach("8", "2");
+        let guard = log_in(&panel.server, prefix, "guard", GUARD_MD5);
+        let path = "/apartment/item/5/identifier/1";
+        log.step("who is no administrator", &panel.anonymous("POST", path).bearer(&guard).send());
+        log.step("no login", &panel.anonymous("POST", path).send());
+        let path = "/apartment/item/unbind/identifier/1";
+        log.step("nor detaches", &panel.anonymous("POST", path).bearer(&guard).send());
+        log.step("another method", &panel.call("GET", path).send());
+        panel.server.restart();
+        panel.token = log_in(&panel.server, prefix, "admin", ADMIN_MD5);
+        log.step("it is kept", &panel.call("GET", &format!("{items}/item/2")).send());
+        log.check_as(name);
+    }
+    let controller = TestServer::start();
+    controller.add_panel("p1", &json!({ "api": "door-controller" }));
+    let login = json!({ "username": "admin", "password": ADMIN_MD5 });
+    let token = controller.call("POST", "/panels/p1/api/v1/login").json(&login).send().value();
+    let path = "/panels/p1/api/v1/apartment/item/5/identifier/1";
+    let answer = controller.call("POST", path).bearer(token["token"].as_str().expect("a token")).send();
+    assert_eq!(answer.status, 404, "{answer}");
+}
+
+#[test]
 fn simulated_panels_say_of_identifiers_what_others_do_not() {
     let devices = Simulated::start(1, &[]);
     devices.by_hand(1, "POST", PROFILES, Some(&list(&[once(1, "Work")])));

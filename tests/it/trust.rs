@@ -151,6 +151,8 @@ admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    PATCH  /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/passes/reset
+admin    POST   /panels/{panel}/api/v1/apartment/item/{apartment}/identifier/{uid}
+admin    POST   /panels/{panel}/api/v1/apartment/item/unbind/identifier/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 ";
@@ -192,7 +194,8 @@ fn every_route_takes_its_role_and_no_lower_one() {
                 .replace("{panel}", "p1")
                 .replace("{selector}", "site=north")
                 .replace("{uid}", "9")
-                .replace("{profile}", "9");
+                .replace("{profile}", "9")
+                .replace("{apartment}", "9");
             let url =
                 url.replace("{id}", "nobody").replace("{link_id}", &link(9)).replace("{name}", "nobody");
             let mut call = server.call(method, &url);

@@ -25,6 +25,7 @@ use crate::identifier::parse::{self, Given};
 use crate::identifier::rule::Kind;
 use crate::profile::rule::Family;
 
+pub mod apartment;
 pub mod by_uid;
 pub mod shown;
 

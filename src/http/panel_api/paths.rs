@@ -83,7 +83,8 @@ pub fn serves(dialect: &Dialect, version: ApiVersion, request: &HttpRequest) -> 
     if extensions.get::<OlderPrefix>().is_some() && !version.has_v0() {
         return false;
     }
-    let of_panels = ["timeprofile", "identifier"].iter().any(|of| path.contains(&format!("/v1/access/{of}")));
+    let of_panels = ["access/timeprofile", "access/identifier", "apartment/item"];
+    let of_panels = of_panels.iter().any(|of| path.contains(&format!("/v1/{of}")));
     if dialect.family == Family::DoorController {
         return !of_panels;
     }

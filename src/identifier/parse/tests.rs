@@ -417,3 +417,21 @@ fn camdroid_panels_before_1_0_have_beside_the_other_fields_when_it_is_valid() {
         );
     }
 }
+
+#[test]
+fn an_apartment_s_uid_is_kept_and_told_to_nobody_by_link_id() {
+    let linked = taken(&with("/apartment_uid", json!(7)), android());
+    assert_eq!(linked.identifier.apartment_uid, None, "no call by link_id knows it");
+    let before = wire::kept(&linked.identifier);
+    assert!(!before.contains("apartment_uid"), "what was kept before is what is kept without one");
+    assert_eq!(kept(before.as_bytes()), Ok(linked.identifier.clone()));
+    let attached = Identifier { apartment_uid: NonZeroU32::new(7), ..linked.identifier.clone() };
+    assert_eq!(kept(wire::kept(&attached).as_bytes()), Ok(attached.clone()));
+    assert_eq!(wire::body(&attached, None, android()), wire::body(&linked.identifier, None, android()));
+    assert_eq!(attached.as_read(), linked.identifier.as_read());
+    for wrong in [json!(0), json!(-1), json!("7"), json!(4_294_967_296_u64)] {
+        let mut stored: Value = serde_json::from_str(&before).expect("JSON");
+        stored["apartment_uid"] = wrong;
+        assert!(kept(stored.to_string().as_bytes()).is_err(), "{stored}");
+    }
+}

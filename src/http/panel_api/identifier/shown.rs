@@ -183,8 +183,8 @@ struct BoundProfiles {
 /// The apartment of an identifier.
 #[derive(Serialize, ToSchema)]
 struct Apartment {
-    /// Always −1: there are no apartments.
-    uid: i32,
+    /// −1 for none.
+    uid: i64,
     /// The apartment's link_id, carried as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<uuid::Uuid>)]
@@ -340,7 +340,10 @@ impl InList for InUidForm {
                 uid_items: profiles.clone(),
                 link_ids: identifier.profiles.as_slice().to_vec(),
             },
-            apartment: Apartment { uid: -1, link_id: identifier.apartment },
+            apartment: Apartment {
+                uid: identifier.apartment_uid.map_or(-1, |uid| i64::from(uid.get())),
+                link_id: identifier.apartment,
+            },
             additional: Additional { passes_left: passes_left(shown) },
         };
         // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
