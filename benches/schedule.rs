@@ -102,6 +102,7 @@ impl PanelWork for Filled {
         for n in 0..IDENTIFIERS {
             let identifier = Identifier {
                 apartment: None,
+                apartment_uid: None,
                 name: Name::new(&format!("Flat {n}")).expect("a name"),
                 owner: OwnerKind::Owner,
                 credential: Credential::new(Kind::Card, &format!("{}", 1_000_000 + n)).expect("a number"),

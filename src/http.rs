@@ -223,7 +223,7 @@ pub(crate) async fn around(
         request.head_mut().method = Method::GET;
         request.extensions_mut().insert(panel_api::AsGet);
     }
-    panel_api::take_older_path(&mut request);
+    panel_api::paths::take_older_path(&mut request);
     let api = if path.starts_with("/fleet/") {
         "fleet"
     } else if path.starts_with(link_api::BASE) {

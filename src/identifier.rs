@@ -14,6 +14,8 @@
 //!
 //! Numbers, codes and faces are secrets of people: no `Debug`, no problem and no sentence tells one whole.
 
+use std::num::NonZeroU32;
+
 use crate::profile::LinkId;
 use crate::profile::rule::Name;
 
@@ -43,6 +45,8 @@ use rule::{Api, Kind, Lock, OwnerKind, Passes, PassesLeft, ProfileIds, ValidTime
 pub struct Identifier {
     /// The apartment's link_id, carried as it is.
     pub apartment: Option<LinkId>,
+    /// A panel's own number for the apartment, where somebody attached it there. No call by link_id knows it.
+    pub apartment_uid: Option<NonZeroU32>,
     /// What its owner is called.
     pub name: Name,
     /// Who that is.
@@ -112,14 +116,15 @@ impl Refusal {
 }
 
 impl Identifier {
-    /// As much of it as a device tells when it is read back: not how many passes are left, which changes, and no photo.
+    /// As much of it as a device tells when it is read back: not how many passes are left, which changes, no uid of an
+    /// apartment, and no photo.
     #[must_use]
     pub fn as_read(&self) -> Self {
         let credential = match &self.credential {
             Credential::Face(_) => Credential::Face(FaceDigest::NONE),
             other => other.clone(),
         };
-        Self { credential, passes_left: None, ..self.clone() }
+        Self { credential, passes_left: None, apartment_uid: None, ..self.clone() }
     }
 
     /// How often it may open yet, when it has opened so often since it was last changed; nothing for any number of times.

@@ -1,49 +1,50 @@
 //! What several panels have in common: what is true of each of them, and so can be said of all as if they were one.
 //!
-//! A panel's profiles are those that it should hold: of an embedded one that is what it holds; of a device also what it
+//! A panel's items are those that it should hold: of an embedded one that is what it holds; of a device also what it
 //! has not confirmed yet, since that is durable here and will be delivered. What a device is known to have refused, or
 //! to hold otherwise, is not among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fleet;
+use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
 use crate::coordinator::register::Entry;
 use crate::coordinator::{SubmitError, Target};
+use crate::identifier::Identifier;
 use crate::profile::{LinkId, parse};
-use crate::store::StoreError;
 use crate::store::read::Snapshot;
 use crate::store::row::{Reported, Row, RowName};
+use crate::store::{StoreError, identifier_in};
 
-/// A profile that each of several panels holds alike.
-#[derive(Debug)]
-pub struct CommonProfile {
+/// An item that each of several panels holds alike.
+pub struct CommonItem {
     /// None where it was made by uid, on each of the panels.
     pub link_id: Option<LinkId>,
-    /// The panels' own number for it, where all of them have the same. Devices number their profiles themselves, and
+    /// The panels' own number for it, where all of them have the same. Devices number their items themselves, and
     /// nobody here knows how.
     pub uid: Option<u32>,
-    /// Its JSON, without link_id, in the words of the first panel by id.
+    /// Its JSON as it is kept, without link_id, in the words of the first panel by id. An identifier's is a secret.
     pub json: Box<str>,
 }
 
 impl Fleet {
-    /// The profiles that every panel which a selector picks holds alike: under the same link_id, or without one under
-    /// the same uid, with the same meaning. First those with a link_id, in its order. Looks at every panel until nothing
-    /// is left, so it is for a thread that may take its time; what it keeps is no more than the first panel's profiles.
-    pub fn common_profiles(&self, selector: Selector) -> Result<Vec<CommonProfile>, SubmitError> {
+    /// The items of a kind that every panel which a selector picks holds alike: under the same link_id, or without one
+    /// under the same uid, with the same meaning. First those with a link_id, in its order. Looks at every panel until
+    /// nothing is left, so it is for a thread that may take its time; what it keeps is no more than the first panel's items.
+    pub fn common_items(&self, selector: Selector, kind: Kind) -> Result<Vec<CommonItem>, SubmitError> {
         let panels = self.targets(&Target::Selector(selector))?;
         let snapshot = self.store.read()?;
         let mut common: Option<BTreeMap<RowName, Candidate>> = None;
         for panel in &panels {
-            let rows = standing(&snapshot, panel)?;
+            let rows = standing(&snapshot, panel, kind)?;
             let left = match common.take() {
                 None => rows.map(|(name, row)| (name, Candidate::of(panel, row))).collect(),
                 Some(mut before) => {
                     let mut left = BTreeMap::new();
                     for (name, row) in rows {
                         let Some(mut candidate) = before.remove(&name) else { continue };
-                        if candidate.stays(&snapshot, panel, row)? {
+                        if candidate.stays(&snapshot, panel, kind, row)? {
                             left.insert(name, candidate);
                         }
                     }
@@ -58,7 +59,7 @@ impl Fleet {
         let with_text = |(name, candidate): (RowName, Candidate)| {
             let link_id = name.link_id();
             let json = candidate.text.map_or_else(|| snapshot.body(candidate.body), Ok)?;
-            Ok(CommonProfile { link_id, uid: candidate.uid, json })
+            Ok(CommonItem { link_id, uid: candidate.uid, json })
         };
         common.into_iter().flatten().map(with_text).collect()
     }
@@ -72,10 +73,11 @@ impl Fleet {
     }
 }
 
-/// The rows of a panel, without those of which its device is known not to hold what is desired.
+/// The rows of a panel's items of a kind, without those of which its device is known not to hold what is desired.
 fn standing(
     snapshot: &Snapshot,
     panel: &Entry,
+    kind: Kind,
 ) -> Result<impl Iterator<Item = (RowName, Row)> + use<>, StoreError> {
     let mut otherwise = BTreeSet::new();
     if panel.settings.is_device() {
@@ -90,10 +92,10 @@ fn standing(
         }
     }
     let rows = snapshot.rows(panel.number)?;
-    Ok(rows.into_iter().filter(move |(name, _)| !otherwise.contains(name)))
+    Ok(rows.into_iter().filter(move |(name, _)| name.kind() == kind && !otherwise.contains(name)))
 }
 
-/// A profile that all panels hold which were looked at so far.
+/// An item that all panels hold which were looked at so far.
 struct Candidate {
     /// The first panel's body.
     body: u64,
@@ -105,7 +107,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Bodies remembered to say the same: a fleet has few wordings of one profile, and the others are read again.
+    /// Bodies remembered to say the same: a fleet has few wordings of one item, and the others are read again.
     const REMEMBERED: usize = 8;
 
     fn of(panel: &Entry, row: Row) -> Self {
@@ -113,7 +115,13 @@ impl Candidate {
     }
 
     /// Whether this panel's row says the same. Equal numbers mean equal texts, so texts are read only where these differ.
-    fn stays(&mut self, snapshot: &Snapshot, panel: &Entry, row: Row) -> Result<bool, StoreError> {
+    fn stays(
+        &mut self,
+        snapshot: &Snapshot,
+        panel: &Entry,
+        kind: Kind,
+        row: Row,
+    ) -> Result<bool, StoreError> {
         self.uid = self.uid.filter(|uid| own_uid(panel, row) == Some(*uid));
         if row.body == self.body || self.same.contains(&row.body) {
             return Ok(true);
@@ -123,8 +131,7 @@ impl Candidate {
             None => snapshot.body(self.body)?,
         };
         let other = snapshot.body(row.body)?;
-        let same = parse::say_the_same(self.text.insert(text).as_bytes(), other.as_bytes())
-            .map_err(|_| StoreError::Corrupt("body"))?;
+        let same = say_the_same(kind, self.text.insert(text), &other)?;
         if same && self.same.len() < Self::REMEMBERED {
             self.same.push(row.body);
         }
@@ -132,7 +139,24 @@ impl Candidate {
     }
 }
 
-/// The uid under which a panel itself knows a profile.
+/// Whether two stored texts of a kind mean the same. A counter that is to be restored, and a panel's own number for an
+/// apartment, are no part of what an identifier is.
+fn say_the_same(kind: Kind, one: &str, other: &str) -> Result<bool, StoreError> {
+    match kind {
+        Kind::Profile => {
+            parse::say_the_same(one.as_bytes(), other.as_bytes()).map_err(|_| StoreError::Corrupt("body"))
+        }
+        Kind::Identifier => {
+            let read = |text: &str| {
+                let identifier = identifier_in(text.as_bytes())?;
+                Ok::<_, StoreError>(Identifier { passes_left: None, apartment_uid: None, ..identifier })
+            };
+            Ok(read(one)? == read(other)?)
+        }
+    }
+}
+
+/// The uid under which a panel itself knows an item.
 fn own_uid(panel: &Entry, row: Row) -> Option<u32> {
     (!panel.settings.is_device()).then_some(row.uid)
 }

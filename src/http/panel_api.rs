@@ -3,18 +3,18 @@
 //! What differs between families follows the panel's `api` and `api_version`; every error has its text from
 //! [`error`]. The calls: [`session`], [`link`] (by link_id), [`by_uid`], those on identifiers ([`identifier`]), and once more [`controller`] as door
 //! controllers have them; [`list`] is the form of all lists; [`lock`] and [`own`] are what clients call beside profiles.
+//! Paths of older panels are read as those of today ([`paths`]).
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::Uri;
+use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::methods::Methods;
-use super::{Shared, auth, link_api};
+use super::{Shared, auth};
 use crate::access::Role;
 use crate::access::sessions::{Scope, Session};
 use crate::batch::item::Kind;
@@ -32,6 +32,7 @@ pub mod link;
 pub mod list;
 pub mod lock;
 pub mod own;
+pub mod paths;
 pub mod session;
 
 use error::PanelError;
@@ -65,6 +66,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(identifier::by_uid::unbind)
         .service(identifier::face::upload)
         .service(identifier::qr::show)
+        .service(identifier::apartment::detach)
+        .service(identifier::apartment::attach)
         .service(by_uid::create)
         .service(by_uid::show)
         .service(by_uid::replace)
@@ -167,37 +170,6 @@ pub fn is_head(request: &HttpRequest) -> bool {
     request.extensions().get::<AsGet>().is_some()
 }
 
-/// The method and the path of a request as they were sent.
-pub fn as_sent(request: &ServiceRequest) -> (String, String) {
-    let is_head = request.extensions().get::<AsGet>().is_some();
-    let method = if is_head { "HEAD" } else { request.method().as_str() };
-    let is_older = request.extensions().get::<OlderPath>().is_some();
-    let path = request.path();
-    let path = if is_older { path.replacen("/api/v1/", "/api/v0/", 1) } else { path.to_owned() };
-    (method.to_owned(), path)
-}
-
-/// Marks a request whose path began with `/api/v0`.
-struct OlderPath;
-
-/// Older panels stand under `/api/v0`, with the same calls: the path is read as that of today, and marked.
-pub fn take_older_path(request: &mut ServiceRequest) {
-    const OLDER: &str = "/api/v0/";
-    let path = request.path();
-    // What devices say to their Link server is no call of a panel.
-    if path.starts_with(link_api::BASE) {
-        return;
-    }
-    if !path.contains(OLDER) || !(path.starts_with(OLDER) || path.starts_with("/panels/")) {
-        return;
-    }
-    let whole = request.uri().to_string().replacen(OLDER, "/api/v1/", 1);
-    let Ok(uri) = whole.parse::<Uri>() else { return };
-    request.match_info_mut().get_mut().update(&uri);
-    request.head_mut().uri = uri;
-    request.extensions_mut().insert(OlderPath);
-}
-
 fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     let by_port = request.extensions().get::<OnlyPanel>().map(|OnlyPanel(id)| id.clone());
     let id = match (by_port, request.app_data::<OnlyPanel>()) {
@@ -211,19 +183,10 @@ fn find_panel(request: &HttpRequest) -> Result<Entry, PanelError> {
     if settings.is_device() {
         return Err(PanelError::NoSuchPanel);
     }
-    let is_controller = settings.family() == Family::DoorController;
-    if is_controller {
+    if settings.family() == Family::DoorController {
         request.extensions_mut().insert(controller::ToController);
     }
-    // A family has the other's paths no more than any other unknown ones, and newer panels not those of older ones.
-    let path = request.path();
-    let of_controllers = path.contains("/v1/access/time-profiles");
-    let of_panels = path.contains("/v1/access/timeprofile") || path.contains("/v1/access/identifier");
-    let is_older = request.extensions().get::<OlderPath>().is_some();
-    if (is_controller && of_panels)
-        || (!is_controller && of_controllers)
-        || (is_older && !settings.api_version.has_v0())
-    {
+    if !paths::serves(settings.dialect, settings.api_version, request) {
         return Err(PanelError::NotFound);
     }
     Ok(panel)

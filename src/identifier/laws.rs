@@ -57,6 +57,7 @@ fn identifier() -> impl Strategy<Value = LinkedIdentifier> {
         |((name, guest), (credential, photo), lock, (time, most, left), (link_id, apartment, profiles))| {
             let identifier = Identifier {
                 apartment,
+                apartment_uid: None,
                 name: Name::new(&name).expect("1 to 100 characters"),
                 owner: if guest { OwnerKind::Guest } else { OwnerKind::Owner },
                 credential,

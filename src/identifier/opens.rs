@@ -256,6 +256,7 @@ mod tests {
     fn card(profiles: &[u8]) -> Identifier {
         Identifier {
             apartment: None,
+            apartment_uid: None,
             name: Name::new("Flat 12").expect("a name"),
             owner: OwnerKind::Owner,
             credential: Credential::new(Kind::Card, "1234567").expect("a number"),

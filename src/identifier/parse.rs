@@ -14,6 +14,8 @@
 //! there, if with an empty list, and a `time` that stands within `passes` is a problem. A photo that is none is a problem
 //! there, and an item's refusal on a panel.
 
+use std::num::NonZeroU32;
+
 use super::error::{Problem, WireError};
 use super::number::Credential;
 use super::photo::{FaceDigest, Photo};
@@ -85,7 +87,7 @@ impl Items {
 pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), Api::ANY, Face::Digest, &mut problems);
+    let read = identifier(&json, &At::root(), Api::ANY, Form::Kept, &mut problems);
     problems.end_of_item();
     match read {
         Some(Ok((identifier, _))) => problems.first_or(identifier),
@@ -96,7 +98,7 @@ pub fn kept(body: &[u8]) -> Result<Identifier, Problem> {
 /// Reads an identifier of a device's list. A face comes without its photo, as one of no digest.
 pub fn read_back(json: &Json<'_>) -> Option<Identifier> {
     let mut problems = Problems::default();
-    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Face::Absent, &mut problems)?.ok()?;
+    let (identifier, _) = identifier(json, &At::root(), Api::ANY, Form::ReadBack, &mut problems)?.ok()?;
     problems.end_of_item();
     problems.first_or(identifier).ok()
 }
@@ -116,7 +118,7 @@ pub struct UidIdentifier {
 pub fn uid_body(body: &[u8], api: Api) -> Result<Result<UidIdentifier, Refusal>, Problem> {
     let json = Json::object(body, MAX_VALUES).map_err(problem_of)?;
     let mut problems = Problems::default();
-    let read = identifier(&json, &At::root(), api, Face::Photo, &mut problems);
+    let read = identifier(&json, &At::root(), api, Form::Uid, &mut problems);
     problems.end_of_item();
     let Some(read) = read else { return Err(problems.first()) };
     let names_profiles =
@@ -128,15 +130,17 @@ pub fn uid_body(body: &[u8], api: Api) -> Result<Result<UidIdentifier, Refusal>,
     problems.first_or(read)
 }
 
-/// What a face is known by in what is read.
+/// Where an identifier stands that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Face {
-    /// `face_image`.
-    Photo,
-    /// `face_sha256`, in what is kept.
-    Digest,
-    /// Nothing, in what is read back.
-    Absent,
+enum Form {
+    /// In a call by link_id, or in a file. A face is known by `face_image`.
+    Link,
+    /// In a call by uid. A face is known by `face_image`.
+    Uid,
+    /// In what is kept. A face is known by `face_sha256`.
+    Kept,
+    /// In what a device shows. A face is known by nothing.
+    ReadBack,
 }
 
 fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<Given> {
@@ -149,7 +153,7 @@ fn item(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Opti
     }
     problems.twice(json, at);
     let link_id = link_id(json, at, problems);
-    let read = identifier(json, at, api, Face::Photo, problems);
+    let read = identifier(json, at, api, Form::Link, problems);
     problems.end_of_item();
     let (link_id, read) = (link_id?, read?);
     Some(match read {
@@ -165,27 +169,39 @@ fn identifier(
     json: &Json<'_>,
     at: &At<'_>,
     api: Api,
-    face: Face,
+    form: Form,
     problems: &mut Problems,
 ) -> Option<Result<(Identifier, Option<Photo>), Refusal>> {
     let apartment = apartment(json, at, problems);
+    let apartment_uid = apartment_uid(json, at, form, problems);
     let owner = owner(json, at, problems);
     let kind = kind(json, at, api, problems);
     let number = number(json, at, kind, problems);
     let lock = lock(json, at, problems);
-    let valid = valid(json, at, api, problems);
+    let valid = valid(json, at, api, form, problems);
     let profiles = time_profiles(json, at, problems);
     let presented = match kind {
-        Some(Kind::Face) => of_face(json, at, api, face, problems),
+        Some(Kind::Face) => of_face(json, at, api, form, problems),
         Some(_) | None => number.map(|number| Ok((number, None))),
     };
     let passes_left = passes_left(json, at, problems);
     let (name, owner) = owner?;
     let (time, passes) = valid?;
-    let (apartment, lock, profiles, passes_left) = (apartment?, lock?, profiles?, passes_left?);
+    let (apartment, apartment_uid) = (apartment?, apartment_uid?);
+    let (lock, profiles, passes_left) = (lock?, profiles?, passes_left?);
     Some(presented?.map(|(credential, photo)| {
-        let identifier =
-            Identifier { apartment, name, owner, credential, lock, time, passes, profiles, passes_left };
+        let identifier = Identifier {
+            apartment,
+            apartment_uid,
+            name,
+            owner,
+            credential,
+            lock,
+            time,
+            passes,
+            profiles,
+            passes_left,
+        };
         (identifier, photo)
     }))
 }
@@ -207,6 +223,24 @@ fn apartment(json: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<Op
         problems.structure(&at.key(KEY), BodyError::WrongType(KEY));
     }
     id.map(Some)
+}
+
+/// A panel's own number for the apartment stands in what is kept alone.
+fn apartment_uid(
+    json: &Json<'_>,
+    at: &At<'_>,
+    form: Form,
+    problems: &mut Problems,
+) -> Option<Option<NonZeroU32>> {
+    const KEY: &str = "apartment_uid";
+    if form != Form::Kept || optional(json, KEY).is_none() {
+        return Some(None);
+    }
+    let uid = u32::try_from(problems.int(json, KEY, at)?).ok().and_then(NonZeroU32::new);
+    if uid.is_none() {
+        problems.structure(&at.key(KEY), BodyError::WrongType(KEY));
+    }
+    uid.map(Some)
 }
 
 fn owner(json: &Json<'_>, at: &At<'_>, problems: &mut Problems) -> Option<(Name, OwnerKind)> {
@@ -260,13 +294,13 @@ fn of_face(
     json: &Json<'_>,
     at: &At<'_>,
     api: Api,
-    face: Face,
+    form: Form,
     problems: &mut Problems,
 ) -> Option<Result<(Credential, Option<Photo>), Refusal>> {
-    if face == Face::Absent {
+    if form == Form::ReadBack {
         return Some(Ok((Credential::Face(FaceDigest::NONE), None)));
     }
-    if face == Face::Digest {
+    if form == Form::Kept {
         let read = |value: &Json<'_>| match value {
             Json::Text(text) => FaceDigest::parse(text),
             _ => None,
@@ -288,17 +322,44 @@ fn of_face(
     }
 }
 
-fn valid(json: &Json<'_>, at: &At<'_>, api: Api, problems: &mut Problems) -> Option<(ValidTime, Passes)> {
-    let Some(valid) = part(json, "valid", at, api, problems)? else {
-        return Some((ValidTime::Permanent, Passes::Permanent));
-    };
-    let at = at.key("valid");
-    let time = match part(valid, "time", &at, api, problems) {
+fn valid(
+    json: &Json<'_>,
+    at: &At<'_>,
+    api: Api,
+    form: Form,
+    problems: &mut Problems,
+) -> Option<(ValidTime, Passes)> {
+    if is_valid_beside(json, api, form) {
+        return within_valid(json, at, api, problems);
+    }
+    match part(json, "valid", at, api, problems)? {
+        Some(valid) => within_valid(valid, &at.key("valid"), api, problems),
+        None => Some((ValidTime::Permanent, Passes::Permanent)),
+    }
+}
+
+/// Whether `time` and `passes` stand beside the other fields: of old panels in the calls by uid, and perhaps in what is read
+/// back of one, which would else count as valid for ever.
+fn is_valid_beside(json: &Json<'_>, api: Api, form: Form) -> bool {
+    match form {
+        Form::Uid => api.has_valid_beside(),
+        Form::ReadBack => optional(json, "valid").is_none(),
+        Form::Link | Form::Kept => false,
+    }
+}
+
+fn within_valid(
+    valid: &Json<'_>,
+    at: &At<'_>,
+    api: Api,
+    problems: &mut Problems,
+) -> Option<(ValidTime, Passes)> {
+    let time = match part(valid, "time", at, api, problems) {
         Some(Some(time)) => time_of(time, &at.key("time"), problems),
         Some(None) => Some(ValidTime::Permanent),
         None => None,
     };
-    let passes = match part(valid, "passes", &at, api, problems) {
+    let passes = match part(valid, "passes", at, api, problems) {
         Some(Some(passes)) => {
             let at = at.key("passes");
             if problems.strict && optional(valid, "time").is_none() && optional(passes, "time").is_some() {

@@ -466,6 +466,7 @@ impl List {
         };
         let identifier = Identifier {
             apartment,
+            apartment_uid: None,
             name,
             owner,
             credential,

@@ -61,6 +61,7 @@ impl Kind {
 pub struct Api {
     family: Family,
     plates: bool,
+    valid_beside: bool,
 }
 
 /// Door controllers have identifiers of another shape.
@@ -72,10 +73,10 @@ pub struct NoIdentifiers;
 
 impl Api {
     /// What some panels take: android's of today, which leaves least to be said.
-    pub const ANY: Self = Self { family: Family::Android, plates: true };
+    pub const ANY: Self = Self { family: Family::Android, plates: true, valid_beside: false };
 
     /// What a family takes in this version, or in its newest. Plates came to android panels after 2.1, and to camdroid
-    /// ones with 1.0.4.
+    /// ones with 1.0.4; these have `valid` from 1.0 on.
     pub fn of(family: Family, version: Option<[u16; 3]>) -> Result<Self, NoIdentifiers> {
         let since = |first: [u16; 3]| version.is_none_or(|version| version >= first);
         let plates = match family {
@@ -84,7 +85,8 @@ impl Api {
             Family::IngenicMips => true,
             Family::DoorController => return Err(NoIdentifiers),
         };
-        Ok(Self { family, plates })
+        let valid_beside = family == Family::Camdroid && !since([1, 0, 0]);
+        Ok(Self { family, plates, valid_beside })
     }
 
     /// The family, which is none of door controllers.
@@ -109,6 +111,12 @@ impl Api {
     /// Whether `valid` and its parts have to be there. Android panels take what is absent as permanent.
     pub(super) fn wants_valid(self) -> bool {
         self.family != Family::Android
+    }
+
+    /// Whether the calls by uid have `time` and `passes` beside the other fields rather than in `valid`. Of the calls by
+    /// link_id that is not known, so these are told both.
+    pub(super) fn has_valid_beside(self) -> bool {
+        self.valid_beside
     }
 
     /// Whether `max_passes` has to be there though it does not count, as 0: AA-07BD wants it.

@@ -185,6 +185,7 @@ mod tests {
     fn said(change: impl FnOnce(&mut Identifier)) -> String {
         let mut identifier = Identifier {
             apartment: None,
+            apartment_uid: None,
             name: Name::new("Flat 12, first").expect("a name"),
             owner: OwnerKind::Owner,
             credential: Credential::new(Kind::Card, "1234567").expect("a number"),

@@ -1,5 +1,7 @@
 //! An identifier as it is written: the whole of it, in the panel API's field order, `time_profiles.link_ids` always.
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 
 use super::photo::Photo;
@@ -20,7 +22,9 @@ pub fn body(identifier: &Identifier, photo: Option<&Photo>, api: Api) -> String 
 /// To be kept, and read again by [`super::parse::kept`]: no family's in particular, and of a face the digest alone.
 /// Identifiers that say the same have the same text.
 pub fn kept(identifier: &Identifier) -> String {
-    Written { face_sha256: face_digest(identifier), ..Written::of(identifier, Api::ANY) }.text()
+    let written = Written::of(identifier, Api::ANY);
+    let (face_sha256, apartment_uid) = (face_digest(identifier), identifier.apartment_uid);
+    Written { apartment_uid, face_sha256, ..written }.text()
 }
 
 /// To be read again by a form: with its link_id, the whole number, and of a face the digest alone.
@@ -47,6 +51,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     link_id: Option<LinkId>,
     apartment_link_id: Option<LinkId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apartment_uid: Option<NonZeroU32>,
     identifier_owner: Owner<'a>,
     identifier_type: &'static str,
     identifier_number: String,
@@ -56,6 +62,11 @@ struct Written<'a> {
     face_sha256: Option<String>,
     lock: &'static str,
     valid: Valid,
+    /// Once more, for panels that perhaps look for it here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passes: Option<WrittenPasses>,
     time_profiles: TimeProfiles<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     additional: Option<Additional>,
@@ -73,7 +84,7 @@ struct Valid {
     passes: WrittenPasses,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Time {
     is_permanent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +93,7 @@ struct Time {
     to: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct WrittenPasses {
     is_permanent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +125,7 @@ impl<'a> Written<'a> {
         Self {
             link_id: None,
             apartment_link_id: identifier.apartment,
+            apartment_uid: None,
             identifier_owner: Owner { name: identifier.name.as_str(), r#type: identifier.owner.as_str() },
             identifier_type: identifier.credential.kind().as_str(),
             identifier_number: identifier.credential.number(api),
@@ -121,6 +133,8 @@ impl<'a> Written<'a> {
             face_sha256: None,
             lock: identifier.lock.as_str(),
             valid: Valid { time, passes },
+            time: api.has_valid_beside().then_some(time),
+            passes: api.has_valid_beside().then_some(passes),
             time_profiles: TimeProfiles { link_ids: identifier.profiles.as_slice() },
             additional: identifier.passes_left.map(|left| Additional { passes_left: left.get() }),
         }

@@ -5,6 +5,7 @@
 //! everywhere; so a profile without one cannot be bound, and its uid counts as wrong there.
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU32;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -68,6 +69,10 @@ pub enum UidOperation {
     Bind(u32, u32, bool),
     /// The face of this uid is known by this photo from now on.
     ReplaceFace(u32, Photo),
+    /// The identifier belongs to the apartment of this uid.
+    Attach(u32, NonZeroU32),
+    /// The identifier belongs to no apartment.
+    LeaveApartment(u32),
     /// The identifier's passes are counted from the start.
     ResetPasses(u32),
     /// No identifier names these profiles any more; then some open always. No call asks for it: it is what a simulated panel
@@ -108,6 +113,10 @@ pub enum UidRefusal {
     NumberTaken,
     /// A profile that the identifier names is not on the panel.
     NoProfile,
+    /// The identifier belongs to another apartment.
+    Attached,
+    /// The identifier belongs to no apartment.
+    Unattached,
     /// The identifier names as many profiles as one may.
     TooManyProfiles,
     /// Identifiers name the profile that is to be deleted.
@@ -210,6 +219,22 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
             put(rows, found, &Body::of_identifier(&identifier))
         }
         UidOperation::ReplaceFace(uid, photo) => replace_face(rows, *uid, photo),
+        UidOperation::Attach(uid, apartment) => {
+            let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
+            let identifier = read(rows, &found.1)?;
+            if identifier.apartment_uid.is_some_and(|other| other != *apartment) {
+                return Ok(Err(UidRefusal::Attached));
+            }
+            put_with_passes(rows, found, &Identifier { apartment_uid: Some(*apartment), ..identifier })
+        }
+        UidOperation::LeaveApartment(uid) => {
+            let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
+            let identifier = read(rows, &found.1)?;
+            if identifier.apartment_uid.is_none() && identifier.apartment.is_none() {
+                return Ok(Err(UidRefusal::Unattached));
+            }
+            put_with_passes(rows, found, &Identifier { apartment: None, apartment_uid: None, ..identifier })
+        }
         UidOperation::ResetPasses(uid) => {
             let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
             let panel = rows.number();
@@ -235,6 +260,20 @@ fn put(rows: &mut PanelRows<'_, '_>, (name, row): (RowName, Row), body: &Body) -
     Ok(Ok(UidAnswer::Done))
 }
 
+/// Keeps an identifier otherwise, as often as it may open yet.
+fn put_with_passes(
+    rows: &mut PanelRows<'_, '_>,
+    (name, row): (RowName, Row),
+    identifier: &Identifier,
+) -> Answered<UidAnswer> {
+    let body = Body::of_identifier(identifier);
+    if !rows.holds(&row, &body)? {
+        let (panel, after) = (rows.number(), rows.put_in_place(name, Some(row), &body)?);
+        rows.tables().carry_passes(panel, row, after)?;
+    }
+    Ok(Ok(UidAnswer::Done))
+}
+
 fn read(rows: &PanelRows<'_, '_>, row: &Row) -> Result<Identifier, StoreError> {
     identifier_in(&rows.json(row)?)
 }
@@ -255,8 +294,10 @@ fn body_of(
     if let (false, Some(before)) = (given.names_profiles, &before) {
         identifier.profiles = before.profiles.clone();
     }
-    if let (None, Some(before)) = (identifier.apartment, &before) {
-        identifier.apartment = before.apartment;
+    if let Some(before) = &before
+        && identifier.apartment.is_none_or(|apartment| Some(apartment) == before.apartment)
+    {
+        (identifier.apartment, identifier.apartment_uid) = (before.apartment, before.apartment_uid);
     }
     for profile in identifier.profiles.as_slice() {
         if rows.get(RowName::Link(ItemId::profile(*profile)))?.is_none() {

@@ -8,41 +8,32 @@
 //! device said no. *Perhaps done*: nothing readable came back after the request was sent. [`Trouble`] tells the
 //! last two apart.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::item::Kind;
 use crate::profile::LinkId;
-use crate::profile::rule::Family;
 
 pub mod ask;
 pub mod gate;
 pub mod line;
 mod trouble;
+mod walk;
 pub mod words;
 
 pub use trouble::Trouble;
 
-use ask::{Answer, DeviceItem, Info, Outgoing, Page, Request, Said, Speech};
+use ask::{Answer, DeviceItem, Info, Outgoing, Request, Said, Speech};
 use gate::{Gate, Pace, Room};
 use line::Lines;
+use walk::Walk;
 
 use super::dialect::{ApiVersion, Dialect};
 use super::settings::{DeviceAddress, Remote};
 
-/// Pages of a kind of items read of a device at most, and the items on them.
+/// Pages of a kind of items read of a device at most.
 const MAX_PAGES: u64 = 2000;
-const MAX_ITEMS: usize = 20_000;
-
-/// Of the items without link_id, which are only shown, so many are kept.
-const MAX_UNLINKED: usize = 1000;
-
-/// Of the JSON that a device sends, so many bytes are kept as they came: of all items, and of one.
-const KEPT_JSON: usize = 1024 * 1024;
-const KEPT_OF_ONE: usize = 8 * 1024;
 
 /// What is learnt of a device and outlives a session.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +45,8 @@ pub struct Habits {
     deletes_otherwise: [bool; Kind::ALL.len()],
     /// Whether its paths begin otherwise than those of its version should.
     has_other_prefix: bool,
+    /// Whether it knows the older path of identifiers, and not that of today.
+    older_identifiers: bool,
 }
 
 /// How much of a device is read, and for how long.
@@ -239,7 +232,7 @@ impl Device {
     fn speech(&self) -> Speech {
         let usual = self.dialect.prefix;
         let prefix = if self.habits.has_other_prefix { usual.other() } else { usual };
-        Speech { dialect: self.dialect, prefix }
+        Speech { dialect: self.dialect, prefix, older_identifiers: self.habits.older_identifiers }
     }
 
     /// Ends the session, so that its token is dead. What comes of it changes nothing.
@@ -254,8 +247,8 @@ impl Device {
         let secrets: Vec<_> =
             items.iter().map(|item| item.secret.clone()).filter(|s| !s.is_empty()).collect();
         let blot = |words: &str| words::without_numbers(words, &secrets);
-        let answer = self.ask_what_all_know(ask::upsert(self.speech(), kind, items)).await;
-        let answer = answer.map_err(|trouble| trouble.with_words(blot))?;
+        let answer = self.ask_of_kind(kind, |speech| ask::upsert(speech, kind, items)).await;
+        let answer = self.or_log_in_anew(answer).map_err(|trouble| trouble.with_words(blot))?;
         let said = ask::read_said(&answer, items.iter().map(|item| item.link_id));
         let mut said = said.map_err(|trouble| trouble.with_words(blot))?;
         if !secrets.is_empty() {
@@ -284,7 +277,7 @@ impl Device {
 
     /// Whether it holds no item of a kind with a link_id. A device that cannot be asked that is taken to hold some.
     pub async fn is_empty(&mut self, kind: Kind) -> Result<bool, Trouble> {
-        match self.ask(ask::linked_page(self.speech(), kind)).await {
+        match self.ask_of_kind(kind, |speech| ask::linked_page(speech, kind)).await {
             Ok(answer) => {
                 let page = ask::read_page(&answer)?;
                 Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
@@ -355,10 +348,10 @@ impl Device {
     ) -> Result<Option<Option<u64>>, Trouble> {
         let mut said = None;
         for number in 1..=MAX_PAGES {
-            let request = ask::page(self.speech(), kind, number);
+            let answer = self.ask_of_kind(kind, |speech| ask::page(speech, kind, number)).await;
             let answer = match kind {
-                Kind::Profile => self.ask_what_all_know(request).await?,
-                Kind::Identifier => self.ask(request).await?,
+                Kind::Profile => self.or_log_in_anew(answer)?,
+                Kind::Identifier => answer?,
             };
             walk.bytes += answer.body.len();
             if walk.bytes > self.limits.bytes {
@@ -417,13 +410,37 @@ impl Device {
         }
     }
 
-    /// Asks what every panel knows: one that does not has perhaps other firmware now, so it is logged in anew.
-    async fn ask_what_all_know(&mut self, request: Request) -> Result<Answer, Trouble> {
-        self.ask(request).await.inspect_err(|trouble| {
+    /// An answer to what every panel knows: one that does not has perhaps other firmware now, so it is logged in anew.
+    fn or_log_in_anew(&mut self, answer: Result<Answer, Trouble>) -> Result<Answer, Trouble> {
+        answer.inspect_err(|trouble| {
             if matches!(trouble, Trouble::UnknownCall(..)) {
                 self.token = None;
             }
         })
+    }
+
+    /// Asks on items of a kind. A device that does not know the one path of identifiers is asked at the other one, and at
+    /// that from then on.
+    async fn ask_of_kind(
+        &mut self,
+        kind: Kind,
+        request: impl Fn(Speech) -> Request,
+    ) -> Result<Answer, Trouble> {
+        let usual = self.speech();
+        match self.ask(request(usual)).await {
+            Err(unknown @ Trouble::UnknownCall(..)) if kind == Kind::Identifier => {
+                let other = Speech { older_identifiers: !usual.older_identifiers, ..usual };
+                match self.ask(request(other)).await {
+                    Err(Trouble::UnknownCall(..)) => Err(unknown),
+                    Ok(answer) => {
+                        self.habits.older_identifiers = other.older_identifiers;
+                        Ok(answer)
+                    }
+                    trouble => trouble,
+                }
+            }
+            answer => answer,
+        }
     }
 
     async fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
@@ -436,49 +453,5 @@ impl Device {
                 self.token = None;
             }
         })
-    }
-}
-
-/// A device's list, as far as it has been read.
-#[derive(Default)]
-struct Walk {
-    held: Held,
-    /// What was there, by its text: a page that brings nothing else is one that was read already.
-    seen: HashSet<u64>,
-    bytes: usize,
-    kept_json: usize,
-}
-
-impl Walk {
-    /// Takes what a page brings, and says how much of it is new.
-    fn take_page(&mut self, page: &Page<'_>, kind: Kind, family: Family) -> Result<usize, Trouble> {
-        let before = self.seen.len();
-        for item in &page.items {
-            let mut hasher = DefaultHasher::new();
-            item.get().hash(&mut hasher);
-            if !self.seen.insert(hasher.finish()) {
-                continue;
-            }
-            if self.seen.len() > MAX_ITEMS {
-                let what = kind.as_str();
-                return Err(Trouble::TooMuch(format!("it holds more than {MAX_ITEMS} {what}s")));
-            }
-            let keep = item.get().len() <= KEPT_OF_ONE && self.kept_json + item.get().len() <= KEPT_JSON;
-            let read = match kind {
-                Kind::Profile => ask::read_profile(item, family, keep),
-                Kind::Identifier => ask::read_identifier(item),
-            };
-            if read.link_id.is_none() {
-                self.held.unlinked += 1;
-                if self.held.unlinked as usize > MAX_UNLINKED {
-                    continue;
-                }
-            }
-            if keep {
-                self.kept_json += item.get().len();
-            }
-            self.held.items.push(read);
-        }
-        Ok(self.seen.len() - before)
     }
 }

@@ -133,6 +133,9 @@ pub struct Dialect {
     pub tells_taken_names: bool,
     /// Whether an identifier without link_id is read with a null there.
     pub null_link_ids: bool,
+    /// Whether the calls on identifiers by uid stand at `/access/identifiers/item/…`, and say when and how often one is
+    /// valid beside its other fields rather than in `valid`.
+    pub older_identifiers: bool,
     /// What it has no word for: its `extended_info` is null.
     wordless: &'static [ItemOutcome],
 }
@@ -147,6 +150,7 @@ const fn android(since: ApiVersion) -> Dialect {
         notes: ListNotes::Asked,
         tells_taken_names: false,
         null_link_ids: false,
+        older_identifiers: false,
         wordless: &[ItemOutcome::NeverOpens, ItemOutcome::BadPhoto, ItemOutcome::NotRecognized],
     }
 }
@@ -171,6 +175,7 @@ static TABLE: [Dialect; 9] = [
         prefix: Prefix::V0,
         paging: Paging::CamelCase,
         null_link_ids: true,
+        older_identifiers: true,
         wordless: &[
             ItemOutcome::NeverOpens,
             ItemOutcome::Repeated,

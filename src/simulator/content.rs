@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::quirk::{Quirk, Quirks};
-use crate::http::panel_api::{Detaches, SeesNoFace};
+use crate::http::panel_api::{Detaches, SeesNoFace, paths};
 
 /// How long the words of `long-words` are, in characters; three of them fit into what any client reads.
 const LONG: usize = 900_000;
@@ -109,6 +109,9 @@ pub(super) fn before(
         }
         Call::DeleteByDelete if has(Quirk::OnlyPost) => {
             return HttpResponse::MethodNotAllowed().json(error("Method not allowed")).into();
+        }
+        _ if has(Quirk::OldPaths) && paths::as_sent(request).1.contains("/access/identifier/") => {
+            return HttpResponse::NotFound().json(error("Not found")).into();
         }
         Call::List if has(Quirk::SmallPages) => shorten(request),
         Call::Upsert if changes_bodies(quirks) => {

@@ -310,7 +310,7 @@ pub async fn suffer<B: MessageBody + 'static>(
         tokio::time::sleep(latency).await;
     }
     let at_ms = clock::now_ms();
-    let (method, path) = panel_api::as_sent(&request);
+    let (method, path) = panel_api::paths::as_sent(&request);
     let path = shown_path(&path, request.query_string());
     let looks = panels.keep_calls > 0 || faults.refuse.is_some() || content::changes_bodies(&faults.quirks);
     let body = if looks { take_body(&mut request).await } else { Bytes::new() };

@@ -34,6 +34,7 @@
 //! | `forget-account` | answers 401 where the account may not, to every call but the login |
 //! | `only-delete` | knows `DELETE …/items/link` alone of the two forms |
 //! | `only-post` | knows `POST …/link/delete` alone of the two forms |
+//! | `old-paths` | knows identifiers by link_id at `/access/identifiers/link` alone, as camdroid panels before 1.0 perhaps do; for `--api camdroid --api-version 0.6.0` |
 //! | `not-found` | says `not_found` where others say `entity_not_found` |
 //! | `detaches-profiles` | deletes a profile that identifiers name, and they lose it: one without any other opens always |
 //! | `warns-of-profiles` | takes an identifier that names a profile which is not there, without it, and says so with `success:true` |
@@ -75,6 +76,7 @@ pub enum Quirk {
     ForgetAccount,
     OnlyDelete,
     OnlyPost,
+    OldPaths,
     NotFound,
     DetachesProfiles,
     WarnsOfProfiles,
@@ -87,7 +89,7 @@ pub type Quirks = BTreeSet<Quirk>;
 
 impl Quirk {
     /// All of them, those of the line first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Interim,
         Self::LateAnswer,
         Self::UntilClose,
@@ -112,6 +114,7 @@ impl Quirk {
         Self::ForgetAccount,
         Self::OnlyDelete,
         Self::OnlyPost,
+        Self::OldPaths,
         Self::NotFound,
         Self::DetachesProfiles,
         Self::WarnsOfProfiles,
@@ -146,6 +149,7 @@ impl Quirk {
             Self::ForgetAccount => "forget-account",
             Self::OnlyDelete => "only-delete",
             Self::OnlyPost => "only-post",
+            Self::OldPaths => "old-paths",
             Self::NotFound => "not-found",
             Self::DetachesProfiles => "detaches-profiles",
             Self::WarnsOfProfiles => "warns-of-profiles",

@@ -7,6 +7,7 @@ use panelsync::access::PasswordMd5;
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, Call};
+use crate::support::identifiers::{card, face, kind};
 use crate::support::profiles::{link, list, never, once, work_week};
 use crate::support::server::{ADMIN_PASSWORD, TestServer};
 use crate::support::simulated::Simulated;
@@ -323,4 +324,204 @@ fn what_a_device_has_not_confirmed_counts_and_what_it_refused_or_lost_does_not()
         &server.call("GET", &of_devices).bearer(server.token()).send(),
     );
     log.check();
+}
+
+const IDENTIFIERS: &str = "/access/identifier/items/link";
+
+/// A call on identifiers of the site north as one panel.
+fn identifiers(server: &TestServer, method: &str, path: &str) -> Call {
+    server.call(method, &format!("{NORTH}{path}")).bearer(server.token())
+}
+
+fn push_identifiers(server: &TestServer, items: Value) -> Answer {
+    identifiers(server, "POST", IDENTIFIERS).json(&json!({ "list_items": items })).send()
+}
+
+fn with(mut identifier: Value, pointer: &str, value: Value) -> Value {
+    *identifier.pointer_mut(pointer).expect("a place") = value;
+    identifier
+}
+
+fn ids(ids: &[u32]) -> Value {
+    json!({ "link_ids": ids.iter().map(|n| link(*n)).collect::<Vec<_>>() })
+}
+
+#[test]
+fn identifiers_are_pushed_to_a_whole_site_and_read_back() {
+    let server = north(&["p2", "p3"]);
+    let small = json!({ "labels": { "site": "north" }, "identifier_capacity": 4, "face_capacity": 0 });
+    server.add_panel("p1", &small);
+    push(&server, &[work_week(1, "Work week")]);
+    on(&server, "p2", "POST", "/items/link", &list(&[once(2, "Only here")]));
+    let page = |query: &str| identifiers(&server, "GET", &format!("{IDENTIFIERS}?{query}")).send();
+    let mut log = Transcript::new("as_panel", "identifiers");
+    log.step("nothing is there yet", &page(""));
+    let guest = with(
+        with(
+            kind(card(103, "Guest", "", &[1]), "inputCode", "0482915"),
+            "/valid/passes",
+            json!({ "is_permanent": false, "max_passes": 3 }),
+        ),
+        "/valid/time",
+        json!({ "is_permanent": false, "from": 1_767_225_600, "to": 1_798_761_600 }),
+    );
+    let first = || card(101, "First", "0001234567", &[1]);
+    log.step(
+        "a card, a key and a code",
+        &push_identifiers(
+            &server,
+            json!([first(), kind(card(102, "Second", "", &[]), "ukey", "5e:6f:70:81"), guest]),
+        ),
+    );
+    log.step("the same again", &push_identifiers(&server, json!([first()])));
+    log.step("as they are read: no code is told", &page("limit=10&page_number=1"));
+    let by_number = |number: &str| {
+        page(&format!("filter_field=identifier_number&filter_type=equal&filter_value={number}"))
+    };
+    log.step("by number", &by_number("1234567"));
+    // The apartment that one panel knows it to belong to is that panel's own affair.
+    let alike = by_number("1234567").value();
+    let attach = server.call("POST", "/panels/p2/api/v1/apartment/item/5/identifier/3");
+    assert_eq!(attach.bearer(&server.panel_login("p2")).send().status, 200);
+    assert_eq!(by_number("1234567").value(), alike);
+    log.step("by one that there is not", &by_number("99"));
+    log.step("profiles are listed beside them", &read(&server, &format!("{PROFILES}/items")));
+    // Somebody has a number at one door only.
+    let alone = json!({ "list_items": [card(190, "Alone", "777", &[])] });
+    let at_p3 = server.call("POST", &format!("/panels/p3/api/v1{IDENTIFIERS}"));
+    assert_eq!(at_p3.bearer(&server.panel_login("p3")).json(&alone).send().status, 200);
+    log.step(
+        "each outcome of an item",
+        &push_identifiers(
+            &server,
+            json!([
+                card(104, "Its profile is on one panel only", "8", &[2]),
+                face(108, "No room for faces on one panel", &[]),
+                card(105, "Taken on one panel", "777", &[]),
+                with(
+                    card(106, "Never", "9", &[]),
+                    "/valid/time",
+                    json!({ "is_permanent": false, "from": 5, "to": 5 })
+                ),
+                card(106, "Never, again", "9", &[]),
+                with(face(107, "No photo", &[]), "/face_image", json!("AAAA")),
+                card(101, "First", "1234568", &[1]),
+                card(109, "Too many on one panel", "11", &[]),
+            ]),
+        ),
+    );
+    log.step("nothing but what is refused", &{
+        push_identifiers(&server, json!([with(face(107, "No photo", &[]), "/face_image", json!("AAAA"))]))
+    });
+    log.step("what all hold alike", &page("sort_field=identifier_number&limit=20"));
+    log.step("a profile from under its identifiers", &{
+        identifiers(&server, "DELETE", "/access/timeprofile/items/link").json(&ids(&[1])).send()
+    });
+    log.step(
+        "delete: what is not there on one is not there",
+        &identifiers(&server, "DELETE", IDENTIFIERS).json(&ids(&[101, 190, 199])).send(),
+    );
+    let by_post = "/access/identifiers/link/delete";
+    log.step("delete by POST", &identifiers(&server, "POST", by_post).json(&ids(&[102])).send());
+    log.step("what is left", &page(""));
+    log.check();
+}
+
+#[test]
+fn whole_calls_on_a_site_s_identifiers_are_refused_as_a_panel_does() {
+    let server = north(&["p1", "p2"]);
+    server.add_user("guest", "viewer");
+    server.add_user("olena", "operator");
+    let login = |name: &str| {
+        let md5 = PasswordMd5::of(&format!("{name}-password")).into_hex();
+        let answer = server.call("GET", &format!("{NORTH}/login?username={name}&password={md5}")).send();
+        answer.value()["token"].as_str().expect("a token").to_owned()
+    };
+    let mut log = Transcript::new("as_panel", "identifiers_refused");
+    let whole = |body: &Value| identifiers(&server, "POST", IDENTIFIERS).json(body).send();
+    log.step("no list", &whole(&json!({ "items": [] })));
+    log.step("no list of items", &whole(&json!({ "list_items": [1] })));
+    log.step("no JSON", &identifiers(&server, "POST", IDENTIFIERS).raw("{").send());
+    let good = || card(120, "Good", "7654321", &[]);
+    let item = |pointer: &str, value: Value| push_identifiers(&server, json!([with(good(), pointer, value)]));
+    log.step("no link_id", &item("/link_id", json!("x")));
+    log.step("no type", &item("/identifier_type", json!("input_code")));
+    log.step("no number", &item("/identifier_number", json!("0A1B")));
+    log.step("one faulty item is all", &push_identifiers(&server, json!([good(), 7])));
+    log.step("no link_ids", &identifiers(&server, "DELETE", IDENTIFIERS).json(&json!({})).send());
+    let few = TestServer::start_with(|settings| settings.max_items = 2);
+    few.add_panel("p1", &json!({ "labels": { "site": "north" } }));
+    log.step("too many", &identifiers(&few, "DELETE", IDENTIFIERS).json(&ids(&[1, 2, 3])).send());
+    let three = json!([good(), card(121, "b", "2", &[]), card(122, "c", "3", &[])]);
+    log.step("too many to create", &push_identifiers(&few, three));
+    log.step("a page that is none", &identifiers(&server, "GET", &format!("{IDENTIFIERS}?limit=7")).send());
+    log.step("another method", &identifiers(&server, "PUT", IDENTIFIERS).send());
+
+    let (guest, olena) = (login("guest"), login("olena"));
+    let as_guest = |method: &str, path: &str| server.call(method, &format!("{NORTH}{path}")).bearer(&guest);
+    log.step("a viewer reads no numbers", &as_guest("GET", IDENTIFIERS).send());
+    log.step("and pushes none", &{
+        as_guest("POST", IDENTIFIERS).json(&json!({ "list_items": [good()] })).send()
+    });
+    log.step("and deletes none", &as_guest("DELETE", IDENTIFIERS).json(&ids(&[120])).send());
+    log.step("no login", &server.call("GET", &format!("{NORTH}{IDENTIFIERS}")).send());
+    let as_olena = |method: &str| server.call(method, &format!("{NORTH}{IDENTIFIERS}")).bearer(&olena);
+    log.step("an operator may push", &as_olena("POST").json(&json!({ "list_items": [good()] })).send());
+    log.step("and read", &as_olena("GET").send());
+    let nowhere = format!("/fleet/v1/as-panel/site%3Dnowhere/api/v1{IDENTIFIERS}");
+    for method in ["GET", "POST", "DELETE"] {
+        let body = if method == "DELETE" { ids(&[1]) } else { json!({ "list_items": [] }) };
+        let answer = server.call(method, &nowhere).bearer(server.token()).json(&body).send();
+        log.step(&format!("an empty selection: {method}"), &answer);
+    }
+    server.add_panel("door", &json!({ "labels": { "site": "north" }, "api": "door-controller" }));
+    log.step("a door controller takes none", &push_identifiers(&server, json!([good()])));
+    log.check();
+    // Whoever may read all that is told of this has no number by it.
+    for path in ["/audit?limit=1000", "/batches"] {
+        let told = server.fleet("GET", path).send().to_string();
+        assert!(!told.contains("7654321"), "{told}");
+    }
+}
+
+#[test]
+fn identifiers_that_a_device_has_not_confirmed_count_and_those_that_it_refused_do_not() {
+    let devices = Simulated::start(1, &["--face-capacity", "0"]);
+    let server = TestServer::start_with(|settings| {
+        settings.devices.timeouts.connect = Duration::from_millis(500);
+        settings.devices.timeouts.request = Duration::from_millis(700);
+        settings.devices.check_every = Duration::from_millis(400);
+    });
+    let north = json!({ "site": "north" });
+    let device = json!({
+        "driver": "http", "url": devices.url(1), "username": "admin", "password": "123456",
+        "labels": north,
+    });
+    server.add_panel("d1", &device);
+    server.add_panel("p1", &json!({ "labels": north }));
+    let state = |n: u32| {
+        let held = server.fleet("GET", "/panels/d1/identifiers").send().value();
+        let items = held["items"].as_array().cloned().unwrap_or_default();
+        let found = items.iter().find(|item| item["link_id"] == link(n)).cloned().unwrap_or_default();
+        found["state"].as_str().unwrap_or("absent").to_owned()
+    };
+    let mut log = Transcript::new("as_panel", "identifiers_of_devices");
+    let page = || identifiers(&server, "GET", IDENTIFIERS).send();
+    log.step("a card, and a face for which the device has no room", &{
+        push_identifiers(&server, json!([card(101, "First", "0012", &[]), face(102, "Olena", &[])]))
+    });
+    until("the card is there", || state(101) == "applied" && state(102) == "rejected");
+    log.step("what it refused is not listed", &page());
+    devices.faults(None, &json!({ "offline": true }));
+    log.step("pushed while it is away", &{
+        push_identifiers(&server, json!([card(101, "Renamed", "0012", &[]), card(103, "Third", "13", &[])]))
+    });
+    log.step("counts", &page());
+    log.check();
+    devices.faults(None, &json!({}));
+    until("it is delivered", || state(101) == "applied" && state(103) == "applied");
+    let held = devices.by_hand(1, "GET", &format!("{IDENTIFIERS}?limit=10&page_number=1"), None);
+    let names: Vec<_> = held["list_items"].as_array().into_iter().flatten().collect();
+    let names: Vec<_> = names.iter().map(|item| &item["identifier_owner"]["name"]).collect();
+    assert_eq!(names, ["Renamed", "Third"]);
 }

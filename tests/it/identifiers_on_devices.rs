@@ -69,7 +69,7 @@ fn changes(devices: &Simulated, n: usize) -> String {
             .iter()
             .map(|item| item["link_id"].as_str().or(item.as_str()).unwrap_or("")[34..].to_owned())
             .collect();
-        let path = path.split("/v1").last().unwrap_or("").to_owned();
+        let path = path.split_once("/access").map_or(String::new(), |(_, rest)| format!("/access{rest}"));
         lines.push_str(&format!("{method} {path} {}\n", links.join(" ")));
     }
     lines
@@ -144,6 +144,65 @@ fn a_device_takes_identifiers_in_an_order_that_lets_nobody_in_and_is_read_back()
     );
     log.step("it holds nothing", &format!("{:?} {:?}", devices.holds(1), holds(&devices, 1)));
     log.check();
+}
+
+#[test]
+fn a_device_that_knows_older_paths_alone_is_reached_and_asked_there_from_then_on() {
+    let devices = Simulated::start(1, &["--api", "camdroid", "--api-version", "0.6.0"]);
+    let server = TestServer::start_with(impatient);
+    let mut panel = remote(&devices, 1);
+    (panel["api"], panel["api_version"]) = (json!("camdroid"), json!("0.6.0"));
+    server.add_panel("d1", &panel);
+    let push = |batch: Value| {
+        let report = apply(&server, &batch).value();
+        assert_eq!(report["panels"]["applied"], 1, "{report}");
+    };
+    let mut guest = card(12, "Guest", "13", &[1]);
+    guest["valid"] = json!({
+        "time": { "is_permanent": false, "from": 1_767_225_600, "to": 1_798_761_600 },
+        "passes": { "is_permanent": false, "max_passes": 3 },
+    });
+    push(
+        json!({ "all": true, "upsert": [once(1, "Work")], "identifiers": { "upsert": [card(11, "First", "12", &[1])] } }),
+    );
+    // From now on it is older than it says.
+    devices.faults(None, &json!({ "quirks": ["old-paths", "only-post"] }));
+    push(json!({ "all": true, "identifiers": { "upsert": [card(11, "Renamed", "12", &[1]), guest] } }));
+    push(json!({ "all": true, "identifiers": { "upsert": [card(14, "Third", "15", &[1])] } }));
+    push(json!({ "all": true, "identifiers": { "delete": [link(11)] } }));
+    push(json!({ "all": true, "identifiers": { "delete": [link(14)] } }));
+    let calls = changes(&devices, 1);
+    let expected = "\
+        POST /access/timeprofile/items/link 01\n\
+        POST /access/identifier/items/link 0b\n\
+        POST /access/identifier/items/link 0b 0c\n\
+        POST /access/identifiers/link 0b 0c\n\
+        POST /access/identifiers/link 0e\n\
+        DELETE /access/identifier/items/link 0b\n\
+        POST /access/identifiers/link/delete 0b\n\
+        POST /access/identifiers/link/delete 0e\n";
+    assert_eq!(calls, expected);
+    // It is read there, too, and then nothing differs: neither when it is valid nor what else it holds.
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let diff = shell.run(&["diff"]);
+    assert_eq!(diff.exit, Some(0), "{diff}");
+    let lists = |path: &str| devices.calls(1).iter().filter(|call| is_list(call, path)).count();
+    let (today, older) = (lists("/access/identifier/items/link"), lists("/access/identifiers/link"));
+    assert!(today <= 1 && older >= 1, "{today} {older}");
+    // What is sent says when it is valid where either kind of panel looks for it.
+    let bodies: Vec<_> =
+        devices.calls(1).into_iter().filter_map(|call| call["body"].as_str().map(str::to_owned)).collect();
+    let sent = bodies.iter().rfind(|body| body.contains("Guest")).expect("it was sent");
+    let sent: Value = serde_json::from_str(sent).expect("JSON");
+    let sent = sent["list_items"].as_array().expect("a list").iter().find(|item| item["link_id"] == link(12));
+    let sent = sent.expect("the guest");
+    assert_eq!(json!({ "time": sent["time"], "passes": sent["passes"] }), sent["valid"]);
+}
+
+/// Whether a call reads a list at a path.
+fn is_list(call: &Value, path: &str) -> bool {
+    let sent = call["path"].as_str().unwrap_or_default().split('?').next().unwrap_or_default();
+    call["method"] == "GET" && sent.ends_with(path)
 }
 
 #[test]

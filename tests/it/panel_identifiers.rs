@@ -232,7 +232,7 @@ fn a_door_controller_has_none_of_these_calls() {
 #[test]
 fn every_family_answers_the_calls_by_uid_in_its_own_dialect() {
     for (name, api, version, prefix) in PANELS {
-        if !["android_2_9", "camdroid_0_6", "camdroid_1_3", "ingenic_mips"].contains(&name) {
+        if !["android_2_9", "camdroid_1_3", "ingenic_mips"].contains(&name) {
             continue;
         }
         let more = json!({ "identifier_capacity": 4, "face_capacity": 1 });
@@ -398,6 +398,184 @@ fn a_simulated_panel_that_detaches_opens_always_and_others_refuse() {
     devices.by_hand(1, "DELETE", "/access/timeprofile/item/2", None);
     let detached = vec![(json!(link(101)), json!([])), (json!(link(102)), json!([]))];
     assert_eq!(bound(&devices), detached, "and by uid the second one too");
+}
+
+/// As the calls by uid of camdroid panels before 1.0 have it: when it is valid beside its other fields.
+fn beside(mut identifier: Value) -> Value {
+    let fields = identifier.as_object_mut().expect("an object");
+    let valid = fields.remove("valid").expect("valid");
+    fields.extend(valid.as_object().expect("an object").clone());
+    identifier
+}
+
+#[test]
+fn camdroid_panels_before_1_0_have_identifiers_at_paths_of_their_own() {
+    let panel = Panel::new("camdroid", "0.6.0", "/api/v0", &json!({}));
+    panel.call("POST", PROFILES).json(&list(&[once(1, "Work")])).send();
+    let mut log = Transcript::new("panel_api", "identifiers_at_older_paths");
+    let mut step = |what: &str, call: Call| log.step(what, &call.send());
+    let call = |method: &str, path: &str| panel.call(method, &format!("/access/identifiers{path}"));
+    let whole = |number: &str| without(without(card(0, "By uid", number, &[]), "link_id"), "time_profiles");
+    let body = |number: &str| beside(whole(number));
+    step("create", call("POST", "/item").json(&body("0077")));
+    step("show it", call("GET", "/item/2"));
+    let limited = set(
+        set(body("77"), "/time", json!({ "is_permanent": false, "from": 1767225600, "to": 1798761600 })),
+        "/passes",
+        json!({ "is_permanent": false, "max_passes": 3 }),
+    );
+    step("replace it by one that is not always valid", call("PATCH", "/item/2").json(&limited));
+    step("show it", call("GET", "/item/2"));
+    step("what newer panels have is not enough", call("POST", "/item").json(&whole("78")));
+    step("half of it", call("POST", "/item").json(&without(body("78"), "passes")));
+    let never = json!({ "is_permanent": false, "from": 9, "to": 5 });
+    step("never valid", call("POST", "/item").json(&set(body("78"), "/time", never)));
+    step("the number is taken", call("POST", "/item").json(&body("77")));
+    step("bind", call("POST", "/item/2/timeProfile/1"));
+    step("bind what there is not", call("POST", "/item/9/timeProfile/1"));
+    step("count passes from the start", call("POST", "/item/2/passes/reset"));
+    let page = "limit=10&pageNumber=1";
+    step(
+        "by link_id",
+        call("POST", "/link").json(&json!({ "list_items": [card(103, "By link", "80", &[1])] })),
+    );
+    let upsert = json!({ "list_items": [card(104, "By link too", "81", &[])] });
+    step("where newer panels have it", panel.call("POST", LINK).json(&upsert));
+    step("the list", call("GET", &format!("/items?{page}")));
+    step("at its older path", call("GET", &format!("/items/list?{page}&sortField=name&sortType=desc")));
+    step("by link_id", call("GET", &format!("/link?{page}")));
+    step("no page", call("GET", "/link"));
+    step("unbind", call("DELETE", "/item/2/timeprofile/1"));
+    step("delete", call("DELETE", "/item/2"));
+    step("delete again", call("DELETE", "/item/2"));
+    step("delete by link_id", {
+        call("POST", "/link/delete").json(&json!({ "link_ids": [link(103), link(199)] }))
+    });
+    step("delete several", call("DELETE", "/items").json(&json!({ "uid_items": [4] })));
+    step("what is left", call("GET", &format!("/items?{page}")));
+    step("another method", call("PUT", "/item/2"));
+    step("nothing of that name", call("GET", "/item/2/owner"));
+    let guard = log_in(&panel.server, "/api/v0", "guard", GUARD_MD5);
+    let path = "/access/identifiers/items";
+    step("who is no administrator", panel.anonymous("GET", path).bearer(&guard));
+    step("no login", panel.anonymous("GET", path));
+    log.check();
+    let older = [
+        ("POST", "/item"),
+        ("GET", "/item/2"),
+        ("PATCH", "/item/2"),
+        ("DELETE", "/item/2"),
+        ("GET", "/items"),
+        ("GET", "/items/list"),
+        ("DELETE", "/items"),
+        ("POST", "/link"),
+        ("GET", "/link"),
+        ("POST", "/item/2/passes/reset"),
+        ("POST", "/item/2/timeprofile/1"),
+    ];
+    for (method, path) in older {
+        let newer = path.replace("/item/", "/identifier/item/").replace("/items", "/identifier/items");
+        if newer != path {
+            let newer = format!("/access{}", newer.replace("/list", ""));
+            assert_eq!(panel.call(method, &newer).json(&json!({})).send().status, 404, "{method} {newer}");
+        }
+    }
+    assert_eq!(panel.call("POST", "/access/identifier").json(&body("90")).send().status, 404);
+    for (name, api, version, prefix) in PANELS {
+        if version == "0.6.0" {
+            continue;
+        }
+        let panel = Panel::new(api, version, prefix, &json!({}));
+        for (method, path) in older {
+            let call = panel.call(method, &format!("/access/identifiers{path}"));
+            assert_eq!(call.json(&json!({})).send().status, 404, "{name}: {method} {path}");
+        }
+    }
+}
+
+#[test]
+fn identifiers_belong_to_apartments() {
+    for (name, api, version, prefix) in PANELS {
+        if !["android_2_9", "camdroid_0_6", "camdroid_1_3"].contains(&name) {
+            continue;
+        }
+        let mut panel = Panel::new(api, version, prefix, &json!({}));
+        let mut log = Transcript::new("panel_api", "identifiers_apartments");
+        let older = name == "camdroid_0_6";
+        let items = if older { "/access/identifiers" } else { "/access/identifier" };
+        let body = |name: &str, number: &str| {
+            let counted = json!({ "is_permanent": false, "max_passes": 5 });
+            let body = set(card(0, name, number, &[]), "/valid/passes", counted);
+            let body = without(without(body, "link_id"), "apartment_link_id");
+            if older { beside(body) } else { body }
+        };
+        let create = if older { "/access/identifiers/item".to_owned() } else { items.to_owned() };
+        assert_eq!(panel.call("POST", &create).json(&body("By uid", "77")).send().status, 200);
+        let shown = json!({ "type": "card", "number": "77" });
+        assert_eq!(panel.server.fleet("POST", "/panels/p1:present").json(&shown).send().status, 200);
+        let attach = |apartment: &str, uid: &str| {
+            panel.call("POST", &format!("/apartment/item/{apartment}/identifier/{uid}")).send()
+        };
+        let detach =
+            |uid: &str| panel.call("POST", &format!("/apartment/item/unbind/identifier/{uid}")).send();
+        let show = |uid: u32| panel.call("GET", &format!("{items}/item/{uid}")).send();
+        log.step("it belongs to none, and has opened once", &show(1));
+        log.step("detach it", &detach("1"));
+        log.step("attach it", &attach("5", "1"));
+        log.step("it may open as often as before", &show(1));
+        log.step("attach it again", &attach("5", "1"));
+        log.step("attach it elsewhere", &attach("6", "1"));
+        log.step("attach what there is not", &attach("5", "9"));
+        log.step("attach no uid", &attach("5", "x"));
+        for apartment in ["0", "x", "4294967296"] {
+            log.step(&format!("to the apartment {apartment}"), &attach(apartment, "1"));
+        }
+        let page = if older { "limit=10&pageNumber=1" } else { "limit=10&page_number=1" };
+        log.step("in the list", &panel.call("GET", &format!("{items}/items?{page}")).send());
+        log.step("by link_id nothing is said of it", &panel.call("GET", &format!("{LINK}?{page}")).send());
+        let patch = |body: Value| panel.call("PATCH", &format!("{items}/item/1")).json(&body).send();
+        log.step("replaced, it stays there", &patch(body("Replaced", "78")));
+        log.step("so", &show(1));
+        let elsewhere = json!("0c8e1a7e-7f5d-4a0e-9a0c-3c5d6b7a8f90");
+        let mut moved = body("Moved", "78");
+        moved["apartment_link_id"] = elsewhere.clone();
+        log.step("replaced by one of an apartment with a link_id", &patch(moved));
+        log.step("it belongs to that", &show(1));
+        log.step("whose uid may be said", &attach("7", "1"));
+        log.step("of both", &show(1));
+        log.step("detach it from both", &detach("1"));
+        log.step("none is left", &show(1));
+        log.step("detach it again", &detach("1"));
+        log.step("detach what there is not", &detach("9"));
+        let linked = |name: &str| {
+            let item = set(card(103, name, "80", &[]), "/apartment_link_id", elsewhere.clone());
+            panel.call("POST", LINK).json(&json!({ "list_items": [item] })).send()
+        };
+        linked("By link");
+        attach("8", "2");
+        log.step("one by link_id", &show(2));
+        linked("By link, again");
+        log.step("each such call says all of it", &show(2));
+        attach("8", "2");
+        let guard = log_in(&panel.server, prefix, "guard", GUARD_MD5);
+        let path = "/apartment/item/5/identifier/1";
+        log.step("who is no administrator", &panel.anonymous("POST", path).bearer(&guard).send());
+        log.step("no login", &panel.anonymous("POST", path).send());
+        let path = "/apartment/item/unbind/identifier/1";
+        log.step("nor detaches", &panel.anonymous("POST", path).bearer(&guard).send());
+        log.step("another method", &panel.call("GET", path).send());
+        panel.server.restart();
+        panel.token = log_in(&panel.server, prefix, "admin", ADMIN_MD5);
+        log.step("it is kept", &panel.call("GET", &format!("{items}/item/2")).send());
+        log.check_as(name);
+    }
+    let controller = TestServer::start();
+    controller.add_panel("p1", &json!({ "api": "door-controller" }));
+    let login = json!({ "username": "admin", "password": ADMIN_MD5 });
+    let token = controller.call("POST", "/panels/p1/api/v1/login").json(&login).send().value();
+    let path = "/panels/p1/api/v1/apartment/item/5/identifier/1";
+    let answer = controller.call("POST", path).bearer(token["token"].as_str().expect("a token")).send();
+    assert_eq!(answer.status, 404, "{answer}");
 }
 
 #[test]

@@ -86,6 +86,10 @@ operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/li
 operator DELETE /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/items/link
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/link
 operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/timeprofile/link/delete
+operator GET    /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator DELETE /fleet/v1/as-panel/{selector}/api/v1/access/identifier/items/link
+operator POST   /fleet/v1/as-panel/{selector}/api/v1/access/identifiers/link/delete
 open     GET    /panels/{panel}/api/info
 open     GET    /panels/{panel}/api/v1/login
 viewer   GET    /panels/{panel}/api/v1/logout
@@ -149,6 +153,8 @@ admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/passes/reset
 admin    GET    /panels/{panel}/api/v1/access/identifier/item/{uid}/qr
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/face/file/{uid}
+admin    POST   /panels/{panel}/api/v1/apartment/item/{apartment}/identifier/{uid}
+admin    POST   /panels/{panel}/api/v1/apartment/item/unbind/identifier/{uid}
 admin    POST   /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 admin    DELETE /panels/{panel}/api/v1/access/identifier/item/{uid}/timeprofile/{profile}
 ";
@@ -190,7 +196,8 @@ fn every_route_takes_its_role_and_no_lower_one() {
                 .replace("{panel}", "p1")
                 .replace("{selector}", "site=north")
                 .replace("{uid}", "9")
-                .replace("{profile}", "9");
+                .replace("{profile}", "9")
+                .replace("{apartment}", "9");
             let url =
                 url.replace("{id}", "nobody").replace("{link_id}", &link(9)).replace("{name}", "nobody");
             let mut call = server.call(method, &url);

@@ -55,6 +55,7 @@ fn identifier(n: u8, version: u8) -> Identifier {
     let profiles = [&[][..], &[0], &[1], &[1, 0]][usize::from(version % 4)];
     Identifier {
         apartment: None,
+        apartment_uid: None,
         name: Name::new("Flat 12").expect("a name"),
         owner: OwnerKind::Owner,
         credential: Credential::new(rule::Kind::Card, &format!("100{n}")).expect("a number"),

@@ -4,7 +4,7 @@
 //! A call becomes a batch. An item's `success` is true only if it succeeded on every selected panel; otherwise
 //! its `extended_info` is that of the first panel, in id order, where it did not. Items still pending count as
 //! done: they are durable here and will be delivered. What can be read is what is true of every selected panel
-//! ([`reads`]). Accounts of the roles `admin` and `operator` are
+//! ([`reads`]). The calls on identifiers ([`identifiers`]) are alike. Accounts of the roles `admin` and `operator` are
 //! administrators here, since both may submit batches. A token of the fleet API is good too.
 
 use std::collections::HashMap;
@@ -35,6 +35,7 @@ use crate::store::seal::hex;
 use crate::store::{BatchSeq, PanelNo, StoreHandle};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub mod identifiers;
 pub mod reads;
 
 /// How long a call waits for its panels: less than the 10 s after which clients of a panel give up.
@@ -51,7 +52,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(upsert_at_link)
         .service(delete_items)
         .service(delete_by_post)
-        .configure(reads::routes);
+        .configure(reads::routes)
+        .configure(identifiers::routes);
 }
 
 /// The selector in the path.
@@ -203,7 +205,8 @@ async fn apply_upserts(
         Ok::<_, PanelError>(Operations::of_profiles(profiles, Vec::new(), false))
     });
     let operations = operations.await??;
-    apply(shared, &request, who, selector, operations).await
+    let result = apply(shared, &request, who, selector, operations).await?;
+    Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 
 /// Deletes many profiles by link_id on every selected panel.
@@ -244,25 +247,26 @@ async fn apply_deletes(
     shared: &Shared,
 ) -> Result<HttpResponse, PanelError> {
     let deletes = read_link_ids(&request, payload, shared).await?;
-    apply(shared, &request, who, selector, Operations::of_profiles(Vec::new(), deletes, false)).await
+    let operations = Operations::of_profiles(Vec::new(), deletes, false);
+    let result = apply(shared, &request, who, selector, operations).await?;
+    Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 
+/// Has every selected panel do this, and says what came of each item over all of them.
 async fn apply(
     shared: &Shared,
     request: &HttpRequest,
     who: Administrator,
     selector: Selector,
     operations: Operations,
-) -> Result<HttpResponse, PanelError> {
+) -> Result<Vec<LinkResult>, PanelError> {
     let operations = Arc::new(operations);
     let (target, origin) = (Target::Selector(selector), auth::origin(request, &who.actor));
     let accepted = shared.fleet.accept(target, Arc::clone(&operations), None, origin).await?;
     let Submitted { seq, done, .. } = accepted;
     let _ = tokio::time::timeout(WAIT, done).await; // what is pending by then counts as done
     let store = shared.fleet.store.clone();
-    let result =
-        web::block(move || results(&store, seq, &operations)).await.map_err(|_| PanelError::Busy)??;
-    Ok(HttpResponse::Ok().json(LinkResults { result }))
+    web::block(move || results(&store, seq, &operations)).await.map_err(|_| PanelError::Busy)?
 }
 
 /// One result per item, over all panels of the batch.

@@ -57,6 +57,15 @@ pub enum PanelError {
     /// No identifier of that uid, or not a uid.
     #[error("Wrong Identifier uid")]
     IdentifierUid,
+    /// Not a uid of an apartment.
+    #[error("Wrong Apartment uid")]
+    ApartmentUid,
+    /// The identifier belongs to another apartment.
+    #[error("Identifier uid is already attached to another apartment")]
+    Attached,
+    /// The identifier belongs to no apartment.
+    #[error("Identifier already unbound")]
+    Unattached,
     /// Another identifier has this type and number.
     #[error("Identifier with that type and number already exist")]
     NumberTaken,
@@ -180,6 +189,9 @@ impl ResponseError for PanelError {
             | Self::DifferentZones
             | Self::Refused(_)
             | Self::IdentifierUid
+            | Self::ApartmentUid
+            | Self::Attached
+            | Self::Unattached
             | Self::NumberTaken
             | Self::MasterCode
             | Self::NoFaces
@@ -246,6 +258,8 @@ impl From<UidRefusal> for PanelError {
             UidRefusal::FacesFull => Self::Refused(ItemOutcome::FacesFull),
             UidRefusal::NumberTaken => Self::NumberTaken,
             UidRefusal::NoProfile => Self::Refused(ItemOutcome::NoProfile),
+            UidRefusal::Attached => Self::Attached,
+            UidRefusal::Unattached => Self::Unattached,
             UidRefusal::TooManyProfiles => Self::Identifier(identifier::error::WireError::TooManyProfiles),
             UidRefusal::Bound => Self::Refused(ItemOutcome::Bound),
         }

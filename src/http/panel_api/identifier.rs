@@ -25,6 +25,7 @@ use crate::identifier::parse::{self, Given};
 use crate::identifier::rule::Kind;
 use crate::profile::rule::Family;
 
+pub mod apartment;
 pub mod by_uid;
 pub mod face;
 pub mod qr;
@@ -63,7 +64,7 @@ pub async fn upsert(
 
 /// What the panel is asked, and in request order what is known already; nothing where the panel decides. As it is with
 /// profiles, the first item of a link_id wins, also where it is refused. The master code is taken.
-fn sort_out(
+pub fn sort_out(
     given: Vec<Given>,
     master: Option<&Credential>,
     sees_no_face: bool,

@@ -385,3 +385,53 @@ fn families_know_their_types() {
     }
     assert!(Api::of(Family::DoorController, None).is_err());
 }
+
+#[test]
+fn camdroid_panels_before_1_0_have_beside_the_other_fields_when_it_is_valid() {
+    let older = Api::of(Family::Camdroid, Some([0, 6, 0])).expect("a family with identifiers");
+    let newer = api(Family::Camdroid);
+    let linked = taken(&card(), older);
+    assert_eq!(linked, taken(&card(), newer), "by link_id it stands where it does on others");
+    let written: Value = serde_json::from_str(&wire::item(&linked, older)).expect("JSON");
+    assert_eq!(json!({ "time": written["time"], "passes": written["passes"] }), written["valid"]);
+    assert_eq!(written["valid"], card()["valid"]);
+    let by_uid = |item: &Value, api| {
+        let read = uid_body(item.to_string().as_bytes(), api);
+        read.map(|read| read.expect("it is taken").identifier).map_err(|problem| problem.error.to_string())
+    };
+    let mut beside = without("/valid");
+    for part in ["time", "passes"] {
+        beside[part] = card()["valid"][part].clone();
+    }
+    assert_eq!(by_uid(&beside, older), Ok(linked.identifier.clone()));
+    assert_eq!(by_uid(&card(), newer), Ok(linked.identifier.clone()));
+    assert_eq!(by_uid(&card(), older), Err("Wrong JSON body: no value for `time`".into()));
+    assert_eq!(by_uid(&beside, newer), Err("Wrong JSON body: no value for `valid`".into()));
+    // Read back it may stand in either place, and is not taken for one that is valid for ever.
+    for shown in [&card(), &beside] {
+        let text = shown.to_string();
+        let read = read_back(&Json::read(text.as_bytes()).expect("JSON"));
+        assert_eq!(
+            read.map(|read| (read.time, read.passes)),
+            Some((linked.identifier.time, linked.identifier.passes))
+        );
+    }
+}
+
+#[test]
+fn an_apartment_s_uid_is_kept_and_told_to_nobody_by_link_id() {
+    let linked = taken(&with("/apartment_uid", json!(7)), android());
+    assert_eq!(linked.identifier.apartment_uid, None, "no call by link_id knows it");
+    let before = wire::kept(&linked.identifier);
+    assert!(!before.contains("apartment_uid"), "what was kept before is what is kept without one");
+    assert_eq!(kept(before.as_bytes()), Ok(linked.identifier.clone()));
+    let attached = Identifier { apartment_uid: NonZeroU32::new(7), ..linked.identifier.clone() };
+    assert_eq!(kept(wire::kept(&attached).as_bytes()), Ok(attached.clone()));
+    assert_eq!(wire::body(&attached, None, android()), wire::body(&linked.identifier, None, android()));
+    assert_eq!(attached.as_read(), linked.identifier.as_read());
+    for wrong in [json!(0), json!(-1), json!("7"), json!(4_294_967_296_u64)] {
+        let mut stored: Value = serde_json::from_str(&before).expect("JSON");
+        stored["apartment_uid"] = wrong;
+        assert!(kept(stored.to_string().as_bytes()).is_err(), "{stored}");
+    }
+}

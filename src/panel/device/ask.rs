@@ -120,6 +120,8 @@ pub struct Speech {
     pub dialect: &'static Dialect,
     /// With what its paths begin.
     pub prefix: Prefix,
+    /// Whether identifiers are pushed and read at the path that camdroid panels perhaps had before 1.0.
+    pub older_identifiers: bool,
 }
 
 impl Speech {
@@ -139,6 +141,14 @@ impl Speech {
             (Kind::Identifier, _) => "identifier",
         };
         self.path(&format!("/access/{items}{rest}"))
+    }
+
+    /// The path of the calls by link_id on items of a kind.
+    fn link(self, kind: Kind) -> String {
+        match kind {
+            Kind::Identifier if self.older_identifiers => self.path("/access/identifiers/link"),
+            Kind::Identifier | Kind::Profile => self.items(kind, "/items/link"),
+        }
     }
 
     /// The query of a page of a list.
@@ -214,7 +224,7 @@ pub fn upsert(speech: Speech, kind: Kind, items: &[Outgoing]) -> Request {
         let _ = write!(body, r#"{comma}{{"link_id":"{link}",{inner}"#); // a String takes everything
     }
     body.push_str("]}");
-    let path = speech.items(kind, "/items/link");
+    let path = speech.link(kind);
     let is_slow = items.iter().any(|item| item.is_slow);
     Request { method: Method::Post, body: Some(body), is_slow, ..Request::get(path) }
 }
@@ -234,16 +244,16 @@ pub fn delete(speech: Speech, kind: Kind, links: &[LinkId], by_delete: bool) -> 
 /// A page of all items of a kind, those without link_id too. Of identifiers the list by link_id has these; the other one
 /// does not tell the link_ids.
 pub fn page(speech: Speech, kind: Kind, number: u64) -> Request {
-    let rest = match kind {
-        Kind::Profile => "/items",
-        Kind::Identifier => "/items/link",
+    let path = match kind {
+        Kind::Profile => speech.items(kind, "/items"),
+        Kind::Identifier => speech.link(kind),
     };
-    Request::get(format!("{}?{}", speech.items(kind, rest), speech.page(PAGE, number)))
+    Request::get(format!("{path}?{}", speech.page(PAGE, number)))
 }
 
 /// The first and smallest page of the items of a kind with a link_id.
 pub fn linked_page(speech: Speech, kind: Kind) -> Request {
-    Request::get(format!("{}?{}", speech.items(kind, "/items/link"), speech.page(10, 1)))
+    Request::get(format!("{}?{}", speech.link(kind), speech.page(10, 1)))
 }
 
 fn percent(text: &str) -> String {

@@ -131,6 +131,15 @@ impl Tables<'_> {
         if had { Ok(()) } else { self.drop_passes_of_none(panel) }
     }
 
+    /// An identifier whose row was written anew has no more passes by that than before.
+    pub fn carry_passes(&mut self, panel: PanelNo, before: Row, after: Row) -> Result<(), StoreError> {
+        let used = self.passes_used(panel, before)?;
+        if used > 0 {
+            self.passes.insert((panel, after.uid), (after.revision, used))?;
+        }
+        Ok(())
+    }
+
     /// The identifier with this uid has all its passes again.
     pub fn reset_passes(&mut self, panel: PanelNo, uid: u32) -> Result<(), StoreError> {
         self.passes.remove((panel, uid))?;

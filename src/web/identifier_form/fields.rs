@@ -191,6 +191,7 @@ mod tests {
     fn guest() -> Identifier {
         Identifier {
             apartment: Some(LinkId::from_bytes([9; 16])),
+            apartment_uid: None,
             name: Name::new("Flat 12, guest").expect("a name"),
             owner: OwnerKind::Guest,
             credential: Credential::new(Kind::Code, "482915").expect("a code"),

@@ -1,4 +1,4 @@
-//! What is read of the fleet as one panel: nothing that is untrue of any selected panel.
+//! What is read of the fleet as one panel, but for identifiers: nothing that is untrue of any selected panel.
 //!
 //! A profile is listed if every selected panel holds it alike: with the same meaning, under the same link_id, or without
 //! one under the same uid. Pending counts as done, as in the answers to writes: what a device has not confirmed yet is
@@ -17,10 +17,11 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{Selection, who};
+use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
 use crate::coordinator::SubmitError;
 use crate::fleet::Fleet;
-use crate::fleet::common::CommonProfile;
+use crate::fleet::common::CommonItem;
 use crate::http::panel_api::by_uid;
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::filter::Field;
@@ -49,22 +50,22 @@ impl FromRequest for Reader {
     }
 }
 
-impl From<CommonProfile> for Listed {
-    fn from(profile: CommonProfile) -> Self {
-        let CommonProfile { link_id, uid, json } = profile;
+impl From<CommonItem> for Listed {
+    fn from(profile: CommonItem) -> Self {
+        let CommonItem { link_id, uid, json } = profile;
         // Each panel has uids of its own for its identifiers.
         Self { uid, link_id, json, identifiers: Vec::new() }
     }
 }
 
 /// What the fleet speaks as one panel.
-fn dialect() -> &'static Dialect {
+pub(super) fn dialect() -> &'static Dialect {
     let spoken = Dialect::of(Family::Android, Dialect::default_version(Family::Android));
     spoken.unwrap_or_else(|| unreachable!("every family has its default version"))
 }
 
 /// Asks the fleet on a thread that may take its time.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     shared: web::Data<Shared>,
     question: impl FnOnce(&Fleet) -> Result<T, SubmitError> + Send + 'static,
 ) -> Result<T, PanelError> {
@@ -72,8 +73,8 @@ async fn ask<T: Send + 'static>(
     Ok(answer.map_err(|_| PanelError::Busy)??)
 }
 
-async fn profiles(shared: web::Data<Shared>, selector: Selector) -> Result<Vec<CommonProfile>, PanelError> {
-    ask(shared, move |fleet| fleet.common_profiles(selector)).await
+async fn profiles(shared: web::Data<Shared>, selector: Selector) -> Result<Vec<CommonItem>, PanelError> {
+    ask(shared, move |fleet| fleet.common_items(selector, Kind::Profile)).await
 }
 
 /// The page that the query asks for of those of the common profiles that are wanted.
@@ -81,7 +82,7 @@ async fn list_common(
     shared: web::Data<Shared>,
     selector: Selector,
     query: &HashMap<String, String>,
-    is_wanted: fn(&CommonProfile) -> bool,
+    is_wanted: fn(&CommonItem) -> bool,
 ) -> Result<HttpResponse, PanelError> {
     let wanted = Wanted::parse(query, dialect(), Field::OF_PROFILES)?;
     let mut profiles = profiles(shared, selector).await?;

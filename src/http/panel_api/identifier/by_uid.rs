@@ -3,8 +3,7 @@
 //! Decisions where the panel API is silent: a body that names no profiles (these calls bind by calls of their own) leaves those
 //! bound that are; a profile without link_id cannot be bound ([`crate::panel::by_uid`]), and its uid counts as wrong; what has
 //! no documented text here is refused in the word that the link calls have for it. A face is taken by its photo alone: what
-//! another panel has made of one cannot be judged, and is `Wrong face_id image data`. The uid of an apartment is −1, since
-//! there are none.
+//! another panel has made of one cannot be judged, and is `Wrong face_id image data`.
 
 use std::collections::HashMap;
 

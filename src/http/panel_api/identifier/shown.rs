@@ -56,9 +56,22 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
     Ok(read.await.map_err(|_| PanelError::Busy)??)
 }
 
-/// How often an identifier may open yet; −1 for any number of times.
+/// What is said of an identifier that may open any number of times.
+const ANY_NUMBER: i64 = -1;
+
+/// How often an identifier may open yet.
 fn passes_left(Shown { identifier, passes_used, .. }: &Shown) -> i64 {
-    identifier.left_after(*passes_used).map_or(-1, i64::from)
+    identifier.left_after(*passes_used).map_or(ANY_NUMBER, i64::from)
+}
+
+/// By what an identifier is sorted and filtered.
+pub fn fields(identifier: &Identifier) -> Fields {
+    Fields {
+        name: identifier.name.as_str().to_owned(),
+        date_from: 0,
+        date_to: 0,
+        number: Some(identifier.credential.clone()),
+    }
 }
 
 /// The number as a panel of this family shows it. That of a face is one that the panel made itself of the photo, as Base64.
@@ -91,7 +104,42 @@ pub struct LinkedIdentifierItem {
     #[serde(flatten)]
     said: Said,
     time_profiles: LinkedProfiles,
-    additional: Additional,
+    /// Absent where several panels are asked as one and it may not open any number of times: each counts by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional: Option<Additional>,
+}
+
+impl LinkedIdentifierItem {
+    fn of(
+        link_id: Option<LinkId>,
+        identifier: &Identifier,
+        passes_left: Option<i64>,
+        dialect: &Dialect,
+    ) -> Self {
+        Self {
+            link_id: if dialect.null_link_ids { Some(link_id) } else { link_id.map(Some) },
+            apartment_link_id: identifier.apartment,
+            said: Said::of(identifier, dialect),
+            time_profiles: LinkedProfiles { link_ids: identifier.profiles.as_slice().to_vec() },
+            additional: passes_left.map(|passes_left| Additional { passes_left }),
+        }
+    }
+
+    /// As several panels hold it that are asked as one. No code is told.
+    pub fn of_many(link_id: Option<LinkId>, identifier: &Identifier, dialect: &Dialect) -> Self {
+        let passes_left = identifier.left_after(0).is_none().then_some(ANY_NUMBER);
+        let mut item = Self::of(link_id, identifier, passes_left, dialect);
+        if matches!(identifier.credential, Credential::Code(_)) {
+            "…".clone_into(&mut item.said.identifier_number);
+        }
+        item
+    }
+
+    /// It, JSON.
+    pub fn json(&self) -> String {
+        // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 /// A page of identifiers in the form of the calls by uid.
@@ -135,8 +183,8 @@ struct BoundProfiles {
 /// The apartment of an identifier.
 #[derive(Serialize, ToSchema)]
 struct Apartment {
-    /// Always −1: there are no apartments.
-    uid: i32,
+    /// −1 for none.
+    uid: i64,
     /// The apartment's link_id, carried as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<uuid::Uuid>)]
@@ -156,7 +204,15 @@ struct Said {
     /// `first`, `second` or `all`.
     #[schema(example = "all")]
     lock: &'static str,
-    valid: Valid,
+    /// Absent in the calls by uid of camdroid panels before 1.0, which have its two parts beside the other fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<Valid>,
+    /// Of these panels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    /// Of these panels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passes: Option<ShownPasses>,
 }
 
 /// Until when an identifier is valid, and how often it opens.
@@ -220,8 +276,21 @@ impl Said {
             identifier_type: identifier.credential.kind().as_str(),
             identifier_number: number(&identifier.credential, dialect),
             lock: identifier.lock.as_str(),
-            valid: Valid { time, passes },
+            valid: Some(Valid { time, passes }),
+            time: None,
+            passes: None,
         }
+    }
+
+    /// As the calls by uid say it.
+    fn by_uid(identifier: &Identifier, dialect: &Dialect) -> Self {
+        let mut said = Self::of(identifier, dialect);
+        if dialect.older_identifiers
+            && let Some(Valid { time, passes }) = said.valid.take()
+        {
+            (said.time, said.passes) = (Some(time), Some(passes));
+        }
+        said
     }
 }
 
@@ -230,7 +299,7 @@ pub struct InLinkForm(pub Shown);
 
 impl InList for InLinkForm {
     fn fields(&self) -> Result<Fields, StoreError> {
-        Ok(self.0.fields())
+        Ok(fields(&self.0.identifier))
     }
 
     fn key(&self) -> (Option<u32>, Option<LinkId>) {
@@ -239,15 +308,7 @@ impl InList for InLinkForm {
 
     fn json(&self, dialect: &Dialect) -> String {
         let shown @ Shown { link_id, identifier, .. } = &self.0;
-        let item = LinkedIdentifierItem {
-            link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
-            apartment_link_id: identifier.apartment,
-            said: Said::of(identifier, dialect),
-            time_profiles: LinkedProfiles { link_ids: identifier.profiles.as_slice().to_vec() },
-            additional: Additional { passes_left: passes_left(shown) },
-        };
-        // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
-        serde_json::to_string(&item).unwrap_or_default()
+        LinkedIdentifierItem::of(*link_id, identifier, Some(passes_left(shown)), dialect).json()
     }
 }
 
@@ -261,7 +322,7 @@ pub struct InUidForm {
 
 impl InList for InUidForm {
     fn fields(&self) -> Result<Fields, StoreError> {
-        Ok(self.shown.fields())
+        Ok(fields(&self.shown.identifier))
     }
 
     fn key(&self) -> (Option<u32>, Option<LinkId>) {
@@ -273,27 +334,19 @@ impl InList for InUidForm {
         let item = IdentifierItem {
             identifier_uid: self.in_list.then_some(*uid),
             link_id: if dialect.null_link_ids { Some(*link_id) } else { link_id.map(Some) },
-            said: Said::of(identifier, dialect),
+            said: Said::by_uid(identifier, dialect),
             time_profiles: BoundProfiles {
                 count: profiles.len(),
                 uid_items: profiles.clone(),
                 link_ids: identifier.profiles.as_slice().to_vec(),
             },
-            apartment: Apartment { uid: -1, link_id: identifier.apartment },
+            apartment: Apartment {
+                uid: identifier.apartment_uid.map_or(-1, |uid| i64::from(uid.get())),
+                link_id: identifier.apartment,
+            },
             additional: Additional { passes_left: passes_left(shown) },
         };
         // Only a map with keys that are not texts, or a failing writer, can fail; neither is here.
         serde_json::to_string(&item).unwrap_or_default()
-    }
-}
-
-impl Shown {
-    fn fields(&self) -> Fields {
-        Fields {
-            name: self.identifier.name.as_str().to_owned(),
-            date_from: 0,
-            date_to: 0,
-            number: Some(self.identifier.credential.clone()),
-        }
     }
 }

@@ -9,14 +9,14 @@ fn answer(status: u16, body: &str) -> Answer {
 
 fn speech(family: Family) -> Speech {
     let dialect = Dialect::of(family, Dialect::default_version(family)).expect("there is one");
-    Speech { dialect, prefix: dialect.prefix }
+    Speech { dialect, prefix: dialect.prefix, older_identifiers: false }
 }
 
 #[test]
 fn older_panels_are_asked_under_their_own_prefix_and_for_pages_in_their_own_words() {
     let of = |family, version| {
         let dialect = Dialect::of(family, ApiVersion::new(version).expect("a version")).expect("known");
-        Speech { dialect, prefix: dialect.prefix }
+        Speech { dialect, prefix: dialect.prefix, older_identifiers: false }
     };
     for (speech, path) in [
         (of(Family::Android, "1.8.0"), "/api/v0/access/timeprofile/items?limit=50&page_number=2"),
