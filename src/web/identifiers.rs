@@ -89,16 +89,18 @@ fn what(identifier: &Identifier) -> String {
     }
 }
 
-/// One identifier, version by version.
+/// One identifier, version by version; with its photo where that is asked for.
 #[get("/identifiers/{link_id}")]
 pub async fn show(
     visitor: Visitor,
     link_id: web::Path<String>,
+    request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PageProblem> {
     let found = shared.fleet.identifier(&link_id).await?;
     let events = events_of(&shared, &found).await?;
-    Ok(page_of(&visitor, &found, &events, false))
+    let photo = Fields::parse(request.query_string().as_bytes())?.ticked("photo");
+    Ok(page_of(&visitor, &found, &events, Shows { number: false, photo }))
 }
 
 /// The same with its number whole.
@@ -112,7 +114,7 @@ pub async fn reveal(
     let origin = auth::origin(&request, &visitor.who.actor());
     let found = shared.fleet.reveal_identifier(&link_id, &origin).await?;
     let events = events_of(&shared, &found).await?;
-    let mut page = page_of(&visitor, &found, &events, true);
+    let mut page = page_of(&visitor, &found, &events, Shows { number: true, photo: false });
     // It is in no history to come back to.
     page.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     Ok(page)
@@ -136,11 +138,18 @@ async fn events_of(shared: &Shared, found: &FleetIdentifierVersions) -> Result<V
     Ok(door_events::last(&shared.fleet, wanted).await?)
 }
 
+/// What of an identifier is shown to who asked for it; both stand in the audit, the photo's showing once it is fetched.
+#[derive(Clone, Copy)]
+struct Shows {
+    number: bool,
+    photo: bool,
+}
+
 fn page_of(
     visitor: &Visitor,
     found: &FleetIdentifierVersions,
     events: &[DoorEvent],
-    whole: bool,
+    Shows { number: whole, photo }: Shows,
 ) -> HttpResponse {
     let link = found.link_id;
     let most = found.versions.first().map(|version| &version.identifier);
@@ -160,17 +169,18 @@ fn page_of(
                         button title="It stands in the audit that you have seen it" { "Show the number" }
                     }
                 }
+                @if has_photo && !photo {
+                    a class="button" href={ "/identifiers/" (link) "?photo=yes" } title="It stands in the audit that you have seen it" { "Show the photo" }
+                }
                 @if most.is_some() { a class="button main" href={ "/identifiers/" (link) "/edit" } { "Edit" } }
             }
         }
         p { code { (link) } " on " (layout::count(found.panels, "panel")) ": " (states(&found.states)) }
         p { a href={ "/access?identifier=" (link) } { "Which doors does it open now?" } }
-        @if has_photo && visitor.may(Role::Operator) {
-            // A lazy picture is asked for when it is opened, so that the audit tells of nobody who has not seen it.
-            details {
-                summary title="It stands in the audit that you have seen it" { "Show the photo" }
+        @if has_photo && photo && visitor.may(Role::Operator) {
+            p {
                 a href={ "/identifiers/" (link) "/photo" } {
-                    img class="face" src={ "/identifiers/" (link) "/photo" } alt={ "The face of " (text::shown(name)) } loading="lazy";
+                    img class="face" src={ "/identifiers/" (link) "/photo" } alt={ "The face of " (text::shown(name)) };
                 }
             }
         }

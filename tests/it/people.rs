@@ -607,8 +607,19 @@ fn a_face_goes_from_the_form_with_its_photo_to_the_doors_and_keeps_it_until_anot
         answer.into_body().read_to_vec().expect("a photo")
     };
     assert_eq!(photo(), small);
-    let shown = step("its page", browser.get(&format!("/identifiers/{id}")));
-    assert!(shown.contains("<img class=\"face\"") && shown.contains("loading=\"lazy\""), "{shown}");
+    let page = format!("/identifiers/{id}");
+    let shown = step("its page, without the photo", browser.get(&page));
+    assert!(!shown.contains("<img") && shown.contains("?photo=yes"), "{shown}");
+    let shown = step("its page with the photo", browser.get(&format!("{page}?photo=yes")));
+    assert!(shown.contains(r#"<img class="face""#), "{shown}");
+    server.add_user("vik", "viewer");
+    let viewer = Browser::log_in(&server, "vik", "vik-password");
+    let seen = viewer.get(&format!("{page}?photo=yes")).send();
+    assert!(
+        seen.status == 200 && !seen.body.contains("<img") && !seen.body.contains("?photo"),
+        "{}",
+        seen.body
+    );
     let edit = step("it is edited", browser.get(&format!("/identifiers/{id}/edit")));
     let mut changed = form.clone();
     changed[1].1 = "Olena";
