@@ -5,7 +5,8 @@
 //! own past a flood, but never past work of the same panel. A commit costs its syncs, whatever is in it, and then
 //! something for each row. A flood by itself is committed in groups as large as can be written in a few
 //! milliseconds, or in the time of the syncs where the disk takes longer for those; while small work keeps coming, in
-//! groups so small that it does not wait long for the one under way.
+//! groups so small that it does not wait long for the one under way. What goes along with a flood, as events of doors do,
+//! is gathered for a moment first.
 //!
 //! **When a commit fails** for what one piece of work found in the database, the group is halved until that piece stands
 //! alone: it is told so, and the others are committed. When the disk fails, all that waits is told so: it comes after
@@ -180,7 +181,9 @@ impl Writer<'_> {
         self.memory.keep_transaction();
         self.file.events.committed(self.memory.next_event);
         let (took, syncs) = (started.elapsed(), self.file.sync_time().saturating_sub(syncs));
-        self.queue.took(items, took, syncs);
+        if !jobs.iter().any(|job| matches!(job, Job::Along(..))) {
+            self.queue.took(items, took, syncs); // what goes along costs more for each item, and comes seldom
+        }
         self.metrics.committed(items, took);
         self.pause = PAUSE;
         Ok(gone)

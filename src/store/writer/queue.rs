@@ -14,6 +14,10 @@ use crate::store::{PanelNo, StoreError};
 /// How long after small work the next is expected.
 const SHARED_FOR: Duration = Duration::from_millis(100);
 
+/// While a flood is under way, changes that go along with it are gathered for so long, and committed together: each touches
+/// pages all over the file, and many together touch hardly more of them than one does.
+const GATHERED_FOR: Duration = Duration::from_millis(150);
+
 /// Fewer jobs than this are little for a commit on a disk with slow syncs.
 const FEW_JOBS: usize = 64;
 
@@ -81,6 +85,10 @@ pub enum Telling {
 struct Waiting {
     lane: VecDeque<Job>,
     line: VecDeque<Job>,
+    /// Changes that go along with what there is.
+    along: VecDeque<Job>,
+    /// When some of these were last taken.
+    along_at: Option<Instant>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
     in_line: FxHashMap<PanelNo, u32>,
     pace: Pace,
@@ -109,7 +117,7 @@ impl Queue {
         let mut waiting = self.lock();
         let refusal = if waiting.closed {
             Some(StoreError::Closed)
-        } else if may_be_refused && waiting.lane.len() + waiting.line.len() >= MAX_QUEUED {
+        } else if may_be_refused && waiting.len() >= MAX_QUEUED {
             Some(StoreError::Busy)
         } else {
             waiting.failed.clone()
@@ -123,8 +131,9 @@ impl Queue {
                 *waiting.in_line.entry(work.panel()).or_default() += 1;
                 waiting.line.push_back(job);
             }
-            Job::Panel(_) | Job::Change(_) | Job::Along(..) | Job::Ask(_) => {
-                if !waiting.line.is_empty() && !matches!(job, Job::Along(..) | Job::Ask(_)) {
+            Job::Along(..) => waiting.along.push_back(job),
+            Job::Panel(_) | Job::Change(_) | Job::Ask(_) => {
+                if !waiting.line.is_empty() && !matches!(job, Job::Ask(_)) {
                     waiting.small_at = Some(Instant::now());
                 }
                 waiting.lane.push_back(job);
@@ -142,8 +151,8 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.failed = Some(why);
         waiting.in_line.clear();
-        let Waiting { lane, line, .. } = &mut *waiting;
-        lane.drain(..).chain(line.drain(..)).collect()
+        let Waiting { lane, line, along, .. } = &mut *waiting;
+        lane.drain(..).chain(line.drain(..)).chain(along.drain(..)).collect()
     }
 
     /// Work is taken again.
@@ -176,18 +185,17 @@ impl Queue {
     }
 
     pub(in crate::store) fn len(&self) -> usize {
-        let waiting = self.lock();
-        waiting.lane.len() + waiting.line.len()
+        self.lock().len()
     }
 
     /// Waits for work, but no longer than this, and takes a commit's worth of it.
     pub(super) fn take_work(&self, patience: Duration) -> Next {
         let until = Instant::now() + patience;
         let mut waiting = self.lock();
-        if waiting.lane.is_empty() && waiting.line.is_empty() {
+        if waiting.len() == 0 {
             waiting.pace.rest();
         }
-        while waiting.lane.is_empty() && waiting.line.is_empty() {
+        while waiting.len() == 0 {
             let left = until.saturating_duration_since(Instant::now());
             if waiting.closed {
                 return Next::End;
@@ -201,7 +209,7 @@ impl Queue {
         }
         waiting.idle = false;
         let linger = waiting.pace.linger();
-        if !linger.is_zero() && waiting.lane.len() + waiting.line.len() < FEW_JOBS && !waiting.closed {
+        if !linger.is_zero() && waiting.len() < FEW_JOBS && !waiting.closed {
             drop(waiting);
             std::thread::sleep(linger);
             waiting = self.lock();
@@ -210,8 +218,11 @@ impl Queue {
         let mut items = 0;
         let shared = waiting.small_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
         let most = if shared { waiting.pace.shared() } else { waiting.pace.of_flood() };
+        let with_along = waiting.takes_along();
         while items < most {
-            let job = match waiting.lane.pop_front() {
+            let next = waiting.lane.pop_front();
+            let next = if with_along { next.or_else(|| waiting.along.pop_front()) } else { next };
+            let job = match next {
                 Some(job) => job,
                 None => match waiting.line.pop_front() {
                     Some(job) => {
@@ -248,6 +259,20 @@ impl Queue {
 }
 
 impl Waiting {
+    fn len(&self) -> usize {
+        self.lane.len() + self.line.len() + self.along.len()
+    }
+
+    /// Whether changes that go along do so now.
+    fn takes_along(&mut self) -> bool {
+        let gathers = !self.line.is_empty() && self.along_at.is_some_and(|at| at.elapsed() < GATHERED_FOR);
+        if self.along.is_empty() || gathers {
+            return false;
+        }
+        self.along_at = Some(Instant::now());
+        true
+    }
+
     fn left_line(&mut self, panel: PanelNo) {
         if let Some(count) = self.in_line.get_mut(&panel) {
             *count -= 1;
