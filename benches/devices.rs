@@ -1,15 +1,18 @@
 //! Ten profiles to a fleet of simulated devices in another process, from what is asked to what every device has
-//! confirmed; beside it, in the same run and against the same devices, what else would do it.
+//! confirmed; beside it, in the same run and against the same devices, what else would do it. And one device that is
+//! filled with identifiers.
 //!
 //! `cargo bench --bench devices` prints the medians and ratios. Every contender makes the same three requests per
 //! device (what are you, log in, ten profiles), with other bodies each round. `aiohttp` is run with the Python in
 //! `PYTHON` (python3 without), `wrk` and `curl` from the path; one that is not there is left out and said to be.
-//! `-- fan-out` and `-- requests` run one of its two parts, `-- --test` runs everything once and small.
+//! `-- fan-out`, `-- fill` and `-- requests` run one of its parts, `-- --test` runs everything once and small.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
-use std::io::{BufRead, BufReader, Write};
+mod served;
+
+use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -22,9 +25,9 @@ use panelsync::panel::dialect::Dialect;
 use panelsync::panel::settings::{DeviceAddress, HttpAddress, Remote, Trust};
 use panelsync::profile::rule::Family;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-const ITEMS: usize = 10;
+use served::{ITEMS, Running, Server, cards, median, profiles};
+
 const PASSWORD_MD5: &str = "e10adc3949ba59abbe56e057f20f883e";
 
 /// How much is measured.
@@ -32,91 +35,32 @@ struct Size {
     panels: usize,
     rounds: usize,
     seconds: u64,
+    /// Identifiers that one device is filled with.
+    identifiers: usize,
 }
 
 fn main() {
     let asked = |what: &str| std::env::args().any(|arg| arg == what);
-    let test = asked("--test");
-    let size = if test {
-        Size { panels: 20, rounds: 1, seconds: 1 }
+    let size = if asked("--test") {
+        Size { panels: 20, rounds: 1, seconds: 1, identifiers: 120 }
     } else {
-        Size { panels: 1000, rounds: 5, seconds: 3 }
+        Size { panels: 1000, rounds: 5, seconds: 3, identifiers: 5000 }
     };
-    if !asked("requests") {
+    let some = ["fan-out", "fill", "requests"].iter().any(|part| asked(part));
+    let wanted = |part: &str| !some || asked(part);
+    if wanted("fan-out") {
         fan_out(&size);
     }
-    if !asked("fan-out") {
+    if wanted("fill") {
+        for latency in ["0ms", "50ms"] {
+            fill(&size, latency);
+        }
+    }
+    if wanted("requests") {
         for tls in [false, true] {
             requests(&size, tls);
         }
     }
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_panelsync"))
-}
-
-/// A process that says where it listens, and ends with this.
-struct Running {
-    child: Child,
-    addresses: Vec<SocketAddr>,
-    _folder: TempDir,
-}
-
-impl Running {
-    fn start(command: &mut Command, addresses: usize) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut child = command
-            .arg("--data-dir")
-            .arg(folder.path())
-            .env("RUST_LOG", "error")
-            .env("PANELSYNC_ADMIN_PASSWORD", "bench")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut found = Vec::new();
-        while found.len() < addresses {
-            let line = lines.next().expect("it listens").expect("a text");
-            let address = line.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
-            found.extend(address.and_then(|address| address.parse::<SocketAddr>().ok()));
-        }
-        std::thread::spawn(move || lines.for_each(|_| ()));
-        Self { child, addresses: found, _folder: folder }
-    }
-
-    fn devices(panels: usize, args: &[&str]) -> Self {
-        let panels = panels.to_string();
-        let listen = ["simulate", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--panels", &panels];
-        Self::start(command().args(listen).args(args), 2)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Ten profiles of a usual length; each round other ones.
-fn profiles(round: usize) -> Vec<Value> {
-    let profile = |n: usize| {
-        json!({
-            "link_id": format!("91c615e3-1040-4815-8ecb-{n:012x}"),
-            "name": format!("Profile {n} of round {round}, with a name of a usual length"),
-            "time_options": { "is_all_day": false, "date_from": 1_735_804_800, "date_to": 1_735_837_200 },
-            "repeat_options": { "repeat_enable": true, "repeat_format": { "repeat_type": "custom",
-                "repeat_end": { "format": "never" },
-                "repeat_custom": { "repeat_point_type": "week", "repeat_looper": 1, "repeat_options": ["MON", "TUE"] } } },
-        })
-    };
-    (0..ITEMS).map(profile).collect()
 }
 
 fn address_of(address: SocketAddr, n: usize, scheme: &str, trust: Trust) -> HttpAddress {
@@ -165,28 +109,8 @@ fn fan_out(size: &Size) {
 /// From the submission to the outcome of every device, through the real server: of a first batch, and of the next
 /// one, for which it has its sessions. With a device that hangs, to the outcome of all others.
 fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize>) -> (f64, f64) {
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--device-concurrency", "1000"];
-    let server = Running::start(command().args(serve), 1);
-    let base = format!("http://{}/fleet/v1", server.addresses[0]);
-    let call = |path: &str, token: &str, kind: &str, body: String| -> Value {
-        let mut answer = ureq::post(format!("{base}{path}"))
-            .header("authorization", format!("Bearer {token}"))
-            .header("content-type", kind)
-            .header("prefer", if hangs.is_some() { "wait=0" } else { "wait=120" })
-            .send(body)
-            .expect("an answer");
-        serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON")
-    };
-    let session = json!({ "username": "admin", "password": "bench" }).to_string();
-    let token =
-        call("/session", "", "application/json", session)["token"].as_str().expect("a token").to_owned();
-    let line = |n| {
-        json!({ "id": format!("d{n:04}"), "driver": "http", "username": "admin", "password": "123456",
-            "url": format!("http://{}/panels/sim-{n:04}", devices.addresses[0]) })
-        .to_string()
-    };
-    let lines: Vec<_> = (1..=panels).map(line).collect();
-    call("/panels:import", &token, "application/x-ndjson", lines.join("\n"));
+    let server = Server::start(if hangs.is_some() { 0 } else { 120 }, &[]);
+    server.add(devices, panels);
     let faults = |hang: u32| {
         if let Some(n) = hangs {
             let body =
@@ -197,43 +121,96 @@ fn panelsync(devices: &Running, panels: usize, round: usize, hangs: Option<usize
                 .expect("switched");
         }
     };
-    let wanted = (panels - usize::from(hangs.is_some())) as u64;
-    let batch = |round| {
-        let batch = json!({ "all": true, "upsert": profiles(round) }).to_string();
-        let started = Instant::now();
-        let mut done = call("/batches", &token, "application/json", batch);
-        while done["panels"]["applied"].as_u64().expect("a number") < wanted {
-            std::thread::sleep(Duration::from_millis(2));
-            let id = done["id"].as_str().expect("an id").to_owned();
-            let mut answer = ureq::get(format!("{base}/batches/{id}"))
-                .header("authorization", format!("Bearer {token}"))
-                .call()
-                .expect("an answer");
-            done = serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON");
-        }
-        started.elapsed().as_secs_f64()
-    };
+    let wanted = panels - usize::from(hangs.is_some());
+    let batch = |round| server.push(&json!({ "all": true, "upsert": profiles(round) }), wanted);
     faults(100);
     let took = (batch(round), batch(round + 1000));
     faults(0);
     took
 }
 
+/// Items as a device is sent them.
+fn outgoing(items: &[Value]) -> Vec<Outgoing> {
+    let outgoing = |item: &Value| {
+        let mut body = item.as_object().expect("an object").clone();
+        let link = body.remove("link_id").expect("there");
+        let link = link.as_str().expect("a text").parse().expect("a link_id");
+        Outgoing {
+            link_id: link,
+            json: Value::from(body).to_string().into(),
+            secret: "".into(),
+            is_slow: false,
+        }
+    };
+    items.iter().map(outgoing).collect()
+}
+
+/// A device that was asked what it is, with a session.
+async fn bare_device(address: SocketAddr, n: usize, lines: Rc<Lines>) -> Device {
+    let family = Family::Android;
+    let dialect = Dialect::of(family, Dialect::default_version(family)).expect("there is one");
+    let address = DeviceAddress::Http(address_of(address, n, "http", Trust::System));
+    let remote = Remote { address, username: "admin".into(), repair: false };
+    let mut device = Device::new("d", dialect, remote, PASSWORD_MD5.into(), lines);
+    device.info().await.expect("a panel");
+    device.log_in().await.expect("a session");
+    device
+}
+
+/// Items of a kind in one call, as the server has it without a setting.
+const CHUNK: usize = 50;
+
+/// One device that holds nothing gets the profiles and then all identifiers, so many in a call; each round another
+/// device of the same process.
+fn fill(size: &Size, latency: &str) {
+    let Size { identifiers, rounds, .. } = *size;
+    println!(
+        "\n{identifiers} identifiers to one device that takes {latency} for an answer, {CHUNK} in a call"
+    );
+    let devices = Running::devices(2 * rounds, &["--latency", latency]);
+    let server = Server::start(300, &[]);
+    server.add(&devices, 2 * rounds);
+    let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let (first, second) = (2 * round + 1, 2 * round + 2);
+        let batch = json!({ "panels": [format!("d{first:04}")], "upsert": profiles(round),
+            "identifiers": { "upsert": cards(identifiers) } });
+        let its = server.push(&batch, 1);
+        let alone = bare_fill(&devices, second, round, identifiers);
+        ratios.push(alone / its);
+        ours.push(its);
+        bare.push(alone);
+    }
+    let line = |what: &str, seconds: Vec<f64>| {
+        let seconds = median(seconds);
+        println!("{what:<42} {:>9.0} ms  {:>9.0} /s", seconds * 1000.0, identifiers as f64 / seconds);
+    };
+    line("panelsync, durable before and after", ours);
+    line("the same calls in a bare loop", bare);
+    println!("panelsync's rate ÷ the bare loop's: {:.2} (goal: at least 0.7)", median(ratios));
+}
+
+/// The same calls one after the other, and nothing else.
+fn bare_fill(devices: &Running, n: usize, round: usize, identifiers: usize) -> f64 {
+    let address = devices.addresses[0];
+    let (profiles, cards) = (outgoing(&profiles(round)), outgoing(&cards(identifiers)));
+    actix_web::rt::System::new().block_on(async move {
+        let lines = Rc::new(Lines::new(Timeouts::default()));
+        let started = Instant::now();
+        let mut device = bare_device(address, n, lines).await;
+        let calls = [(Kind::Profile, &profiles[..])].into_iter();
+        for (kind, items) in calls.chain(cards.chunks(CHUNK).map(|cards| (Kind::Identifier, cards))) {
+            let said = device.upsert(kind, items).await.expect("answers");
+            assert!(said.iter().flatten().all(|said| said.success), "{said:?}");
+        }
+        started.elapsed().as_secs_f64()
+    })
+}
+
 /// The same three requests per device and nothing else: no store, no actors, no order, no retry.
 fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
     let address = devices.addresses[0];
-    let items: Vec<_> = profiles(round)
-        .iter()
-        .map(|profile| {
-            let mut body = profile.as_object().expect("an object").clone();
-            let link = body.remove("link_id").expect("there");
-            let link = link.as_str().expect("a text").parse().expect("a link_id");
-            let json = Value::from(body).to_string().into();
-            Outgoing { link_id: link, json, secret: "".into(), is_slow: false }
-        })
-        .collect();
-    let family = Family::Android;
-    let dialect = Dialect::of(family, Dialect::default_version(family)).expect("there is one");
+    let items = outgoing(&profiles(round));
     actix_web::rt::System::new().block_on(async move {
         let lines = Rc::new(Lines::new(Timeouts::default()));
         let started = Instant::now();
@@ -241,11 +218,7 @@ fn bare_loop(devices: &Running, panels: usize, round: usize) -> f64 {
             .map(|n| {
                 let (lines, items) = (Rc::clone(&lines), &items);
                 async move {
-                    let address = DeviceAddress::Http(address_of(address, n, "http", Trust::System));
-                    let remote = Remote { address, username: "admin".into(), repair: false };
-                    let mut device = Device::new("d", dialect, remote, PASSWORD_MD5.into(), lines);
-                    device.info().await.expect("a panel");
-                    device.log_in().await.expect("a session");
+                    let mut device = bare_device(address, n, lines).await;
                     let said = device.upsert(Kind::Profile, items).await.expect("answers");
                     assert!(said.iter().flatten().all(|said| said.success));
                 }

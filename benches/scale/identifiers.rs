@@ -16,7 +16,7 @@ const PROFILES: usize = 2;
 const IDENTIFIERS: usize = 10;
 
 /// So many cards, from this one on, each bound to the first profile; each `variant` has other numbers.
-fn cards(from: usize, count: usize, variant: u64) -> Operations {
+pub fn cards(from: usize, count: usize, variant: u64) -> Operations {
     let card = |n: usize| {
         format!(
             r#"{{"link_id":"5d0c5e0e-6c0c-4a55-8a35-{n:012x}","identifier_owner":{{"name":"Flat {n}, somebody of variant {variant}","type":"owner"}},

@@ -26,6 +26,7 @@ use contenders::{
     Actors, Contender, FilePerPanel, Lmdb, RawRedb, Sqlite, StoreAlone, operations, submit, zoned,
 };
 use service::Served;
+use start::Held;
 
 fn heading(text: &str) {
     println!("\n{text}\n");
@@ -406,10 +407,11 @@ fn link_call(size: &Size, table: &mut Table) {
 
 fn start_up(size: &Size, table: &mut Table) {
     heading("start with 10 profiles on each panel, until every actor has answered; memory above 10 panels");
-    let (none, few) = start::start_up(10, false);
+    let profiles = Held { profiles: 10, identifiers: 0 };
+    let (none, few) = start::start_up(10, profiles, false);
     for panels in size.panels.iter().filter(|panels| **panels >= size.middle) {
         for killed in [false, true] {
-            let (ready, many) = start::start_up(*panels, killed);
+            let (ready, many) = start::start_up(*panels, profiles, killed);
             let goal = if *panels > 10_000 { 300.0 } else { 50.0 };
             let after = if killed { "after a kill" } else { "after a stop" };
             table.add(
@@ -424,4 +426,9 @@ fn start_up(size: &Size, table: &mut Table) {
             }
         }
     }
+    let (panels, identifiers) = (size.middle, Held { profiles: 2, identifiers: 100 });
+    let memory = |panels| start::start_up(panels, identifiers, false).1;
+    let each = (memory(panels) - memory(10)) / (panels as f64 - 10.0);
+    let what = format!("{panels} panels of 2 profiles and 100 identifiers, memory each");
+    table.add(what, each, "B", Some(('<', 4096.0)));
 }

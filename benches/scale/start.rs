@@ -9,6 +9,7 @@ use std::time::Instant;
 use panelsync::panel::Configure;
 
 use crate::contenders::{Actors, Contender, operations, start};
+use crate::identifiers::cards;
 
 /// Where a child finds the folder to start on.
 pub const FOLDER: &str = "PANELSYNC_SCALE_FOLDER";
@@ -16,15 +17,24 @@ pub const FOLDER: &str = "PANELSYNC_SCALE_FOLDER";
 /// How many panels a child fills the folder with before it ends by itself as if it were killed.
 const FILL: &str = "PANELSYNC_SCALE_FILL";
 
-/// Milliseconds until every panel has answered, and resident bytes then, with ten profiles on each panel.
-pub fn start_up(panels: usize, killed: bool) -> (f64, f64) {
+/// What each panel holds.
+#[derive(Clone, Copy)]
+pub struct Held {
+    pub profiles: usize,
+    pub identifiers: usize,
+}
+
+/// Milliseconds until every panel has answered, and resident bytes then.
+pub fn start_up(panels: usize, held: Held, killed: bool) -> (f64, f64) {
     let folder = tempfile::tempdir().expect("a folder");
     let this = || {
         let mut command = Command::new(std::env::current_exe().expect("a path"));
         command.env(FOLDER, folder.path());
         command
     };
-    let filled = this().env(FILL, format!("{panels} {killed}")).status().expect("it runs");
+    let Held { profiles, identifiers } = held;
+    let filled =
+        this().env(FILL, format!("{panels} {profiles} {identifiers} {killed}")).status().expect("it runs");
     assert_eq!(filled.success(), !killed, "{filled}");
     crate::settle();
     let output = this().output().expect("it runs");
@@ -36,10 +46,11 @@ pub fn start_up(panels: usize, killed: bool) -> (f64, f64) {
 /// What a child does.
 pub fn child(folder: &Path) {
     if let Ok(fill) = std::env::var(FILL) {
-        let (panels, killed) = fill.split_once(' ').expect("two words");
-        let mut filled = Actors::on(folder, panels.parse().expect("a number"));
-        filled.fan_out(operations(10, 0));
-        if killed == "true" {
+        let words: Vec<_> = fill.split(' ').collect();
+        let number = |n: usize| words[n].parse().expect("a number");
+        let mut filled = Actors::on(folder, number(0));
+        filled.fan_out(operations(number(1), 0).and(cards(0, number(2), 0)));
+        if words[3] == "true" {
             std::process::abort(); // nothing is closed
         }
         return;
