@@ -155,7 +155,9 @@ impl Fleet {
         others: &[u32],
     ) {
         let _ = std::process::Command::new("sync").status(); // without it the figures are only noisier
-        telling.iter_mut().for_each(|telling| telling.begin());
+        for telling in telling.iter_mut() {
+            telling.begin();
+        }
         std::thread::sleep(Duration::from_millis(1200)); // every device has told once
         let aside =
             || -> f64 { telling.iter().map(|aside| aside.id()).chain(others.iter().copied()).map(cpu).sum() };
