@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fleet;
+use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
 use crate::coordinator::register::Entry;
 use crate::coordinator::{SubmitError, Target};
@@ -72,7 +73,7 @@ impl Fleet {
     }
 }
 
-/// The rows of a panel, without those of which its device is known not to hold what is desired.
+/// The rows of a panel's profiles, without those of which its device is known not to hold what is desired.
 fn standing(
     snapshot: &Snapshot,
     panel: &Entry,
@@ -90,7 +91,8 @@ fn standing(
         }
     }
     let rows = snapshot.rows(panel.number)?;
-    Ok(rows.into_iter().filter(move |(name, _)| !otherwise.contains(name)))
+    let stands = move |name: &RowName| name.kind() == Kind::Profile && !otherwise.contains(name);
+    Ok(rows.into_iter().filter(move |(name, _)| stands(name)))
 }
 
 /// A profile that all panels hold which were looked at so far.

@@ -7,6 +7,7 @@ use panelsync::access::PasswordMd5;
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, Call};
+use crate::support::identifiers::card;
 use crate::support::profiles::{link, list, never, once, work_week};
 use crate::support::server::{ADMIN_PASSWORD, TestServer};
 use crate::support::simulated::Simulated;
@@ -63,6 +64,19 @@ fn listed(answer: &Answer) -> Vec<(String, Value, Value)> {
 
 fn names(answer: &Answer) -> Vec<String> {
     listed(answer).into_iter().map(|(name, ..)| name).collect()
+}
+
+/// Identifiers are none of them, though every panel has the same.
+#[test]
+fn what_every_panel_holds_alike_is_profiles_alone() {
+    let server = north(&["p1", "p2"]);
+    push(&server, &[work_week(1, "Work week")]);
+    let batch = json!({ "selector": "site=north", "identifiers": { "upsert": [card(101, "Flat 12", "1234567", &[1])] } });
+    let applied = server.fleet("POST", "/batches").json(&batch).send().value();
+    assert_eq!(applied["panels"]["applied"], 2, "{applied}");
+    for path in ["items", "items/link", "items/list"] {
+        assert_eq!(names(&read(&server, &format!("{PROFILES}/{path}"))), ["Work week"], "{path}");
+    }
 }
 
 #[test]
