@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::devices::Devices;
-use super::facts;
 use super::pull::pull;
+use super::{facts, known};
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
@@ -137,10 +137,10 @@ impl Visit<'_> {
         device.on_behalf_of(self.stepper.request_id.clone(), self.stepper.step.away);
         let task = self.stepper.step.task;
         if device.logged_in() {
-            if task == Task::Check && self.has_lost_all(device).await? {
-                return self.start_over(device).await;
+            if task != Task::Check {
+                return self.work(task, device).await;
             }
-            return self.work(task, device).await;
+            return self.look(task, device).await;
         }
         let info = device.info().await?;
         let replaced = self.meet(&info);
@@ -149,8 +149,8 @@ impl Visit<'_> {
             if replaced {
                 return Ok(Answer::Lost(Loss::Replaced));
             }
-            if self.stepper.confirmed_any()? && self.has_lost_all(device).await? {
-                return self.start_over(device).await;
+            if self.stepper.confirmed_any()? {
+                return self.look(task, device).await;
             }
             self.work(task, device).await
         };
@@ -163,14 +163,32 @@ impl Visit<'_> {
         }
     }
 
-    /// Whether the device holds nothing, though it has confirmed something.
-    async fn has_lost_all(&mut self, device: &mut Device) -> Result<bool, StepError> {
-        let mut empty = true;
+    /// Sees whether the device still holds what it has confirmed before it goes on. One that holds nothing gets everything
+    /// again; one that holds nothing of one kind is read, so that this is said.
+    async fn look(&mut self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
+        let may_lack = self.may_lack_identifiers()?;
+        let mut lacking = Vec::new();
         for kind in self.kinds() {
-            empty = empty && device.is_empty(*kind).await?;
+            if device.is_empty(*kind, may_lack).await? {
+                lacking.push(*kind);
+            }
         }
+        let empty = lacking.len() == self.kinds().len();
         self.holds |= !empty;
-        Ok(empty && self.stepper.confirmed_any()?)
+        let Stepper { store, panel, .. } = self.stepper;
+        if empty && self.stepper.confirmed_any()? {
+            return self.start_over(device).await;
+        }
+        let task = match known::confirmed_kinds(&store.read()?, *panel)? {
+            kinds if kinds.iter().any(|kind| lacking.contains(kind)) => Task::Read,
+            _ => task,
+        };
+        self.work(task, device).await
+    }
+
+    fn may_lack_identifiers(&self) -> Result<bool, StoreError> {
+        let Stepper { store, panel, .. } = self.stepper;
+        known::may_lack_identifiers(&store.read()?, *panel, &self.met.record)
     }
 
     /// A device that has lost its profiles gets everything again, once: one that then holds nothing again confirms what
@@ -187,8 +205,15 @@ impl Visit<'_> {
         let before = self.met.record.clone();
         let known = !before.serial.is_empty() && !info.device_serial_number.is_empty();
         info.put_into(&mut self.met.record);
+        let replaced = known && before.serial != info.device_serial_number;
+        if replaced {
+            // What was read of the one before is not what this one holds.
+            let record = &mut self.met.record;
+            (record.last_read_ms, record.clock_ahead_s, record.unlinked) = (None, None, 0);
+            record.told_identifiers = false;
+        }
         self.met.is_news = self.met.record != before;
-        known && before.serial != info.device_serial_number
+        replaced
     }
 
     /// Of which kinds the device is asked what it holds.
@@ -205,7 +230,15 @@ impl Visit<'_> {
             Task::Read => {
                 let time = device.time().await?;
                 let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
-                Ok(Answer::Read(device.held(self.kinds()).await?, clock_ahead_s))
+                let held = device.held(self.kinds(), self.may_lack_identifiers()?).await?;
+                let Stepper { store, panel, .. } = self.stepper;
+                if let Some((said, listed)) = held.short
+                    && known::lacks_confirmed(&store.read()?, *panel, &held)?
+                {
+                    let why = format!("it says that it holds {said} items and lists {listed}");
+                    return Err(Trouble::Garbled(why).into());
+                }
+                Ok(Answer::Read(held, clock_ahead_s))
             }
             Task::Deliver => self.deliver(device).await,
         }
