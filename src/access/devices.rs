@@ -28,9 +28,17 @@ struct Device {
     packets: Arc<Semaphore>,
 }
 
+#[derive(Debug)]
+struct Session {
+    panel: PanelNo,
+    /// As the device said it when it logged in.
+    serial: Box<str>,
+    ends: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Open {
-    tokens: HashMap<TokenHash, (PanelNo, Instant)>,
+    tokens: HashMap<TokenHash, Session>,
     devices: HashMap<PanelNo, Device>,
 }
 
@@ -39,8 +47,8 @@ struct Open {
 pub struct DeviceSessions(Arc<Mutex<Open>>);
 
 impl DeviceSessions {
-    /// Opens a session for a panel's device, and returns its token.
-    pub fn open(&self, panel: PanelNo, now: Instant) -> String {
+    /// Opens a session for a panel's device with this serial number, and returns its token.
+    pub fn open(&self, panel: PanelNo, serial: &str, now: Instant) -> String {
         let token = Uuid::new_v4().to_string();
         let digest = hash(&token);
         let mut open = self.lock();
@@ -55,15 +63,24 @@ impl DeviceSessions {
             tokens.remove(&oldest);
         }
         device.tokens.push_back(digest);
-        tokens.insert(digest, (panel, now + LIFE));
+        tokens.insert(digest, Session { panel, serial: serial.into(), ends: now + LIFE });
         token
     }
 
-    /// The panel whose device shows this token.
-    pub fn find(&self, token: &str, now: Instant) -> Option<PanelNo> {
+    /// The panel whose device shows this token, and the serial number that it had then.
+    pub fn find(&self, token: &str, now: Instant) -> Option<(PanelNo, Box<str>)> {
         let open = self.lock();
-        let (panel, ends) = open.tokens.get(&hash(token))?;
-        (*ends > now).then_some(*panel)
+        let session = open.tokens.get(&hash(token)).filter(|session| session.ends > now)?;
+        Some((session.panel, session.serial.clone()))
+    }
+
+    /// Ends one session.
+    pub fn end(&self, token: &str) {
+        let (mut open, digest) = (self.lock(), hash(token));
+        let Some(Session { panel, .. }) = open.tokens.remove(&digest) else { return };
+        if let Some(device) = open.devices.get_mut(&panel) {
+            device.tokens.retain(|token| *token != digest);
+        }
     }
 
     /// Ends all sessions of a panel that is gone.
@@ -94,17 +111,21 @@ mod tests {
     #[test]
     fn a_device_has_so_many_sessions_that_end_and_no_other_has_them() {
         let (sessions, now) = (DeviceSessions::default(), Instant::now());
-        let other = sessions.open(2, now);
-        let tokens: Vec<_> = (0..=OF_DEVICE).map(|_| sessions.open(1, now)).collect();
+        let other = sessions.open(2, "B", now);
+        let tokens: Vec<_> = (0..=OF_DEVICE).map(|_| sessions.open(1, "A", now)).collect();
         assert_eq!(sessions.find(&tokens[0], now), None, "the oldest went");
-        assert!(tokens[1..].iter().all(|token| sessions.find(token, now) == Some(1)));
+        let first = Some((1, "A".into()));
+        assert!(tokens[1..].iter().all(|token| sessions.find(token, now) == first));
         assert_eq!(sessions.find(&tokens[1], now + LIFE), None);
+        sessions.end(&tokens[2]);
+        assert_eq!((sessions.find(&tokens[2], now), sessions.find(&tokens[1], now)), (None, first));
         let held: Vec<_> = (0..9).map_while(|_| sessions.begin(1)).collect();
         assert_eq!(held.len(), AT_ONCE);
         drop(held);
         assert!(sessions.begin(1).is_some() && sessions.begin(3).is_none());
         sessions.forget(1);
-        assert_eq!((sessions.find(&tokens[1], now), sessions.find(&other, now)), (None, Some(2)));
+        let second = Some((2, "B".into()));
+        assert_eq!((sessions.find(&tokens[1], now), sessions.find(&other, now)), (None, second));
         assert_eq!(sessions.lock().tokens.len(), 1);
     }
 }

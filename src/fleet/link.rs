@@ -20,8 +20,9 @@ use crate::store::event::Source;
 use crate::store::tables::Tables;
 use crate::store::{PanelNo, StoreError};
 
-/// Between two readings of all serial numbers.
+/// Between two readings of all serial numbers, where none has changed since; and where one has.
 const READ_EVERY: Duration = Duration::from_secs(5);
+const READ_CHANGED: Duration = Duration::from_millis(200);
 
 /// What is kept of the devices that speak to us.
 pub struct Link {
@@ -34,7 +35,8 @@ pub struct Link {
 #[derive(Default)]
 struct Serials {
     panels: HashMap<Box<str>, PanelNo>,
-    read: Option<Instant>,
+    /// When they were read, and how often one had changed by then.
+    read: Option<(Instant, u64)>,
 }
 
 /// A packet's place: a device has few at once.
@@ -128,15 +130,21 @@ impl Fleet {
             refused(true);
             return Err(LinkRefusal::Unknown);
         };
-        Ok(self.link.sessions.open(panel, now))
+        Ok(self.link.sessions.open(panel, serial, now))
     }
 
-    /// The panel whose device shows this token.
+    /// The panel whose device shows this token. It is good as long as the panel has that device: what another one takes the
+    /// place of tells nothing of the door any more.
     pub fn device_of(&self, token: Option<&str>) -> Result<PanelNo, LinkRefusal> {
-        let panel = token.and_then(|token| self.link.sessions.find(token, Instant::now()));
-        let panel = panel.ok_or(LinkRefusal::NoSession)?;
+        let token = token.ok_or(LinkRefusal::NoSession)?;
+        let found = self.link.sessions.find(token, Instant::now());
+        let (panel, serial) = found.ok_or(LinkRefusal::NoSession)?;
         if self.register.now().by_number(panel).is_none() {
             self.link.sessions.forget(panel);
+            return Err(LinkRefusal::NoSession);
+        }
+        if !self.has_device(panel, &serial)? {
+            self.link.sessions.end(token);
             return Err(LinkRefusal::NoSession);
         }
         Ok(panel)
@@ -173,7 +181,18 @@ impl Fleet {
             return Ok(Some(panel));
         }
         let mut serials = self.link.serials.lock().await;
-        if serials.read.is_none_or(|read| now.saturating_duration_since(read) >= READ_EVERY) {
+        if let Some((read, changes)) = serials.read
+            && changes != self.store.events().serial_changes()
+        {
+            // However many change one after the other, they are not all read for each.
+            tokio::time::sleep(READ_CHANGED.saturating_sub(read.elapsed())).await;
+        }
+        let changes = self.store.events().serial_changes();
+        let is_old = |(read, known): (Instant, u64)| {
+            known != changes || now.saturating_duration_since(read) >= READ_EVERY
+        };
+        if serials.read.is_none_or(is_old) {
+            let read_at = Instant::now();
             let read = self.read(|snapshot| {
                 let mut panels = HashMap::new();
                 snapshot.each_serial(|serial, panel| {
@@ -181,7 +200,7 @@ impl Fleet {
                 })?;
                 Ok::<_, StoreError>(panels)
             });
-            *serials = Serials { panels: read.await?, read: Some(now) };
+            *serials = Serials { panels: read.await?, read: Some((read_at, changes)) };
         }
         drop(serials);
         match self.link.known(serial).await {

@@ -88,19 +88,15 @@ pub(super) async fn meet(
     info.put_into(&mut record);
     if introduction.adopt {
         let unreadable = |trouble: Trouble| FleetError::invalid("/url", trouble.to_string());
-        let profiles = device.held(&[Kind::Profile]).await.map_err(unreadable)?;
+        let profiles = device.held(&[Kind::Profile], true).await.map_err(unreadable)?;
         record.last_read_ms = Some(record.last_seen_ms);
         record.unlinked = profiles.unlinked;
         let mut items = profiles.items;
         if panel.settings.identifier_api().is_some() {
-            match device.held(&[Kind::Identifier]).await {
-                Ok(identifiers) => {
-                    record.unlinked += identifiers.unlinked;
-                    items.extend(identifiers.items);
-                }
-                Err(Trouble::UnknownCall(..)) => device.log_in().await.map_err(unreadable)?, // it has none
-                Err(trouble) => return Err(unreadable(trouble)),
-            }
+            let identifiers = device.held(&[Kind::Identifier], true).await.map_err(unreadable)?;
+            record.unlinked += identifiers.unlinked;
+            record.told_identifiers = identifiers.identifiers;
+            items.extend(identifiers.items);
         }
         panel.adopted = adopted(items)?;
         record.identifiers = panel.adopted.iter().any(|(item, _)| item.kind == Kind::Identifier);
@@ -124,7 +120,9 @@ fn adopted(items: Vec<DeviceItem>) -> Result<Vec<(ItemId, Body)>, FleetError> {
         if body.credential().is_some_and(|credential| credential.kind() == Face) {
             return refuse("is a face, whose photo no device gives back");
         }
-        adopted.insert(ItemId { kind, link_id }, body);
+        if adopted.insert(ItemId { kind, link_id }, body).is_some() {
+            return refuse("has a link_id that another one has there too");
+        }
     }
     for (item, body) in &adopted {
         if item.kind == Kind::Identifier

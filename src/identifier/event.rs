@@ -70,14 +70,17 @@ impl Presented {
         }
     }
 
-    /// What may be shown of it: the last three characters, and nothing of codes and faces.
+    /// What may be shown of it: the last three characters, where it is known for sure to be none that is secret as a whole.
+    /// Of codes and faces it is nothing, nor of what has no type, or one that nobody knows: that may be a code too.
     pub fn masked(&self) -> Option<String> {
         match self {
             Self::Known(credential) => credential.masked(),
-            Self::Other { kind, number } => {
-                let kind = kind.as_deref().and_then(kind_of);
-                (!matches!(kind, Some(Kind::Code | Kind::Face))).then(|| number::masked(number))
-            }
+            Self::Other { kind, number } => match kind_of(kind.as_deref()?)? {
+                Kind::Code | Kind::Face => None,
+                Kind::Card | Kind::Ukey | Kind::Qr | Kind::Plate => {
+                    (!number.is_empty()).then(|| number::masked(number))
+                }
+            },
         }
     }
 
@@ -98,7 +101,15 @@ impl std::fmt::Debug for Presented {
     }
 }
 
-/// From the words of devices: that of the panel API, and that of their question to a remote server.
+/// From the words of devices: that of the panel API, that of their question to a remote server, and what else they may
+/// call a code; however they write these.
 fn kind_of(word: &str) -> Option<Kind> {
-    if word == "input_code" { Some(Kind::Code) } else { Kind::parse(word) }
+    const CODES: [&str; 6] = ["inputcode", "code", "pin", "pincode", "password", "mastercode"];
+    let plain = |word: &str| -> String {
+        word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let word = plain(word);
+    let is_code = CODES.contains(&&*word);
+    let kind = || Kind::ALL.into_iter().find(|kind| plain(kind.as_str()) == word);
+    if is_code { Some(Kind::Code) } else { kind() }
 }

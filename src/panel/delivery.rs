@@ -273,6 +273,9 @@ impl Delivery {
             Answer::Checked | Answer::Nothing => self.meet(seen),
             Answer::Lost(loss) => {
                 self.emptied = loss == Loss::Emptied;
+                if loss == Loss::Replaced {
+                    self.next_read = now.at; // what else it holds is read before anything is sent
+                }
                 effects.push(Effect::Say(Word::StartsOver(loss)));
                 self.record(Record::StartedOver, Then::Idle)
             }

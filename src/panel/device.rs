@@ -112,6 +112,9 @@ pub struct Held {
     pub identifiers: bool,
     /// How many have no link_id.
     pub unlinked: u32,
+    /// How many it said that there are of a kind of which it listed fewer, and how many these were: what is not among them
+    /// is perhaps there all the same.
+    pub short: Option<(u64, u64)>,
 }
 
 /// A device, and the session on it.
@@ -275,21 +278,23 @@ impl Device {
         ask::read_said(&answer, links.iter().copied())
     }
 
-    /// Whether it holds no item of a kind with a link_id. A device that cannot be asked that is taken to hold some.
-    pub async fn is_empty(&mut self, kind: Kind) -> Result<bool, Trouble> {
+    /// Whether it holds no item of a kind with a link_id. A device that cannot be asked that is taken to hold some; only
+    /// one that `may_lack` identifiers is without these then.
+    pub async fn is_empty(&mut self, kind: Kind, may_lack: bool) -> Result<bool, Trouble> {
         match self.ask_of_kind(kind, |speech| ask::linked_page(speech, kind)).await {
             Ok(answer) => {
                 let page = ask::read_page(&answer)?;
-                Ok(page.items.is_empty() && page.total.unwrap_or(0) == 0)
+                Ok(page.is_told && page.items.is_empty() && page.total.unwrap_or(0) == 0)
             }
-            Err(Trouble::UnknownCall(..)) => Ok(kind == Kind::Identifier),
+            Err(Trouble::UnknownCall(..)) => Ok(kind == Kind::Identifier && may_lack),
             Err(trouble) => Err(trouble),
         }
     }
 
     /// All that it holds of these kinds, page by page. Whoever edits the device meanwhile can shift its pages, so a list of
-    /// another length than the device had said is read again, unless it comes out the same.
-    pub async fn held(&mut self, kinds: &[Kind]) -> Result<Held, Trouble> {
+    /// another length than the device had said is read again, unless it comes out the same. A device that `may_lack`
+    /// identifiers need not know the call that lists them.
+    pub async fn held(&mut self, kinds: &[Kind], may_lack: bool) -> Result<Held, Trouble> {
         let gate = self.gate.clone();
         let _reading = match &gate {
             Some(gate) => gate.reading().await,
@@ -301,11 +306,12 @@ impl Device {
         for kind in kinds {
             let held = match self.held_of_kind(*kind, room.as_mut(), until).await {
                 // It knows no identifiers, and holds none then.
-                Err(Trouble::UnknownCall(..)) if *kind == Kind::Identifier => continue,
+                Err(Trouble::UnknownCall(..)) if *kind == Kind::Identifier && may_lack => continue,
                 held => held?,
             };
             all.items.extend(held.items);
             all.unlinked += held.unlinked;
+            all.short = all.short.or(held.short);
             all.identifiers |= *kind == Kind::Identifier;
         }
         Ok(all)
@@ -329,7 +335,8 @@ impl Device {
                 continue; // with room for all of it, so not again
             };
             if said.is_none_or(|said| said == walk.seen.len() as u64) || before.as_ref() == Some(&walk.seen) {
-                return Ok(walk.held);
+                let short = said.map(|said| (said, walk.listed)).filter(|(said, listed)| said > listed);
+                return Ok(Held { short, ..walk.held });
             }
             before = Some(walk.seen);
             walks += 1;
@@ -363,7 +370,8 @@ impl Device {
             }
             let page = ask::read_page(&answer)?;
             if number == 1 {
-                said = page.total;
+                // Without a list there is at least what it does not tell.
+                said = if page.is_told { page.total } else { page.total.or(Some(0)).max(Some(1)) };
             }
             let new = walk.take_page(&page, kind, self.dialect.family)?;
             let missing = page.total.is_some_and(|total| total > walk.seen.len() as u64);

@@ -33,6 +33,7 @@ use crate::store::{BatchSeq, PanelNo, StoreError, StoreHandle};
 
 pub mod devices;
 mod facts;
+mod known;
 mod pull;
 pub mod record;
 mod recording;

@@ -225,11 +225,12 @@ async fn reset(
             .await
             .map_err(broken)?;
         answer.await.map_err(broken)?.map_err(broken)?.map_err(broken)?;
-        shared.sessions.close_scope(Scope::Panel(entry.number));
+        // First, so that no session is begun in between with what it was before.
         if let Some(serial) = &body.serial {
             let (faults, _) = panels.show(*place);
             panels.set(*place, Faults { serial: Some(serial.clone()), ..faults });
         }
+        shared.sessions.close_scope(Scope::Panel(entry.number));
     }
     Ok(done(&places))
 }

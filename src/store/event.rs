@@ -194,9 +194,11 @@ pub(super) fn open_event(seal: &Seal, number: u64, stored: &[u8]) -> Result<Stor
 /// Events kept without a setting.
 pub const KEPT_EVENTS: u64 = 1_000_000;
 
-/// How many events are kept, and the number of the last one for those who wait for the next.
+/// How many events are kept, and the number of the last one for those who wait for the next; and of the devices that tell
+/// of them, how often another serial number was kept.
 pub struct EventFeed {
     kept: AtomicU64,
+    serial_changes: AtomicU64,
     last: watch::Sender<u64>,
     /// When devices told of events by themselves, by panel.
     told: Mutex<HashMap<PanelNo, Instant>>,
@@ -204,7 +206,12 @@ pub struct EventFeed {
 
 impl Default for EventFeed {
     fn default() -> Self {
-        Self { kept: AtomicU64::new(KEPT_EVENTS), last: watch::Sender::new(0), told: Mutex::default() }
+        Self {
+            kept: AtomicU64::new(KEPT_EVENTS),
+            serial_changes: AtomicU64::new(0),
+            last: watch::Sender::new(0),
+            told: Mutex::default(),
+        }
     }
 }
 
@@ -217,6 +224,16 @@ impl EventFeed {
     /// How many are kept.
     pub(super) fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
+    }
+
+    /// How often the serial number of some device has changed. It is counted once that is committed.
+    pub fn serial_changes(&self) -> u64 {
+        self.serial_changes.load(Ordering::Acquire)
+    }
+
+    /// A transaction has ended which changed a device's serial number, or perhaps did.
+    pub(super) fn serials_changed(&self) {
+        self.serial_changes.fetch_add(1, Ordering::Release);
     }
 
     /// Changes whenever an event was committed.

@@ -86,6 +86,11 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Whether there is anything that the device perhaps holds.
+    pub(super) fn has_last_held(&self, key: &ItemKey) -> Result<bool, StoreError> {
+        Ok(self.last_held.get(key)?.is_some())
+    }
+
     fn last_held(&self, key: &ItemKey) -> Result<Vec<u64>, StoreError> {
         Ok(self.last_held.get(key)?.map(|bodies| decode(bodies.value())).unwrap_or_default())
     }

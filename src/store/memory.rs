@@ -29,6 +29,8 @@ pub(super) struct Memory {
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
     pub(super) next_event: Option<u64>,
+    /// Whether the transaction under way changes the serial number of a device.
+    pub(super) changes_serials: bool,
     /// How many events are kept, and who waits for them.
     pub(super) events: Arc<EventFeed>,
 }
@@ -50,6 +52,7 @@ impl Memory {
             next_body: None,
             next_audit: None,
             next_event: None,
+            changes_serials: false,
             events: Arc::default(),
         }
     }
@@ -57,6 +60,9 @@ impl Memory {
     /// The transaction is committed.
     pub(super) fn keep_transaction(&mut self) {
         self.gone.extend(self.going.drain());
+        if std::mem::take(&mut self.changes_serials) {
+            self.events.serials_changed();
+        }
     }
 
     /// The transaction failed.
@@ -65,6 +71,9 @@ impl Memory {
         let mut perhaps_gone = std::mem::take(&mut self.perhaps_gone);
         perhaps_gone.extend(self.going.drain());
         let events = Arc::clone(&self.events);
+        if self.changes_serials {
+            events.serials_changed(); // perhaps done all the same
+        }
         *self = Self { gone, perhaps_gone, events, ..Self::new(Arc::clone(&self.seal)) };
     }
 

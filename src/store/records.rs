@@ -77,6 +77,9 @@ pub struct DeviceRecord {
     /// Whether identifiers were ever asked of the device from here: only then is it asked which it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub identifiers: bool,
+    /// Whether the device has ever told which identifiers it holds: then it is not believed that it knows none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_identifiers: bool,
     /// When it was read, the time profiles under its identifiers that were not made from here, or are otherwise there: none
     /// of these goes from under them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -342,6 +342,11 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.tables.follow_reported(&key, before.as_deref(), reported)
     }
 
+    /// Whether it is known of anything of an item that the panel's device holds it, or perhaps does.
+    pub fn holds_perhaps(&self, item: ItemId) -> Result<bool, StoreError> {
+        self.tables.has_last_held(&row::item_key(self.panel, item))
+    }
+
     /// The panel's device was found to hold this of an item of which something else, or nothing, is desired.
     pub fn is_found_to_hold(&mut self, item: ItemId, body: &Body) -> Result<(), StoreError> {
         let number = self.tables.body_number(body)?;

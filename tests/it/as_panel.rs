@@ -66,6 +66,19 @@ fn names(answer: &Answer) -> Vec<String> {
     listed(answer).into_iter().map(|(name, ..)| name).collect()
 }
 
+/// Identifiers are none of them, though every panel has the same.
+#[test]
+fn what_every_panel_holds_alike_is_profiles_alone() {
+    let server = north(&["p1", "p2"]);
+    push(&server, &[work_week(1, "Work week")]);
+    let batch = json!({ "selector": "site=north", "identifiers": { "upsert": [card(101, "Flat 12", "1234567", &[1])] } });
+    let applied = server.fleet("POST", "/batches").json(&batch).send().value();
+    assert_eq!(applied["panels"]["applied"], 2, "{applied}");
+    for path in ["items", "items/link", "items/list"] {
+        assert_eq!(names(&read(&server, &format!("{PROFILES}/{path}"))), ["Work week"], "{path}");
+    }
+}
+
 #[test]
 fn what_every_panel_holds_alike_is_what_the_fleet_holds() {
     let server = north(&["p1", "p2", "p3"]);

@@ -18,28 +18,28 @@ use crate::support::server::TestServer;
 use crate::support::simulated::Simulated;
 
 /// What a device is asked.
-pub struct Asked {
-    pub method: String,
-    pub path: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
     query: BTreeMap<String, String>,
-    pub body: Value,
-    token: Option<String>,
+    pub(crate) body: Value,
+    pub(crate) token: Option<String>,
 }
 
 impl Asked {
-    fn number(&self, name: &str, without: u64) -> u64 {
+    pub(crate) fn number(&self, name: &str, without: u64) -> u64 {
         self.query.get(name).and_then(|text| text.parse().ok()).unwrap_or(without)
     }
 }
 
 /// A device that answers as a function says. It ends with the test.
-pub struct Hand {
+pub(crate) struct Hand {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hand {
-    pub fn new(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let (answer, calls) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
@@ -53,12 +53,12 @@ impl Hand {
         Self { address, calls }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// How many calls begin so.
-    fn calls(&self, of: &str) -> usize {
+    pub(crate) fn calls(&self, of: &str) -> usize {
         self.calls.lock().expect("whole").iter().filter(|call| call.starts_with(of)).count()
     }
 }
@@ -171,13 +171,13 @@ impl Good {
     }
 }
 
-pub fn impatient(settings: &mut Settings) {
+pub(crate) fn impatient(settings: &mut Settings) {
     settings.devices.timeouts.connect = Duration::from_millis(500);
     settings.devices.check_every = Duration::from_millis(300);
 }
 
 /// Waits until it holds, for a minute at most.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < end, "not within a minute: {what}");
@@ -189,12 +189,12 @@ fn remote(id: &str, url: &str) -> Value {
     json!({ "id": id, "driver": "http", "url": url, "username": "admin", "password": "123456" })
 }
 
-pub fn add(server: &TestServer, id: &str, url: &str) {
+pub(crate) fn add(server: &TestServer, id: &str, url: &str) {
     let added = server.fleet("POST", "/panels").json(&remote(id, url)).send();
     assert_eq!(added.status, 201, "{added}");
 }
 
-pub fn apply(server: &TestServer, wait: u32, batch: &Value) -> Answer {
+pub(crate) fn apply(server: &TestServer, wait: u32, batch: &Value) -> Answer {
     server.fleet("POST", "/batches").header("prefer", &format!("wait={wait}")).json(batch).send()
 }
 
@@ -214,11 +214,11 @@ fn repairing(device: &Hand) -> TestServer {
     server
 }
 
-fn state(server: &TestServer, panel: &str) -> Value {
+pub(crate) fn state(server: &TestServer, panel: &str) -> Value {
     server.fleet("GET", &format!("/panels/{panel}")).send().value()["state"].clone()
 }
 
-fn diff(server: &TestServer, panel: &str) -> Value {
+pub(crate) fn diff(server: &TestServer, panel: &str) -> Value {
     server.fleet("GET", &format!("/diff?selector=id={panel}")).send().value()["items"][0].clone()
 }
 

@@ -28,6 +28,7 @@ mod identifiers_pushed;
 mod imperfect;
 mod logins;
 mod logs;
+mod looks;
 mod openapi;
 mod order;
 mod panel_api;

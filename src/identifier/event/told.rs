@@ -21,6 +21,9 @@ const TEXT: usize = 128;
 const FIRST_MS: i64 = 946_684_800_000;
 const AHEAD_MS: i64 = 86_400_000;
 
+/// The type of what is typed in.
+const CODE: &str = "inputCode";
+
 /// What is kept of an event beside what was presented.
 const NOTES: [&str; 6] = ["lock", "owner", "apartment_address", "account_type", "host", "answered"];
 
@@ -119,14 +122,20 @@ impl Entry<'_> {
     }
 }
 
-/// What was presented: `number` with its `type`, or the unknown `card`.
+/// What was presented: `number` with its `type`, or the unknown `card`; and where the device keeps the number to itself, the
+/// type alone. Where the word speaks of a code, it is one, whatever else is said.
 fn presented(model: &Map<String, Value>, reason: &str) -> Option<Presented> {
     let given = |name: &str| model.get(name).and_then(|value| word(value, TEXT));
-    let kind = given("type");
+    let (said, by_reason) = (given("type"), kind_in(reason));
+    let kind = by_reason.filter(|kind| *kind == CODE).or(said.as_deref()).or(by_reason);
     if let Some(number) = given("number") {
-        return Some(Presented::new(kind.as_deref().or_else(|| kind_in(reason)), &number));
+        return Some(Presented::new(kind, &number));
     }
-    given("card").map(|card| Presented::new(Some("card"), &card))
+    if let Some(card) = given("card") {
+        return Some(Presented::new(kind.or(Some("card")), &card));
+    }
+    let kind = if granted(reason).is_some() { kind } else { said.as_deref() };
+    kind.map(|kind| Presented::new(Some(kind), ""))
 }
 
 /// Whether somebody was let in, as the word says. New words are made of the same parts.
@@ -142,10 +151,12 @@ fn granted(reason: &str) -> Option<bool> {
 
 /// What was presented, as the word says where nothing else does.
 fn kind_in(reason: &str) -> Option<&'static str> {
-    const KINDS: [(&str, &str); 5] = [
-        ("input_code", "inputCode"),
-        ("master_code", "inputCode"),
+    const KINDS: [(&str, &str); 7] = [
         ("qr_code", "qr"),
+        ("code", CODE),
+        ("_pin", CODE),
+        ("password", CODE),
+        ("qr", "qr"),
         ("face", "face_id"),
         ("card", "card"),
     ];
@@ -229,7 +240,54 @@ mod tests {
             told("access_denied_by_not_valid_identifier", json!({ "number": "48-29", "type": "input_code" }));
         assert_eq!(code.presented.expect("a code").masked(), None, "nor what cannot be read as one");
         let other = told("access_granted_by_thought", json!({ "number": "a brain wave", "type": "brain" }));
-        assert_eq!(format!("{:?}", other.presented.expect("a thing")), "brain(…ave)");
+        assert_eq!(format!("{:?}", other.presented.expect("a thing")), "brain(…)");
+    }
+
+    #[test]
+    fn of_what_may_be_a_code_no_digit_is_shown() {
+        const VALID: &str = "access_granted_by_valid_identifier";
+        let told = |code: &str, info: Value| one(&json!({ "created_at": NOW, "code": code, "info": info }));
+        let shown = |code: &str, info: Value| told(code, info).presented.expect("something").masked();
+        for kind in ["code", "pin", "PIN", "password", "INPUTCODE", "inputcode", "Input Code", "key", "", "?"]
+        {
+            let info = json!({ "type": kind, "number": "482915" });
+            assert_eq!(shown(VALID, info), None, "{kind}");
+        }
+        assert_eq!(shown(VALID, json!({ "number": "482915" })), None);
+        for reason in ["access_granted_by_master_code", "access_granted_by_mastercode", "lock_opened_by_pin"]
+        {
+            for kind in ["key", "card", "ukey"] {
+                assert_eq!(
+                    shown(reason, json!({ "type": kind, "number": "482915" })),
+                    None,
+                    "{reason} {kind}"
+                );
+            }
+            assert_eq!(shown(reason, json!({ "card": "482915" })), None, "{reason}");
+        }
+        for kind in ["card", "CARD", "uKey", "LICENSE-PLATE"] {
+            let info = json!({ "type": kind, "number": "482915" });
+            assert_eq!(shown(VALID, info).as_deref(), Some("…915"), "{kind}");
+        }
+        let code = told(VALID, json!({ "type": "pin", "number": "482915" })).presented.expect("a code");
+        assert_eq!((code.kind(), code.credential().is_some()), (Some("inputCode"), true));
+    }
+
+    #[test]
+    fn a_number_that_is_not_told_leaves_the_type() {
+        let told = |code: &str, info: Value| one(&json!({ "created_at": NOW, "code": code, "info": info }));
+        let hidden = told("access_granted_by_valid_identifier", json!({ "type": "inputCode", "lock": 1 }));
+        let hidden = hidden.presented.expect("a code");
+        assert_eq!(
+            (hidden.kind(), hidden.number(), hidden.masked()),
+            (Some("inputCode"), String::new(), None)
+        );
+        let denied = told("access_denied_by_not_valid_input_code", json!({})).presented.expect("a code");
+        assert_eq!(denied.kind(), Some("inputCode"));
+        let card = told("access_denied_by_unknown_card", json!({})).presented.expect("a card");
+        assert_eq!((card.kind(), card.masked()), (Some("card"), None));
+        assert_eq!(told("card_reader_is_gone", json!({})).presented, None);
+        assert_eq!(told("access_granted_by_thought", json!({})).presented, None);
     }
 
     #[test]

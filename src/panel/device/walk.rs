@@ -25,6 +25,8 @@ pub(super) struct Walk {
     pub(super) held: Held,
     /// What was there, by its text: a page that brings nothing else is one that was read already.
     pub(super) seen: HashSet<u64>,
+    /// How many items stood on the pages that brought something.
+    pub(super) listed: u64,
     /// Of the pages.
     pub(super) bytes: usize,
     kept_json: usize,
@@ -65,6 +67,10 @@ impl Walk {
             }
             self.held.items.push(read);
         }
-        Ok(self.seen.len() - before)
+        let new = self.seen.len() - before;
+        if new > 0 {
+            self.listed += page.items.len() as u64;
+        }
+        Ok(new)
     }
 }

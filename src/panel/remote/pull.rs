@@ -3,6 +3,9 @@
 //! It is asked from the last entry on that was read, which should come once more: where it does not, the device has dropped
 //! it, and perhaps others that nobody has read. That is said by an event of its own, [`GAP`].
 //!
+//! A device that lists the newest first, however it is asked, gives these; what of the older ones a look does not come to
+//! is a gap too. So is what happened at one and the same moment, beyond what a look reads.
+//!
 //! An entry from the device's future was written by a clock that was wrong then: it is kept, and nothing is asked from there
 //! on, since what happens next comes before it. Where we were in what is the future now, we begin again.
 
@@ -54,23 +57,32 @@ pub(super) async fn pull(
     // The first moment may be in what is asked for, or not.
     let from = known.map_or(0, |known| known.saturating_sub(1));
     let mut items: Vec<Value> = Vec::new();
+    let mut has_ended = false;
     for page in 1..=PAGES {
         let of_page = device.log_page(from, page).await?;
-        let is_last = (of_page.len() as u64) < PAGE;
+        has_ended = (of_page.len() as u64) < PAGE;
         items.extend(of_page);
-        if is_last {
+        if has_ended {
             break;
         }
     }
-    let moments = || items.iter().filter_map(|item| told::moment(item.get("timestamp")?));
-    let (Some(oldest), Some(newest)) = (moments().min(), moments().max()) else { return Ok(()) };
-    if known == Some(newest) {
-        return Ok(()); // only what is known; what comes at the same moment is read with what comes after
+    let moments: Vec<_> = items.iter().filter_map(|item| told::moment(item.get("timestamp")?)).collect();
+    let (Some(oldest), Some(newest)) = (moments.iter().min(), moments.iter().max()) else { return Ok(()) };
+    // Only what is known; what comes at the same moment is read with what comes after.
+    let is_all_known = known.is_some_and(|known| *newest <= known);
+    if is_all_known && (has_ended || *oldest < from) {
+        return Ok(()); // or it does not ask from when, and cannot be asked for what comes later
     }
-    let up_to = moments().filter(|at| *at <= present).max();
+    let mut up_to = moments.iter().filter(|at| **at <= present).max().copied();
     let mut events = told::log_items(&items, now).events;
-    if known.is_some_and(|known| known < oldest) {
-        events.push(gap(oldest));
+    let is_newest_first = moments.first() > moments.last();
+    if known.map_or(is_newest_first && !has_ended, |known| known < *oldest) {
+        events.push(gap(*oldest));
+    }
+    // At this moment there is more than a look reads: it would be read for ever, so it is passed, whatever else it has.
+    if is_all_known && let Some(known) = known {
+        events.push(gap(known.saturating_add(1)));
+        up_to = Some(known.saturating_add(2));
     }
     let keep = move |tables: &mut Tables<'_>| tables.keep_pulled(panel, &events, up_to, now);
     store.change_along(items.len(), keep).await?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::devices::Devices;
-use super::facts;
 use super::pull::pull;
+use super::{facts, known};
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
 use crate::clock;
@@ -139,10 +139,10 @@ impl Visit<'_> {
         device.on_behalf_of(self.stepper.request_id.clone(), self.stepper.step.away);
         let task = self.stepper.step.task;
         if device.logged_in() {
-            if task == Task::Check && self.has_lost_all(device).await? {
-                return self.start_over(device).await;
+            if task != Task::Check {
+                return self.work(task, device).await;
             }
-            return self.work(task, device).await;
+            return self.look(task, device).await;
         }
         let info = device.info().await?;
         let replaced = self.meet(&info);
@@ -151,8 +151,8 @@ impl Visit<'_> {
             if replaced {
                 return Ok(Answer::Lost(Loss::Replaced));
             }
-            if self.stepper.confirmed_any()? && self.has_lost_all(device).await? {
-                return self.start_over(device).await;
+            if self.stepper.confirmed_any()? {
+                return self.look(task, device).await;
             }
             self.work(task, device).await
         };
@@ -165,14 +165,32 @@ impl Visit<'_> {
         }
     }
 
-    /// Whether the device holds nothing, though it has confirmed something.
-    async fn has_lost_all(&mut self, device: &mut Device) -> Result<bool, StepError> {
-        let mut empty = true;
+    /// Sees whether the device still holds what it has confirmed before it goes on. One that holds nothing gets everything
+    /// again; one that holds nothing of one kind is read, so that this is said.
+    async fn look(&mut self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
+        let may_lack = self.may_lack_identifiers()?;
+        let mut lacking = Vec::new();
         for kind in self.kinds() {
-            empty = empty && device.is_empty(*kind).await?;
+            if device.is_empty(*kind, may_lack).await? {
+                lacking.push(*kind);
+            }
         }
+        let empty = lacking.len() == self.kinds().len();
         self.holds |= !empty;
-        Ok(empty && self.stepper.confirmed_any()?)
+        let Stepper { store, panel, .. } = self.stepper;
+        if empty && self.stepper.confirmed_any()? {
+            return self.start_over(device).await;
+        }
+        let task = match known::confirmed_kinds(&store.read()?, *panel)? {
+            kinds if kinds.iter().any(|kind| lacking.contains(kind)) => Task::Read,
+            _ => task,
+        };
+        self.work(task, device).await
+    }
+
+    fn may_lack_identifiers(&self) -> Result<bool, StoreError> {
+        let Stepper { store, panel, .. } = self.stepper;
+        known::may_lack_identifiers(&store.read()?, *panel, &self.met.record)
     }
 
     /// A device that has lost its profiles gets everything again, once: one that then holds nothing again confirms what
@@ -189,8 +207,15 @@ impl Visit<'_> {
         let before = self.met.record.clone();
         let known = !before.serial.is_empty() && !info.device_serial_number.is_empty();
         info.put_into(&mut self.met.record);
+        let replaced = known && before.serial != info.device_serial_number;
+        if replaced {
+            // What was read of the one before is not what this one holds.
+            let record = &mut self.met.record;
+            (record.last_read_ms, record.clock_ahead_s, record.unlinked) = (None, None, 0);
+            record.told_identifiers = false;
+        }
         self.met.is_news = self.met.record != before;
-        known && before.serial != info.device_serial_number
+        replaced
     }
 
     /// Of which kinds the device is asked what it holds.
@@ -207,7 +232,15 @@ impl Visit<'_> {
             Task::Read => {
                 let time = device.time().await?;
                 let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
-                Ok(Answer::Read(device.held(self.kinds()).await?, clock_ahead_s))
+                let held = device.held(self.kinds(), self.may_lack_identifiers()?).await?;
+                let Stepper { store, panel, .. } = self.stepper;
+                if let Some((said, listed)) = held.short
+                    && known::lacks_confirmed(&store.read()?, *panel, &held)?
+                {
+                    let why = format!("it says that it holds {said} items and lists {listed}");
+                    return Err(Trouble::Garbled(why).into());
+                }
+                Ok(Answer::Read(held, clock_ahead_s))
             }
             Task::Deliver => self.deliver(device).await,
         }
@@ -277,7 +310,7 @@ impl Visit<'_> {
     ) -> Result<Vec<Option<Said>>, Trouble> {
         let mut named: HashSet<LinkId> = HashSet::new();
         if !self.met.record.identifiers && self.stepper.settings.identifier_api().is_some() {
-            for item in device.held(&[Kind::Identifier]).await?.items {
+            for item in device.held(&[Kind::Identifier], true).await?.items {
                 let identifier = item.body.and_then(|body| identifier_in(body.json().as_bytes()).ok());
                 named.extend(identifier.iter().flat_map(|identifier| identifier.profiles.as_slice()));
             }

@@ -54,7 +54,12 @@ impl Tables<'_> {
         if self.panels.get(panel)?.is_none() {
             return Ok(());
         }
-        self.devices.insert(panel, encode(record).as_slice())?;
+        let before = self.devices.insert(panel, encode(record).as_slice())?;
+        let before: Option<DeviceRecord> =
+            before.map(|before| decode(before.value(), "device")).transpose()?;
+        if before.map(|before| before.serial).unwrap_or_default() != record.serial {
+            self.memory.changes_serials = true;
+        }
         Ok(())
     }
 

@@ -24,6 +24,8 @@ const LONGEST_NAME: usize = 100;
 pub struct Page<'b> {
     /// Those on it.
     pub items: Vec<&'b RawValue>,
+    /// Whether there is a list at all: of some devices an empty one is `null`, and so is one that they cannot tell.
+    pub is_told: bool,
     /// How many there are on all pages.
     pub total: Option<u64>,
     /// How many there are on a page.
@@ -36,8 +38,9 @@ pub struct Page<'b> {
 pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
     let fields = Fields::read(&answer.body)?;
     let list = fields.get("list_items").or_else(|| fields.get("items"));
+    let is_told = list.is_some_and(|list| list.get() != "null");
     let items = match list {
-        Some(list) if list.get() == "null" => Some(Vec::new()),
+        Some(_) if !is_told => Some(Vec::new()),
         Some(list) => serde_json::from_str(list.get()).ok(),
         None => None,
     };
@@ -51,6 +54,7 @@ pub fn read_page(answer: &Answer) -> Result<Page<'_>, Trouble> {
     };
     Ok(Page {
         items,
+        is_told,
         total: number("total_items"),
         limit: number("items_limit").filter(|limit| *limit > 0),
         pages: number("total_pages"),
@@ -88,6 +92,13 @@ impl DeviceItem {
     /// The same for items that say the same.
     pub fn print(&self) -> u64 {
         self.print
+    }
+
+    /// This one where another one has the same link_id: which of them counts nobody knows, so it cannot be read.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        // In whatever order they stand, they are the same.
+        Self { body: None, json: None, print: self.print.wrapping_add(other.print), ..self.clone() }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Where it holds nothing of what it had confirmed, it was replaced or reset, and all is sent again. What is put right and
 //! found as it was before is kept otherwise by the device, and not sent again.
 
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
@@ -135,12 +137,7 @@ impl PanelWork for Compare {
         let prunes = |kind| {
             self.waiting.iter().any(|(_, batch)| batch.zoned.operations().pruned_kinds.contains(&kind))
         };
-        let mut on_device: BTreeMap<ItemId, &DeviceItem> = BTreeMap::new();
-        for held in &self.held.items {
-            if let Some(link_id) = held.link_id {
-                on_device.insert(ItemId { kind: held.kind, link_id }, held);
-            }
-        }
+        let (on_device, twice) = by_item(&self.held);
         let mut known: BTreeMap<_, _> = rows.all_reported()?.into_iter().collect();
         if !self.held.identifiers {
             known.retain(|item, _| item.kind == Kind::Profile); // the rest was not asked for then
@@ -158,7 +155,7 @@ impl PanelWork for Compare {
         let mut repairs = Repairs::new();
         let (mut extra, mut repairing) = (Vec::new(), BTreeSet::new());
         for item in items {
-            let profile = on_device.get(&item).copied();
+            let profile = on_device.get(&item).map(|held| &**held);
             let desired = rows.get(RowName::Link(item))?;
             let before = known.get(&item);
             let mut verdict = Verdict::of(rows, before, desired, profile)?;
@@ -202,9 +199,14 @@ impl PanelWork for Compare {
                 Some(held) => {
                     // What it is changed from decides when it is; and what is refused may be there all the same.
                     let is_refused = matches!(verdict, Verdict::Waits(Difference::Rejected));
-                    if let (true, Kind::Identifier, Some(body)) =
-                        (send_again || is_refused, held.kind, &held.body)
-                    {
+                    // Nothing is known of a device that has taken another one's place, until it is read.
+                    let is_news = before == Some(&Reported::Unknown) && !rows.holds_perhaps(item)?;
+                    if (send_again || is_refused) && held.kind == Kind::Identifier {
+                        let bodies = twice.get(&item).into_iter().flatten().copied();
+                        for body in held.body.iter().chain(bodies) {
+                            rows.is_found_to_hold(item, body)?;
+                        }
+                    } else if let (true, Some(body)) = (is_news, &held.body) {
                         rows.is_found_to_hold(item, body)?;
                     }
                     if send_again {
@@ -239,6 +241,7 @@ impl PanelWork for Compare {
             findings.found.push(found(rows, Difference::Unlinked, None, None, Some(profile), None)?);
         }
         self.device.reconcile = false;
+        self.device.told_identifiers |= self.held.identifiers;
         if self.held.identifiers {
             self.device.foreign_bound = foreign_bound(&self.held, &findings, &repairing)?;
         }
@@ -257,6 +260,30 @@ impl PanelWork for Compare {
         let Self { done, findings, repairs, settled, .. } = *self;
         let _ = done.send(result.map(|()| (findings, repairs, settled))); // gone only at the end
     }
+}
+
+/// What a device holds by link_id. Of those that stand there twice neither is believed; what they say is beside that.
+#[expect(clippy::type_complexity, reason = "two maps that are read where they are made")]
+fn by_item(held: &Held) -> (BTreeMap<ItemId, Cow<'_, DeviceItem>>, BTreeMap<ItemId, Vec<&Body>>) {
+    let mut by_item: BTreeMap<ItemId, Cow<'_, DeviceItem>> = BTreeMap::new();
+    let mut twice: BTreeMap<ItemId, Vec<&Body>> = BTreeMap::new();
+    for held in &held.items {
+        let Some(link_id) = held.link_id else { continue };
+        let item = ItemId { kind: held.kind, link_id };
+        match by_item.entry(item) {
+            Entry::Vacant(entry) => _ = entry.insert(Cow::Borrowed(held)),
+            Entry::Occupied(mut entry) => {
+                let bodies = twice.entry(item).or_default();
+                if let Cow::Borrowed(first) = entry.get() {
+                    bodies.extend(&first.body);
+                }
+                bodies.extend(&held.body);
+                let both = entry.get().beside(held);
+                entry.insert(Cow::Owned(both));
+            }
+        }
+    }
+    (by_item, twice)
 }
 
 /// The longest list of profiles under such identifiers.
