@@ -78,6 +78,23 @@ fn what_is_shown_at_an_embedded_panel_is_judged_logged_and_an_event() {
     log.step("no type", &present(&server, "p1", "key", "1", OPEN));
     log.step("a face", &present(&server, "p1", "face_id", "1", OPEN));
     log.step("no number", &present(&server, "p1", "card", "one", OPEN));
+    // What is sent as a number or a password is a secret, of whatever form; whoever is told of it is told no more than where.
+    for (path, body) in [
+        ("/panels/p1:present", json!({ "type": "card", "number": 7_654_300_999_u64 })),
+        (
+            "/panels",
+            json!({ "id": "p4", "driver": "http", "url": "http://127.0.0.1:9", "username": 7_654_300_999_u64 }),
+        ),
+        ("/panels", json!({ "id": "p4", "driver": "7654300999" })),
+        ("/session", json!({ "username": "admin", "password": 7_654_300_999_u64 })),
+        ("/users", json!({ "name": "u", "role": "viewer", "password": 7_654_300_999_u64 })),
+    ] {
+        let answer = server.fleet("POST", path).json(&body).send();
+        assert!(
+            matches!(answer.status, 400 | 422) && !answer.body.contains("7654300999"),
+            "{path}: {answer}"
+        );
+    }
     log.step("no moment", &present(&server, "p1", "card", "1", "soon"));
     log.step("no panel", &present(&server, "p9", "card", "1", OPEN));
     log.step("a door controller", &present(&server, "p3", "card", "1", OPEN));
@@ -293,6 +310,9 @@ fn a_simulated_panel_is_shown_an_identifier_too() {
     assert_eq!(entry["name"]["key"], "access_denied_by_unknown_card");
     assert_eq!(entry["info"]["model"]["card"], "1234567", "{log}");
     assert_eq!(shown("one").0, 422);
+    let number = json!({ "panel": "sim-0001", "type": "card", "number": 7_654_300_999_u64 });
+    let (status, wrong) = devices.control("POST", "/present", Some(&number));
+    assert!(status == 400 && !wrong.to_string().contains("7654300999"), "{wrong}");
 }
 
 /// All events, newest first, once there are so many.
