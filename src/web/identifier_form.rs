@@ -19,14 +19,14 @@ use super::push::{self, panel_by_panel, put_target, sums};
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::fleet::batches::{IdempotencyKey, Plan};
-use crate::fleet::identifiers::IdentifierVersion;
+use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion};
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
 use crate::http::{Shared, auth};
 use crate::identifier::rule::Kind;
 use crate::identifier::sentence::sentence;
 use crate::panel::settings::Zone;
-use crate::profile::LinkId;
+use crate::profile::{LinkId, text};
 
 pub mod fields;
 
@@ -66,6 +66,7 @@ pub async fn edit_identifier(
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let found = shared.fleet.identifier(&link_id).await?;
+    let differs = Differs::of(&found);
     let version = found.versions.into_iter().next();
     let IdentifierVersion { identifier, zone, .. } =
         version.ok_or_else(|| FleetError::NotFound(format!("panel that holds identifier {link_id}")))?;
@@ -75,7 +76,7 @@ pub async fn edit_identifier(
     }
     let (fields, item) = fields_of(found.link_id, identifier, &zone);
     let carried = shared.fleet.store.seal_for_form(&visitor.form_token, &item).map_err(FleetError::from)?;
-    let form = Form { fields, carried, ..Form::new("Edit an identifier") };
+    let form = Form { fields, carried, differs, ..Form::new("Edit an identifier") };
     Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &offered(&shared.fleet).await?))
 }
 
@@ -89,7 +90,9 @@ pub async fn dry_run(
     let before = store.open_of_form(&visitor.form_token, fields.one("carried"));
     let Read { item, errors } = Read::of(&fields, before.as_deref());
     let carried = store.seal_for_form(&visitor.form_token, &item.to_string()).map_err(FleetError::from)?;
-    let mut form = Form { fields, carried, errors, ..Form::new("Identifier") };
+    // One that is new is on no panel.
+    let differs = shared.fleet.identifier(fields.one("link_id")).await.ok().as_ref().and_then(Differs::of);
+    let mut form = Form { fields, carried, errors, differs, ..Form::new("Identifier") };
     let profiles = offered(&shared.fleet).await?;
     let planned = match (form.errors.is_empty(), body(&form.fields, vec![item.clone()])) {
         (true, Ok(body)) => planned(&shared, &body, &profiles).await,
@@ -176,7 +179,26 @@ struct Form {
     /// What was read before, sealed.
     carried: String,
     errors: Vec<FieldError>,
+    /// Where panels hold different ones under its link_id.
+    differs: Option<Differs>,
     plan: Option<Planned>,
+}
+
+/// That panels hold different versions of an identifier.
+struct Differs {
+    versions: usize,
+    /// What most hold, which the form begins with, and how many do, of how many.
+    shown: String,
+    on: usize,
+    panels: u64,
+}
+
+impl Differs {
+    fn of(found: &FleetIdentifierVersions) -> Option<Self> {
+        let [first, _, ..] = found.versions.as_slice() else { return None };
+        let (shown, on) = (first.sentence.clone(), first.count);
+        Some(Self { versions: found.versions.len(), shown, on, panels: found.panels })
+    }
 }
 
 /// What would come of it.
@@ -190,7 +212,14 @@ struct Planned {
 
 impl Form {
     fn new(title: &'static str) -> Self {
-        Self { title, fields: Fields::default(), carried: String::new(), errors: Vec::new(), plan: None }
+        Self {
+            title,
+            fields: Fields::default(),
+            carried: String::new(),
+            errors: Vec::new(),
+            differs: None,
+            plan: None,
+        }
     }
 
     fn show(
@@ -205,6 +234,7 @@ impl Form {
             nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
             h1 { (self.title) }
             @if !self.errors.is_empty() { (self.problems()) }
+            @if let Some(differs) = &self.differs { (self.warning(differs)) }
             form id="push" class="card" method="post" action="/identifiers/check#plan" autocomplete="off" {
                 (layout::token(visitor))
                 input type="hidden" name="carried" value=(self.carried);
@@ -218,6 +248,17 @@ impl Form {
             @if let Some(plan) = &self.plan { (self.planned(visitor, plan)) }
         };
         layout::page_with(response, visitor, Place::Identifiers, self.title, main)
+    }
+
+    /// What is pushed is one for all panels that it goes to.
+    fn warning(&self, Differs { versions, shown, on, panels }: &Differs) -> Markup {
+        html! {
+            p class="warning" {
+                "Panels hold " (versions) " different versions of it. This form began with the one that most of them hold, "
+                (on) " of " (panels) ": " (text::shown(shown)) ". A push makes it the same, number and all, on every panel that it goes to; "
+                a href={ "/identifiers/" (self.fields.one("link_id")) } { "what each holds" } "."
+            }
+        }
     }
 
     fn problems(&self) -> Markup {

@@ -264,6 +264,15 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     step("one that a panel refuses", browser.get(&format!("/identifiers/{}", link(104))));
     step("one that is nowhere", browser.get(&format!("/identifiers/{}", link(999))));
     step("a face is not edited here", browser.get(&format!("/identifiers/{}/edit", link(104))));
+    let edited = browser.get(&format!("/identifiers/{}/edit", link(101))).send();
+    let said =
+        "Panels hold 2 different versions of it. This form began with the one that most of them hold, ";
+    assert!(edited.body.contains(said), "{}", edited.body);
+    let again = [("link_id", link(101)), ("name", "x".into()), ("selector", "site=north".into())];
+    let again = browser
+        .post("/identifiers/check", &again.each_ref().map(|(name, value)| (*name, value.as_str())))
+        .send();
+    assert!(again.body.contains(said), "before it is pushed too: {}", again.body);
     step("a new one, for a door", browser.get("/identifiers/new?selector=id%3Dnorth-01"));
     let id = link(201);
     let mut form = vec![
