@@ -124,7 +124,7 @@ impl Opening {
     /// Why it opens, or does not, in words.
     pub fn text(&self) -> Cow<'_, str> {
         match (&self.desired, self.uncounted) {
-            (Some(answered), None) => (&*answered.text).into(),
+            (Some(answered), None) => answered.text.as_str().into(),
             (Some(answered), Some(passes)) => {
                 let left =
                     if passes == 1 { "its pass".into() } else { format!("one of its {passes} passes") };
