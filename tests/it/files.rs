@@ -540,6 +540,28 @@ fn a_door_is_said_to_be_open_by_what_its_device_has_confirmed_and_the_rest_is_dr
     assert!(!there.contains("unsure"), "{there}");
     let own = page(&server, "/panel/own");
     assert!(own.contains("open now</span> by Always") && !own.contains("confirmed"), "{own}");
+    // Nobody has a card yet; then one is bound to the profile and one to none, which needs none.
+    assert!(own.contains("No identifier kept here is bound to Always: nobody opens by that."), "{own}");
+    let bound =
+        json!({ "panels": ["own"], "identifiers": { "upsert": [card(101, "Bound", "1234567", &[1])] } });
+    assert_eq!(server.fleet("POST", "/batches").json(&bound).send().status, 200);
+    let own = page(&server, "/panel/own");
+    assert!(!own.contains("nobody opens by that") && !own.contains("bound to no profile"), "{own}");
+    server.add_panel("bare", &json!({}));
+    let bare = page(&server, "/panel/bare");
+    assert!(bare.contains("and opens no more") && bare.contains("its door opens for nobody"), "{bare}");
+    let free = json!({ "panels": ["own", "bare", "away"], "identifiers": { "upsert": [card(102, "Free", "7654321", &[])] } });
+    assert_eq!(server.fleet("POST", "/batches").header("prefer", "wait=1").json(&free).send().status, 202);
+    let said = "1 identifier is bound to no profile and opens it at any time within its validity";
+    for (panel, end) in [("own", "."), ("bare", "."), ("away", "; the device has not confirmed 1 of them.")] {
+        let shown = page(&server, &format!("/panel/{panel}"));
+        assert!(shown.contains(&format!("{said}{end}")), "{panel}: {shown}");
+        assert!(!shown.contains("opens no more") && !shown.contains("opens for nobody"), "{panel}: {shown}");
+    }
+    let gone = json!({ "panels": ["away"], "identifiers": { "delete": [link(102)] } });
+    assert_eq!(server.fleet("POST", "/batches").header("prefer", "wait=1").json(&gone).send().status, 202);
+    let away = page(&server, "/panel/away");
+    assert!(away.contains("may still hold 1 identifier that nobody wants there"), "{away}");
     // Somebody deletes it on the device: once that is known, the door is not said to be open by it.
     devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&json!({ "link_ids": [link(1)] })));
     run(&shell, "diff -l id=there");

@@ -104,7 +104,7 @@ pub struct DeviceBody {
 
 impl From<PanelStatus> for PanelBody {
     fn from(status: PanelStatus) -> Self {
-        let PanelStatus { panel, profiles, counts, refused, device } = status;
+        let PanelStatus { panel, profiles, counts, refused, device, .. } = status;
         let state = PanelStateBody {
             connection: panel.connection().as_str().to_owned(),
             last_seen: device.as_ref().and_then(|device| device.last_seen_ms).map(clock::rfc3339),
