@@ -12,7 +12,10 @@ fn profile(name: &str) -> Result<LinkId, String> {
     match name {
         "Work week" => Ok(WEEK),
         "Night" => Ok(NIGHT),
-        _ => Err("no profile has this name".to_owned()),
+        _ => {
+            let link = name.parse().ok().filter(|link| [WEEK, NIGHT].contains(link));
+            link.ok_or_else(|| "no profile has this name".to_owned())
+        }
     }
 }
 
