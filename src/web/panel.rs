@@ -246,7 +246,7 @@ fn about(status: &PanelStatus) -> Markup {
                     div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
                 }
                 @if device.unlinked > 0 {
-                    div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "profile")) " without link_id" } }
+                    div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "item")) " without link_id" } }
                 }
             }
         }
