@@ -206,7 +206,7 @@ enum Command {
         after_help = "Example:\n  panelsync restore /backups/panelsync-2026-11-24.redb --data-dir /var/lib/panelsync"
     )]
     Restore(backup::RestoreArgs),
-    /// The key that passwords of devices are sealed with
+    /// The key that passwords of devices, identifiers and events are sealed with
     #[command(subcommand)]
     Key(backup::KeyCommand),
     /// Look at folder, database, key, disk, clock, address and panels, and say what to do

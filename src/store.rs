@@ -43,6 +43,7 @@ mod memory;
 pub mod migrate;
 mod outcomes;
 pub mod pack;
+mod passes;
 pub mod private;
 pub mod read;
 pub mod records;

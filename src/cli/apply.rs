@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{self, Sure};
 use super::client::Client;
-use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds};
+use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds, words};
 use crate::batch::item::Kind;
+use crate::fleet::FieldError;
 use crate::http::fleet_api::batches::{BatchItem, DryRun};
 use crate::identifier::file::{self as content, Content, FileError, Holders, IDENTIFIERS};
 use crate::identifier::parse::Items;
@@ -96,6 +97,7 @@ impl Waiting {
 pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
     let (content, _) = read_content(&args.file)?;
     let file = file::name(&args.file);
+    let places = Places::of(file, &content);
     if let Some(list) = &content.identifiers {
         refuse_numbers_twice(file, list)?;
     }
@@ -103,6 +105,11 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
         ("profile", content.profiles.as_ref().map(|listed| listed.items.len() as u64)),
         ("identifier", content.identifiers.as_ref().map(|list| list.len() as u64)),
     ];
+    if !args.prune && kinds.iter().all(|(_, named)| named.is_none_or(|named| named == 0)) {
+        return Err(Failure::usage(format!(
+            "{file} names no profile and no identifier: there is nothing to do"
+        )));
+    }
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
     put_into(&mut body, content, args.prune);
@@ -116,7 +123,7 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
             )));
         }
         let named: u64 = kinds.iter().filter_map(|(_, named)| *named).sum();
-        let plan = dry_run(body.clone(), client)?;
+        let plan = dry_run(body.clone(), client).map_err(|failure| places.explain(failure))?;
         let deletes = plan.items.deleted;
         if deletes > named || (args.targets.all && (deletes > 0 || !ask::possible())) {
             let mut pruned = kinds.iter().filter(|(_, named)| named.is_some());
@@ -128,7 +135,61 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
         }
         body.insert("confirm_deletes".into(), deletes.into());
     }
-    submit(body, args.dry_run, &args.waiting, client, output)
+    submit(body, args.dry_run, &args.waiting, client, output).map_err(|failure| places.explain(failure))
+}
+
+/// Where what a batch names stands in its file.
+struct Places<'f> {
+    file: &'f str,
+    /// A pointer to each list, and the link_ids in it; and under which pointer the batch has the list.
+    lists: [(&'static str, Kind, &'static str, Vec<Option<LinkId>>); 2],
+}
+
+impl<'f> Places<'f> {
+    fn of(file: &'f str, content: &Content) -> Self {
+        let link = |item: &Value| item["link_id"].as_str()?.parse().ok();
+        let links = |items: &[Value]| items.iter().map(link).collect();
+        let profiles = content.profiles.as_ref();
+        let path = profiles.map_or("", |listed| listed.path);
+        let profiles = profiles.map_or_else(Vec::new, |listed| links(&listed.items));
+        let identifiers = content.identifiers.as_deref().map_or_else(Vec::new, links);
+        let lists = [
+            ("/upsert/", Kind::Profile, path, profiles),
+            ("/identifiers/upsert/", Kind::Identifier, IDENTIFIERS, identifiers),
+        ];
+        Self { file, lists }
+    }
+
+    /// A place of the batch as one of the file: `/identifiers/0/lock of identifier …`.
+    fn said(&self, place: &str) -> Option<String> {
+        self.lists.iter().find_map(|(of_batch, kind, path, links)| {
+            let at = place.strip_prefix(of_batch)?;
+            let (index, _) = at.split_once('/').unwrap_or((at, ""));
+            let link = links.get(index.parse::<usize>().ok()?)?.map(|link| format!(" {link}"));
+            Some(format!("{path}/{at} of {kind}{}", link.unwrap_or_default(), kind = kind.as_str()))
+        })
+    }
+
+    /// A refusal of the server, with the places of the file.
+    fn explain(&self, failure: Failure) -> Failure {
+        let Some(problem) = &failure.problem else { return failure };
+        let errors = &problem.errors;
+        if !errors.iter().any(|error| self.said(&error.path).is_some()) {
+            return failure;
+        }
+        let said = |error: &FieldError| match self.said(&error.path) {
+            Some(place) => format!("{place}: {}", error.message),
+            None => words::of(error),
+        };
+        let message = match errors.as_slice() {
+            [one] => format!("{} {}; nothing was done", self.file, said(one)),
+            many => {
+                let places: String = many.iter().map(|error| format!("\n  {}", said(error))).collect();
+                format!("{}: {}; nothing was done{places}", self.file, problem.detail)
+            }
+        };
+        Failure { message, ..failure }
+    }
 }
 
 /// What a file holds, as fields of a batch. Of each kind that the file has a list of, what is not in it may be pruned.
@@ -157,7 +218,7 @@ fn refuse_numbers_twice(file: &str, list: &[Value]) -> Result<(), Failure> {
         if let Some((first, holder)) = holders.earlier_number(i, &linked) {
             let what = linked.identifier.credential.kind().in_words();
             twice.push(format!(
-                "{IDENTIFIERS}/{i}/identifier_number of {}: the same {what} stands at {IDENTIFIERS}/{first}, of {holder}",
+                "{IDENTIFIERS}/{i}/identifier_number of identifier {}: the same {what} stands at {IDENTIFIERS}/{first}, of {holder}",
                 linked.link_id
             ));
         }

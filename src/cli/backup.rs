@@ -43,7 +43,9 @@ pub fn backup(args: &BackupArgs, client: &Client) -> Result<Exit, Failure> {
     let contents = downloaded?;
     std::fs::rename(&partial, &args.file).map_err(unusable)?;
     note!("wrote {} to {}", said(contents), args.file.display());
-    note!("keep the server's key with it, and apart from it: passwords of devices are sealed with that");
+    note!(
+        "keep the server's key with it, and apart from it: passwords of devices, identifiers and events are sealed with that"
+    );
     Ok(Exit::Done)
 }
 
@@ -77,7 +79,8 @@ pub(super) fn said(contents: Contents) -> String {
 /// The commands on the key.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Seal the passwords of devices and the settings of embedded panels with another key; the server must not run
+    /// Seal all that is sealed (passwords of devices, identifiers, events of doors, settings of embedded panels) with another
+    /// key; the server must not run
     #[command(
         after_help = "Example:\n  panelsync key rotate --data-dir /var/lib/panelsync --new-key-file /etc/panelsync/key-2"
     )]
@@ -92,7 +95,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
         /// The key of now is lost: drop all passwords of devices, name the panels that need theirs set again, and drop what
-        /// clients had set on embedded panels, and all identifiers
+        /// clients had set on embedded panels, all identifiers, and all events of doors
         #[arg(long)]
         forget_passwords: bool,
     },
@@ -116,7 +119,7 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
             return Err(Failure::usage(why));
         }
         let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
-        let Forgotten { passwords, settings, identifiers } = store::forget_passwords(data_dir, new)?;
+        let Forgotten { passwords, settings, identifiers, events } = store::forget_passwords(data_dir, new)?;
         note!("dropped {}", output::counted(passwords.len() as u64, "password"));
         if settings > 0 {
             note!("dropped {} that clients had set on embedded panels", output::counted(settings, "setting"));
@@ -126,6 +129,9 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
                 "dropped {}; devices keep theirs, and `panelsync reconcile` deletes those that were not sent again before",
                 output::counted(identifiers, "identifier")
             );
+        }
+        if events > 0 {
+            note!("dropped {} of doors", output::counted(events, "event"));
         }
         for panel in &passwords {
             say!("{panel}");

@@ -173,7 +173,7 @@ fn database(data_dir: &Path) -> Finding {
 
 fn key(settings: &Settings) -> Finding {
     const CHECK: &str = "key";
-    let lost = "give the key with --key-file or PANELSYNC_KEY; if it is lost, `panelsync key rotate --forget-passwords --data-dir D --new-key-file F` drops the passwords of devices, which are then set anew with `panelsync panel set`, and all identifiers, which are then sent again";
+    let lost = "give the key with --key-file or PANELSYNC_KEY; if it is lost, `panelsync key rotate --forget-passwords --data-dir D --new-key-file F` drops the passwords of devices, which are then set anew with `panelsync panel set`, all identifiers, which are then sent again, and all events of doors";
     let at_home = settings.data_dir.join(seal::KEY_FILE);
     let database = settings.data_dir.join(FILE_NAME);
     let (path, what) = match &settings.key {

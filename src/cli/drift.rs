@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, find, output};
-use crate::http::fleet_api::drift::{PanelDiff, Reconciled};
+use crate::batch::item::Kind;
+use crate::http::fleet_api::drift::{PanelDiff, ProfileDiff, Reconciled};
 use crate::http::percent;
 
 /// Which panels to compare.
@@ -64,19 +65,16 @@ pub fn reconcile(args: &ReconcileArgs, client: &Client, output: Output) -> Resul
     }
     if args.dry_run || !args.sure.yes {
         let found = send(&target, true, args.wait, client)?;
-        let deletes = found.iter().map(deleted).sum::<u64>();
+        let deletes = found.iter().map(|panel| deleted(panel).count() as u64).sum::<u64>();
         if args.dry_run {
             show(&found, output)?;
-            note!(
-                "nothing was changed: this was a dry run; it would delete {}",
-                output::counted(deletes, "profile")
-            );
+            note!("nothing was changed: this was a dry run; it would delete {}", what_goes(&found));
             let readable = found.iter().all(|panel| matches!(panel.state.as_str(), "same" | "differs"));
             return Ok(if readable { Exit::Done } else { Exit::Failed });
         }
         if deletes > 0 {
-            let on = found.iter().filter(|panel| deleted(panel) > 0).count() as u64;
-            let (what, on) = (output::counted(deletes, "profile"), output::counted(on, "device"));
+            let on = found.iter().filter(|panel| deleted(panel).next().is_some()).count() as u64;
+            let (what, on) = (what_goes(&found), output::counted(on, "device"));
             args.sure.of(&format!("this deletes {what} that nobody asked for on {on}"))?;
         }
     }
@@ -91,9 +89,21 @@ pub fn reconcile(args: &ReconcileArgs, client: &Client, output: Output) -> Resul
     Ok(if left == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// How many profiles a repair deletes on this device.
-fn deleted(panel: &PanelDiff) -> u64 {
-    panel.differences.iter().filter(|difference| difference.difference == "extra").count() as u64
+/// What a repair deletes on this device.
+fn deleted(panel: &PanelDiff) -> impl Iterator<Item = &ProfileDiff> {
+    panel.differences.iter().filter(|difference| difference.difference == "extra")
+}
+
+/// What a repair deletes, kind by kind, in words.
+fn what_goes(found: &[PanelDiff]) -> String {
+    let of_kind = |kind: Kind| {
+        let all = found.iter().flat_map(deleted).filter(|item| item.kind == kind.as_str());
+        (all.count() as u64, kind.as_str())
+    };
+    let kinds = Kind::ALL.map(of_kind);
+    let some: Vec<_> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| output::counted(*n, kind)).collect();
+    if some.is_empty() { "nothing".to_owned() } else { some.join(" and ") }
 }
 
 fn send(

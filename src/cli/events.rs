@@ -1,20 +1,21 @@
 //! `panelsync events`: who opened which door, and who was denied.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
 use super::client::Client;
-use super::client::listen::Sent;
+use super::client::listen::{Listening, Sent};
 use super::{Exit, Failure, Output, find, output};
 use crate::http::fleet_api::Page;
 use crate::http::fleet_api::access_events::AccessEventBody;
 use crate::http::fleet_api::panels::PanelBody;
 use crate::http::percent;
 use crate::panel::settings::Zone;
-use crate::profile::text;
+use crate::profile::{LinkId, text};
 
 /// Before a stream that broke off is opened again.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -32,7 +33,7 @@ pub struct EventsArgs {
     /// At this panel: its id, or the beginning of it
     #[arg(long, value_name = "P")]
     panel: Option<String>,
-    /// Of the identifier with this link_id
+    /// Of this identifier: its link_id, or the beginning of it
     #[arg(long, value_name = "LINK_ID")]
     identifier: Option<String>,
     /// From this moment on
@@ -56,7 +57,9 @@ pub fn events(args: &EventsArgs, client: &Client, output: Output) -> Result<Exit
         filter = format!("&panel={}", percent(&find::panel(client, panel)?));
     }
     if let Some(identifier) = &args.identifier {
-        filter = format!("{filter}&identifier={}", percent(identifier));
+        let link = find::link_id(client, identifier, "identifier")?;
+        there_is(client, link)?;
+        filter = format!("{filter}&identifier={link}");
     }
     let stream = filter.clone();
     for (name, moment) in [("from", &args.from), ("to", &args.to)] {
@@ -65,11 +68,14 @@ pub fn events(args: &EventsArgs, client: &Client, output: Output) -> Result<Exit
         }
     }
     let limit = args.limit.unwrap_or(if args.follow { BEFORE } else { SHOWN });
+    // Opened before the list is asked for, so that nothing comes between both; what is in both is told once.
+    let path = format!("/access-events/stream?{}", stream.trim_start_matches('&'));
+    let opened = if args.follow { Some(client.listen(&path, None)?) } else { None };
     let (mut events, more) = newest(client, &filter, limit)?;
     events.reverse();
     let mut zones = Zones::default();
-    if args.follow {
-        return follow(client, &stream, events, &mut zones, output);
+    if let Some(stream) = opened {
+        return follow(client, (&path, stream), &events, &mut zones, output);
     }
     match output {
         Output::Json => output::json(&events)?,
@@ -83,6 +89,18 @@ pub fn events(args: &EventsArgs, client: &Client, output: Output) -> Result<Exit
         note!("these are the newest {}; --limit shows more, --from and --to others", events.len());
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a link_id that nobody has, nor ever had as far as events are kept.
+fn there_is(client: &Client, link: LinkId) -> Result<(), Failure> {
+    let events: Page<AccessEventBody> = client.get(&format!("/access-events?limit=1&identifier={link}"))?;
+    let had = !events.items.is_empty() || events.next_cursor.is_some();
+    if had || client.find::<Value>(&format!("/identifiers/{link}"))?.is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "no panel holds an identifier with the link_id {link}, and no event is of one"
+    )))
 }
 
 /// At most so many of the newest, newest first, and whether there are more.
@@ -101,16 +119,14 @@ fn newest(client: &Client, filter: &str, limit: usize) -> Result<(Vec<AccessEven
     Ok((events, true))
 }
 
-/// Shows these events, and from then on all that come. Ends where nobody reads them any more.
-fn follow(
-    client: &Client,
-    filter: &str,
-    before: Vec<AccessEventBody>,
+/// Shows these events, and from then on all others that come. Ends where nobody reads them any more.
+fn follow<'c>(
+    client: &'c Client,
+    (path, mut stream): (&str, Listening<'c>),
+    before: &[AccessEventBody],
     zones: &mut Zones,
     output: Output,
 ) -> Result<Exit, Failure> {
-    // The event with the highest number came last, whenever it happened.
-    let mut last = before.iter().map(|event| event.id).max().map(|id| id.to_string());
     let mut tell = |event: &AccessEventBody| -> Result<bool, Failure> {
         let line = match output {
             Output::Json => serde_json::to_string(event).map_err(std::io::Error::other)?,
@@ -119,38 +135,45 @@ fn follow(
         let mut to = std::io::stdout();
         Ok(writeln!(to, "{}", text::shown(&line)).and_then(|()| to.flush()).is_ok())
     };
-    for event in &before {
+    let mut told = HashSet::new();
+    for event in before {
+        told.insert(event.id);
         if !tell(event)? {
             return Ok(Exit::Done);
         }
     }
-    let path = format!("/access-events/stream?{}", filter.trim_start_matches('&'));
-    let (mut opened, mut said) = (false, false);
     loop {
-        let broken = match client.listen(&path, last.as_deref()) {
-            Ok(mut stream) => {
-                (opened, said) = (true, false);
-                loop {
-                    match stream.next() {
-                        Ok(Some(Sent { event, data, .. })) if event == "lagged" => {
-                            note!("some events are not kept any more: {data}");
-                        }
-                        Ok(Some(Sent { id, data, .. })) => {
-                            last = id.or(last);
-                            if !tell(&serde_json::from_str(&data).map_err(std::io::Error::other)?)? {
-                                return Ok(Exit::Done);
-                            }
-                        }
-                        Ok(None) => break None,
-                        Err(broken) => break Some(broken),
+        let broken = loop {
+            match stream.next() {
+                Ok(Some(Sent { event, data })) if event == "lagged" => {
+                    note!("some events are not kept any more: {data}");
+                }
+                Ok(Some(Sent { data, .. })) => {
+                    let event: AccessEventBody =
+                        serde_json::from_str(&data).map_err(std::io::Error::other)?;
+                    if !told.remove(&event.id) && !tell(&event)? {
+                        return Ok(Exit::Done);
                     }
                 }
+                Ok(None) => break None,
+                Err(broken) => break Some(broken),
             }
-            Err(broken) => Some(broken),
         };
-        // What ended is opened again; what never began is not.
+        stream = again(client, path, stream.place(), broken)?;
+    }
+}
+
+/// Opens a stream again that ended or broke off, at its place. A server that is not there is asked again and again.
+fn again<'c>(
+    client: &'c Client,
+    path: &str,
+    place: Option<&str>,
+    mut broken: Option<Failure>,
+) -> Result<Listening<'c>, Failure> {
+    let mut said = false;
+    loop {
         if let Some(broken) = broken {
-            if broken.exit != Exit::Unreachable || !opened {
+            if broken.exit != Exit::Unreachable {
                 return Err(broken);
             }
             if !said {
@@ -159,6 +182,10 @@ fn follow(
             said = true;
         }
         std::thread::sleep(PAUSE);
+        match client.listen(path, place) {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => broken = Some(failed),
+        }
     }
 }
 

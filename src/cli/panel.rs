@@ -419,7 +419,8 @@ fn device_lines(PanelBody { record, state }: &PanelBody) {
     }
     let moment = |at: &Option<String>| at.as_deref().map_or("never".to_owned(), output::moment);
     say!("last seen   {}", moment(&state.last_seen));
-    say!("last read   {}, {} profiles made on the device", moment(&device.last_read), device.unlinked);
+    let made = output::counted(device.unlinked, "item");
+    say!("last read   {}, {made} made on the device", moment(&device.last_read));
     if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 60) {
         say!("its clock   {ahead:+} s against the server's: its door opens at other times");
     }

@@ -1,5 +1,7 @@
 //! `panelsync identifier import`: a list of people, looked at as it would come out, and sent.
 
+use std::collections::HashMap;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -8,6 +10,8 @@ use super::ask::Sure;
 use super::client::Client;
 use super::identifier::zone;
 use super::{Exit, Failure, Output, Targets, file, output};
+use crate::batch::ItemOutcome;
+use crate::batch::item::Kind;
 use crate::http::fleet_api::batches::DryRun;
 use crate::identifier::file::Content;
 use crate::identifier::people::{self, Entry, Names};
@@ -51,7 +55,8 @@ pub fn import(args: &ImportArgs, client: &Client, output: Output) -> Result<Exit
         Some(file) => profiles_of(file)?,
         None => Vec::new(),
     };
-    let held: Vec<Value> = client.get_all("/profiles")?;
+    let mut held: Vec<Value> = client.get_all("/profiles")?;
+    held.retain(|profile| profile["panels"].as_u64() != Some(0)); // which all refuse
     let names = Names::new(named(&profiles), named(&held));
     let rules = zone.as_ref().map(Zone::rules);
     let entries = people::read(&text, rules, |name| names.find(name))
@@ -68,6 +73,7 @@ pub fn import(args: &ImportArgs, client: &Client, output: Output) -> Result<Exit
     }
     let explain = |failure| explain(list, &entries, failure);
     let plan = apply::dry_run(body.clone(), client).map_err(explain)?;
+    refuse_bindings(list, &entries, &plan)?;
     let shown =
         Shown { entries: &entries, names: &names, zone: &zone.unwrap_or_else(Zone::utc), plan: &plan };
     if args.dry_run {
@@ -115,6 +121,32 @@ fn explain(list: &str, entries: &[Entry], failure: Failure) -> Failure {
         return failure;
     }
     Failure { message: format!("{list} is refused; nothing was sent{}", said.concat()), ..failure }
+}
+
+/// A line whose time profiles are nowhere on the panels that were picked is wrong like any other.
+fn refuse_bindings(list: &str, entries: &[Entry], plan: &DryRun) -> Result<(), Failure> {
+    let mut without = HashMap::<&str, usize>::new();
+    for item in plan.plan.iter().flat_map(|panel| &panel.refused) {
+        let no_profile = item.extended_info.starts_with(ItemOutcome::NoProfile.extended_info());
+        if no_profile && item.kind == Kind::Identifier.as_str() {
+            *without.entry(&item.link_id).or_default() += 1;
+        }
+    }
+    let everywhere =
+        |entry: &&Entry| without.get(entry.linked.link_id.to_string().as_str()) == Some(&plan.plan.len());
+    let said: Vec<_> = entries
+        .iter()
+        .filter(everywhere)
+        .take(people::TOLD)
+        .map(|entry| {
+            let line = entry.line;
+            format!("\n  line {line}, column profiles: none of the panels holds all its time profiles, and they are not sent with the list")
+        })
+        .collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{list} is refused; nothing was sent{}", said.concat())))
 }
 
 /// The names of profiles as they are in JSON.

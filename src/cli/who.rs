@@ -8,6 +8,7 @@ use super::{Exit, Failure, Output, find, output};
 use crate::http::fleet_api::Page;
 use crate::http::fleet_api::who::AccessBody;
 use crate::http::percent;
+use crate::identifier::rule::Kind;
 use crate::panel::settings::Zone;
 use crate::profile::opens;
 use crate::profile::windows::Window;
@@ -217,21 +218,27 @@ fn known_as(answer: &AccessBody) -> String {
 }
 
 fn show_one(answer: &AccessBody) {
-    let what = [answer.kind.as_deref(), answer.number.as_deref()];
+    let in_words =
+        |kind: &str| Kind::parse(kind).map_or_else(|| kind.to_owned(), |kind| kind.in_words().to_owned());
+    let kind = answer.kind.as_deref().map(in_words);
+    let what = [kind.as_deref(), answer.number.as_deref()];
     let mut what: Vec<_> = what.into_iter().flatten().map(str::to_owned).collect();
     what.extend(answer.name.as_ref().map(|name| format!("of \"{name}\"")));
     what.push(known_as(answer));
     let (panel, zone) = (&answer.panel, &answer.zone);
     let opens = if answer.opens { "opens" } else { "does not open" };
     say!("{} {opens} {panel}: {}", what.join(" "), answer.why.text);
-    say!("confirmed: {}", confirmed(answer));
+    // What is neither wanted nor perhaps there needs no word of its device.
+    if answer.why.code != "not_on_panel" || answer.not_confirmed.is_some() {
+        say!("confirmed: {}", confirmed(answer));
+    }
     note!("times are those of {zone}");
 }
 
 fn confirmed(answer: &AccessBody) -> String {
     let Some(not_confirmed) = &answer.not_confirmed else { return answer.confirmed.clone() };
     let perhaps = match (answer.opens, answer.may_open) {
-        (true, _) => ", so perhaps it does not open yet",
+        (true, _) => ", so perhaps it does not open",
         (false, true) => ", so perhaps it opens still",
         (false, false) => "",
     };

@@ -160,6 +160,11 @@ impl FleetError {
         Self::Invalid(vec![FieldError::at(path, message)])
     }
 
+    /// JSON is of another form than wanted.
+    pub fn of_form(error: &serde_json::Error) -> Self {
+        Self::invalid("", without_values(&error.to_string()))
+    }
+
     /// No panel has this id.
     pub(super) fn no_panel(id: &str) -> Self {
         Self::NotFound(format!("panel {id}"))
@@ -277,5 +282,48 @@ impl<E: fmt::Display> From<profile::error::Problem<E>> for FieldError {
 impl From<SettingProblem> for FieldError {
     fn from(problem: SettingProblem) -> Self {
         Self::at(problem.path, problem.message)
+    }
+}
+
+/// What serde says of JSON of another form, without the value that it repeats: that may be the number of a card, or a
+/// password.
+pub fn without_values(said: &str) -> String {
+    for wrong in ["invalid type: ", "invalid value: ", "unknown variant "] {
+        let Some(value) = said.find(wrong).map(|at| at + wrong.len()) else { continue };
+        let Some(wanted) = said.rfind(", expected ").filter(|wanted| *wanted >= value) else { continue };
+        // Its type stands before it.
+        let kind = said[value..wanted].split(['`', '"']).next().unwrap_or_default();
+        let kind = kind.trim_end();
+        let before = if kind.is_empty() { said[..value].trim_end() } else { &said[..value] };
+        return format!("{before}{kind}{}", &said[wanted..]);
+    }
+    said.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_form_repeats_nothing_that_was_sent() {
+        for (said, shown) in [
+            (
+                "invalid type: integer `7654300999`, expected a string at line 1 column 3",
+                "invalid type: integer, expected a string at line 1 column 3",
+            ),
+            (r#"invalid type: string "a, expected b", expected u16"#, "invalid type: string, expected u16"),
+            (
+                "invalid type: floating point `48.29`, expected a string",
+                "invalid type: floating point, expected a string",
+            ),
+            ("invalid value: integer `70000`, expected u16", "invalid value: integer, expected u16"),
+            (
+                "unknown variant `4829`, expected `http` or `embedded`",
+                "unknown variant, expected `http` or `embedded`",
+            ),
+            ("missing field `number` at line 1 column 2", "missing field `number` at line 1 column 2"),
+        ] {
+            assert_eq!(without_values(said), shown);
+        }
     }
 }

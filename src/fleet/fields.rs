@@ -32,8 +32,8 @@ impl PanelFields {
 
     /// A new panel with these fields.
     pub fn new_panel(self) -> Result<NewPanel, FleetError> {
-        let record: PanelRecord = serde_json::from_value(self.fields.into())
-            .map_err(|error| FleetError::invalid("", error.to_string()))?;
+        let record: PanelRecord =
+            serde_json::from_value(self.fields.into()).map_err(|error| FleetError::of_form(&error))?;
         let settings = Settings::parse(&record).map_err(FleetError::of_settings)?;
         // In a path these two mean something else, to every client and proxy. (Earlier versions took them.)
         if matches!(settings.id.as_str(), "." | "..") {
@@ -82,7 +82,7 @@ impl PanelFields {
             }
         }
         let record: PanelRecord =
-            serde_json::from_value(record).map_err(|error| FleetError::invalid("", error.to_string()))?;
+            serde_json::from_value(record).map_err(|error| FleetError::of_form(&error))?;
         let settings = Settings::parse(&record).map_err(FleetError::of_settings)?;
         if self.fields.contains_key("username") {
             plain_username(&settings)?;

@@ -13,7 +13,9 @@ pub struct PanelStatus {
     pub panel: Entry,
     /// How many profiles it should hold.
     pub profiles: u32,
-    /// What is known of them; of an embedded panel only what it refuses.
+    /// How many identifiers.
+    pub identifiers: u32,
+    /// What is known of both; of an embedded panel only what it refuses.
     pub counts: ReportedCounts,
     /// What it refuses, the first hundred: of an embedded panel also what was asked of it last and is not there.
     pub refused: Vec<Refusal>,
@@ -53,8 +55,10 @@ impl PanelStatus {
         } else {
             (counts.pending, counts.drifted) = (0, 0);
         }
+        let head = snapshot.head(panel.number)?;
         Ok(Self {
-            profiles: snapshot.head(panel.number)?.count(Kind::Profile),
+            profiles: head.count(Kind::Profile),
+            identifiers: head.count(Kind::Identifier),
             refused: if counts.refused > 0 { refusals(snapshot, panel.number)? } else { Vec::new() },
             counts,
             device,

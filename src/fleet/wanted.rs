@@ -110,6 +110,8 @@ fn refuse_numbers_twice(upserts: &[LinkedIdentifier], errors: &mut Gathered) {
 }
 
 const UPSERT: &str = "identifiers/upsert";
+/// The same as a JSON pointer.
+const UPSERT_AT: &str = "/identifiers/upsert";
 const DELETE: &str = "identifiers/delete";
 
 /// What is asked for of identifiers.
@@ -224,7 +226,7 @@ impl Fields {
                     }
                     "delete" => self.deletes.extend(items.link_id(&item, ("delete", i))),
                     UPSERT => {
-                        self.identifiers.upserts.extend(identifiers.linked(&item, (UPSERT, i), Api::ANY));
+                        self.identifiers.upserts.extend(identifiers.linked(&item, (UPSERT_AT, i), Api::ANY));
                     }
                     _ => self.identifiers.deletes.extend(items.link_id(&item, (DELETE, i))),
                 }

@@ -9,6 +9,7 @@
 //! [`WINDOWS`] windows, so it may hold less than was asked for and have a next one. What is asked of many is worked out
 //! once for each body and zone ([`answers`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Fleet, FleetError, Page};
@@ -67,6 +68,8 @@ pub struct Opening {
     pub may_open: bool,
     /// What is not confirmed, in words.
     pub not_confirmed: Option<String>,
+    /// The passes that it has, of which only its device knows how many are left; none where that is not the question.
+    pub uncounted: Option<u32>,
 }
 
 /// Whose an identifier is.
@@ -85,7 +88,7 @@ pub struct Holder {
 pub enum Confirmed {
     /// It is embedded, or its device has confirmed the identifier and all time profiles that it names.
     Yes,
-    /// Some of it is on its way.
+    /// Some of it is on its way, or only the device knows how many passes are left.
     Unknown,
     /// Its device refuses some of it, or was found to hold something else.
     No,
@@ -119,8 +122,22 @@ impl Opening {
     }
 
     /// Why it opens, or does not, in words.
-    pub fn text(&self) -> &str {
-        self.desired.as_deref().map_or("it is not for this panel", |answered| &answered.text)
+    pub fn text(&self) -> Cow<'_, str> {
+        match (&self.desired, self.uncounted) {
+            (Some(answered), None) => answered.text.as_str().into(),
+            (Some(answered), Some(passes)) => {
+                let left =
+                    if passes == 1 { "its pass".into() } else { format!("one of its {passes} passes") };
+                format!("{}, if {left} is left, which its device counts", answered.text).into()
+            }
+            (None, _) if self.is_nowhere() => "there is no such identifier on the panel".into(),
+            (None, _) => "it is not for this panel".into(),
+        }
+    }
+
+    /// Whether the panel should not hold it, and its device surely does not.
+    pub fn is_nowhere(&self) -> bool {
+        self.desired.is_none() && self.not_confirmed.is_none()
     }
 
     /// The word for why it opens, or does not.

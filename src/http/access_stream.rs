@@ -1,6 +1,7 @@
 //! Server-sent events of doors: `access` for each, as they come to this server.
 //!
-//! Every event has its number as its id; a client that comes back with `Last-Event-ID` goes on behind it, as far as events
+//! Every event has its number as its id, and a stream begins with the id of its place, so that one that breaks before any
+//! event is taken up from there. A client that comes back with `Last-Event-ID` goes on behind it, as far as events
 //! are kept, and else gets an event `lagged` with how many it missed. They are read from the store, so that a slow client costs
 //! nothing but its turns. A stream ends with the token that opened it.
 
@@ -56,6 +57,7 @@ pub async fn stream_events(
     let place = shared.listeners.join(who.token)?;
     let changes = shared.fleet.store.events().subscribe();
     let begin = shared.fleet.events_after(filter.clone(), last, 0).await?;
+    let place_in_events = Bytes::from(format!("id: {}\n\n", begin.last));
     let missed = (begin.missed > 0).then(|| lagged(begin.missed));
     let mut listener = Listener {
         place,
@@ -65,7 +67,7 @@ pub async fn stream_events(
         changes,
         stopping: shared.fleet.stopping.clone(),
         last: begin.last,
-        ready: [Bytes::from_static(RETRY)].into_iter().chain(missed).collect(),
+        ready: [Bytes::from_static(RETRY), place_in_events].into_iter().chain(missed).collect(),
         shared,
     };
     listener.changes.mark_changed();

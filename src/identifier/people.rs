@@ -9,7 +9,7 @@
 //! | `link_id` | without it one is made of name and type ([`made_of`]) |
 //!
 //! Columns that begin with `x-` are the list's own, and others are refused, since a misspelt one would be passed over
-//! without a word. That a door opens at any time is only ever said, never left out: an empty `profiles` is a fault.
+//! without a word. Names are read in one Unicode form (NFC), since spreadsheets write one person's in several. That a door opens at any time is only ever said, never left out: an empty `profiles` is a fault.
 //!
 //! A fault tells its line and column, and nothing of what stands there, which may be a number in the wrong place.
 
@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 
 use super::number::Credential;
 use super::rule::{Api, Kind, Lock, MaxPasses, OwnerKind, Passes, ProfileIds, ValidTime};
@@ -119,7 +120,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Reads a list. Days and times are meant in the zone; profiles are found by their names.
+/// Reads a list. Days and times are meant in the zone; `profile` finds profiles by link_ids and by names.
 pub fn read(
     text: &str,
     zone: Option<&TimeZone>,
@@ -155,7 +156,7 @@ pub fn made_of(name: &Name, kind: Kind) -> LinkId {
         .chain_update(NAMESPACE)
         .chain_update(kind.as_str())
         .chain_update([0])
-        .chain_update(name.as_str())
+        .chain_update(name.as_str().nfc().collect::<String>())
         .finalize();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(digest).for_each(|(byte, of)| *byte = of);
@@ -224,7 +225,8 @@ impl Row<'_> {
         if text.contains(text::steers) {
             return Err("it has a character that is not shown but steers, such as a line's end".to_owned());
         }
-        Name::new(text).ok_or_else(|| format!("a name of 1 to {} characters is expected", Name::MAX_CHARS))
+        let text: String = text.nfc().collect();
+        Name::new(&text).ok_or_else(|| format!("a name of 1 to {} characters is expected", Name::MAX_CHARS))
     }
 
     fn kind(&self) -> Result<Kind, String> {
@@ -286,7 +288,7 @@ impl Row<'_> {
             if named.eq_ignore_ascii_case(ALWAYS) {
                 return Err(at(format!("{ALWAYS} stands alone")));
             }
-            ids.push(named.parse().or_else(|_| profile(named)).map_err(at)?);
+            ids.push(profile(named).map_err(at)?);
         }
         ProfileIds::new(ids).ok_or_else(|| format!("at most {} of them", ProfileIds::MOST))
     }

@@ -94,7 +94,7 @@ fn span(window: Window, zone: &TimeZone) -> Option<String> {
             (Some(begin), Some(close)) if begin.date() == close.date() => {
                 format!("{} {}–{}", day(&begin), begin.strftime("%H:%M"), close.strftime("%H:%M"))
             }
-            _ => format!("from {} until {}", moment(from, zone), end(to, zone)),
+            _ => between(from, to, zone),
         }),
     }
 }
@@ -114,12 +114,15 @@ fn valid(time: ValidTime, zone: &TimeZone) -> Option<String> {
         return Some("never valid".to_owned());
     }
     // One from 1970 on has no beginning that anybody meant.
-    let from = (from > 0).then(|| moment(from, zone));
-    let to = end(to, zone);
-    Some(match from {
-        Some(from) => format!("from {from} until {to}"),
-        None => format!("until {to}"),
-    })
+    Some(if from > 0 { between(from, to, zone) } else { format!("until {}", end(to, zone)) })
+}
+
+/// From a beginning until an end; of a whole day the day.
+fn between(from: i64, to: i64, zone: &TimeZone) -> String {
+    match (moment(from, zone), end(to, zone)) {
+        (first, last) if first == last => format!("all of {first}"),
+        (first, last) => format!("from {first} until {last}"),
+    }
 }
 
 /// A beginning: the day alone where it begins with the day.
@@ -230,6 +233,9 @@ mod tests {
             "code of guest \"Flat 12, first\", all locks, from 1 January 2026 until 1 January 2026 16:45, 1 pass, \
              0 left, when \"Work week\" or 02020202-0202-0202-0202-020202020202 is open"
         );
+        // 1 January 2026, 00:00 in Kyiv, and a day later.
+        let day = said(|card| card.time = ValidTime::Between { from: 1_767_218_400, to: 1_767_304_800 });
+        assert!(day.ends_with("first lock, all of 1 January 2026, at any time"), "{day}");
         let many = said(|card| card.profiles = profiles(1..7));
         assert!(many.ends_with("or 3 others is open"), "{many}");
         let never = said(|card| card.time = ValidTime::Between { from: 7, to: 7 });

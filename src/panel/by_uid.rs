@@ -225,7 +225,8 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
             if identifier.apartment_uid.is_some_and(|other| other != *apartment) {
                 return Ok(Err(UidRefusal::Attached));
             }
-            put_with_passes(rows, found, &Identifier { apartment_uid: Some(*apartment), ..identifier })
+            let attached = Identifier { apartment_uid: Some(*apartment), ..identifier };
+            put(rows, found, &Body::of_identifier(&attached))
         }
         UidOperation::LeaveApartment(uid) => {
             let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
@@ -233,7 +234,8 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
             if identifier.apartment_uid.is_none() && identifier.apartment.is_none() {
                 return Ok(Err(UidRefusal::Unattached));
             }
-            put_with_passes(rows, found, &Identifier { apartment: None, apartment_uid: None, ..identifier })
+            let left = Identifier { apartment: None, apartment_uid: None, ..identifier };
+            put(rows, found, &Body::of_identifier(&left))
         }
         UidOperation::ResetPasses(uid) => {
             let found = allowed!(find_one(rows, Kind::Identifier, *uid)?);
@@ -256,20 +258,6 @@ fn change(rows: &mut PanelRows<'_, '_>, operation: &UidOperation, limits: Limits
 fn put(rows: &mut PanelRows<'_, '_>, (name, row): (RowName, Row), body: &Body) -> Answered<UidAnswer> {
     if !rows.holds(&row, body)? {
         rows.put_in_place(name, Some(row), body)?;
-    }
-    Ok(Ok(UidAnswer::Done))
-}
-
-/// Keeps an identifier otherwise, as often as it may open yet.
-fn put_with_passes(
-    rows: &mut PanelRows<'_, '_>,
-    (name, row): (RowName, Row),
-    identifier: &Identifier,
-) -> Answered<UidAnswer> {
-    let body = Body::of_identifier(identifier);
-    if !rows.holds(&row, &body)? {
-        let (panel, after) = (rows.number(), rows.put_in_place(name, Some(row), &body)?);
-        rows.tables().carry_passes(panel, row, after)?;
     }
     Ok(Ok(UidAnswer::Done))
 }

@@ -24,6 +24,7 @@ use super::latency::duration;
 use crate::access::sessions::Scope;
 use crate::coordinator::fleet::ChangePanel;
 use crate::coordinator::register::Entry;
+use crate::fleet::error::without_values;
 use crate::fleet::present::PresentInput;
 use crate::http::Shared;
 use crate::http::panel_api;
@@ -39,7 +40,7 @@ const MAX_BODY: usize = 1024 * 1024;
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let json = web::JsonConfig::default()
         .limit(MAX_BODY)
-        .error_handler(|error, _| Wrong(StatusCode::BAD_REQUEST, error.to_string()).into());
+        .error_handler(|error, _| Wrong(StatusCode::BAD_REQUEST, without_values(&error.to_string())).into());
     config
         .app_data(json)
         .service(show)

@@ -356,6 +356,8 @@ pub struct Forgotten {
     pub settings: u64,
     /// The identifiers, how many over all panels.
     pub identifiers: u64,
+    /// The events of doors.
+    pub events: u64,
 }
 
 /// Drops all that is sealed, and with it what the key is known by. Formats that seal nothing have nothing to drop.
@@ -384,24 +386,25 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     let settings = kept.len()?;
     kept.retain(|_, _| false)?;
     drop(kept);
-    forget_events(&transaction)?;
+    let events = forget_events(&transaction)?;
     let mut identifiers = 0;
     if found == u64::from(FORMAT) {
         let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed with it
         identifiers = Tables::open(&transaction, &mut memory)?.forget_identifiers()?;
     }
     transaction.commit()?;
-    Ok(Forgotten { passwords: panels, settings, identifiers })
+    Ok(Forgotten { passwords: panels, settings, identifiers, events })
 }
 
-/// What was sealed of events cannot be read any more.
-fn forget_events(transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+/// What was sealed of events cannot be read any more. Gives how many there were.
+fn forget_events(transaction: &redb::WriteTransaction) -> Result<u64, StoreError> {
+    let events = transaction.open_table(tables::ACCESS_EVENTS)?.len()?;
     transaction.delete_table(tables::ACCESS_EVENTS)?;
     transaction.delete_table(tables::ACCESS_EVENT_TIMES)?;
     transaction.delete_table(tables::ACCESS_EVENTS_BY_PANEL)?;
     transaction.delete_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
     transaction.delete_table(tables::ACCESS_EVENT_TAGS)?;
-    Ok(())
+    Ok(events)
 }
 
 #[cfg(test)]

@@ -369,11 +369,11 @@ pub(super) fn passes(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed
     let read = snapshot.transaction();
     for (i, entry) in read.open_table(tables::PASSES)?.iter()?.enumerate() {
         let (key, counted) = entry?;
-        let ((panel, uid), (revision, used)) = (key.value(), counted.value());
+        let ((panel, uid), (_, began_with, used)) = (key.value(), counted.value());
         if i == 0 {
             line(out, format_args!("passes"))?;
         }
-        line(out, format_args!("  {panel} uid={uid} revision={revision} used={used}"))?;
+        line(out, format_args!("  {panel} uid={uid} began_with={began_with} used={used}"))?;
     }
     Ok(())
 }

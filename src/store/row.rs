@@ -146,12 +146,6 @@ pub fn panel_range(panel: PanelNo) -> (RowKey, RowKey) {
 }
 
 impl Row {
-    /// How often the identifier in it has opened since it was last changed, of what is counted under its uid: a revision and
-    /// a number of times.
-    pub(super) fn passes_used(self, counted: Option<(u32, u32)>) -> u32 {
-        counted.filter(|(revision, _)| *revision == self.revision).map_or(0, |(_, used)| used)
-    }
-
     /// As stored.
     pub fn encode(self) -> RowBytes {
         let mut bytes = [0; 16];

@@ -308,7 +308,7 @@ fn list(week: &Week, lanes: &[Lane]) -> Markup {
         details {
             summary { "The week as a list" }
             @if lanes.iter().all(|lane| lane.windows.is_empty()) {
-                p { "The door does not open in this week." }
+                p { "No profile is open in this week." }
             } @else {
                 table {
                     thead { tr { th { "Day" } th { "Opens" } th { "Profile" } } }
@@ -341,19 +341,22 @@ pub struct Door<'d> {
     pub zone: &'d TimeZone,
     /// Whether it is a device's, and this is what the device has confirmed.
     pub confirmed: bool,
-    /// What is not confirmed and may change it.
+    /// Whether identifiers that no profile binds open it at any time, as one of the notes says.
+    pub at_any_time: bool,
+    /// Who opens it without a profile, and what is not confirmed and may change it.
     pub notes: &'d [String],
 }
 
 /// When the door opens now, or next, in words.
 pub fn door(door: &Door<'_>) -> Markup {
-    let Door { open, next, zone, confirmed, notes } = *door;
+    let Door { open, next, zone, confirmed, at_any_time, notes } = *door;
     html! {
         p class="door" {
             @if open.is_empty() {
-                span class="state shut" { "shut now" }
+                span class="state shut" { @if at_any_time { "by no profile now" } @else { "shut now" } }
                 @if confirmed { ", as confirmed by the device" }
                 @if let Some(next) = next { ", opens " (moment_in(next, zone)) }
+                @else if at_any_time { " and by none any more" }
                 @else { " and opens no more" }
             } @else {
                 span class="state open" { "open now" }

@@ -10,7 +10,7 @@ use super::posted::{ByOperator, Posted};
 use super::problem::{PageProblem, capital};
 use super::visitor::Visitor;
 use crate::access::Role;
-use crate::batch::item::ItemId;
+use crate::batch::item::Kind;
 use crate::coordinator::Target;
 use crate::fleet::FleetError;
 use crate::fleet::drift::{self, DiffState, PanelDiff};
@@ -69,8 +69,12 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
             ("The device differs", "On the left what it should hold, on the right what it holds.")
         }
     };
-    let deletes =
-        diff.differences.iter().filter(|found| found.difference == Difference::Extra).count() as u64;
+    let deletes = |kind| {
+        let extra = diff.differences.iter().filter(|found| found.difference == Difference::Extra);
+        (extra.filter(|found| found.kind == kind).count() as u64, kind.as_str())
+    };
+    let deletes: Vec<_> = Kind::ALL.into_iter().map(deletes).filter(|(n, _)| *n > 0).collect();
+    let deletes: Vec<_> = deletes.into_iter().map(|(n, kind)| layout::count(n, kind)).collect();
     html! {
         nav class="crumbs" aria-label="Where this is" { a href="/" { "Fleet" } " › " a href=(path) { (id) } }
         div class="head" {
@@ -78,8 +82,8 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
             @if diff.state == DiffState::Differs && visitor.may(Role::Operator) {
                 form method="post" action={ (path) "/reconcile" } {
                     (layout::token(visitor))
-                    @if deletes > 0 {
-                        button class="danger" { "Reconcile, deleting " (layout::count(deletes, "profile")) " on the device" }
+                    @if !deletes.is_empty() {
+                        button class="danger" { "Reconcile, deleting " (deletes.join(" and ")) " on the device" }
                     } @else {
                         button class="main" { "Reconcile" }
                     }
@@ -95,11 +99,11 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
         @if !diff.differences.is_empty() {
             div class="scroll" {
                 table {
-                    thead { tr { th { "Profile" } th { "Difference" } th { "Desired" } th { "On the device" } } }
+                    thead { tr { th { "Item" } th { "Difference" } th { "Desired" } th { "On the device" } } }
                     tbody {
                         @for found in &diff.differences {
                             tr {
-                                td { (layout::name(&found.name)) @if let Some(link) = found.item.and_then(ItemId::profile_link) { br; a href={ "/profiles/" (link) } { code { (link) } } } }
+                                td { (layout::name(&found.name)) @if let Some(item) = found.item { br; a href={ "/" (item.kind.as_str()) "s/" (item.link_id) } { code { (item.link_id) } } } }
                                 td { (state(found.difference.as_str())) @if let Some(info) = &found.refused { " " (layout::name(info)) } }
                                 td { @if let Some(json) = &found.desired { code class="json" { (text::shown(json.get())) } } }
                                 td { @if let Some(json) = &found.on_device { code class="json" { (text::shown(json.get())) } } }

@@ -20,7 +20,7 @@ use super::push::{self, panel_by_panel, put_target, sums};
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::fleet::batches::{IdempotencyKey, Plan};
-use crate::fleet::identifiers::IdentifierVersion;
+use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion};
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
 use crate::http::{Shared, auth};
@@ -28,7 +28,7 @@ use crate::identifier::photo::{FaceDigest, Photo};
 use crate::identifier::rule::Kind;
 use crate::identifier::sentence::sentence;
 use crate::panel::settings::Zone;
-use crate::profile::LinkId;
+use crate::profile::{LinkId, text};
 
 pub mod fields;
 
@@ -68,12 +68,13 @@ pub async fn edit_identifier(
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let found = shared.fleet.identifier(&link_id).await?;
+    let differs = Differs::of(&found);
     let version = found.versions.into_iter().next();
     let IdentifierVersion { identifier, zone, .. } =
         version.ok_or_else(|| FleetError::NotFound(format!("panel that holds identifier {link_id}")))?;
     let (fields, item) = fields_of(found.link_id, identifier, &zone);
     let carried = shared.fleet.store.seal_for_form(&visitor.form_token, &item).map_err(FleetError::from)?;
-    let form = Form { fields, carried, ..Form::new("Edit an identifier") };
+    let form = Form { fields, carried, differs, ..Form::new("Edit an identifier") };
     Ok(form.show(HttpResponse::Ok(), &visitor, &shared.fleet, &offered(&shared.fleet).await?))
 }
 
@@ -95,7 +96,9 @@ pub async fn dry_run(
     let sealed = photo.as_ref().map(|photo| store.seal_photo_for_form(session, photo)).transpose();
     let photo_carried = sealed.map_err(FleetError::from)?;
     let items = json!([item]).to_string();
-    let mut form = Form { fields, carried, photo_carried, errors, ..Form::new("Identifier") };
+    // One that is new is on no panel.
+    let differs = shared.fleet.identifier(fields.one("link_id")).await.ok().as_ref().and_then(Differs::of);
+    let mut form = Form { fields, carried, photo_carried, errors, differs, ..Form::new("Identifier") };
     form.errors.extend(put_target(&form.fields, &mut Map::new()).err());
     let profiles = offered(&shared.fleet).await?;
     let planned = if form.errors.is_empty() {
@@ -222,7 +225,26 @@ struct Form {
     /// The photo that was chosen before, sealed.
     photo_carried: Option<String>,
     errors: Vec<FieldError>,
+    /// Where panels hold different ones under its link_id.
+    differs: Option<Differs>,
     plan: Option<Planned>,
+}
+
+/// That panels hold different versions of an identifier.
+struct Differs {
+    versions: usize,
+    /// What most hold, which the form begins with, and how many do, of how many.
+    shown: String,
+    on: usize,
+    panels: u64,
+}
+
+impl Differs {
+    fn of(found: &FleetIdentifierVersions) -> Option<Self> {
+        let [first, _, ..] = found.versions.as_slice() else { return None };
+        let (shown, on) = (first.sentence.clone(), first.count);
+        Some(Self { versions: found.versions.len(), shown, on, panels: found.panels })
+    }
 }
 
 /// What would come of it.
@@ -237,7 +259,7 @@ struct Planned {
 impl Form {
     fn new(title: &'static str) -> Self {
         let (fields, carried, errors) = (Fields::default(), String::new(), Vec::new());
-        Self { title, fields, carried, photo_carried: None, errors, plan: None }
+        Self { title, fields, carried, photo_carried: None, errors, differs: None, plan: None }
     }
 
     fn show(
@@ -252,6 +274,7 @@ impl Form {
             nav class="crumbs" aria-label="Where this is" { a href="/identifiers" { "Identifiers" } }
             h1 { (self.title) }
             @if !self.errors.is_empty() { (self.problems()) }
+            @if let Some(differs) = &self.differs { (self.warning(differs)) }
             form id="push" class="card" method="post" action="/identifiers/check#plan" enctype="multipart/form-data" autocomplete="off" {
                 (layout::token(visitor))
                 input type="hidden" name="carried" value=(self.carried);
@@ -266,6 +289,17 @@ impl Form {
             @if let Some(plan) = &self.plan { (self.planned(visitor, plan)) }
         };
         layout::page_with(response, visitor, Place::Identifiers, self.title, main)
+    }
+
+    /// What is pushed is one for all panels that it goes to.
+    fn warning(&self, Differs { versions, shown, on, panels }: &Differs) -> Markup {
+        html! {
+            p class="warning" {
+                "Panels hold " (versions) " different versions of it. This form began with the one that most of them hold, "
+                (on) " of " (panels) ": " (text::shown(shown)) ". A push makes it the same, number and all, on every panel that it goes to; "
+                a href={ "/identifiers/" (self.fields.one("link_id")) } { "what each holds" } "."
+            }
+        }
     }
 
     fn problems(&self) -> Markup {

@@ -6,6 +6,9 @@ use maud::{Markup, html};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+mod notes;
+
+use self::notes::Binding;
 use super::calendar::{self, Door, Lane, Week};
 use super::door_events;
 use super::identifiers;
@@ -28,7 +31,6 @@ use crate::http::{Shared, auth, events, percent};
 use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
-use crate::store::row::{Drift, Reported, RowName};
 use crate::store::tables::ConnectionRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
@@ -54,7 +56,9 @@ struct Shown {
     /// By what the panel has confirmed.
     open: Vec<String>,
     next: Option<i64>,
-    /// What is not confirmed and may change that.
+    /// Whether identifiers open the door at any time.
+    at_any_time: bool,
+    /// Who opens it without a profile, and what is not confirmed and may change that.
     notes: Vec<String>,
     now: i64,
 }
@@ -85,21 +89,21 @@ pub async fn show(
                 h2 { "When the door opens" }
                 @let open: Vec<_> = shown.open.iter().map(String::as_str).collect();
                 @let zone = panel.settings.zone.rules();
-                (calendar::door(&Door { open: &open, next: shown.next, zone, confirmed: remote, notes: &shown.notes }))
+                (calendar::door(&Door { open: &open, next: shown.next, zone, confirmed: remote, at_any_time: shown.at_any_time, notes: &shown.notes }))
                 (weeks(&path, &shown.week))
                 (calendar::draw(&shown.week, shown.lanes, shown.now))
             }
             section aria-label="Profiles" {
                 h2 { "Profiles" }
                 (refusals(&shown.status, &shown.profiles))
-                (profile_table(&shown.profiles))
+                (profile_table(&shown.profiles, shown.at_any_time))
             }
             (identifiers::of_panel(&visitor, &id, &shown.identifiers))
             (door_events::section(&events, false))
             (recent(&shown.batches))
             @if remote { (history(&shown.changes)) }
         }
-        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id, shown.status.profiles)) }
+        @if visitor.may(Role::Admin) { (removal(&visitor, &path, &id, &shown.status)) }
     };
     Ok(layout::page(&visitor, Place::Fleet, &id, main))
 }
@@ -114,10 +118,11 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
     for profile in &stored {
         let unsure = match profile.link_id() {
             Some(link) if panel.settings.is_device() => {
-                snapshot.reported(panel.number, ItemId::profile(link))?.and_then(unsure)
+                snapshot.reported(panel.number, ItemId::profile(link))?.and_then(notes::unsure)
             }
             _ => None,
         };
+        let link = profile.link_id();
         let profile = profiles::read(&profile.json)?;
         let schedule = Schedule::new(&profile, zone);
         let name = profile.name.as_str();
@@ -130,11 +135,14 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
             continue;
         }
         if schedule.is_open(now) {
-            open.push(name.to_owned());
+            open.push((name.to_owned(), link));
         }
         soon.extend(windows(&schedule, now, now + AHEAD));
         later.extend(schedule.next_change(now));
     }
+    let binding = Binding::of(snapshot, &panel, now)?;
+    let mut notes = binding.notes(&open);
+    notes.extend(notes::unconfirmed(snapshot, &panel, open.is_empty(), &unsure_open)?);
     Ok(Shown {
         profiles: profiles::on_panel(snapshot, &panel, stored)?,
         identifiers: fleet::identifiers::on_panel(
@@ -147,53 +155,12 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
         week,
         lanes,
         next: next_change(soon, now, later),
-        notes: notes(snapshot, &panel, open.is_empty(), &unsure_open)?,
-        open,
+        at_any_time: binding.at_any_time > 0,
+        notes,
+        open: open.into_iter().map(|(name, _)| name).collect(),
         now,
         status: PanelStatus::of(snapshot, panel)?,
     })
-}
-
-/// Why a door may not open by a profile that its device should hold; nothing where the device has confirmed it.
-fn unsure(known: Reported) -> Option<&'static str> {
-    match known {
-        Reported::Held(_) => None,
-        Reported::Unknown => Some("pending"),
-        Reported::Refused(_) => Some("rejected"),
-        Reported::Drifted(Drift::Missing) => Some("missing on the device"),
-        Reported::Drifted(Drift::Changed | Drift::Extra) | Reported::KeptOtherwise(_) => {
-            Some("another on the device")
-        }
-    }
-}
-
-/// What the device has not confirmed and may change whether its door is open now.
-fn notes(
-    snapshot: &Snapshot,
-    panel: &Entry,
-    shut: bool,
-    unsure_open: &[String],
-) -> Result<Vec<String>, StoreError> {
-    let mut notes = Vec::new();
-    if shut && !unsure_open.is_empty() {
-        let named = unsure_open.iter().take(SHOWN_BATCHES).map(String::as_str).collect::<Vec<_>>().join(", ");
-        notes.push(format!("It would be open now by {named}, which the device has not confirmed."));
-    }
-    let mut leaving = 0_u64;
-    if panel.settings.is_device() {
-        snapshot.each_reported(panel.number, |item, known| {
-            let held = matches!(known, Reported::Held(_));
-            leaving += u64::from(!held && snapshot.row(panel.number, RowName::Link(item))?.is_none());
-            Ok(true)
-        })?;
-    }
-    if leaving > 0 {
-        let profiles = layout::count(leaving, "profile");
-        notes.push(format!(
-            "Its device may still hold {profiles} that nobody wants there; by those its door may open too."
-        ));
-    }
-    Ok(notes)
 }
 
 /// The newest batches for this panel, with what came of them here.
@@ -243,8 +210,11 @@ fn head(visitor: &Visitor, path: &str, PanelStatus { panel, .. }: &PanelStatus) 
 }
 
 fn about(status: &PanelStatus) -> Markup {
-    let PanelStatus { panel, profiles, counts, device, .. } = status;
+    let PanelStatus { panel, profiles, identifiers, counts, device, .. } = status;
     let settings = &panel.settings;
+    let waiting = [(counts.pending, "pending"), (counts.refused, "rejected"), (counts.drifted, "drifted")];
+    let waiting: Vec<_> =
+        waiting.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     html! {
         @if let Some(error) = &panel.condition.last_error {
             p class="wrong" { (text::shown(&capital(error))) "." }
@@ -259,10 +229,12 @@ fn about(status: &PanelStatus) -> Markup {
             div { dt { "Profiles" } dd {
                 (profiles)
                 @if let Some(capacity) = settings.capacity { " of " (capacity) }
-                @for (n, what) in [(counts.pending, " pending"), (counts.refused, " rejected"), (counts.drifted, " drifted")] {
-                    @if n > 0 { ", " (n) (what) }
-                }
             } }
+            div { dt { "Identifiers" } dd {
+                (identifiers)
+                @if let Some(capacity) = settings.identifier_capacity { " of " (capacity) }
+            } }
+            @if !waiting.is_empty() { div { dt { "Of both" } dd { (waiting.join(", ")) } } }
             @if let Some(remote) = &settings.remote { div { dt { "Address" } dd { (remote.url()) } } }
             @if let Some(seen) = panel.condition.last_seen_ms { div { dt { "Last answered" } dd { (moment(seen)) } } }
             @if let Some(next) = panel.condition.next_attempt_ms { div { dt { "Tried again" } dd { (moment(next)) } } }
@@ -274,7 +246,7 @@ fn about(status: &PanelStatus) -> Markup {
                     div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
                 }
                 @if device.unlinked > 0 {
-                    div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "profile")) " without link_id" } }
+                    div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "item")) " without link_id" } }
                 }
             }
         }
@@ -317,10 +289,10 @@ fn refusals(status: &PanelStatus, profiles: &[PanelProfile]) -> Markup {
     }
 }
 
-fn profile_table(profiles: &[PanelProfile]) -> Markup {
+fn profile_table(profiles: &[PanelProfile], at_any_time: bool) -> Markup {
     html! {
         @if profiles.is_empty() {
-            p class="empty" { "It holds no profile: its door opens for nobody. " a href="/push" { "Push some" } }
+            p class="empty" { "It holds no profile" @if !at_any_time { ": its door opens for nobody" } ". " a href="/push" { "Push some" } }
         } @else {
             div class="scroll" {
                 table {
@@ -398,7 +370,10 @@ fn history(changes: &[ConnectionRecord]) -> Markup {
     }
 }
 
-fn removal(visitor: &Visitor, path: &str, id: &str, profiles: u32) -> Markup {
+fn removal(visitor: &Visitor, path: &str, id: &str, status: &PanelStatus) -> Markup {
+    let goes = [(status.profiles, "profile"), (status.identifiers, "identifier")];
+    let goes: Vec<_> =
+        goes.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| layout::count(u64::from(*n), kind)).collect();
     html! {
         details {
             summary { "Remove this panel" }
@@ -407,7 +382,7 @@ fn removal(visitor: &Visitor, path: &str, id: &str, profiles: u32) -> Markup {
                 label class="tick" { input type="checkbox" name="sure" value="yes" required; "Forget " (id) " and all that it holds here; a device keeps what it has" }
                 button class="danger" {
                     "Remove it"
-                    @if profiles > 0 { " and its " (layout::count(u64::from(profiles), "profile")) }
+                    @if !goes.is_empty() { " and its " (goes.join(" and ")) }
                 }
             }
         }

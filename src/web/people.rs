@@ -116,7 +116,8 @@ async fn names(fleet: &Fleet) -> Result<Names, FleetError> {
     let mut after = None;
     loop {
         let page = fleet.page_of_profiles(after, PIECE).await?;
-        held.extend(page.items.into_iter().map(|profile| (profile.link_id, profile.name)));
+        let held_by_some = page.items.into_iter().filter(|profile| profile.panels > 0);
+        held.extend(held_by_some.map(|profile| (profile.link_id, profile.name)));
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(Names::new([], held)),

@@ -332,7 +332,7 @@ fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> M
     html! {
         p class="sentence" { (sentence(profile, zone)) }
         @for warning in lint::warnings(profile, zone, now) { p class="warning" { (capital(&warning.to_string())) "." } }
-        (calendar::door(&Door { open: if open { &named } else { &[] }, next, zone, confirmed: false, notes: &[] }))
+        (calendar::door(&Door { open: if open { &named } else { &[] }, next, zone, confirmed: false, at_any_time: false, notes: &[] }))
         div class="row weeks" {
             button type="button" data-week=(week.later(-1).text()) { "← Previous" }
             (week.heading())

@@ -128,8 +128,8 @@ fn verdict(opening: &Opening, when: When) -> Markup {
                 (identifier(opening)) " at " (panel_link(opening.panel.id.as_str()))
                 @if let Some(at) = when.moment() { ", " (layout::moment_in(at, zone.rules())) " (" (zone.name()) ")" }
             }
-            p { (text::shown(opening.text())) }
-            p { "Confirmed: " (confirmed(opening)) }
+            p { (text::shown(&opening.text())) }
+            @if !opening.is_nowhere() { p { "Confirmed: " (confirmed(opening)) } }
         }
     }
 }
@@ -144,7 +144,7 @@ fn table(openings: &[Opening], is_panel: bool) -> Markup {
                         tr {
                             td { @if is_panel { (identifier(opening)) } @else { (panel_link(opening.panel.id.as_str())) " (" (opening.panel.zone.name()) ")" } }
                             td { @if opening.opens() { "yes" } @else { "no" } }
-                            td { (text::shown(opening.text())) }
+                            td { (text::shown(&opening.text())) }
                             td { (confirmed(opening)) }
                         }
                     }
@@ -174,7 +174,7 @@ fn confirmed(opening: &Opening) -> Markup {
         (opening.confirmed.as_str())
         @if let Some(not_confirmed) = &opening.not_confirmed { ": " (text::shown(not_confirmed)) }
         @if opening.confirmed != Confirmed::Yes {
-            @if opening.opens() { ", so perhaps it does not open yet" } @else if opening.may_open { ", so perhaps it opens still" }
+            @if opening.opens() { ", so perhaps it does not open" } @else if opening.may_open { ", so perhaps it opens still" }
         }
     }
 }

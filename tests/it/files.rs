@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::binary::{Ran, Shell};
+use crate::support::identifiers::card;
 use crate::support::profiles::{link, list, never, once, work_week};
 use crate::support::server::{ADMIN_PASSWORD, TestServer};
 use crate::support::simulated::Simulated;
@@ -242,7 +243,7 @@ fn the_year_9999_is_reached_and_what_lies_beyond_is_said_with_its_place() {
     assert!(ran.stdout.contains("/list_items/0/time_options/date_to"), "{ran}");
     assert!(ran.stdout.contains("date_to lies outside the years -9999 to 9999"), "{ran}");
     let ran = expect(&shell, 2, "apply -f beyond.json --all");
-    let said = "profile 1 at time_options/date_to: date_to lies outside the years -9999 to 9999";
+    let said = "beyond.json /list_items/0/time_options/date_to of profile 91c615e3-1040-4815-8ecb-000000000001: date_to lies outside the years -9999 to 9999";
     assert!(ran.stderr.contains(said), "{ran}");
 }
 
@@ -349,6 +350,17 @@ fn a_reconcile_is_looked_at_before_it_deletes() {
     devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&json!({ "link_ids": [link(1)] })));
     expect(&shell, 0, "reconcile --panel d1");
     assert_eq!(devices.holds(1).len(), 1);
+    // A card is called one.
+    shell.file("card.json", &json!({ "identifiers": [card(101, "Ours", "1234567", &[])] }).to_string());
+    expect(&shell, 0, "apply -f card.json --all");
+    let there = json!({ "list_items": [card(107, "Somebody's", "7654321", &[])] });
+    devices.by_hand(1, "POST", "/access/identifier/items/link", Some(&there));
+    let ran = expect(&shell, 0, "reconcile --all --dry-run");
+    assert!(ran.stderr.contains("it would delete 1 identifier") && !ran.stderr.contains("profile"), "{ran}");
+    let ran = expect(&shell, 2, "reconcile -l driver=http");
+    assert!(ran.stderr.contains("deletes 1 identifier that nobody asked for"), "{ran}");
+    let button = crate::web::Browser::admin(&server).get("/panel/d1/compare").send().body;
+    assert!(button.contains("Reconcile, deleting 1 identifier on the device"), "{button}");
 }
 
 #[test]
@@ -528,6 +540,28 @@ fn a_door_is_said_to_be_open_by_what_its_device_has_confirmed_and_the_rest_is_dr
     assert!(!there.contains("unsure"), "{there}");
     let own = page(&server, "/panel/own");
     assert!(own.contains("open now</span> by Always") && !own.contains("confirmed"), "{own}");
+    // Nobody has a card yet; then one is bound to the profile and one to none, which needs none.
+    assert!(own.contains("No identifier kept here is bound to Always: nobody opens by that."), "{own}");
+    let bound =
+        json!({ "panels": ["own"], "identifiers": { "upsert": [card(101, "Bound", "1234567", &[1])] } });
+    assert_eq!(server.fleet("POST", "/batches").json(&bound).send().status, 200);
+    let own = page(&server, "/panel/own");
+    assert!(!own.contains("nobody opens by that") && !own.contains("bound to no profile"), "{own}");
+    server.add_panel("bare", &json!({}));
+    let bare = page(&server, "/panel/bare");
+    assert!(bare.contains("and opens no more") && bare.contains("its door opens for nobody"), "{bare}");
+    let free = json!({ "panels": ["own", "bare", "away"], "identifiers": { "upsert": [card(102, "Free", "7654321", &[])] } });
+    assert_eq!(server.fleet("POST", "/batches").header("prefer", "wait=1").json(&free).send().status, 202);
+    let said = "1 identifier is bound to no profile and opens it at any time within its validity";
+    for (panel, end) in [("own", "."), ("bare", "."), ("away", "; the device has not confirmed 1 of them.")] {
+        let shown = page(&server, &format!("/panel/{panel}"));
+        assert!(shown.contains(&format!("{said}{end}")), "{panel}: {shown}");
+        assert!(!shown.contains("opens no more") && !shown.contains("opens for nobody"), "{panel}: {shown}");
+    }
+    let gone = json!({ "panels": ["away"], "identifiers": { "delete": [link(102)] } });
+    assert_eq!(server.fleet("POST", "/batches").header("prefer", "wait=1").json(&gone).send().status, 202);
+    let away = page(&server, "/panel/away");
+    assert!(away.contains("may still hold 1 identifier that nobody wants there"), "{away}");
     // Somebody deletes it on the device: once that is known, the door is not said to be open by it.
     devices.by_hand(1, "DELETE", "/access/timeprofile/items/link", Some(&json!({ "link_ids": [link(1)] })));
     run(&shell, "diff -l id=there");
@@ -622,6 +656,7 @@ fn what_is_wrong_is_said_in_the_words_of_the_command_line() {
     let mut faulty = once(2, "x");
     faulty["name"] = json!(7);
     shell.file("faulty.json", &list(&[once(1, "a"), faulty]).to_string());
+    shell.file("empty.json", r#"{"profiles":[],"identifiers":[]}"#);
     for (line, said) in [
         ("panel add p001", "panelsync panel set p001"),
         ("panel add x --zone Kiew", "--zone: there is no time zone \"Kiew\"; did you mean Europe/Kyiv?"),
@@ -629,7 +664,14 @@ fn what_is_wrong_is_said_in_the_words_of_the_command_line() {
         ("panel set p001 --zone new_york", "did you mean America/New_York?"),
         ("panel add x --capacity 0", "--capacity: "),
         ("profile check -f faulty.json --zone Kiew", "--zone: there is no time zone"),
-        ("apply -f faulty.json --all", "profile 2 at name"),
+        (
+            "apply -f faulty.json --all",
+            "faulty.json /list_items/1/name of profile 91c615e3-1040-4815-8ecb-000000000002: Wrong JSON",
+        ),
+        (
+            "apply -f empty.json --all",
+            "empty.json names no profile and no identifier: there is nothing to do",
+        ),
     ] {
         let ran = expect(&shell, 2, line);
         assert!(ran.stderr.contains(said), "{said}: {ran}");

@@ -262,8 +262,15 @@ fn a_list_with_a_wrong_line_is_not_sent_and_a_number_that_stands_twice_is_told_w
     shell.file("twice.json", &json!({ "identifiers": twice }).to_string());
     let ran = shell.run(&["apply", "-f", "twice.json", "--all", "--dry-run"]);
     let said = format!(
-        "twice.json /identifiers/1/identifier_number of {}: the same card stands at /identifiers/0, of {}; nothing was sent",
+        "twice.json /identifiers/1/identifier_number of identifier {}: the same card stands at /identifiers/0, of {}; nothing was sent",
         link(102),
+        link(101)
+    );
+    assert_eq!((ran.exit, ran.stderr.trim_end()), (Some(2), &*format!("panelsync: {said}")), "{ran}");
+    shell.file("wrong.json", &json!({ "identifiers": [card(101, "Flat 12", "0A1B2C3D", &[])] }).to_string());
+    let ran = shell.run(&["apply", "-f", "wrong.json", "--all"]);
+    let said = format!(
+        "wrong.json /identifiers/0/identifier_number of identifier {}: Wrong identifier_number; nothing was done",
         link(101)
     );
     assert_eq!((ran.exit, ran.stderr.trim_end()), (Some(2), &*format!("panelsync: {said}")), "{ran}");

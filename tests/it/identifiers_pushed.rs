@@ -112,6 +112,8 @@ fn another_key_opens_all_that_is_sealed_and_a_lost_one_leaves_the_rest() {
     server.add_panel("p1", &json!({}));
     let batch = json!({ "all": true, "upsert": [once(1, "Work")], "identifiers": { "upsert": [card(101, "First", "12", &[1]), face(102, "Olena", &[])] } });
     assert_eq!(server.fleet("POST", "/batches").json(&batch).send().status, 200);
+    let came = json!({ "type": "card", "number": "12", "at": "2026-01-02T10:00:00Z" });
+    assert_eq!(server.fleet("POST", "/panels/p1:present").json(&came).send().status, 200);
     let folder = server.stop_and_keep();
     let before = rendered_state(folder.path());
     let data = folder.path().display().to_string();

@@ -186,8 +186,14 @@ fn lists_of_people_and_files_of_both_kinds_are_pushed_looked_at_and_taken_back()
     run("identifier ls", 0);
     run("identifier import people.csv -f profiles.yaml -l site=north --zone Europe/Kyiv --yes", 0);
     run("identifier import people.csv -l site=north --zone Europe/Kyiv --dry-run --output json", 0);
-    // The profiles are on no panel of this one.
-    run("identifier import people.csv --panel gate --zone Europe/Kyiv --yes", 1);
+    // The profiles are on no panel of this one, or on none at all: these lines are wrong, and nothing is sent.
+    run("identifier import people.csv --panel gate --zone Europe/Kyiv --yes", 2);
+    shell.file(
+        "nowhere.csv",
+        &format!("name,type,number,profiles\nA,card,1,always\nB,card,2,{}\n", link(999)),
+    );
+    run("identifier import nowhere.csv --all --yes", 2);
+    assert_eq!(server.fleet("GET", "/panels/gate/identifiers").send().value()["items"], json!([]));
     // Two have each other's numbers of before: that is said before anything is sent.
     let swapped = people.replace("0077001234", "x").replace(";pin;482915", ";card;0077001234");
     shell.file("people.csv", &swapped.replace(";card;x", ";pin;482915").replace("31.12.2050", "30.12.2050"));
@@ -257,6 +263,15 @@ fn an_identifier_goes_from_the_form_over_the_dry_run_to_the_doors_and_its_number
     step("one that differs", browser.get(&format!("/identifiers/{}", link(101))));
     step("one that a panel refuses", browser.get(&format!("/identifiers/{}", link(104))));
     step("one that is nowhere", browser.get(&format!("/identifiers/{}", link(999))));
+    let edited = browser.get(&format!("/identifiers/{}/edit", link(101))).send();
+    let said =
+        "Panels hold 2 different versions of it. This form began with the one that most of them hold, ";
+    assert!(edited.body.contains(said), "{}", edited.body);
+    let again = [("link_id", link(101)), ("name", "x".into()), ("selector", "site=north".into())];
+    let again = browser
+        .post("/identifiers/check", &again.each_ref().map(|(name, value)| (*name, value.as_str())))
+        .send();
+    assert!(again.body.contains(said), "before it is pushed too: {}", again.body);
     step("a new one, for a door", browser.get("/identifiers/new?selector=id%3Dnorth-01"));
     let id = link(201);
     let mut form = vec![

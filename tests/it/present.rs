@@ -78,6 +78,23 @@ fn what_is_shown_at_an_embedded_panel_is_judged_logged_and_an_event() {
     log.step("no type", &present(&server, "p1", "key", "1", OPEN));
     log.step("a face", &present(&server, "p1", "face_id", "1", OPEN));
     log.step("no number", &present(&server, "p1", "card", "one", OPEN));
+    // What is sent as a number or a password is a secret, of whatever form; whoever is told of it is told no more than where.
+    for (path, body) in [
+        ("/panels/p1:present", json!({ "type": "card", "number": 7_654_300_999_u64 })),
+        (
+            "/panels",
+            json!({ "id": "p4", "driver": "http", "url": "http://127.0.0.1:9", "username": 7_654_300_999_u64 }),
+        ),
+        ("/panels", json!({ "id": "p4", "driver": "7654300999" })),
+        ("/session", json!({ "username": "admin", "password": 7_654_300_999_u64 })),
+        ("/users", json!({ "name": "u", "role": "viewer", "password": 7_654_300_999_u64 })),
+    ] {
+        let answer = server.fleet("POST", path).json(&body).send();
+        assert!(
+            matches!(answer.status, 400 | 422) && !answer.body.contains("7654300999"),
+            "{path}: {answer}"
+        );
+    }
     log.step("no moment", &present(&server, "p1", "card", "1", "soon"));
     log.step("no panel", &present(&server, "p9", "card", "1", OPEN));
     log.step("a door controller", &present(&server, "p3", "card", "1", OPEN));
@@ -99,9 +116,15 @@ fn what_is_shown_at_an_embedded_panel_is_judged_logged_and_an_event() {
     );
     log.check();
 
-    // Changed, he has new passes; and so has one who goes and comes again.
-    let changed = limited(card(102, "Guest again", "0A-1B-2C-3D", &[]), 2);
+    // Renamed, he has none of his passes back; given others, he has those; and so has one who goes and comes again.
+    let renamed = limited(card(102, "Guest again", "0A-1B-2C-3D", &[]), 2);
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [renamed] } }));
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], false);
+    let foretold = server.fleet("GET", &format!("/access?panel=p1&identifier={}", link(102))).send().value();
+    assert_eq!(foretold["items"][0]["why"]["code"], "no_pass_left", "{foretold}");
+    let changed = limited(card(102, "Guest again", "0A-1B-2C-3D", &[]), 3);
     push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [changed] } }));
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
     assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
     assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
     assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], false);
@@ -110,6 +133,37 @@ fn what_is_shown_at_an_embedded_panel_is_judged_logged_and_an_event() {
     assert_eq!((&gone["granted"], &gone["identifier"]), (&json!(false), &json!(null)));
     push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [changed] } }));
     assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+
+    // Two of three were used; a number of its own is another card, whose passes nobody has used.
+    let count = || {
+        let of = format!("/access?panel=p1&identifier={}", link(102));
+        server.fleet("GET", &of).send().value()["items"][0]["why"]["code"].clone()
+    };
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+    assert_eq!(present(&server, "p1", "card", "0a:1b:2c:3d", OPEN).value()["granted"], true);
+    assert_eq!(count(), "no_pass_left");
+    let other = limited(card(102, "Guest again", "7700123", &[]), 3);
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [other] } }));
+    assert_eq!(count(), "any_time");
+    // Events are asked for as doors are, of who is there or was.
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let events = |args: &str| shell.run(&[vec!["events"], args.split(' ').collect()].concat());
+    let (guest, nobody) = (link(102), link(999));
+    let all = events(&format!("--identifier {guest} --output json"));
+    assert!(all.exit == Some(0) && all.stdout.contains(&guest), "{all}");
+    push(&server, &json!({ "panels": ["p1", "p2"], "identifiers": { "delete": [guest] } }));
+    assert_eq!(events(&format!("--identifier {guest} --output json")).stdout, all.stdout, "he was");
+    push(&server, &json!({ "panels": ["p1"], "identifiers": { "upsert": [card(200, "New", "200", &[])] } }));
+    assert_eq!(events("--identifier 91c615e3-1040-4815-8ecb-0000000000c8").exit, Some(0), "nothing yet");
+    for (args, said) in [
+        (format!("--identifier {nobody}"), "no panel holds an identifier with the link_id"),
+        (format!("--identifier {nobody} --follow"), "no panel holds an identifier with the link_id"),
+        ("--identifier ffff".into(), "no panel holds an identifier whose link_id begins with ffff"),
+        ("--from 2026-01-02T00:00:00Z --to 2026-01-01T00:00:00Z".into(), "from must be before to"),
+    ] {
+        let ran = events(&args);
+        assert!(ran.exit == Some(2) && ran.stderr.contains(said), "{args}: {ran}");
+    }
 
     let audit = server.fleet("GET", "/audit?limit=1000").send().body;
     assert!(audit.contains("panel.present"));
@@ -293,6 +347,9 @@ fn a_simulated_panel_is_shown_an_identifier_too() {
     assert_eq!(entry["name"]["key"], "access_denied_by_unknown_card");
     assert_eq!(entry["info"]["model"]["card"], "1234567", "{log}");
     assert_eq!(shown("one").0, 422);
+    let number = json!({ "panel": "sim-0001", "type": "card", "number": 7_654_300_999_u64 });
+    let (status, wrong) = devices.control("POST", "/present", Some(&number));
+    assert!(status == 400 && !wrong.to_string().contains("7654300999"), "{wrong}");
 }
 
 /// All events, newest first, once there are so many.

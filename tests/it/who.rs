@@ -302,6 +302,13 @@ fn what_a_device_has_not_confirmed_is_said() {
         &json!({ "all": true, "upsert": [work_week(1, "Work week"), work_week(2, "Shift")], "identifiers": first }),
     );
     log.step("a card that the device has confirmed", &ask(""));
+    // How often a card of so many passes has opened there only the device knows.
+    let thrice = json!({ "is_permanent": false, "max_passes": 3 });
+    let permanent = json!({ "is_permanent": true });
+    let guest = limited(card(104, "Guest", "104", &[1]), permanent, thrice, None);
+    apply(&server, &json!({ "all": true, "identifiers": cards(&[guest]) }));
+    log.step("a card of three passes", &ask(&format!("&identifier={}", link(104))));
+    apply(&server, &json!({ "all": true, "identifiers": { "delete": [link(104)] } }));
     devices.faults(None, &json!({ "offline": true }));
     push(
         &json!({ "all": true, "identifiers": cards(&[card(102, "Second", "102", &[]), card(103, "Third", "103", &[2])]) }),

@@ -19,8 +19,6 @@ const MAX_EVENT: usize = 64 * 1024;
 /// What a server sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its id, where it has one.
-    pub id: Option<String>,
     /// What kind of event it is.
     pub event: String,
     /// What it says.
@@ -32,6 +30,7 @@ pub struct Listening<'c> {
     client: &'c Client,
     connection: Connection,
     come: Vec<u8>,
+    place: Option<String>,
 }
 
 impl Client {
@@ -49,18 +48,27 @@ impl Client {
                 let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
                 self.good(Answer { status: head.status, body })?;
             }
-            Ok(Listening { client: self, connection, come: Vec::new() })
+            Ok(Listening { client: self, connection, come: Vec::new(), place: last.map(str::to_owned) })
         })
     }
 }
 
 impl Listening<'_> {
+    /// Behind what a stream is opened again that goes on where this one is: the last id that came, of an event or alone.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// The next event; nothing at the stream's end.
     pub fn next(&mut self) -> Result<Option<Sent>, Failure> {
         loop {
             while let Some(end) = self.come.windows(2).position(|two| two == b"\n\n") {
                 let text: Vec<u8> = self.come.drain(..end + 2).collect();
-                if let Some(sent) = read(&String::from_utf8_lossy(&text)) {
+                let text = String::from_utf8_lossy(&text);
+                if let Some(id) = field(&text, "id") {
+                    self.place = Some(id.to_owned());
+                }
+                if let Some(sent) = read(&text) {
                     return Ok(Some(sent));
                 }
             }
@@ -81,9 +89,12 @@ impl Listening<'_> {
 
 /// One event. Comments, and what only says when to come back, are none.
 fn read(text: &str) -> Option<Sent> {
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    let field = |name: &str| value(name).map(str::to_owned);
-    Some(Sent { id: field("id"), event: field("event")?, data: field("data")? })
+    let owned = |name| field(text, name).map(str::to_owned);
+    Some(Sent { event: owned("event")?, data: owned("data")? })
+}
+
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[cfg(test)]
@@ -92,10 +103,11 @@ mod tests {
 
     #[test]
     fn events_are_read_and_comments_are_not() {
-        let sent = read("id: 7\nevent: access\ndata: {}");
+        let text = "id: 7\nevent: access\ndata: {}";
         let (event, data) = ("access".to_owned(), "{}".to_owned());
-        assert_eq!(sent, Some(Sent { id: Some("7".to_owned()), event, data }));
-        assert_eq!(read("event: lagged\ndata: 1").and_then(|sent| sent.id), None);
+        assert_eq!((read(text), field(text, "id")), (Some(Sent { event, data }), Some("7")));
+        assert_eq!(field("event: lagged\ndata: 1", "id"), None);
+        assert_eq!((read("id: 7"), field("id: 7", "id")), (None, Some("7")), "a place alone");
         assert_eq!(read("retry: 3000"), None);
         assert_eq!(read(": still here"), None);
     }

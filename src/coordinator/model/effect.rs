@@ -94,7 +94,7 @@ impl Why {
     pub fn words(&self, taken: bool) -> &str {
         match self {
             Self::Cancelled if taken => {
-                "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send other profiles to change that"
+                "cancelled before its device had confirmed it; what was asked for stays desired and will be delivered: send another batch to change that"
             }
             Self::Cancelled => "cancelled before it was sent; retry the batch to send it",
             Self::Failed(why) => why,

@@ -39,6 +39,8 @@ pub struct Answered {
     pub holder: Holder,
     /// The time profiles that it names.
     profiles: Box<[LinkId]>,
+    /// How often it may open, where that is limited.
+    passes: Option<u32>,
 }
 
 /// A zone and the bodies of time profiles.
@@ -124,7 +126,8 @@ impl<'s> Answers<'s> {
         let held = |profile| self.hours.get(bodies.get(&profile)?)?.get(zone.name());
         let answer = opens::answer(identifier, left, self.when, |profile| Some(&held(profile)?.1));
         let text = reason(&answer, zone.rules(), |profile| Some(held(profile)?.0.as_str().to_owned()));
-        Ok(Answered { answer, text, holder: Holder::of(identifier), profiles: named.into() })
+        let passes = identifier.left_after(0);
+        Ok(Answered { answer, text, holder: Holder::of(identifier), profiles: named.into(), passes })
     }
 
     /// The identifier of this body.
@@ -170,9 +173,17 @@ impl<'s> Answers<'s> {
             confirmed: Confirmed::Yes,
             may_open: opens,
             not_confirmed: None,
+            uncounted: None,
         };
         if let (Some(device), RowName::Link(item)) = (&held.device, name) {
             self.confirm(&mut opening, held, device, item, body)?;
+            let passes = opening.desired.as_ref().and_then(|desired| desired.passes);
+            opening.uncounted = passes.filter(|_| opens);
+            if opening.uncounted.is_some() && opening.confirmed == Confirmed::Yes {
+                opening.confirmed = Confirmed::Unknown;
+                opening.not_confirmed =
+                    Some("only the device knows how many of its passes are left".to_owned());
+            }
         }
         Ok(opening)
     }

@@ -15,6 +15,7 @@ use crate::http::access_stream::stream_events;
 use crate::http::auth::{self, Listening, Operator, Viewer};
 use crate::http::events::last_event_id;
 use crate::http::problem::{Problem, ProblemBody};
+use crate::identifier::opens::WhenError;
 use crate::profile::LinkId;
 use crate::store::changes::present::Shown;
 use crate::store::read::events::EventPlace;
@@ -112,6 +113,11 @@ pub async fn list_events(
         from_ms: moment("from", from.as_deref())?,
         to_ms: moment("to", to.as_deref())?,
     };
+    if let (Some(from), Some(to)) = (wanted.from_ms, wanted.to_ms)
+        && from >= to
+    {
+        return Err(Problem::bad_request(WhenError::Backwards.to_string()));
+    }
     let filter = shared.fleet.events_wanted(wanted)?;
     let (before, limit) = (place(paging.cursor.as_deref())?, paging.limit()?);
     let page = shared.fleet.page_of_events(filter, before, limit).await?;

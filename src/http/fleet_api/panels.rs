@@ -47,11 +47,11 @@ pub struct PanelStateBody {
     pub last_error: Option<String>,
     /// How many profiles it should hold.
     pub profiles: u32,
-    /// How many of them it has not confirmed.
+    /// How many of them and of its identifiers it has not confirmed.
     pub pending: u32,
-    /// How many differ on the device.
+    /// How many of both differ on the device.
     pub drifted: u32,
-    /// How many it refuses; absent for none.
+    /// How many of both it refuses; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<u32>,
     /// What it refuses, by link_id, the first hundred: of an embedded panel also what was asked of it last and is not there.
@@ -93,9 +93,9 @@ pub struct DeviceBody {
     /// When all that it holds was last read.
     #[schema(required = true, format = DateTime)]
     pub last_read: Option<String>,
-    /// Profiles without link_id that it held then.
+    /// Profiles and identifiers without link_id that it held then.
     pub unlinked: u32,
-    /// How many profiles it refuses.
+    /// How many profiles and identifiers it refuses.
     pub rejected: u32,
     /// When it is tried again; only after a failure.
     #[schema(required = true, format = DateTime)]
@@ -104,7 +104,7 @@ pub struct DeviceBody {
 
 impl From<PanelStatus> for PanelBody {
     fn from(status: PanelStatus) -> Self {
-        let PanelStatus { panel, profiles, counts, refused, device } = status;
+        let PanelStatus { panel, profiles, counts, refused, device, .. } = status;
         let state = PanelStateBody {
             connection: panel.connection().as_str().to_owned(),
             last_seen: device.as_ref().and_then(|device| device.last_seen_ms).map(clock::rfc3339),

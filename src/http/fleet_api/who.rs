@@ -74,7 +74,8 @@ pub struct AccessBody {
     /// When it opens within the range: ascending, merged, cut at its ends. Empty for a moment.
     pub windows: Vec<WindowBody>,
     /// Whether the panel does so: `yes` (it is embedded, or its device has confirmed the identifier and the time profiles
-    /// that it names), `unknown` (some of that is on its way), or `no` (its device refuses some of it, or was found to
+    /// that it names), `unknown` (some of that is on its way, or only its device knows how
+    /// many of its passes are left), or `no` (its device refuses some of it, or was found to
     /// hold something else).
     #[schema(example = "yes")]
     pub confirmed: String,
@@ -131,7 +132,7 @@ impl From<&Opening> for AccessBody {
             opens: opening.opens(),
             why: AccessReason {
                 code: opening.reason().to_owned(),
-                text: opening.text().to_owned(),
+                text: opening.text().into_owned(),
                 profile: opening.profile(),
                 from: opening.from(),
                 to: opening.to(),

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::profile::LinkId;
 use crate::profile::text::near::nearest;
 
@@ -25,7 +27,7 @@ impl Names {
         let mut names = Self::default();
         let mut add = |to: &mut ByName, (link_id, name): (LinkId, String)| {
             if let Entry::Vacant(free) = names.of.entry(link_id) {
-                to.entry(name.trim().to_owned()).or_default().push(link_id);
+                to.entry(in_one_form(&name)).or_default().push(link_id);
                 free.insert(name);
             }
         };
@@ -39,11 +41,17 @@ impl Names {
         self.of.get(&link_id).cloned()
     }
 
-    /// The profile of this name, in the same letters or, where none is, in others' case. The error does not tell the
-    /// name, which may be a number in the wrong column.
+    /// The profile of this link_id or name, in the same letters or, where none is, in others' case. The error does not
+    /// tell the name, which may be a number in the wrong column.
     pub fn find(&self, name: &str) -> Result<LinkId, String> {
+        if let Ok(link_id) = name.parse() {
+            let known = self.of.contains_key(&link_id);
+            let none = "no panel holds a time profile with this link_id, and none is sent with the list";
+            return if known { Ok(link_id) } else { Err(none.to_owned()) };
+        }
+        let name = in_one_form(name);
         let small = name.to_lowercase();
-        let called = |names: &ByName| names.get(name).cloned().unwrap_or_default();
+        let called = |names: &ByName| names.get(&name).cloned().unwrap_or_default();
         let in_any_case = |names: &ByName| -> Vec<LinkId> {
             let same = names.iter().filter(|(known, _)| known.to_lowercase() == small);
             same.flat_map(|(_, ids)| ids).copied().collect()
@@ -59,13 +67,18 @@ impl Names {
             }
             None => {
                 let known = self.sent.keys().chain(self.held.keys()).map(String::as_str);
-                Err(match nearest(name, known) {
+                Err(match nearest(&name, known) {
                     Some(near) => format!("no time profile has this name; did you mean {near:?}?"),
                     None => "no time profile has this name".to_owned(),
                 })
             }
         }
     }
+}
+
+/// A name as it is compared: letters with marks are written in several ways (NFC is one), which look the same.
+fn in_one_form(name: &str) -> String {
+    name.trim().nfc().collect()
 }
 
 #[cfg(test)]
@@ -88,6 +101,10 @@ mod tests {
         assert!(names.find("Pool").is_err_and(|why| why.contains(&id(7).to_string())));
         assert!(names.find("Pol").is_err_and(|why| why.contains("did you mean \"Pool\"?")));
         assert!(names.find("77001234").is_err_and(|why| !why.contains("7700")));
+        assert_eq!(names.find(&id(5).to_string()), Ok(id(5)));
+        assert!(names.find(&id(9).to_string()).is_err_and(|why| why.contains("with this link_id")));
+        let cafe = Names::new([], [of(8, "Cafe\u{301}")]);
+        assert_eq!((cafe.find("Caf\u{e9}"), cafe.find("CAFE\u{301}")), (Ok(id(8)), Ok(id(8))));
         assert_eq!(names.of(id(1)).as_deref(), Some("Day"));
     }
 }

@@ -12,7 +12,10 @@ fn profile(name: &str) -> Result<LinkId, String> {
     match name {
         "Work week" => Ok(WEEK),
         "Night" => Ok(NIGHT),
-        _ => Err("no profile has this name".to_owned()),
+        _ => {
+            let link = name.parse().ok().filter(|link| [WEEK, NIGHT].contains(link));
+            link.ok_or_else(|| "no profile has this name".to_owned())
+        }
     }
 }
 
@@ -89,6 +92,11 @@ fn link_ids_are_made_of_name_and_type_and_never_of_the_number() {
     assert_eq!(of("1234567"), of("7654321"));
     assert_eq!(of("1"), made_of(&name("Flat 12"), Kind::Card));
     assert_ne!(of("1"), made_of(&name("Flat 12"), Kind::Ukey));
+    // Written in either form of Unicode, one person is one.
+    assert_eq!(made_of(&name("Jos\u{e9}"), Kind::Card), made_of(&name("Jose\u{301}"), Kind::Card));
+    let list = line_of("Jose\u{301}", "card", "1", "Night", ",,,,");
+    let read = read_in_kyiv(&list).expect("a list");
+    assert_eq!(read[0].linked.identifier.name.as_str(), "Jos\u{e9}");
     assert_ne!(of("1"), made_of(&name("Flat 13"), Kind::Card));
     // Lists are imported again after years: it must stay the same.
     assert_eq!(of("1").to_string(), "cb23d3db-aeb7-8220-91f2-b7636e97eab3");

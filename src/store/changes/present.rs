@@ -9,12 +9,13 @@ use crate::identifier::Identifier;
 use crate::identifier::event::{AccessEvent, Presented};
 use crate::identifier::number::Credential;
 use crate::identifier::opens::{self, Hours, When};
-use crate::identifier::rule::{Kind, Lock, Passes};
+use crate::identifier::rule::{Kind, Lock};
 use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::store::bodies::identifier_in;
 use crate::store::event::Source;
+use crate::store::passes::CountedOf;
 use crate::store::records::{AuditRecord, LogRecord};
 use crate::store::row::{Row, RowName};
 use crate::store::tables::Tables;
@@ -68,9 +69,9 @@ impl Tables<'_> {
         let reason = reason(shown.family, shown.credential.kind(), found.is_some(), granted);
         if let Some(found) = &found
             && granted
-            && found.identifier.passes != Passes::Permanent
+            && let Some(of) = self.counted_of(&found.identifier)
         {
-            self.count_pass(panel, found.row)?;
+            self.count_pass(panel, found.row.uid, of)?;
         }
         let lock = match found.as_ref().map(|found| found.identifier.lock) {
             Some(Lock::Second) => 2,
@@ -114,30 +115,25 @@ impl Tables<'_> {
             hours.push((*profile, Hours::of(&held, &shown.zone, shown.when)));
         }
         drop(rows);
-        let left = identifier.left_after(self.passes_used(panel, row)?);
+        let used = self.counted_of(&identifier).map(|of| self.passes_used(panel, row.uid, of)).transpose()?;
+        let left = identifier.left_after(used.unwrap_or_default());
         let of = |profile| hours.iter().find(|(link, _)| *link == profile).map(|(_, hours)| hours);
         let opens = opens::answer(&identifier, left, shown.when, of).opens();
         Ok(Some(Found { name, row, identifier, opens }))
     }
 
-    /// How often an identifier has opened since it was last changed.
-    fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
-        Ok(row.passes_used(self.passes.get((panel, row.uid))?.map(|counted| counted.value())))
+    fn counted_of(&self, identifier: &Identifier) -> Option<CountedOf> {
+        CountedOf::new(self.memory.seal.tag(&identifier.credential), identifier)
     }
 
-    fn count_pass(&mut self, panel: PanelNo, row: Row) -> Result<(), StoreError> {
-        let used = self.passes_used(panel, row)?.saturating_add(1);
-        let had = self.passes.insert((panel, row.uid), (row.revision, used))?.is_some();
+    fn passes_used(&self, panel: PanelNo, uid: u32, of: CountedOf) -> Result<u32, StoreError> {
+        Ok(self.passes.get((panel, uid))?.map_or(0, |counted| of.used(counted.value())))
+    }
+
+    fn count_pass(&mut self, panel: PanelNo, uid: u32, of: CountedOf) -> Result<(), StoreError> {
+        let used = self.passes_used(panel, uid, of)?.saturating_add(1);
+        let had = self.passes.insert((panel, uid), of.with(used))?.is_some();
         if had { Ok(()) } else { self.drop_passes_of_none(panel) }
-    }
-
-    /// An identifier whose row was written anew has no more passes by that than before.
-    pub fn carry_passes(&mut self, panel: PanelNo, before: Row, after: Row) -> Result<(), StoreError> {
-        let used = self.passes_used(panel, before)?;
-        if used > 0 {
-            self.passes.insert((panel, after.uid), (after.revision, used))?;
-        }
-        Ok(())
     }
 
     /// The identifier with this uid has all its passes again.

@@ -107,6 +107,7 @@ impl Tables<'_> {
         }
         let mut tags = BTreeMap::new();
         self.seal_bodies_anew(&before, seal, &mut tags)?;
+        self.tag_passes_anew(&tags)?;
         self.seal_faces_anew(&before, seal, &mut tags)?;
         self.seal_work_anew(&before, seal)?;
         self.seal_events_anew(&before, seal)?;
@@ -137,6 +138,20 @@ impl Tables<'_> {
             self.numbers.insert(&number_key(&tag, number), ())?;
             next = number + 1;
         }
+    }
+
+    /// What passes are counted of has another tag under another key; what is gone by now has none.
+    fn tag_passes_anew(&mut self, tags: &BTreeMap<NumberTag, NumberTag>) -> Result<(), StoreError> {
+        let mut counted = Vec::new();
+        for entry in self.passes.extract_if(|_, _| true)? {
+            let (key, of) = entry?;
+            let (had_tag, began_with, used) = of.value();
+            counted.extend(tags.get(had_tag).map(|tag| (key.value(), *tag, began_with, used)));
+        }
+        for (key, tag, began_with, used) in counted {
+            self.passes.insert(key, (&tag, began_with, used))?;
+        }
+        Ok(())
     }
 
     fn next_sealed_body(&self, seal: &Seal, from: u64) -> Result<Option<SealedBody>, StoreError> {
@@ -250,6 +265,7 @@ impl Tables<'_> {
         self.finish()?;
         self.faces.retain(|_, _| false)?;
         self.face_users.retain(|_, _| false)?;
+        self.passes.retain(|_, _| false)?;
         Ok(forgotten)
     }
 }

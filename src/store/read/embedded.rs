@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use super::Snapshot;
+use crate::batch::item::Kind;
 use crate::store::json::decode;
+use crate::store::passes::CountedOf;
 use crate::store::records::LogRecord;
 use crate::store::row::{Row, RowName};
+use crate::store::seal::NumberTag;
 use crate::store::tables;
-use crate::store::{PanelNo, StoreError, damage};
+use crate::store::{PanelNo, StoreError, damage, identifier_in};
 
 impl Snapshot {
     /// A setting of an embedded panel as a client has set it, JSON.
@@ -27,7 +30,7 @@ impl Snapshot {
         })
     }
 
-    /// How often identifiers of an embedded panel have opened since each was last changed, where any has, by the rows.
+    /// How often identifiers of an embedded panel have opened, of the passes that each has now, where any has.
     pub fn all_passes_used(
         &self,
         panel: PanelNo,
@@ -38,20 +41,33 @@ impl Snapshot {
             let mut counted = HashMap::new();
             for entry in table.range((panel, 0)..=(panel, u32::MAX))? {
                 let (key, of) = entry?;
-                counted.insert(key.value().1, of.value());
+                let (tag, began_with, used) = of.value();
+                counted.insert(key.value().1, (*tag, began_with, used));
             }
-            let used =
-                rows.iter().map(|(name, row)| (*name, row.passes_used(counted.get(&row.uid).copied())));
-            Ok(used.filter(|(_, used)| *used > 0).collect())
+            let mut all = HashMap::new();
+            for (name, row) in rows.iter().filter(|(name, _)| name.kind() == Kind::Identifier) {
+                let Some((tag, began_with, used)) = counted.get(&row.uid) else { continue };
+                let used = self.used(row, (tag, *began_with, *used))?;
+                if used > 0 {
+                    all.insert(*name, used);
+                }
+            }
+            Ok(all)
         })
     }
 
-    /// How often the identifier in this row has opened since it was last changed.
+    /// The same of the identifier in this row.
     pub fn passes_used(&self, panel: PanelNo, row: Row) -> Result<u32, StoreError> {
         damage::read(|| {
             let counted = self.transaction.open_table(tables::PASSES)?.get((panel, row.uid))?;
-            Ok(row.passes_used(counted.map(|counted| counted.value())))
+            counted.map_or(Ok(0), |counted| self.used(&row, counted.value()))
         })
+    }
+
+    fn used(&self, row: &Row, counted: (&NumberTag, u32, u32)) -> Result<u32, StoreError> {
+        let identifier = identifier_in(self.body(row.body)?.as_bytes())?;
+        let of = CountedOf::new(self.seal.tag(&identifier.credential), &identifier);
+        Ok(of.map_or(0, |of| of.used(counted)))
     }
 
     /// The fleet's own number, by which serial numbers of its panels differ from those of other fleets.
