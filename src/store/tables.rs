@@ -35,7 +35,7 @@
 //! | `user_sessions` | user, when the session ends (8), its token's UUID | nothing | with its token |
 //! | `audit` | running number | [`AuditRecord`], JSON | newer entries push it out, or it is too old |
 //! | `events_read` | panel number | the newest moment in its device's log that was read, in Unix milliseconds | the panel is removed |
-//! | `passes` | panel number, uid of an identifier of an embedded panel | what is counted: the [`super::seal::NumberTag`] of what opens, and how many passes it began with; then how often it has opened since. Of anything else it counts for nothing ([`super::passes`]) | the panel is removed; or now and then, where the identifier is gone |
+//! | `passes` | panel number, uid of an identifier of an embedded panel | what is counted: the [`super::seal::NumberTag`] of what opens, and how many passes it began with; then how often it has opened since. Of anything else it counts for nothing (`passes.rs`) | the panel is removed; or now and then, where the identifier is gone |
 //! | `access_events` | running number | what its indexes say ([`super::event::Index`]), then the sealed [`super::event::EventRecord`] | newer ones push it out, or it is too old |
 //! | `access_event_times` | when it happened in Unix milliseconds, its number | nothing | with its event |
 //! | `access_events_by_panel` | panel number, when, its number | nothing | with its event |
