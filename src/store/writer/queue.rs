@@ -89,6 +89,8 @@ struct Waiting {
     along: VecDeque<Job>,
     /// When some of these were last taken.
     along_at: Option<Instant>,
+    /// When work stood in the line last.
+    flood_at: Option<Instant>,
     /// How many jobs of a panel stand in the line: while there is one, the lane is closed to that panel.
     in_line: FxHashMap<PanelNo, u32>,
     pace: Pace,
@@ -195,7 +197,7 @@ impl Queue {
         if waiting.len() == 0 {
             waiting.pace.rest();
         }
-        while waiting.len() == 0 {
+        while !waiting.has_work() {
             let left = until.saturating_duration_since(Instant::now());
             if waiting.closed {
                 return Next::End;
@@ -205,6 +207,7 @@ impl Queue {
                 return Next::Nothing;
             }
             waiting.idle = true;
+            let left = waiting.gathers_for().unwrap_or(left).min(left);
             (waiting, _) = self.wake.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.idle = false;
@@ -263,10 +266,25 @@ impl Waiting {
         self.lane.len() + self.line.len() + self.along.len()
     }
 
+    /// Whether there is anything to do now.
+    fn has_work(&self) -> bool {
+        let along = !self.along.is_empty() && self.gathers_for().is_none();
+        along || !self.lane.is_empty() || !self.line.is_empty()
+    }
+
+    /// How long changes that go along with a flood are gathered yet.
+    fn gathers_for(&self) -> Option<Duration> {
+        let flood = self.flood_at.is_some_and(|at| at.elapsed() < SHARED_FOR);
+        let left = GATHERED_FOR.checked_sub(self.along_at?.elapsed())?;
+        (flood && !self.closed).then_some(left)
+    }
+
     /// Whether changes that go along do so now.
     fn takes_along(&mut self) -> bool {
-        let gathers = !self.line.is_empty() && self.along_at.is_some_and(|at| at.elapsed() < GATHERED_FOR);
-        if self.along.is_empty() || gathers {
+        if !self.line.is_empty() {
+            self.flood_at = Some(Instant::now());
+        }
+        if self.along.is_empty() || self.gathers_for().is_some() {
             return false;
         }
         self.along_at = Some(Instant::now());
