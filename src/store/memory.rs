@@ -36,7 +36,7 @@ pub(super) struct Memory {
 }
 
 /// Bodies remembered at most; beyond, remembering starts anew.
-pub(super) const REMEMBERED: usize = 8192;
+pub(super) const REMEMBERED: usize = 65_536;
 
 impl Memory {
     pub(super) fn new(seal: Arc<Seal>) -> Self {
