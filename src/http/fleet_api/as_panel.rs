@@ -29,6 +29,7 @@ use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults, 
 use crate::http::panel_api::session::{self, Accounts, Info, LoggedIn, close, log_in};
 use crate::http::{Shared, auth, body};
 use crate::panel::dialect::Dialect;
+use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::store::seal::hex;
@@ -221,7 +222,8 @@ pub async fn delete_items(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(selector, who, request, payload, &shared).await
+    let of_profiles = |deletes| Operations::of_profiles(Vec::new(), deletes, false);
+    apply_deletes(selector, who, request, payload, &shared, of_profiles).await
 }
 
 /// The same by `POST`.
@@ -236,19 +238,21 @@ pub async fn delete_by_post(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(selector, who, request, payload, &shared).await
+    let of_profiles = |deletes| Operations::of_profiles(Vec::new(), deletes, false);
+    apply_deletes(selector, who, request, payload, &shared, of_profiles).await
 }
 
+/// Deletes what is in the body by link_id, on every selected panel.
 async fn apply_deletes(
     selector: Selector,
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
     shared: &Shared,
+    operations: impl FnOnce(Vec<LinkId>) -> Operations,
 ) -> Result<HttpResponse, PanelError> {
     let deletes = read_link_ids(&request, payload, shared).await?;
-    let operations = Operations::of_profiles(Vec::new(), deletes, false);
-    let result = apply(shared, &request, who, selector, operations).await?;
+    let result = apply(shared, &request, who, selector, operations(deletes)).await?;
     Ok(HttpResponse::Ok().json(LinkResults { result }))
 }
 

@@ -11,16 +11,15 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::reads::{ask, dialect};
-use super::{Administrator, Selection, apply};
+use super::{Administrator, Selection, apply, apply_deletes};
 use crate::batch::Operations;
 use crate::batch::item::Kind;
-use crate::batch::selector::Selector;
 use crate::fleet::common::CommonItem;
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::filter::{Field, Fields};
 use crate::http::panel_api::identifier::shown::{self, LinkedIdentifierItem};
 use crate::http::panel_api::identifier::{IdentifierLinkItems, sort_out};
-use crate::http::panel_api::link::{LinkIds, LinkResult, LinkResults, read_link_ids};
+use crate::http::panel_api::link::{LinkIds, LinkResult, LinkResults};
 use crate::http::panel_api::list::{self, InList, Wanted};
 use crate::http::{Shared, body};
 use crate::identifier::rule::Api;
@@ -71,7 +70,8 @@ pub async fn delete(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(selector, who, request, payload, &shared).await
+    let of_identifiers = |deletes| Operations::of_identifiers(Vec::new(), deletes, false);
+    apply_deletes(selector, who, request, payload, &shared, of_identifiers).await
 }
 
 /// The same by `POST`.
@@ -86,20 +86,8 @@ pub async fn delete_by_post(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    apply_deletes(selector, who, request, payload, &shared).await
-}
-
-async fn apply_deletes(
-    selector: Selector,
-    who: Administrator,
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: &Shared,
-) -> Result<HttpResponse, PanelError> {
-    let deletes = read_link_ids(&request, payload, shared).await?;
-    let operations = Operations::of_identifiers(Vec::new(), deletes, false);
-    let result = apply(shared, &request, who, selector, operations).await?;
-    Ok(HttpResponse::Ok().json(LinkResults { result }))
+    let of_identifiers = |deletes| Operations::of_identifiers(Vec::new(), deletes, false);
+    apply_deletes(selector, who, request, payload, &shared, of_identifiers).await
 }
 
 /// The identifiers that every selected panel holds alike, in the form of the link calls. How many passes are left is told

@@ -53,9 +53,7 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request)?;
-    let mut identifiers = shown::identifiers(&shared, &who.panel).await?.into_iter();
-    let shown = identifiers.find(|shown| shown.uid == uid).ok_or(PanelError::IdentifierUid)?;
+    let shown = shown::identifier(&shared, &who.panel, uid(&request)?).await?;
     let item = InUidForm { shown, in_list: false }.json(who.panel.settings.dialect);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
 }

@@ -44,9 +44,7 @@ pub async fn show(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, PanelError> {
-    let uid = uid(&request)?;
-    let mut identifiers = shown::identifiers(&shared, &who.panel).await?.into_iter();
-    let found = identifiers.find(|shown| shown.uid == uid).ok_or(PanelError::IdentifierUid)?;
+    let found = shown::identifier(&shared, &who.panel, uid(&request)?).await?;
     let credential = &found.identifier.credential;
     if credential.kind() != Kind::Qr {
         return Err(PanelError::Identifier(WireError::Type));

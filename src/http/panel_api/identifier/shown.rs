@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::batch::item::ItemId;
+use crate::batch::item::{ItemId, Kind as ItemKind};
 use crate::coordinator::register::Entry;
 use crate::http::Shared;
 use crate::http::fleet_api::types::IdentifierOwnerBody;
@@ -19,7 +19,7 @@ use crate::identifier::number::Credential;
 use crate::identifier::rule::{Api, Passes, ValidTime};
 use crate::panel::dialect::Dialect;
 use crate::profile::LinkId;
-use crate::store::row::RowName;
+use crate::store::row::{Row, RowName};
 use crate::store::{StoreError, identifier_in};
 
 /// An identifier of a panel.
@@ -43,17 +43,47 @@ pub async fn identifiers(shared: &Shared, panel: &Entry) -> Result<Vec<Shown>, P
         let snapshot = store.read()?;
         let rows = snapshot.rows(number)?;
         let used = snapshot.all_passes_used(number, &rows)?;
-        let profiles: HashMap<_, _> = rows.into_iter().map(|(name, row)| (name, row.uid)).collect();
+        let uids = uids_of_profiles(&rows);
         let shown = snapshot.identifiers(number)?.into_iter().map(|item| {
-            let identifier = identifier_in(item.json.as_bytes())?;
-            let uid = |link: &LinkId| profiles.get(&RowName::Link(ItemId::profile(*link))).copied();
-            let profiles = identifier.profiles.as_slice().iter().filter_map(uid).collect();
             let passes_used = used.get(&item.name).copied().unwrap_or(0);
-            Ok(Shown { uid: item.row.uid, link_id: item.link_id(), identifier, profiles, passes_used })
+            Shown::read((item.name, item.row), &item.json, &uids, passes_used)
         });
         shown.collect()
     });
     Ok(read.await.map_err(|_| PanelError::Busy)??)
+}
+
+/// The panel's identifier with this uid; no other one is opened.
+pub async fn identifier(shared: &Shared, panel: &Entry, uid: u32) -> Result<Shown, PanelError> {
+    let (store, number) = (shared.fleet.store.clone(), panel.number);
+    let read = web::block(move || -> Result<_, StoreError> {
+        let snapshot = store.read()?;
+        let rows = snapshot.rows(number)?;
+        let mut identifiers = rows.iter().filter(|(name, _)| name.kind() == ItemKind::Identifier);
+        let Some((name, row)) = identifiers.find(|(_, row)| row.uid == uid) else { return Ok(None) };
+        let (json, passes_used) = (snapshot.body(row.body)?, snapshot.passes_used(number, *row)?);
+        Shown::read((*name, *row), &json, &uids_of_profiles(&rows), passes_used).map(Some)
+    });
+    read.await.map_err(|_| PanelError::Busy)??.ok_or(PanelError::IdentifierUid)
+}
+
+fn uids_of_profiles(rows: &[(RowName, Row)]) -> HashMap<RowName, u32> {
+    let profiles = rows.iter().filter(|(name, _)| name.kind() == ItemKind::Profile);
+    profiles.map(|(name, row)| (*name, row.uid)).collect()
+}
+
+impl Shown {
+    fn read(
+        (name, row): (RowName, Row),
+        json: &str,
+        uids: &HashMap<RowName, u32>,
+        passes_used: u32,
+    ) -> Result<Self, StoreError> {
+        let identifier = identifier_in(json.as_bytes())?;
+        let uid = |link: &LinkId| uids.get(&RowName::Link(ItemId::profile(*link))).copied();
+        let profiles = identifier.profiles.as_slice().iter().filter_map(uid).collect();
+        Ok(Self { uid: row.uid, link_id: name.link_id(), identifier, profiles, passes_used })
+    }
 }
 
 /// What is said of an identifier that may open any number of times.
