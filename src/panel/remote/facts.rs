@@ -85,18 +85,6 @@ pub(super) fn confirmed_any(snapshot: &Snapshot, panel: PanelNo) -> Result<bool,
     Ok(any)
 }
 
-/// Whether a device has confirmed that it holds an identifier, or perhaps holds one.
-pub(super) fn had_identifiers(snapshot: &Snapshot, panel: PanelNo) -> Result<bool, StoreError> {
-    let mut had = false;
-    snapshot.each_reported(panel, |item, known| {
-        had = item.kind == Kind::Identifier
-            && (matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_) | Reported::Drifted(_))
-                || !snapshot.last_held(panel, item)?.is_empty());
-        Ok(!had)
-    })?;
-    Ok(had)
-}
-
 /// The next call to a device, with what it needs to say.
 pub(super) fn next_call(
     snapshot: &Snapshot,

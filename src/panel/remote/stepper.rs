@@ -281,9 +281,7 @@ impl Visit<'_> {
         };
         let said = match said {
             // Just after its login it knows no such call: it is a device without identifiers, unless it has had some.
-            Err(Trouble::UnknownCall(..))
-                if kind == Kind::Identifier && !facts::had_identifiers(&store.read()?, *panel)? =>
-            {
+            Err(Trouble::UnknownCall(..)) if kind == Kind::Identifier && self.may_lack_identifiers()? => {
                 match &call {
                     Call::Delete(_) => Ok(refused(&items, ItemOutcome::NotFound.extended_info())),
                     Call::Upsert(_) | Call::Refuse(..) => Ok(refused(&items, "identifiers_not_supported")),
@@ -298,9 +296,7 @@ impl Visit<'_> {
             Err(trouble) => Err(trouble.into()),
         }
     }
-}
 
-impl Visit<'_> {
     /// Deletes profiles, but for those that identifiers name which others made: a device may let these open at any time then.
     /// Where identifiers were ever sent from here, that is known already.
     async fn delete_profiles(
@@ -316,20 +312,26 @@ impl Visit<'_> {
             }
         }
         let free: Vec<_> = links.iter().filter(|link| !named.contains(link)).copied().collect();
-        let mut said =
-            if free.is_empty() { Vec::new() } else { device.delete(Kind::Profile, &free).await? }.into_iter();
-        let word = ItemOutcome::Bound.extended_info();
-        let bound = || Some(Said { success: false, word: word.into() });
-        Ok(links
-            .iter()
-            .map(|link| if named.contains(link) { bound() } else { said.next().flatten() })
-            .collect())
+        let said = if free.is_empty() { Vec::new() } else { device.delete(Kind::Profile, &free).await? };
+        let mut said = said.into_iter();
+        let of_each = links.iter().map(|link| {
+            if named.contains(link) {
+                Some(refusal(ItemOutcome::Bound.extended_info()))
+            } else {
+                said.next().flatten()
+            }
+        });
+        Ok(of_each.collect())
     }
 }
 
 /// All of these are refused in this word.
 fn refused(items: &[ItemId], word: &str) -> Vec<Option<Said>> {
-    items.iter().map(|_| Some(Said { success: false, word: word.into() })).collect()
+    items.iter().map(|_| Some(refusal(word))).collect()
+}
+
+fn refusal(word: &str) -> Said {
+    Said { success: false, word: word.into() }
 }
 
 /// Some devices take an identifier though a profile that it names is not there, and it may open at any time then. It is
