@@ -57,7 +57,7 @@ pub mod writer;
 
 pub use bodies::identifier_in;
 
-use disk::{Identity, SyncTime};
+use disk::{Identity, Syncs};
 pub use error::{OpenError, StoreError};
 use migrate::{Forgotten, Migrated};
 use read::Snapshot;
@@ -100,7 +100,7 @@ pub(crate) struct OpenFile {
     identity: OnceLock<Identity>,
     /// Whether it was last closed since the disk was full.
     no_room: AtomicBool,
-    sync_time: SyncTime,
+    syncs: Syncs,
     open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
 }
 
@@ -156,7 +156,7 @@ impl OpenFile {
 
     /// How long the file's syncs have taken together.
     fn sync_time(&self) -> Duration {
-        self.sync_time.total()
+        self.syncs.total()
     }
 
     /// Opens it again.
@@ -237,29 +237,28 @@ impl Store {
         let path = file.clone();
         let opened_before = AtomicBool::new(false);
         // A file that is missing later is not made anew: that would be another fleet.
-        let open = move |sync_time: &SyncTime| {
-            disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), sync_time)
-        };
+        let open =
+            move |syncs: &Syncs| disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), syncs);
         let store = Self::on(folder, seal, metrics, open)?;
         let _ = store.handle.file.identity.set(Identity::of(&file)); // set here only
         Ok(store)
     }
 
     /// [`Store::open`] on whatever `open` opens, which is asked again when the database has failed. It is given where
-    /// the time of syncs is counted ([`disk::Timed`]). The folder is for messages.
+    /// the time of syncs is counted ([`disk::Synced`]). The folder is for messages.
     pub fn on(
         folder: &Path,
         seal: Seal,
         metrics: &Metrics,
-        open: impl Fn(&SyncTime) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
+        open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let sync_time = SyncTime::default();
-        let counted = sync_time.clone();
+        let syncs = Syncs::default();
+        let counted = syncs.clone();
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
         let no_room = AtomicBool::new(false);
         let (seal, events) = (Arc::new(seal), Arc::default());
-        let file = OpenFile { db, seal, events, identity, no_room, sync_time, open };
+        let file = OpenFile { db, seal, events, identity, no_room, syncs, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;

@@ -10,7 +10,7 @@ use panelsync::batch::BatchState;
 use panelsync::config::Settings;
 use panelsync::coordinator::Target;
 use panelsync::server::Engine;
-use panelsync::store::disk::Timed;
+use panelsync::store::disk::Synced;
 use panelsync::store::seal::Seal;
 use panelsync::store::{BatchSeq, FILE_NAME, Store};
 use panelsync::telemetry::Metrics;
@@ -66,7 +66,7 @@ fn store(folder: &Path, longer: Duration, metrics: &Metrics) -> Store {
     let open = move |time: &_| {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = FileBackend::new(file.map_err(|error| redb::DatabaseError::Storage(error.into()))?)?;
-        Builder::new().create_with_backend(Timed::new(Slow { file, longer }, Clone::clone(time)))
+        Builder::new().create_with_backend(Synced::open(Slow { file, longer }, time)?)
     };
     Store::on(folder, Seal::new([7; 32]), metrics, open).expect("it opens")
 }

@@ -1,46 +1,77 @@
-//! The database's file: how long its syncs take, and whether it is still the one that was opened.
+//! The database's file: what of it is on the disk, how long its syncs take, and whether it is still the one that was opened.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend};
 
-/// How long all syncs of a file have taken together. Cheap to clone; every clone counts into the same sum.
+/// What is known of the syncs of a file, over all openings of it: how long they have taken together, and what was written
+/// since the last that succeeded. Cheap to clone; every clone is of the same file.
 #[derive(Debug, Clone, Default)]
-pub struct SyncTime(Arc<AtomicU64>);
+pub struct Syncs(Arc<Inner>);
 
-impl SyncTime {
-    /// The sum by now.
+#[derive(Debug, Default)]
+struct Inner {
+    nanos: AtomicU64,
+    /// Where something was written since the last sync that succeeded: from, and how many bytes.
+    unsynced: Mutex<Vec<(u64, usize)>>,
+}
+
+impl Syncs {
+    /// How long all of them have taken together by now.
     pub fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+        Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
     }
 
-    fn add(&self, took: Duration) {
-        self.0.fetch_add(took.as_nanos() as u64, Ordering::Relaxed); // 584 years
+    fn time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = sync();
+        self.0.nanos.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed); // 584 years
+        result
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<(u64, usize)>> {
+        self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place for the database whose syncs are timed; everything else goes straight to the place itself.
+/// A place for the database of which nothing is read that a loss of power could take back.
+///
+/// What the system shows of a file is perhaps not on the disk: a process was killed before its sync, or a sync failed, after
+/// which Linux takes what was not written for clean. The database would find a commit there, build the next one on it, and
+/// overwrite the pages of the one before, which is all that the disk may have. So before the database looks, everything
+/// that was written since the last sync that succeeded is written once more, and synced.
 #[derive(Debug)]
-pub struct Timed<B> {
+pub struct Synced<B> {
     place: B,
-    time: SyncTime,
+    syncs: Syncs,
 }
 
-impl<B: StorageBackend> Timed<B> {
-    /// Counts this place's syncs into the sum.
-    pub fn new(place: B, time: SyncTime) -> Self {
-        Self { place, time }
+impl<B: StorageBackend> Synced<B> {
+    /// Makes sure that what is there is on the disk. Its syncs count among these from now on.
+    pub fn open(place: B, syncs: &Syncs) -> Result<Self, io::Error> {
+        let mut unsynced = syncs.unsynced();
+        let length = place.len()?;
+        for &(from, bytes) in unsynced.iter() {
+            let bytes = length.saturating_sub(from).min(bytes as u64) as usize;
+            let mut written = vec![0; bytes];
+            place.read(from, &mut written)?;
+            place.write(from, &written)?;
+        }
+        syncs.time(|| place.sync_data())?;
+        unsynced.clear();
+        drop(unsynced);
+        Ok(Self { place, syncs: syncs.clone() })
     }
 }
 
-impl<B: StorageBackend> StorageBackend for Timed<B> {
+impl<B: StorageBackend> StorageBackend for Synced<B> {
     fn len(&self) -> Result<u64, io::Error> {
         self.place.len()
     }
@@ -54,13 +85,14 @@ impl<B: StorageBackend> StorageBackend for Timed<B> {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        let began = Instant::now();
-        let result = self.place.sync_data();
-        self.time.add(began.elapsed());
-        result
+        // Only one thread writes, so nothing is written meanwhile.
+        self.syncs.time(|| self.place.sync_data())?;
+        self.syncs.unsynced().clear();
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.syncs.unsynced().push((offset, data.len()));
         self.place.write(offset, data)
     }
 
@@ -94,10 +126,12 @@ impl<B: StorageBackend> StorageBackend for Timed<B> {
 }
 
 /// Opens the database in this file, and makes it where there is none, if that is wanted.
-pub(super) fn open_file(path: &Path, make: bool, time: &SyncTime) -> Result<Database, DatabaseError> {
+pub(super) fn open_file(path: &Path, make: bool, syncs: &Syncs) -> Result<Database, DatabaseError> {
     let file = OpenOptions::new().read(true).write(true).create(make).truncate(false).open(path);
     let file = file.map_err(|error| DatabaseError::Storage(error.into()))?;
-    Builder::new().create_with_backend(Timed::new(FileBackend::new(file)?, time.clone()))
+    let synced =
+        Synced::open(FileBackend::new(file)?, syncs).map_err(|error| DatabaseError::Storage(error.into()))?;
+    Builder::new().create_with_backend(synced)
 }
 
 /// A file by its path and by what it is, so that another one at the same path, or none, is noticed.
@@ -133,6 +167,81 @@ fn identity(_: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A disk with a cache before it. A sync that fails writes nothing, and leaves nothing to be written.
+    #[derive(Debug, Default, Clone)]
+    struct Cached(Arc<Mutex<Disk>>);
+
+    #[derive(Debug, Default)]
+    struct Disk {
+        cache: Vec<u8>,
+        disk: Vec<u8>,
+        unwritten: Vec<(usize, Vec<u8>)>,
+        failing: bool,
+    }
+
+    impl StorageBackend for Cached {
+        fn len(&self) -> Result<u64, io::Error> {
+            Ok(self.0.lock().expect("no panic").cache.len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            let from = offset as usize;
+            out.copy_from_slice(&self.0.lock().expect("no panic").cache[from..from + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            let mut disk = self.0.lock().expect("no panic");
+            disk.cache.resize(len as usize, 0);
+            disk.disk.resize(len as usize, 0);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            let mut disk = self.0.lock().expect("no panic");
+            let unwritten = std::mem::take(&mut disk.unwritten);
+            if disk.failing {
+                return Err(io::Error::other("the disk is gone"));
+            }
+            for (from, bytes) in unwritten {
+                disk.disk[from..from + bytes.len()].copy_from_slice(&bytes);
+            }
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            let mut disk = self.0.lock().expect("no panic");
+            let from = offset as usize;
+            disk.cache[from..from + data.len()].copy_from_slice(data);
+            disk.unwritten.push((from, data.to_vec()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_read_after_a_failed_sync_is_on_the_disk() {
+        let (cached, syncs) = (Cached::default(), Syncs::default());
+        let set_failing = |failing| cached.0.lock().expect("no panic").failing = failing;
+        cached.set_len(64).expect("long");
+        let place = Synced::open(cached.clone(), &syncs).expect("it opens");
+        place.write(3, b"old").expect("written");
+        place.sync_data().expect("synced");
+        place.write(3, b"new").expect("written");
+        set_failing(true);
+        place.sync_data().expect_err("it fails");
+        set_failing(false);
+        place.write(40, b"more").expect("written");
+        assert_eq!(&cached.0.lock().expect("no panic").disk[3..6], b"old", "and would be so for ever");
+        set_failing(true);
+        Synced::open(cached.clone(), &syncs).expect_err("nothing is sure yet");
+        set_failing(false);
+        Synced::open(cached.clone(), &syncs).expect("it opens");
+        let disk = cached.0.lock().expect("no panic");
+        assert_eq!((&disk.disk[3..6], &disk.disk[40..44]), (&b"new"[..], &b"more"[..]));
+        drop(disk);
+        assert!(syncs.unsynced().is_empty());
+    }
 
     #[test]
     fn a_file_that_was_removed_or_replaced_is_noticed_and_one_that_is_back_too() {

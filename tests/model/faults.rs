@@ -25,7 +25,7 @@ use panelsync::profile::rule::Family;
 use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
 use panelsync::store::changes::panels::PanelChanged;
-use panelsync::store::disk::SyncTime;
+use panelsync::store::disk::{Synced, Syncs};
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
 use panelsync::store::{BatchSeq, Store, StoreError, render};
@@ -57,7 +57,7 @@ pub struct State {
     /// After so many writes more, all fail until the disk is healed.
     fails_after: Option<u32>,
     failing: bool,
-    /// The next sync fails, and what was to be synced is perhaps there all the same.
+    /// The next sync fails; what was to be synced is there all the same, or never comes.
     fails_sync: Option<bool>,
     /// Syncs take a moment.
     slow_syncs: bool,
@@ -124,9 +124,9 @@ impl Disk {
 
     pub fn store(&self) -> Store {
         let disk = self.clone();
-        let open = move |_: &SyncTime| {
+        let open = move |syncs: &Syncs| {
             let crashes = disk.state().crashes;
-            Builder::new().create_with_backend(Opened { disk: disk.clone(), crashes })
+            Builder::new().create_with_backend(Synced::open(Opened { disk: disk.clone(), crashes }, syncs)?)
         };
         Store::on(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open)
             .expect("it opens")
@@ -197,9 +197,11 @@ impl StorageBackend for Opened {
             return Err(broken("the disk is full"));
         }
         let failure = state.fails_sync.take();
-        if failure != Some(false) {
-            let State { synced, unsynced, .. } = &mut *state;
-            for write in std::mem::take(unsynced) {
+        let State { synced, unsynced, .. } = &mut *state;
+        for write in std::mem::take(unsynced) {
+            // What a failed sync did not write is taken for clean: the next sync does not write it either. The
+            // length of a file is kept in the journal, which tries again.
+            if failure != Some(false) || matches!(write, Write::Length(_)) {
                 write.reach(synced);
             }
         }
