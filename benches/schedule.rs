@@ -78,8 +78,8 @@ struct Who {
     one_identifier: f64,
     /// To ask the server who opens one of the doors when, page after page.
     one_panel: f64,
-    /// To find out all of it, of what the server has stored, on one core.
-    all: f64,
+    /// To find out all of it, of what the server has stored, on one core and on two.
+    all: [f64; 2],
 }
 
 /// A server with so many panels, each with twelve profiles and so many cards, each bound to two of them.
@@ -122,8 +122,8 @@ fn ask(server: &Server, question: &str) -> (f64, usize) {
 }
 
 /// Seconds in which it is found out, of what is stored in this folder, who opens which of the panels' doors when in a
-/// week; and how many pairs open.
-fn all_of(folder: &Path) -> (f64, usize) {
+/// week, by so many threads; and how many pairs open. Panels of one zone go together, since they share their answers.
+fn all_of(folder: &Path, threads: usize) -> (f64, usize) {
     let store = KeySource::DataFolder.open(folder, &Metrics::default()).expect("it opens");
     let snapshot = store.handle().read().expect("a snapshot");
     let mut panels = Vec::new();
@@ -134,15 +134,24 @@ fn all_of(folder: &Path) -> (f64, usize) {
     });
     each.expect("readable");
     let started = Instant::now();
-    let mut answers = Answers::new(&snapshot, When::within(WEEK.0, WEEK.1).expect("a range"));
-    let mut opening = 0;
-    for (number, panel) in &panels {
-        let (held, identifiers) = Held::all(&snapshot, *number, panel, &mut answers).expect("readable");
-        for (name, body) in identifiers {
-            let answer = answers.opening(panel, &held, name, body).expect("readable");
-            opening += usize::from(answer.opens());
+    panels.sort_by(|(_, one), (_, other)| one.zone.name().cmp(other.zone.name()));
+    let count = |panels: &[(u32, Arc<Settings>)]| {
+        let mut answers = Answers::new(&snapshot, When::within(WEEK.0, WEEK.1).expect("a range"));
+        let mut opening = 0;
+        for (number, panel) in panels {
+            let (held, identifiers) = Held::all(&snapshot, *number, panel, &mut answers).expect("readable");
+            for (name, body) in identifiers {
+                let answer = answers.opening(panel, &held, name, body).expect("readable");
+                opening += usize::from(answer.opens());
+            }
         }
-    }
+        opening
+    };
+    let opening = std::thread::scope(|scope| {
+        let parts = panels.chunks(panels.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| scope.spawn(|| count(part))).collect();
+        running.into_iter().map(|part| part.join().expect("no panic")).sum()
+    });
     (started.elapsed().as_secs_f64(), opening)
 }
 
@@ -166,12 +175,14 @@ fn who_may_open(panels: usize, cards: usize) -> Who {
     });
     let one_panel = median(one_panel.collect());
     server.running.stop();
-    let all = (0..3).map(|_| {
-        let (seconds, opening) = all_of(server.running.folder.path());
-        assert_eq!(opening, panels * cards, "each opens in a week");
-        seconds
+    let all = [1, 2].map(|threads| {
+        let seconds = (0..3).map(|_| {
+            let (seconds, opening) = all_of(server.running.folder.path(), threads);
+            assert_eq!(opening, panels * cards, "each opens in a week");
+            seconds
+        });
+        seconds.fold(f64::INFINITY, f64::min)
     });
-    let all = all.fold(f64::INFINITY, f64::min);
     Who { one_identifier, one_panel, all }
 }
 
@@ -235,8 +246,9 @@ fn main() {
     println!("\nwho opens which door when in a week: {cards} cards, each on {panels} panels");
     println!("the server tells it of one card at all panels: {:.0} ms, over HTTP", one_identifier * 1000.0);
     println!("… and of all cards at one panel, a thousand a page: {:.0} ms", one_panel * 1000.0);
+    let [one_core, two_cores] = all;
     println!(
-        "of all cards at all panels, as they are stored: {all:.2} s on one core, {:.2} of the limit of {LIMIT} s (goal: at most 1)",
-        all / LIMIT
+        "of all cards at all panels, as they are stored: {one_core:.2} s on one core, {two_cores:.2} s on two, {:.2} of the limit of {LIMIT} s (goal: at most 1)",
+        two_cores / LIMIT
     );
 }

@@ -70,6 +70,8 @@ pub struct SimulatorSettings {
     pub api: String,
     /// The version that they say they speak; empty for their family's default.
     pub api_version: String,
+    /// The zone in which they show the time.
+    pub zone: String,
     /// How many profiles each holds at most.
     pub capacity: Option<u32>,
     /// How many identifiers each holds at most.
@@ -276,6 +278,7 @@ async fn add_panels(engine: &Engine, settings: &SimulatorSettings) -> Result<(),
         let record = PanelRecord {
             api: settings.api.clone(),
             api_version: settings.api_version.clone(),
+            zone: settings.zone.clone(),
             capacity: settings.capacity,
             identifier_capacity: settings.identifier_capacity,
             face_capacity: settings.face_capacity,

@@ -190,6 +190,12 @@ fn show(panels: &[PanelDiff], output: Output) -> Result<(), Failure> {
                 ahead.abs()
             );
         }
+        if let Some(zone) = &panel.other_zone {
+            note!(
+                "{}: it shows the time in {zone}, not in the panel's zone, so its door opens at other times",
+                panel.panel
+            );
+        }
     }
     Ok(())
 }

@@ -424,6 +424,9 @@ fn device_lines(PanelBody { record, state }: &PanelBody) {
     if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 60) {
         say!("its clock   {ahead:+} s against the server's: its door opens at other times");
     }
+    if let Some(zone) = &device.other_zone {
+        say!("its zone    {zone}, not {}: its door opens at other times", record.zone);
+    }
     if let Some(error) = &state.last_error {
         say!("last error  {error}");
     }

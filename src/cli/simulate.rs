@@ -57,6 +57,9 @@ pub struct SimulateArgs {
     /// The version that they say they speak [default: of android 2.9.0, of camdroid 1.3.5, of the others 1.0.0]
     #[arg(long)]
     api_version: Option<String>,
+    /// The zone in which they show the time
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
     /// Keep their profiles here; without, in a folder that goes at the end
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -112,6 +115,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
         port_per_panel: args.port_per_panel,
         api: args.api.clone(),
         api_version: args.api_version.clone().unwrap_or_default(),
+        zone: args.zone.clone(),
         capacity: args.capacity,
         identifier_capacity: args.identifier_capacity,
         face_capacity: args.face_capacity,

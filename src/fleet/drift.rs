@@ -35,6 +35,8 @@ pub struct PanelDiff {
     pub error: Option<String>,
     /// How far the device's clock is ahead of the server's, in seconds. It decides when its door opens.
     pub clock_ahead_s: Option<i64>,
+    /// What the device says of its zone, where it shows another time than the panel's zone. It decides when its door opens.
+    pub other_zone: Option<Box<str>>,
     /// What differs, by link_id; then what was made on the device.
     pub differences: Vec<Found>,
     /// How many more differ than are listed.
@@ -142,14 +144,16 @@ pub async fn compare(panel: &Entry, until: Until) -> PanelDiff {
         state,
         error,
         clock_ahead_s: None,
+        other_zone: None,
         differences: Vec::new(),
         not_shown: 0,
     };
     match read(panel, until).await {
-        Ok(Findings { found, clock_ahead_s, not_shown, .. }) => {
+        Ok(Findings { found, clock_ahead_s, zone, not_shown, .. }) => {
             let differs = found.iter().any(|found| found.difference != Difference::Unlinked);
             let state = if differs { DiffState::Differs } else { DiffState::Same };
-            PanelDiff { clock_ahead_s, differences: found, not_shown, ..nothing(state, None) }
+            let other_zone = panel.settings.other_zone(zone.as_deref()).map(Into::into);
+            PanelDiff { clock_ahead_s, other_zone, differences: found, not_shown, ..nothing(state, None) }
         }
         Err(NotRead::Because(error)) => nothing(DiffState::Unreadable, Some(error)),
         Err(NotRead::Yet) => nothing(DiffState::NotReadYet, None),

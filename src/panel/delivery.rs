@@ -290,13 +290,13 @@ impl Delivery {
             Answer::Refused(call, word) => {
                 self.confirm(call, vec![Some(Said { success: false, word })], Then::Idle, facts)
             }
-            Answer::Read(held, clock_ahead_s) => {
+            Answer::Read(held, clock) => {
                 if held.items.iter().any(|item| item.link_id.is_some()) {
                     self.emptied = false;
                 }
                 self.next_read = now.at + self.settings.read_every;
                 let emptied = self.emptied;
-                self.record(Record::Compared { held, clock_ahead_s, emptied }, Then::Idle)
+                self.record(Record::Compared { held, clock, emptied }, Then::Idle)
             }
         };
         effects.push(effect);

@@ -17,6 +17,7 @@ use crate::profile::LinkId;
 
 pub mod ask;
 pub mod gate;
+mod holders;
 pub mod line;
 mod trouble;
 mod walk;
@@ -259,6 +260,7 @@ impl Device {
                 said.word = blot(&said.word).into();
             }
         }
+        self.name_holders(items, &mut said).await;
         Ok(said)
     }
 
@@ -404,10 +406,10 @@ impl Device {
         ask::read_log(&answer)
     }
 
-    /// Its clock, in Unix seconds, where it has one that can be read: a courtesy, so nothing depends on it.
-    pub async fn time(&mut self) -> Result<Option<i64>, Trouble> {
+    /// Its clock, where it has one that can be read: a courtesy, so nothing depends on it.
+    pub async fn clock(&mut self) -> Result<Option<ask::Clock>, Trouble> {
         match self.ask(ask::time(self.speech())).await {
-            Ok(answer) => Ok(ask::read_time(&answer)),
+            Ok(answer) => Ok(ask::read_clock(&answer)),
             Err(
                 trouble @ (Trouble::LoggedOut
                 | Trouble::Unreachable(_)

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::item::Kind;
 use crate::batch::selector::{Selector, is_key, is_value};
+use crate::clock;
 use crate::identifier::rule::Api;
 use crate::profile::rule::Family;
 use crate::store::seal::hex;
@@ -181,6 +183,12 @@ pub struct Remote {
 }
 
 impl Settings {
+    /// What a device says of its zone, where it shows another time than the panel's zone does.
+    pub fn other_zone<'z>(&self, said: Option<&'z str>) -> Option<&'z str> {
+        let now = Timestamp::from_millisecond(clock::now_ms()).unwrap_or_default();
+        said.filter(|said| self.zone.differs_from(said, now) == Some(true))
+    }
+
     /// Reads a record and gathers everything that is wrong with it.
     pub fn parse(record: &PanelRecord) -> Result<Self, Vec<SettingProblem>> {
         let mut problems = Vec::new();

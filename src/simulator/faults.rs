@@ -55,6 +55,8 @@ pub struct Faults {
     pub refuse: Option<String>,
     /// How far its clock is ahead, in seconds.
     pub clock_ahead_s: i64,
+    /// What it says of its zone instead, such as `UTC+03:00`.
+    pub timezone: Option<String>,
     /// Another serial number than its own, as after it was replaced.
     pub serial: Option<String>,
     /// What it does otherwise than the panel API says.
@@ -363,7 +365,8 @@ pub async fn suffer<B: MessageBody + 'static>(
             answered.map_body(|_, _| EitherBody::right(AnyBody::Whole(Bytes::from_static(b"<html>{\"oops"))))
         );
     }
-    if faults.clock_ahead_s != 0 || faults.serial.is_some() || !faults.quirks.is_empty() {
+    let another = faults.timezone.is_some() || faults.serial.is_some();
+    if faults.clock_ahead_s != 0 || another || !faults.quirks.is_empty() {
         return Ok(pretend(answered, &faults, call, &warned).await);
     }
     Ok(answered)
@@ -402,6 +405,9 @@ async fn pretend<B: MessageBody + 'static>(
         Ok(mut object) => {
             if let Some(time) = object.get_mut("time_unix") {
                 *time = (time.as_i64().unwrap_or_default() + faults.clock_ahead_s).into();
+            }
+            if let (Some(own), Some(other)) = (object.get_mut("timezone"), &faults.timezone) {
+                *own = other.clone().into();
             }
             if let (Some(own), Some(other)) = (object.get_mut("device_serial_number"), &faults.serial) {
                 *own = other.clone().into();

@@ -70,6 +70,9 @@ pub struct DeviceRecord {
     pub last_read_ms: Option<i64>,
     /// How far its clock was ahead of ours then, in seconds.
     pub clock_ahead_s: Option<i64>,
+    /// Its zone, as it said it then: an IANA name, or `UTC+03:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Box<str>>,
     /// Profiles without link_id that it held then.
     pub unlinked: u32,
     /// To be read and put right as soon as it can be reached.

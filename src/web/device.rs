@@ -96,6 +96,9 @@ fn differences(visitor: &Visitor, id: &str, diff: &PanelDiff) -> Markup {
         @if let Some(ahead) = diff.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
             p { "Its clock is " (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } ", and decides when its door opens." }
         }
+        @if let Some(zone) = &diff.other_zone {
+            p { "It shows the time in " (layout::name(zone)) ", not in the panel's zone, and opens its door by that." }
+        }
         @if !diff.differences.is_empty() {
             div class="scroll" {
                 table {

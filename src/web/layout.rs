@@ -164,7 +164,9 @@ pub fn state(word: &str) -> Markup {
 
 /// A panel's word for a refusal, with what it means.
 pub fn refusal(word: &str) -> Markup {
-    let meaning = match word {
+    // A number that is taken is told with its holder.
+    let plain = word.split_once(" (").map_or(word, |(word, _)| word);
+    let meaning = match plain {
         "number_of_identifiers_exceeded" => Some("the panel is full"),
         "invalid_time_rules_settings" => Some("its rules never open a door there"),
         "bound_time_profile_doesnt_exist" => Some("a time profile that binds it is not there"),

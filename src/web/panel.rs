@@ -245,6 +245,9 @@ fn about(status: &PanelStatus) -> Markup {
                 @if let Some(ahead) = device.clock_ahead_s.filter(|ahead| ahead.abs() >= 2) {
                     div { dt { "Its clock" } dd { (ahead.abs()) " s " @if ahead > 0 { "ahead" } @else { "behind" } } }
                 }
+                @if let Some(zone) = settings.other_zone(device.zone.as_deref()) {
+                    div { dt { "Its zone" } dd { (layout::name(zone)) ", not " (settings.zone.name()) ": its door opens by its own" } }
+                }
                 @if device.unlinked > 0 {
                     div { dt { "Made on it" } dd { (layout::count(u64::from(device.unlinked), "item")) " without link_id" } }
                 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::binary::Shell;
+use crate::support::identifiers::card;
 use crate::support::profiles::{link, never, once, work_week};
 use crate::support::server::TestServer;
 use crate::support::simulated::{Simulated, never_older};
@@ -512,6 +513,20 @@ fn a_reboot_in_the_middle_of_a_batch_and_a_wrong_clock_lose_nothing() {
     );
     let ahead = panel_state(&server, "d3")["device"]["clock_ahead_s"].as_i64().expect("a number");
     assert!((-7202..=-7199).contains(&ahead), "{ahead}");
+
+    devices.faults(Some(2), &json!({ "timezone": "UTC-05:00" }));
+    let diff = shell.run(&["diff", "-l", "id=d2"]);
+    assert_eq!(diff.exit, Some(0), "{diff}");
+    assert!(diff.stderr.contains("d2: it shows the time in UTC-05:00, not in the panel's zone"), "{diff}");
+    assert_eq!(panel_state(&server, "d2")["device"]["other_zone"], "UTC-05:00");
+    let shown = shell.run(&["panel", "show", "d2"]);
+    assert!(
+        shown.stdout.contains("its zone    UTC-05:00, not UTC: its door opens at other times"),
+        "{shown}"
+    );
+    devices.faults(Some(2), &json!({}));
+    shell.run(&["diff", "-l", "id=d2"]);
+    assert!(panel_state(&server, "d2")["device"].get("other_zone").is_none(), "it is right again");
 }
 
 #[test]
@@ -847,4 +862,47 @@ fn the_simulators_switches_and_arguments_name_what_is_wrong() {
         log.step("simulate", &ran);
     }
     log.check();
+}
+
+#[test]
+fn who_holds_a_number_that_is_taken_is_named() {
+    for api in ["android", "camdroid", "ingenic-mips"] {
+        let devices = Simulated::start(1, &["--api", api]);
+        let server = TestServer::start_with(impatient);
+        let mut record = remote(&devices, 1);
+        record["api"] = json!(api);
+        let added = server.fleet("POST", "/panels").json(&record).send();
+        assert_eq!(added.status, 201, "{}", added.body);
+        // One that another server made with its own link_id, and one made on the device. Beside them others.
+        let others: Vec<_> = (1..60).map(|n| card(100 + n, "Other", &format!("900{n:04}"), &[])).collect();
+        for part in others.chunks(30) {
+            devices.by_hand(1, "POST", "/access/identifier/items/link", Some(&json!({ "list_items": part })));
+        }
+        let foreign = card(50, "Foreign", "0012345", &[]);
+        devices.by_hand(
+            1,
+            "POST",
+            "/access/identifier/items/link",
+            Some(&json!({ "list_items": [foreign] })),
+        );
+        let mut by_hand = card(51, "The door's own 777", "777", &[]);
+        by_hand.as_object_mut().expect("an object").remove("link_id");
+        devices.by_hand(1, "POST", "/access/identifier", Some(&by_hand));
+        let batch = json!({ "all": true, "identifiers": { "upsert": [
+            card(1, "First", "12345", &[]), card(2, "Second", "777", &[]), card(3, "Third", "778", &[])
+        ] } });
+        apply(&server, 60, &batch);
+        let state = panel_state(&server, "d1");
+        let refused: BTreeMap<_, _> = state["refused"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|refused| (refused["link_id"].clone().to_string(), refused["extended_info"].clone()))
+            .collect();
+        let named = format!("number_taken_by_another_identifier (held by {})", link(50));
+        assert_eq!(refused[&json!(link(1)).to_string()], json!(named), "{api}: {state}");
+        let named = r#"number_taken_by_another_identifier (held by one without link_id: "The door's own …")"#;
+        assert_eq!(refused[&json!(link(2)).to_string()], json!(named), "{api}: {state}");
+        assert_eq!(refused.len(), 2, "{api}: {state}");
+    }
 }

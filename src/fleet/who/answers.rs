@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::held::{Device, Held};
 use super::{Confirmed, Holder, Opening};
 use crate::batch::item::ItemId;
@@ -53,11 +55,11 @@ pub struct Answers<'s> {
     places: HashMap<Around, Place>,
     /// By the places' numbers: the zone, and the bodies by link_id.
     around: Vec<(Zone, BTreeMap<LinkId, u64>)>,
-    /// By the profile's body and the zone's name.
-    hours: HashMap<u64, HashMap<String, (Name, Hours)>>,
-    known: HashMap<(Place, u64), Arc<Answered>>,
+    /// By the profile's body and the zone's name. Numbers of bodies are the store's own: nobody chooses them.
+    hours: FxHashMap<u64, HashMap<String, (Name, Hours)>>,
+    known: FxHashMap<(Place, u64), Arc<Answered>>,
     /// By their bodies.
-    identifiers: HashMap<u64, Arc<Identifier>>,
+    identifiers: FxHashMap<u64, Arc<Identifier>>,
     remembered: usize,
 }
 

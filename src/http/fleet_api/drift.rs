@@ -42,6 +42,10 @@ pub struct PanelDiff {
     /// How far the device's clock is ahead of the server's, in seconds. It decides when its door opens.
     #[schema(required = true)]
     pub clock_ahead_s: Option<i64>,
+    /// What the device says of its zone, where it shows another time than the panel's zone: its door opens by its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub other_zone: Option<Box<str>>,
     /// What differs, by link_id; then what was made on the device.
     pub differences: Vec<ProfileDiff>,
     /// How many more differ than are listed.
@@ -82,12 +86,14 @@ pub struct ProfileDiff {
 
 impl From<drift::PanelDiff> for PanelDiff {
     fn from(diff: drift::PanelDiff) -> Self {
-        let drift::PanelDiff { panel, state, error, clock_ahead_s, differences, not_shown } = diff;
+        let drift::PanelDiff { panel, state, error, clock_ahead_s, other_zone, differences, not_shown } =
+            diff;
         Self {
             panel: panel.to_string(),
             state: state.as_str().to_owned(),
             error,
             clock_ahead_s,
+            other_zone,
             differences: differences.into_iter().map(ProfileDiff::from).collect(),
             not_shown,
         }

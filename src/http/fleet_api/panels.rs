@@ -10,6 +10,7 @@ use super::{Page, Paging, not_a_cursor};
 use crate::batch::item::ItemId;
 use crate::batch::selector::Selector;
 use crate::clock;
+use crate::coordinator::register::Entry;
 use crate::fleet::error::Gathered;
 use crate::fleet::fields::PanelFields;
 use crate::fleet::panels::ImportedPanel;
@@ -19,7 +20,6 @@ use crate::http::auth::{self, Admin, Operator, Viewer};
 use crate::http::openapi::schemas::{PanelChange, PanelInput};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{Shared, body};
-use crate::panel::remote::Condition;
 use crate::panel::settings::{PanelId, PanelRecord};
 use crate::profile::LinkId;
 use crate::store::tables::ConnectionRecord;
@@ -90,6 +90,10 @@ pub struct DeviceBody {
     /// How far its clock was ahead of the server's when it was last read, in seconds.
     #[schema(required = true)]
     pub clock_ahead_s: Option<i64>,
+    /// What it said then of its zone, where it shows another time than the panel's zone: its door opens by its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub other_zone: Option<Box<str>>,
     /// When all that it holds was last read.
     #[schema(required = true, format = DateTime)]
     pub last_read: Option<String>,
@@ -114,7 +118,7 @@ impl From<PanelStatus> for PanelBody {
             drifted: counts.drifted as u32,
             rejected: Some(counts.refused as u32).filter(|refused| *refused > 0),
             refused: refused.into_iter().map(RefusedBody::from).collect(),
-            device: device.map(|device| DeviceBody::new(device, counts.refused as u32, &panel.condition)),
+            device: device.map(|device| DeviceBody::new(device, counts.refused as u32, &panel)),
         };
         Self { record: panel.settings.record(), state }
     }
@@ -127,17 +131,18 @@ impl From<Refusal> for RefusedBody {
 }
 
 impl DeviceBody {
-    fn new(DeviceStatus { record, .. }: DeviceStatus, rejected: u32, condition: &Condition) -> Self {
+    fn new(DeviceStatus { record, .. }: DeviceStatus, rejected: u32, panel: &Entry) -> Self {
         Self {
             serial: record.serial,
             model: record.model,
             firmware: record.firmware,
             api_version: record.api_version,
             clock_ahead_s: record.clock_ahead_s,
+            other_zone: panel.settings.other_zone(record.zone.as_deref()).map(Into::into),
             last_read: record.last_read_ms.map(clock::rfc3339),
             unlinked: record.unlinked,
             rejected,
-            next_attempt: condition.next_attempt_ms.map(clock::rfc3339),
+            next_attempt: panel.condition.next_attempt_ms.map(clock::rfc3339),
         }
     }
 }

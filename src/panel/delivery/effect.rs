@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::call::Call;
 use super::facts::Loss;
 use crate::batch::item::ItemId;
-use crate::panel::device::ask::Said;
+use crate::panel::device::ask::{Clock, Said};
 use crate::panel::device::{Held, Trouble};
 
 /// What a step is to do.
@@ -51,8 +51,8 @@ pub enum Record {
     Compared {
         /// All that it holds.
         held: Held,
-        /// How far its clock is ahead, in seconds, where that is known.
-        clock_ahead_s: Option<i64>,
+        /// What it says of its clock, where that is known.
+        clock: Option<Clock>,
         /// Whether everything was sent to it again before, since it held nothing.
         emptied: bool,
     },

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::call::Call;
-use crate::panel::device::ask::Said;
+use crate::panel::device::ask::{Clock, Said};
 use crate::panel::device::{Held, Trouble};
 
 /// A moment on both clocks.
@@ -54,8 +54,8 @@ pub enum Answer {
     Sent(Call, Vec<Option<Said>>),
     /// It refuses the call as a whole, in these words.
     Refused(Call, Box<str>),
-    /// All that it holds, and how far its clock is ahead, in seconds, where that is known.
-    Read(Held, Option<i64>),
+    /// All that it holds, and what it says of its clock, where that is known.
+    Read(Held, Option<Clock>),
 }
 
 /// What a step has seen of the device beside its answer.

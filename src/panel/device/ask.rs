@@ -24,8 +24,10 @@ use crate::profile::rule::Family;
 use crate::profile::wire;
 use crate::store::tables::DeviceRecord;
 
+mod clock;
 mod list;
 
+pub use clock::{Clock, read_clock, time};
 pub use list::{DeviceItem, Page, read_identifier, read_page, read_profile};
 
 /// Items on one page; the most that panels give.
@@ -186,11 +188,6 @@ pub fn logout(speech: Speech) -> Request {
     Request { method: Method::Post, ..Request::get(speech.path("/logout")) }
 }
 
-/// What time is it?
-pub fn time(speech: Speech) -> Request {
-    Request::get(speech.path("/device/time"))
-}
-
 /// A page of the log, from a moment on, in Unix milliseconds; oldest first, where the device knows that.
 pub fn log_page(speech: Speech, from_ms: i64, number: u64) -> Request {
     let page = speech.page(PAGE, number);
@@ -254,6 +251,20 @@ pub fn page(speech: Speech, kind: Kind, number: u64) -> Request {
 /// The first and smallest page of the items of a kind with a link_id.
 pub fn linked_page(speech: Speech, kind: Kind) -> Request {
     Request::get(format!("{}?{}", speech.link(kind), speech.page(10, 1)))
+}
+
+/// A page of the identifiers with this number. A device may list others too.
+pub fn with_number(speech: Speech, number: &str) -> Request {
+    let filter = match speech.dialect.paging {
+        Paging::OrderBy => format!("filter={}", percent(&format!("identifier_number eq '{number}'"))),
+        Paging::SortField | Paging::CamelCase => {
+            let number = percent(number);
+            format!(
+                "filter_field=identifier_number&filter_type=equal&filter_format=string&filter_value={number}"
+            )
+        }
+    };
+    Request::get(format!("{}?{}&{filter}", speech.link(Kind::Identifier), speech.page(PAGE, 1)))
 }
 
 fn percent(text: &str) -> String {
@@ -558,11 +569,6 @@ pub fn read_said(answer: &Answer, links: impl Iterator<Item = LinkId>) -> Result
 pub fn read_log(answer: &Answer) -> Result<Vec<Value>, Trouble> {
     let page = read_page(answer)?;
     Ok(page.items.iter().map(|item| serde_json::from_str(item.get()).unwrap_or_default()).collect())
-}
-
-/// The device's clock, in Unix seconds, where it is a whole number.
-pub fn read_time(answer: &Answer) -> Option<i64> {
-    Fields::read(&answer.body).ok()?.value("time_unix")?.as_i64()
 }
 
 #[cfg(test)]

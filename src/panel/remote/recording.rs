@@ -37,8 +37,9 @@ impl Panel {
                     false
                 });
             }
-            Record::Compared { held, clock_ahead_s, emptied } => {
-                device.clock_ahead_s = clock_ahead_s;
+            Record::Compared { held, clock, emptied } => {
+                device.clock_ahead_s = clock.as_ref().map(|clock| clock.ahead_s);
+                device.zone = clock.and_then(|clock| clock.zone);
                 device.last_read_ms = Some(device.last_seen_ms);
                 device.unlinked = held.unlinked;
                 let (done, committed) = oneshot::channel();

@@ -16,7 +16,6 @@ use super::pull::pull;
 use super::{facts, known};
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
-use crate::clock;
 use crate::panel::delivery::call::{Call, says_gone, says_no_profile};
 use crate::panel::delivery::effect::{Step, Task};
 use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
@@ -212,6 +211,7 @@ impl Visit<'_> {
             // What was read of the one before is not what this one holds.
             let record = &mut self.met.record;
             (record.last_read_ms, record.clock_ahead_s, record.unlinked) = (None, None, 0);
+            record.zone = None;
             record.told_identifiers = false;
         }
         self.met.is_news = self.met.record != before;
@@ -230,8 +230,7 @@ impl Visit<'_> {
                 Ok(Answer::Checked)
             }
             Task::Read => {
-                let time = device.time().await?;
-                let clock_ahead_s = time.map(|time| time.saturating_sub(clock::now_ms() / 1000));
+                let clock = device.clock().await?;
                 let held = device.held(self.kinds(), self.may_lack_identifiers()?).await?;
                 let Stepper { store, panel, .. } = self.stepper;
                 if let Some((said, listed)) = held.short
@@ -240,7 +239,7 @@ impl Visit<'_> {
                     let why = format!("it says that it holds {said} items and lists {listed}");
                     return Err(Trouble::Garbled(why).into());
                 }
-                Ok(Answer::Read(held, clock_ahead_s))
+                Ok(Answer::Read(held, clock))
             }
             Task::Deliver => self.deliver(device).await,
         }

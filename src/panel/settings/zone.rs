@@ -1,9 +1,13 @@
 //! Time zones, and which one was surely meant.
 
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 /// The longest name of a zone that is compared with others.
 const MAX_ZONE_NAME: usize = 64;
+
+/// After so long a zone with summer time is on the other side of it.
+const HALF_A_YEAR: SignedDuration = SignedDuration::from_hours(183 * 24);
 
 /// Zones whose names were changed: the new one is offered.
 const RENAMED: [(&str, &str); 8] = [
@@ -68,8 +72,68 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC") // new() lets only named zones in
     }
 
+    /// Whether a device that says this of its zone shows another time than this zone does, now or in half a year; `None`
+    /// where what it says names no zone.
+    pub fn differs_from(&self, said: &str, now: Timestamp) -> Option<bool> {
+        let differs = |other: &TimeZone, at| other.to_offset(at) != self.0.to_offset(at);
+        if let Ok(other) = TimeZone::get(said) {
+            let in_half_a_year = now.saturating_add(HALF_A_YEAR).unwrap_or(now);
+            return Some(differs(&other, now) || differs(&other, in_half_a_year));
+        }
+        // Only what holds now: such a device says another offset in summer.
+        Some(differs(&TimeZone::fixed(offset(said)?), now))
+    }
+
     /// For computing with it.
     pub fn rules(&self) -> &TimeZone {
         &self.0
+    }
+}
+
+/// The offset that a text names: `UTC+03:00`, `GMT-3`, `+0530`.
+fn offset(text: &str) -> Option<Offset> {
+    let text = text.trim();
+    let text =
+        ["UTC", "GMT", "utc", "gmt"].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text).trim();
+    if text.is_empty() {
+        return Some(Offset::UTC);
+    }
+    let (sign, digits) =
+        text.strip_prefix('+').map(|rest| (1, rest)).or_else(|| Some((-1, text.strip_prefix('-')?)))?;
+    let (hours, minutes) = match digits.split_once(':') {
+        Some(parts) => parts,
+        None if digits.len() == 4 && digits.is_ascii() => digits.split_at(2),
+        None => (digits, "0"),
+    };
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i32>().ok())?;
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (hours <= 14 && minutes < 60).then(|| Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_of_its_zone_is_compared_by_the_time_that_it_shows() {
+        let kyiv = Zone::new("Europe/Kyiv").expect("a zone");
+        let winter: Timestamp = "2026-01-15T12:00:00Z".parse().expect("a moment");
+        let summer: Timestamp = "2026-07-15T12:00:00Z".parse().expect("a moment");
+        for same in ["Europe/Kyiv", "europe/kiev", "Europe/Athens"] {
+            assert_eq!(kyiv.differs_from(same, winter), Some(false), "{same}");
+        }
+        // It shows the same in winter, and another time in summer.
+        for other in ["Etc/GMT-2", "UTC", "America/New_York"] {
+            assert_eq!(kyiv.differs_from(other, winter), Some(true), "{other}");
+        }
+        for offset in ["UTC+02:00", "GMT+2", "+0200", "+02"] {
+            assert_eq!(kyiv.differs_from(offset, winter), Some(false), "{offset}");
+            assert_eq!(kyiv.differs_from(offset, summer), Some(true), "{offset}");
+        }
+        assert_eq!(kyiv.differs_from("UTC-02:00", winter), Some(true));
+        for no_zone in ["", "EET-2EEST", "UTC+2x", "+99:00", "+2:99", "+-2", "somewhere", "UTC+٢"] {
+            assert_eq!(kyiv.differs_from(no_zone, winter).filter(|_| !no_zone.is_empty()), None, "{no_zone}");
+        }
     }
 }

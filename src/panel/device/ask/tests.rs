@@ -121,11 +121,21 @@ fn of_an_info_only_what_is_needed_is_looked_at() {
 }
 
 #[test]
-fn a_clock_that_is_no_whole_number_is_not_known() {
+fn a_clock_that_is_no_whole_number_is_not_known_nor_is_a_zone_that_is_no_text() {
     for body in [r#"{"time_unix":"1764000000"}"#, r#"{"time_unix":1764000000.5}"#, "{}", "<html>", ""] {
-        assert_eq!(read_time(&answer(200, body)), None, "{body}");
+        assert_eq!(read_clock(&answer(200, body)), None, "{body}");
     }
-    assert_eq!(read_time(&answer(200, r#"{"time_unix":1764000000}"#)), Some(1_764_000_000));
+    let read = |zone: &str| {
+        let body = format!(r#"{{"time_unix":{}{zone}}}"#, crate::clock::now_ms() / 1000 + 3600);
+        let clock = read_clock(&answer(200, &body)).expect("a clock");
+        assert!((3598..=3600).contains(&clock.ahead_s), "{clock:?}");
+        clock.zone
+    };
+    assert_eq!(read(r#","timezone":" UTC+03:00 ""#).as_deref(), Some("UTC+03:00"));
+    let long = format!(r#","timezone":"{}""#, "A".repeat(65));
+    for no_zone in ["", r#","timezone":3"#, r#","timezone":null"#, r#","timezone":"""#, &long] {
+        assert_eq!(read(no_zone), None, "{no_zone}");
+    }
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub struct Findings {
     pub repairing: usize,
     /// How far the device's clock is ahead of ours, in seconds.
     pub clock_ahead_s: Option<i64>,
+    /// Its zone, as it says it.
+    pub zone: Option<Box<str>>,
 }
 
 /// What a device held instead of which body before it was sent that again: the print of its profile, by item.
@@ -150,8 +152,9 @@ impl PanelWork for Compare {
             && confirmed.peek().is_some()
             && !confirmed.any(|(item, _)| on_device.contains_key(item));
         let items: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
-        let mut findings =
-            Findings { clock_ahead_s: self.device.clock_ahead_s, reset, ..Findings::default() };
+        let DeviceRecord { clock_ahead_s, zone, .. } = &self.device;
+        let (clock_ahead_s, zone) = (*clock_ahead_s, zone.clone());
+        let mut findings = Findings { clock_ahead_s, zone, reset, ..Findings::default() };
         let mut repairs = Repairs::new();
         let (mut extra, mut repairing) = (Vec::new(), BTreeSet::new());
         for item in items {
