@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
-use super::StoreError;
 use super::bodies::{identifier_in, number_of, split_body, tag_of};
 use super::changes::access::end_key;
 use super::event::{Index, StoredEvent};
@@ -12,6 +11,7 @@ use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, CountsChange, Head, Pending, Reported, ReportedCounts, RowName};
 use super::seal::NumberTag;
+use super::{PanelNo, StoreError};
 use super::{last_held, tables};
 use crate::identifier::rule::Kind::Face;
 
@@ -290,11 +290,13 @@ fn of_events(snapshot: &Snapshot, found: &mut Vec<String>) -> Result<(), StoreEr
     let by_panel = read.open_table(tables::ACCESS_EVENTS_BY_PANEL)?;
     let by_identifier = read.open_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
     let tags = read.open_table(tables::ACCESS_EVENT_TAGS)?;
-    let (mut events, mut of_identifiers) = (0, 0);
+    let counts = read.open_table(tables::ACCESS_EVENT_COUNTS)?;
+    let (mut events, mut of_identifiers, mut of_panels) = (0, 0, BTreeMap::<PanelNo, u64>::new());
     let (_, last) = snapshot.access_event_numbers()?;
     snapshot.each_access_event(|StoredEvent { number, index, record }| {
         let Index { panel, at_ms, said_ms, received_ms: _, tag, identifier } = index;
         events += 1;
+        *of_panels.entry(panel).or_default() += 1;
         let named = match identifier {
             Some(link) => {
                 of_identifiers += 1;
@@ -316,6 +318,15 @@ fn of_events(snapshot: &Snapshot, found: &mut Vec<String>) -> Result<(), StoreEr
         }
         Ok(())
     })?;
+    for (panel, count) in &of_panels {
+        let counted = counts.get(panel)?.map_or(0, |counted| counted.value());
+        if counted != *count {
+            found.push(format!("{counted} events of panel {panel} are counted, and there are {count}"));
+        }
+    }
+    if counts.len()? != of_panels.len() as u64 {
+        found.push("events are counted of a panel that has none".into());
+    }
     for (what, entries, expected) in [
         ("time", times.len()?, events),
         ("panel", by_panel.len()?, events),

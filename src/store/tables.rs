@@ -39,6 +39,7 @@
 //! | `access_events` | running number | what its indexes say ([`super::event::Index`]), then the sealed [`super::event::EventRecord`] | newer ones push it out, or it is too old |
 //! | `access_event_times` | when it happened in Unix milliseconds, its number | nothing | with its event |
 //! | `access_events_by_panel` | panel number, when, its number | nothing | with its event |
+//! | `access_event_counts` | panel number | how many of its events are kept | its last event goes |
 //! | `access_events_by_identifier` | link_id, when, its number | nothing | with its event |
 //! | `access_event_tags` | panel number, when by the device's word, tag of what was told ([`super::event::EventTag`]) | its number | with its event |
 //! | `audit_sessions` | a number of the same run | [`AuditRecord`] of sessions, and of what was refused, JSON | newer ones of these push it out, or it is too old |
@@ -175,6 +176,7 @@ tables! {
     ACCESS_EVENTS access_events: u64 => &'static [u8], render::access_events;
     ACCESS_EVENT_TIMES access_event_times: (u64, u64) => (), render::with_its_event;
     ACCESS_EVENTS_BY_PANEL access_events_by_panel: (PanelNo, u64, u64) => (), render::with_its_event;
+    ACCESS_EVENT_COUNTS access_event_counts: PanelNo => u64, render::with_its_event;
     ACCESS_EVENTS_BY_IDENTIFIER access_events_by_identifier: (&'static [u8; 16], u64, u64) => (), render::with_its_event;
     ACCESS_EVENT_TAGS access_event_tags: (PanelNo, u64, &'static EventTag) => u64, render::with_its_event;
 }

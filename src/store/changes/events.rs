@@ -38,6 +38,8 @@ impl Tables<'_> {
             let record = EventRecord::of(event, source);
             news += usize::from(self.keep_event(panel, event, identifier, &record, received_ms)?);
         }
+        self.count_events(panel, news as i64)?;
+        self.make_room(panel, DROPPED_FOR_ONE * news)?;
         Ok(news)
     }
 
@@ -126,8 +128,42 @@ impl Tables<'_> {
             self.access_events_by_identifier.insert((identifier.as_bytes(), index.at_ms, number), ())?;
         }
         self.access_event_tags.insert((panel, index.said_ms, &index.tag), number)?;
-        self.drop_events_beyond(DROPPED_FOR_ONE)?;
         Ok(true)
+    }
+
+    /// How many events of a panel are kept, and so many more or fewer from now on.
+    fn count_events(&mut self, panel: PanelNo, more: i64) -> Result<(), StoreError> {
+        let count = self.access_event_counts.get(panel)?.map_or(0, |count| count.value());
+        match count.saturating_add_signed(more) {
+            0 => self.access_event_counts.remove(panel)?.map(|_| ()),
+            count => self.access_event_counts.insert(panel, count)?.map(|_| ()),
+        };
+        Ok(())
+    }
+
+    /// Drops events beyond the number that is kept, after some of this panel came: its own oldest as long as it has more than
+    /// twice its share, so that no door pushes out what happened at all others; else the oldest of all.
+    fn make_room(&mut self, panel: PanelNo, most: usize) -> Result<(), StoreError> {
+        let kept = self.memory.events.kept();
+        let mut beyond = self.access_events.len()?.saturating_sub(kept).min(most as u64);
+        if beyond > 0 {
+            let share = kept / self.access_event_counts.len()?.max(1);
+            let own = self.access_event_counts.get(panel)?.map_or(0, |count| count.value());
+            let own = own.saturating_sub(share.saturating_mul(2)).min(beyond);
+            for _ in 0..own {
+                let oldest =
+                    self.access_events_by_panel.range((panel, 0, 0)..=(panel, u64::MAX, u64::MAX))?.next();
+                let Some((_, _, number)) = oldest.transpose()?.map(|(key, _)| key.value()) else { break };
+                let index = self.access_events.remove(number)?.map(|stored| Index::decode(stored.value()));
+                let index = index.transpose()?.ok_or(StoreError::Corrupt("event of a panel"))?;
+                self.forget_event(number, &index)?;
+            }
+            beyond -= own;
+        }
+        for _ in 0..beyond {
+            self.drop_first_event()?;
+        }
+        Ok(())
     }
 
     /// Drops events that came before a moment, and those beyond the number that is kept; says how many. There may be more.
@@ -155,15 +191,24 @@ impl Tables<'_> {
     }
 
     fn drop_first_event(&mut self) -> Result<(), StoreError> {
-        let Some((number, stored)) = self.access_events.pop_first()? else { return Ok(()) };
-        let (number, index) = (number.value(), Index::decode(stored.value())?);
+        let first = self.access_events.pop_first()?;
+        let Some((number, index)) =
+            first.map(|(number, stored)| (number.value(), Index::decode(stored.value())))
+        else {
+            return Ok(());
+        };
+        self.forget_event(number, &index?)
+    }
+
+    /// Takes an event that is gone out of all by which it is found.
+    fn forget_event(&mut self, number: u64, index: &Index) -> Result<(), StoreError> {
         self.access_event_times.remove((index.at_ms, number))?;
         self.access_events_by_panel.remove((index.panel, index.at_ms, number))?;
         if let Some(identifier) = index.identifier {
             self.access_events_by_identifier.remove((identifier.as_bytes(), index.at_ms, number))?;
         }
         self.access_event_tags.remove((index.panel, index.said_ms, &index.tag))?;
-        Ok(())
+        self.count_events(index.panel, -1)
     }
 
     /// Seals all events anew that were sealed with the key before this one.
@@ -272,6 +317,28 @@ mod tests {
         assert_eq!(with(&store, |tables| tables.drop_old_events(50)), 0);
         assert_eq!(with(&store, |tables| tables.drop_old_events(51)), 4);
         assert!(seen(&store, &all).is_empty());
+    }
+
+    #[test]
+    fn a_door_with_more_than_twice_its_share_pushes_out_its_own_events() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), &Metrics::default()).expect("opened");
+        for id in ["quiet", "loud", "third"] {
+            with(&store, move |tables| tables.add_panel(id, b"{}"));
+        }
+        store.handle().events().keep(12);
+        assert_eq!(keep(&store, 1, vec![event(1, "1"), event(2, "2")]), 2);
+        assert_eq!(keep(&store, 3, vec![event(3, "3")]), 1);
+        // What it says of when does not matter.
+        for n in 0..40 {
+            assert_eq!(keep(&store, 2, vec![event(1_000 - n, &format!("{}", 100 + n))]), 1);
+        }
+        let of = |panel| seen(&store, &EventFilter { panel: Some(panel), ..EventFilter::default() });
+        assert_eq!((of(1), of(3)), (vec!["2 2".to_owned(), "1 1".into()], vec!["3 3".into()]));
+        assert_eq!(of(2).len(), 9);
+        // One with less than that pushes out whatever is oldest.
+        assert_eq!(keep(&store, 3, vec![event(50, "5")]), 1);
+        assert_eq!((of(1), of(3)), (vec!["2 2".to_owned()], vec!["50 5".into(), "3 3".into()]));
     }
 
     #[test]
