@@ -26,6 +26,7 @@ struct Inside {
     identifiers: Vec<Value>,
     log: Vec<Value>,
     lists_newest_first: bool,
+    ignores_from: bool,
     /// Other answers, by call.
     otherwise: BTreeMap<String, (u16, Value)>,
 }
@@ -105,7 +106,7 @@ impl Inside {
                 (200, json!({ "time_unix": panelsync::clock::now_ms() / 1000, "timezone": "UTC+00:00" }))
             }
             ("GET", "/api/v1/log/items", _) => {
-                let from = asked.number("from", 0) as i64;
+                let from = if self.ignores_from { 0 } else { asked.number("from", 0) as i64 };
                 let mut items: Vec<_> = self
                     .log
                     .iter()
@@ -312,6 +313,27 @@ fn a_log_that_begins_with_the_newest_says_what_of_it_was_not_read() {
     assert_eq!(read.iter().filter(|(reason, _)| reason == "gap").count(), 1);
     door.change(|inside| inside.log.push(entry(THEN + 5000, 5555)));
     until("it is read on", || events(&server).len() == 1002);
+}
+
+#[test]
+fn a_log_of_which_only_the_beginning_can_be_read_says_that_what_comes_later_is_missing() {
+    let door = Door::default();
+    door.change(|inside| {
+        inside.ignores_from = true;
+        inside.log = (0..1100).map(|n| entry(THEN + n, 2000 + n as u32)).collect();
+    });
+    let device = door.device();
+    let server = reading_log(&device);
+    let gaps = || events(&server).iter().filter(|(reason, _)| reason == "gap").count();
+    until("it is said", || gaps() == 1);
+    assert_eq!(
+        (events(&server).len(), &*events(&server)[0].0),
+        (1001, "gap"),
+        "it comes after what was read"
+    );
+    let looks = device.calls("GET /api/v1/log/items");
+    until("it is looked at", || device.calls("GET /api/v1/log/items") > looks + 45);
+    assert_eq!(gaps(), 1, "it is said once");
 }
 
 #[test]

@@ -70,12 +70,21 @@ pub(super) async fn pull(
     let (Some(oldest), Some(newest)) = (moments.iter().min(), moments.iter().max()) else { return Ok(()) };
     // Only what is known; what comes at the same moment is read with what comes after.
     let is_all_known = known.is_some_and(|known| *newest <= known);
-    if is_all_known && (has_ended || *oldest < from) {
-        return Ok(()); // or it does not ask from when, and cannot be asked for what comes later
+    let is_newest_first = moments.first() > moments.last();
+    if is_all_known && has_ended {
+        return Ok(());
+    }
+    if let Some(known) = known.filter(|_| is_all_known && *oldest < from) {
+        // It does not ask from when. Where its oldest are all that a look reads, what comes later is out of reach.
+        if !is_newest_first {
+            let events = [gap(known.saturating_add(1))];
+            let keep = move |tables: &mut Tables<'_>| tables.keep_pulled(panel, &events, None, now);
+            store.change_along(1, keep).await?;
+        }
+        return Ok(());
     }
     let mut up_to = moments.iter().filter(|at| **at <= present).max().copied();
     let mut events = told::log_items(&items, now).events;
-    let is_newest_first = moments.first() > moments.last();
     if known.map_or(is_newest_first && !has_ended, |known| known < *oldest) {
         events.push(gap(*oldest));
     }
