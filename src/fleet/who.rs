@@ -88,7 +88,7 @@ pub struct Holder {
 pub enum Confirmed {
     /// It is embedded, or its device has confirmed the identifier and all time profiles that it names.
     Yes,
-    /// Some of it is on its way, or only the device knows how many passes are left.
+    /// Some of it is on its way, or only the device knows how many passes are left, or it shows the time in another zone.
     Unknown,
     /// Its device refuses some of it, or was found to hold something else.
     No,

@@ -524,6 +524,16 @@ fn a_reboot_in_the_middle_of_a_batch_and_a_wrong_clock_lose_nothing() {
         shown.stdout.contains("its zone    UTC-05:00, not UTC: its door opens at other times"),
         "{shown}"
     );
+    let cards = [card(101, "By time", "101", &[1]), card(102, "At any time", "102", &[])];
+    apply(&server, 60, &json!({ "all": true, "identifiers": { "upsert": cards } }));
+    let confirmed = |panel: &str, n: u32| {
+        let asked = format!("/access?panel={panel}&identifier={}&at=2026-11-26T10:00:00Z", link(n));
+        let told = server.fleet("GET", &asked).send().value();
+        (told["items"][0]["confirmed"].clone(), told["items"][0]["may_open"].clone())
+    };
+    assert_eq!(confirmed("d2", 101), (json!("unknown"), json!(true)), "it is open at another time there");
+    assert_eq!(confirmed("d1", 101), (json!("yes"), json!(false)));
+    assert_eq!(confirmed("d2", 102), (json!("yes"), json!(true)));
     devices.faults(Some(2), &json!({}));
     shell.run(&["diff", "-l", "id=d2"]);
     assert!(panel_state(&server, "d2")["device"].get("other_zone").is_none(), "it is right again");

@@ -186,6 +186,15 @@ impl<'s> Answers<'s> {
                 opening.not_confirmed =
                     Some("only the device knows how many of its passes are left".to_owned());
             }
+            let by_time = opening.desired.as_ref().is_some_and(|desired| !desired.profiles.is_empty());
+            if let Some(zone) =
+                device.other_zone.as_deref().filter(|_| by_time && opening.confirmed == Confirmed::Yes)
+            {
+                opening.confirmed = Confirmed::Unknown;
+                opening.not_confirmed =
+                    Some(format!("the device shows the time in {zone}, not in the panel's zone"));
+                opening.may_open = true;
+            }
         }
         Ok(opening)
     }

@@ -32,6 +32,8 @@ pub(super) struct Device {
     pub places: Vec<Place>,
     /// Time profiles under whose link_ids it holds something else, nobody knows what.
     pub changed: BTreeSet<LinkId>,
+    /// What it says of its zone, where it shows another time than the panel's: it opens its door by that.
+    pub other_zone: Option<Box<str>>,
     known: HashMap<ItemId, Known>,
 }
 
@@ -148,7 +150,8 @@ impl Held {
             identifiers.extend(leaving.filter(|(name, _)| !there.contains(name)));
             identifiers.sort_unstable_by_key(|(name, _)| *name);
         }
-        Ok((Self { used, ..Self::new(settings, profiles, known, answers) }, identifiers))
+        let zone = other_zone(snapshot, panel, settings)?;
+        Ok((Self { used, ..Self::new(settings, profiles, known, zone, answers) }, identifiers))
     }
 
     /// Of one identifier of a panel and the time profiles that it names, with the body that the panel should hold.
@@ -183,13 +186,15 @@ impl Held {
             }
         }
         used.retain(|_, times| *times > 0);
-        Ok((Self { used, ..Self::new(settings, profiles, known, answers) }, desired))
+        let zone = other_zone(snapshot, panel, settings)?;
+        Ok((Self { used, ..Self::new(settings, profiles, known, zone, answers) }, desired))
     }
 
     fn new(
         settings: &Settings,
         profiles: BTreeMap<LinkId, u64>,
         known: HashMap<ItemId, Known>,
+        other_zone: Option<Box<str>>,
         answers: &mut Answers<'_>,
     ) -> Self {
         let zone = &settings.zone;
@@ -197,7 +202,8 @@ impl Held {
         let device = settings.is_device().then(|| {
             let mut perhaps = Vec::new();
             let leaving = known.keys().filter_map(|item| item.profile_link());
-            let mut device = Device { places: Vec::new(), changed: BTreeSet::new(), known: HashMap::new() };
+            let (places, changed) = (Vec::new(), BTreeSet::new());
+            let mut device = Device { places, changed, other_zone, known: HashMap::new() };
             let links: BTreeSet<_> = profiles.keys().copied().chain(leaving).collect();
             device.known = known;
             for link in links {
@@ -226,4 +232,17 @@ impl Held {
         let known = |device: &Device| device.known(ItemId::identifier(link), false).is_perhaps_there();
         body.is_some() || self.device.as_ref().is_some_and(known)
     }
+}
+
+/// What a panel's device says of its zone, where it shows another time than the panel's.
+fn other_zone(
+    snapshot: &Snapshot,
+    panel: PanelNo,
+    settings: &Settings,
+) -> Result<Option<Box<str>>, StoreError> {
+    if !settings.is_device() {
+        return Ok(None);
+    }
+    let said = snapshot.device(panel)?.and_then(|device| device.zone);
+    Ok(settings.other_zone(said.as_deref()).map(Into::into))
 }

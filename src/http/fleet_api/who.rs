@@ -75,7 +75,7 @@ pub struct AccessBody {
     pub windows: Vec<WindowBody>,
     /// Whether the panel does so: `yes` (it is embedded, or its device has confirmed the identifier and the time profiles
     /// that it names), `unknown` (some of that is on its way, or only its device knows how
-    /// many of its passes are left), or `no` (its device refuses some of it, or was found to
+    /// many of its passes are left, or it shows the time in another zone), or `no` (its device refuses some of it, or was found to
     /// hold something else).
     #[schema(example = "yes")]
     pub confirmed: String,
