@@ -70,14 +70,12 @@ impl Fleet {
         limit: usize,
     ) -> Result<NewEvents, FleetError> {
         self.read(move |snapshot| {
-            let (first, last) = snapshot.access_event_numbers()?;
+            let (_, last) = snapshot.access_event_numbers()?;
             // A number that was never given is one of another database.
             let Some(number) = number.filter(|number| *number <= last) else {
                 return Ok(NewEvents { events: Vec::new(), missed: 0, last });
             };
-            let first = if first == 0 { last + 1 } else { first };
-            let missed = first.saturating_sub(number + 1);
-            let (events, last) = snapshot.access_events_after(number + missed, &filter, limit)?;
+            let (events, last, missed) = snapshot.access_events_after(number, &filter, limit)?;
             Ok::<_, StoreError>(NewEvents { events: with_panels(snapshot, events)?, missed, last })
         })
         .await

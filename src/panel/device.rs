@@ -19,10 +19,12 @@ pub mod ask;
 pub mod gate;
 mod holders;
 pub mod line;
+mod named;
 mod trouble;
 mod walk;
 pub mod words;
 
+pub use named::Named;
 pub use trouble::Trouble;
 
 use ask::{Answer, DeviceItem, Info, Outgoing, Request, Said, Speech};
@@ -116,6 +118,8 @@ pub struct Held {
     /// How many it said that there are of a kind of which it listed fewer, and how many these were: what is not among them
     /// is perhaps there all the same.
     pub short: Option<(u64, u64)>,
+    /// The time profiles that its identifiers name, those too that are not among its items or cannot be read.
+    pub named: Named,
 }
 
 /// A device, and the session on it.
@@ -314,6 +318,7 @@ impl Device {
             all.items.extend(held.items);
             all.unlinked += held.unlinked;
             all.short = all.short.or(held.short);
+            all.named.add(held.named);
             all.identifiers |= *kind == Kind::Identifier;
         }
         Ok(all)

@@ -29,6 +29,8 @@ pub(super) struct Memory {
     pub(super) next_body: Option<u64>,
     pub(super) next_audit: Option<u64>,
     pub(super) next_event: Option<u64>,
+    /// Of panels whose own events are dropped: before this number there is none of theirs.
+    pub(super) oldest_event: FxHashMap<PanelNo, u64>,
     /// Whether the transaction under way changes the serial number of a device.
     pub(super) changes_serials: bool,
     /// How many events are kept, and who waits for them.
@@ -52,6 +54,7 @@ impl Memory {
             next_body: None,
             next_audit: None,
             next_event: None,
+            oldest_event: FxHashMap::default(),
             changes_serials: false,
             events: Arc::default(),
         }

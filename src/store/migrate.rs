@@ -404,6 +404,7 @@ fn forget_events(transaction: &redb::WriteTransaction) -> Result<u64, StoreError
     transaction.delete_table(tables::ACCESS_EVENTS_BY_PANEL)?;
     transaction.delete_table(tables::ACCESS_EVENTS_BY_IDENTIFIER)?;
     transaction.delete_table(tables::ACCESS_EVENT_TAGS)?;
+    transaction.delete_table(tables::ACCESS_EVENT_COUNTS)?;
     Ok(events)
 }
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::row;
-use crate::profile::LinkId;
 
 /// A user. The verifier is Argon2id over the lower-case MD5 hex of the password, since that MD5 is all that
 /// clients of the panel API send.
@@ -83,10 +82,9 @@ pub struct DeviceRecord {
     /// Whether the device has ever told which identifiers it holds: then it is not believed that it knows none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_identifiers: bool,
-    /// When it was read, the time profiles under its identifiers that were not made from here, or are otherwise there: none
-    /// of these goes from under them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub foreign_bound: Vec<LinkId>,
+    /// It took another one's place, and was not read since: nothing is sent to it before it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
 }
 
 /// A remote panel went offline, or came back.

@@ -27,6 +27,7 @@ struct Inside {
     log: Vec<Value>,
     lists_newest_first: bool,
     ignores_from: bool,
+    clock_ahead_ms: i64,
     /// Other answers, by call.
     otherwise: BTreeMap<String, (u16, Value)>,
 }
@@ -102,9 +103,10 @@ impl Inside {
             ("GET", "/api/v1/login", _) => (200, json!({ "token": token, "account_type": "admin" })),
             ("POST", "/api/v1/logout", _) => (200, Value::Null),
             _ if asked.token.as_ref() != Some(&token) => (401, json!({ "error": "Log In" })),
-            ("GET", "/api/v1/device/time", _) => {
-                (200, json!({ "time_unix": panelsync::clock::now_ms() / 1000, "timezone": "UTC+00:00" }))
-            }
+            ("GET", "/api/v1/device/time", _) => (
+                200,
+                json!({ "time_unix": (panelsync::clock::now_ms() + self.clock_ahead_ms) / 1000, "timezone": "UTC+00:00" }),
+            ),
             ("GET", "/api/v1/log/items", _) => {
                 let from = if self.ignores_from { 0 } else { asked.number("from", 0) as i64 };
                 let mut items: Vec<_> = self
@@ -260,6 +262,35 @@ fn a_device_that_took_another_ones_place_is_read_before_it_is_sent_anything() {
 }
 
 #[test]
+fn a_device_that_took_another_ones_place_is_sent_nothing_while_it_cannot_be_read() {
+    let door = Door::default();
+    door.change(|inside| inside.serial = "ONE".into());
+    let device = door.device();
+    let server = pushed(&door, &device);
+    door.otherwise(&format!("GET {PROFILES}/items"), 500, json!({ "error": "busy" }));
+    door.change(|inside| {
+        inside.serial = "TWO".into();
+        inside.profiles.clear();
+        inside.identifiers = vec![card(99, "Foreign", "7654321", &[])];
+    });
+    let writes = || {
+        [PROFILES, IDENTIFIERS]
+            .iter()
+            .map(|kind| device.calls(&format!("POST {kind}/items/link")))
+            .sum::<usize>()
+    };
+    let before = writes();
+    let reads = device.calls(&format!("GET {PROFILES}/items"));
+    until("it was to be read some times", || device.calls(&format!("GET {PROFILES}/items")) > reads + 3);
+    assert_eq!((writes(), door.change(|inside| inside.identifiers.len())), (before, 1));
+    door.change(|inside| inside.otherwise.clear());
+    until("it has what it should, and what else it has is known", || {
+        let held = door.change(|inside| (inside.profiles.len(), inside.identifiers.len()));
+        held == (1, 2) && state(&server, "d1")["drifted"] == 1
+    });
+}
+
+#[test]
 fn a_device_that_lost_all_of_one_kind_is_noticed_at_a_look() {
     let door = Door::default();
     let device = door.device();
@@ -334,6 +365,29 @@ fn a_log_of_which_only_the_beginning_can_be_read_says_that_what_comes_later_is_m
     let looks = device.calls("GET /api/v1/log/items");
     until("it is looked at", || device.calls("GET /api/v1/log/items") > looks + 45);
     assert_eq!(gaps(), 1, "it is said once");
+}
+
+#[test]
+fn what_happens_while_a_device_s_clock_is_behind_is_read_too() {
+    let door = Door::default();
+    let now = panelsync::clock::now_ms();
+    door.change(|inside| inside.log = vec![entry(now - 5000, 1)]);
+    let device = door.device();
+    let server = reading_log(&device);
+    until("it is read", || events(&server).len() == 1);
+    // After a loss of power it is 2020 there for a while.
+    let years = 6 * 365 * 86_400_000;
+    door.change(|inside| {
+        inside.clock_ahead_ms = -years;
+        inside.log.insert(0, entry(now - years + 1000, 4444));
+    });
+    until("it is read as well", || events(&server).len() == 2);
+    door.change(|inside| {
+        inside.clock_ahead_ms = 0;
+        inside.log.push(entry(now, 5555));
+    });
+    until("it is read on", || events(&server).len() == 3);
+    assert!(events(&server).iter().all(|(reason, _)| reason != "gap"), "{:?}", events(&server));
 }
 
 #[test]

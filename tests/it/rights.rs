@@ -20,10 +20,25 @@ struct Door {
     refuses: Mutex<Option<&'static str>>,
     /// It knows no call on identifiers.
     forgets_calls: Mutex<bool>,
+    /// Whether it is deleting a card, which it does only when it is let.
+    deleting: Mutex<bool>,
+    lets_delete: Mutex<()>,
+    /// It refuses the next deletion of a card.
+    refuses_a_deletion: Mutex<bool>,
 }
 
 impl Door {
     fn answer(&self, asked: &Asked) -> (u16, Value) {
+        if asked.method == "DELETE" && asked.path == "/api/v1/access/identifier/items/link" {
+            *self.deleting.lock().expect("whole") = true;
+            drop(self.lets_delete.lock().expect("whole"));
+            if std::mem::take(&mut *self.refuses_a_deletion.lock().expect("whole")) {
+                let busy = |link| json!({ "link_id": link, "success": false, "extended_info": "busy" });
+                let results: Vec<_> =
+                    asked.body["link_ids"].as_array().into_iter().flatten().map(busy).collect();
+                return (200, json!({ "result": results }));
+            }
+        }
         let is_of_cards = asked.path.contains("/access/identifier");
         if is_of_cards && *self.forgets_calls.lock().expect("whole") {
             return (404, json!({ "error": "Not found" }));
@@ -176,4 +191,46 @@ fn a_profile_stays_under_a_card_that_somebody_made_by_hand() {
     let answer = apply(&server, 30, &json!({ "all": true, "delete": [link(1), link(2)] }));
     assert_eq!(answer.value()["items"]["rejected"], 1, "{answer}");
     assert_eq!((device.profile(1), device.profile(2)), (Some("Here before".into()), None));
+}
+
+#[test]
+fn a_profile_stays_under_a_card_that_somebody_made_by_hand_after_cards_were_sent() {
+    let (device, _hand, server) = door();
+    // What can be read of it is that it names the second one.
+    let by_hand =
+        json!({ "link_id": null, "identifier_type": "odd", "time_profiles": { "link_ids": [link(2)] } });
+    device.cards.lock().expect("whole").insert("by hand".into(), by_hand);
+    let moved = json!({ "all": true, "delete": [link(1), link(2)],
+        "identifiers": { "upsert": [card(11, "Ann", "1000", &[])] } });
+    let answer = apply(&server, 30, &moved);
+    assert_eq!(answer.value()["items"]["rejected"], 1, "{answer}");
+    assert_eq!((device.profile(1), device.profile(2)), (None, Some("Two".into())));
+    assert_eq!(device.named_by(11), Some(Vec::new()));
+}
+
+#[test]
+fn a_refusal_to_delete_is_no_answer_to_what_was_asked_for_meanwhile() {
+    let (device, _hand, server) = door();
+    *device.refuses_a_deletion.lock().expect("whole") = true;
+    let held = Arc::clone(&device);
+    let (holds, is_held) = std::sync::mpsc::channel();
+    let (let_go, waits) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let _held = held.lets_delete.lock().expect("whole");
+        holds.send(()).expect("somebody waits");
+        let _ = waits.recv_timeout(std::time::Duration::from_secs(20));
+    });
+    is_held.recv().expect("it is held");
+    let gone = json!({ "all": true, "identifiers": { "delete": [link(11)] } });
+    let answer = apply(&server, 0, &gone);
+    assert_eq!(answer.value()["panels"]["pending"], 1, "{answer}");
+    until("it is being deleted", || *device.deleting.lock().expect("whole"));
+    let again = json!({ "all": true, "identifiers": { "upsert": [card(11, "Ann", "1000", &[2])] } });
+    let second = apply(&server, 0, &again).value()["id"].as_str().expect("an id").to_owned();
+    drop(let_go);
+    holder.join().expect("no panic");
+    let report = || server.fleet("GET", &format!("/batches/{second}")).send().value();
+    until("it is done", || report()["state"] == "done");
+    assert_eq!(report()["panels"]["applied"], 1, "{}", report());
+    assert_eq!(device.named_by(11), Some(vec![link(2)]));
 }

@@ -193,7 +193,8 @@ impl<'s> Answers<'s> {
                 opening.confirmed = Confirmed::Unknown;
                 opening.not_confirmed =
                     Some(format!("the device shows the time in {zone}, not in the panel's zone"));
-                opening.may_open = true;
+                opening.may_open |=
+                    matches!(opening.desired.as_ref().map(|desired| &desired.answer.why), Some(Why::Shut(_)));
             }
         }
         Ok(opening)
@@ -245,9 +246,12 @@ impl<'s> Answers<'s> {
         for body in bodies {
             for place in &device.places {
                 let answered = self.answer(*place, *body)?;
-                // A profile of which nobody knows what the device holds may be open too.
+                // A profile of which nobody knows what the device holds may be open too, and one in another zone.
                 let unsure = matches!(answered.answer.why, Why::Shut(_) | Why::NoProfileThere)
-                    && answered.profiles.iter().any(|profile| device.changed.contains(profile));
+                    && answered
+                        .profiles
+                        .iter()
+                        .any(|profile| device.other_zone.is_some() || device.changed.contains(profile));
                 if answered.answer.opens() || unsure {
                     opening.perhaps = Some(answered);
                     return Ok(true);

@@ -89,7 +89,7 @@ impl Known {
 
     /// Whether the device holds something of it, as far as is known, where nothing is desired.
     fn is_perhaps_there(&self) -> bool {
-        matches!(self, Self::Pending(_) | Self::Changed | Self::Extra)
+        matches!(self, Self::Pending(_) | Self::Refused(..) | Self::Changed | Self::Extra)
     }
 
     /// What is not confirmed, in words.

@@ -33,11 +33,11 @@ use crate::store::row::Row;
 pub enum Call {
     /// Create or update these, each as it is desired by its row.
     Upsert(Vec<(ItemId, Row)>),
-    /// Delete these.
-    Delete(Vec<ItemId>),
+    /// Delete these. One that is desired is taken down to be made anew.
+    Delete(Vec<(ItemId, Option<Row>)>),
     /// Not to be called: the device would take these, or lose them, and somebody could open a door who should not. They are
-    /// refused here, in this word.
-    Refuse(Vec<ItemId>, &'static str),
+    /// refused here, in this word, as they are desired.
+    Refuse(Vec<(ItemId, Option<Row>)>, &'static str),
 }
 
 impl Call {
@@ -53,7 +53,7 @@ impl Call {
     pub fn items(&self) -> Vec<ItemId> {
         match self {
             Self::Upsert(items) => items.iter().map(|(item, _)| *item).collect(),
-            Self::Delete(items) | Self::Refuse(items, _) => items.clone(),
+            Self::Delete(items) | Self::Refuse(items, _) => items.iter().map(|(item, _)| *item).collect(),
         }
     }
 }
@@ -241,7 +241,7 @@ pub fn next_call(
         .or_else(|| delete(&down, limit))
         .or_else(|| delete(&gone, limit))
         .or_else(|| {
-            some(stuck.iter().chain(&spared).map(|item| item.item).take(limit).collect())
+            some(stuck.iter().chain(&spared).map(|item| (item.item, item.desired)).take(limit).collect())
                 .map(|spared| Call::Refuse(spared, ItemOutcome::Bound.extended_info()))
         })
         .or_else(|| upsert(&back, limit))
@@ -259,7 +259,7 @@ fn upsert(items: &[&Unsettled], limit: usize) -> Option<Call> {
 }
 
 fn delete(items: &[&Unsettled], limit: usize) -> Option<Call> {
-    some(items.iter().map(|item| item.item).take(limit).collect()).map(Call::Delete)
+    some(items.iter().map(|item| (item.item, item.desired)).take(limit).collect()).map(Call::Delete)
 }
 
 /// Identifiers that are to go, and whose number another one is to have.
@@ -287,7 +287,8 @@ fn upsert_in_order(items: &[&Unsettled], all: &[(&Unsettled, Turn)], limit: usiz
     let free: Vec<_> = items.iter().filter(is_free).copied().collect();
     // One that the device does not hold frees nobody's number.
     let is_there = |item: &&&Unsettled| !item.before.is_empty();
-    upsert(&free, limit).or_else(|| items.iter().find(is_there).map(|item| Call::Delete(vec![item.item])))
+    upsert(&free, limit)
+        .or_else(|| items.iter().find(is_there).map(|item| Call::Delete(vec![(item.item, item.desired)])))
 }
 
 /// Whether a device refuses an upsert because it is full.

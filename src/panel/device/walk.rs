@@ -52,6 +52,9 @@ impl Walk {
                 return Err(Trouble::TooMuch(format!("it holds more than {MAX_ITEMS} {what}s")));
             }
             let keep = item.get().len() <= KEPT_OF_ONE && self.kept_json + item.get().len() <= KEPT_JSON;
+            if kind == Kind::Identifier {
+                self.held.named.take(item);
+            }
             let read = match kind {
                 Kind::Profile => ask::read_profile(item, family, keep),
                 Kind::Identifier => ask::read_identifier(item),

@@ -11,10 +11,9 @@ use crate::identifier::{self, Identifier};
 use crate::panel::delivery::call::{self, Call, Kept, Rights, Unsettled};
 use crate::panel::delivery::facts::Facts;
 use crate::panel::device::ask::Outgoing;
-use crate::profile::LinkId;
 use crate::store::identifier_in;
 use crate::store::read::Snapshot;
-use crate::store::row::{Pending, Reported, Row, RowName};
+use crate::store::row::{Drift, Pending, Reported, Row, RowName};
 use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// The facts of one panel, as the store is when the first of them is asked for.
@@ -132,7 +131,7 @@ pub(super) fn next_call(
             let json = snapshot.body(row.body)?;
             let item = match item.kind {
                 Kind::Profile => Outgoing { link_id: item.link_id, json, secret: "".into(), is_slow: false },
-                Kind::Identifier => identifier(snapshot, item.link_id, &json, api)?,
+                Kind::Identifier => identifier(snapshot, panel, *item, &json, api)?,
             };
             // A device looks at a photo for a while, so that faces go one by one.
             if item.is_slow && !outgoing.is_empty() {
@@ -149,13 +148,13 @@ pub(super) fn next_call(
     Ok(Some((call, outgoing)))
 }
 
-/// Of these, identifiers that the device is not to be sent: they name a profile that it refuses, or holds otherwise, so that
+/// Of these, identifiers that the device is not to be sent: they name a profile that it refuses, or has lost, so that
 /// they would open when nobody wants them to; or their photo is not kept.
 fn unfit(
     snapshot: &Snapshot,
     panel: PanelNo,
     items: &[(ItemId, Row)],
-) -> Result<Option<(Vec<ItemId>, &'static str)>, StoreError> {
+) -> Result<Option<(Vec<(ItemId, Option<Row>)>, &'static str)>, StoreError> {
     let (mut unbound, mut without_photo) = (Vec::new(), Vec::new());
     let mut is_there = HashMap::new();
     for (item, row) in items.iter().filter(|(item, _)| item.kind == Kind::Identifier) {
@@ -165,20 +164,23 @@ fn unfit(
                 Some(there) => *there,
                 None => {
                     let known = snapshot.reported(panel, ItemId::profile(*link))?;
-                    let there = !matches!(known, Some(Reported::Refused(_)) | None);
+                    let there = !matches!(
+                        known,
+                        Some(Reported::Refused(_) | Reported::Drifted(Drift::Missing)) | None
+                    );
                     is_there.insert(*link, there);
                     there
                 }
             };
             if !there {
-                unbound.push(*item);
+                unbound.push((*item, Some(*row)));
                 break;
             }
         }
         if let Credential::Face(face) = credential
             && !snapshot.has_photo(face)?
         {
-            without_photo.push(*item);
+            without_photo.push((*item, Some(*row)));
         }
     }
     let words = [(unbound, ItemOutcome::NoProfile), (without_photo, ItemOutcome::BadPhoto)];
@@ -193,7 +195,7 @@ fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
 }
 
 /// Identifiers that the device holds otherwise than is desired, and which it is not asked to change; and the profiles that
-/// they name.
+/// they name. Those that were not made from here are looked at when profiles are deleted.
 fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<Kept, StoreError> {
     let mut kept = Kept::default();
     snapshot.each_reported(panel, |item, known| {
@@ -214,18 +216,31 @@ fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<Kept, StoreError> {
         }
         Ok(true)
     })?;
-    // And under those that were not made from here, as far as they were read.
-    kept.named.extend(snapshot.device(panel)?.unwrap_or_default().foreign_bound);
     Ok(kept)
 }
 
+/// An identifier as it is sent. How many of its passes are left is said once: the device counts from there, and would count
+/// anew.
 fn identifier(
     snapshot: &Snapshot,
-    link_id: LinkId,
+    panel: PanelNo,
+    item: ItemId,
     json: &str,
     api: Option<Api>,
 ) -> Result<Outgoing, StoreError> {
-    let identifier = identifier_in(json.as_bytes())?;
+    let mut identifier = identifier_in(json.as_bytes())?;
+    if identifier.passes_left.is_some() {
+        for body in snapshot.last_held(panel, item)? {
+            let before = identifier_in(snapshot.body(body)?.as_bytes())?;
+            let is_counted = before.passes_left == identifier.passes_left
+                && before.passes == identifier.passes
+                && before.credential == identifier.credential;
+            if is_counted {
+                identifier.passes_left = None;
+                break;
+            }
+        }
+    }
     let api = api.unwrap_or(Api::ANY);
     let photo = match &identifier.credential {
         Credential::Face(face) => snapshot.photo(*face)?,
@@ -233,5 +248,5 @@ fn identifier(
     };
     let json = identifier::wire::body(&identifier, photo.as_ref(), api).into();
     let secret = identifier.credential.number(api).into();
-    Ok(Outgoing { link_id, json, secret, is_slow: photo.is_some() })
+    Ok(Outgoing { link_id: item.link_id, json, secret, is_slow: photo.is_some() })
 }

@@ -7,7 +7,8 @@
 //! is a gap too. So is what happened at one and the same moment, beyond what a look reads.
 //!
 //! An entry from the device's future was written by a clock that was wrong then: it is kept, and nothing is asked from there
-//! on, since what happens next comes before it. Where we were in what is the future now, we begin again.
+//! on, since what happens next comes before it. So each look begins with the device's clock. Where we were in what is the
+//! future now, its clock has gone back, and what it has written since is asked for; what was read already is kept once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,10 @@ use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// Pages that are read at one look; the next one goes on behind them.
 const PAGES: u64 = 20;
+
+/// Where a clock has gone back, what it wrote since is read from so long before on, in milliseconds: from one look to the
+/// next it may have gone on.
+const WENT_BACK_BEFORE_MS: i64 = 15 * 60 * 1000;
 
 /// A device that has told of events by itself within this time is not asked.
 const TELLS_WITHIN: Duration = Duration::from_mins(5);
@@ -42,20 +47,24 @@ pub(super) enum PullError {
 
 /// Asks a device for what happened since it was asked last, and keeps it. `clock_ahead_s` is by how much its clock was ahead
 /// when it was read.
-pub(super) async fn pull(
-    store: &StoreHandle,
-    panel: PanelNo,
-    device: &mut Device,
-    clock_ahead_s: i64,
-) -> Result<(), PullError> {
+pub(super) async fn pull(store: &StoreHandle, panel: PanelNo, device: &mut Device) -> Result<(), PullError> {
     if store.events().tells(panel, TELLS_WITHIN) {
         return Ok(());
     }
+    let ahead_s = device.clock().await?.map_or(0, |clock| clock.ahead_s);
     let now = clock::now_ms();
-    let present = now.saturating_add(clock_ahead_s.saturating_mul(1000));
-    let known = store.read()?.events_read_up_to(panel)?.filter(|known| *known <= present);
-    // The first moment may be in what is asked for, or not.
-    let from = known.map_or(0, |known| known.saturating_sub(1));
+    let present = now.saturating_add(ahead_s.saturating_mul(1000));
+    let read_up_to = store.read()?.events_read_up_to(panel)?;
+    let known = read_up_to.filter(|known| *known <= present);
+    let from = match read_up_to {
+        None => 0,
+        // The first moment may be in what is asked for, or not.
+        Some(known) if known <= present => known.saturating_sub(1),
+        // Its clock has gone back by as much, or by more.
+        Some(known) => {
+            present.saturating_sub(known.saturating_sub(present)).saturating_sub(WENT_BACK_BEFORE_MS).max(0)
+        }
+    };
     let mut items: Vec<Value> = Vec::new();
     let mut has_ended = false;
     for page in 1..=PAGES {

@@ -4,7 +4,6 @@
 //! it holds. Another serial number, or none left, means that it was replaced or reset: then everything is sent
 //! again.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +19,11 @@ use crate::panel::delivery::call::{Call, says_gone, says_no_profile};
 use crate::panel::delivery::effect::{Step, Task};
 use crate::panel::delivery::facts::{Answer, Ended, Loss, Seen};
 use crate::panel::device::ask::{Info, Said};
-use crate::panel::device::{Device, Habits, Trouble};
+use crate::panel::device::{Device, Habits, Named, Trouble};
 use crate::panel::settings::Settings;
 use crate::profile::LinkId;
 use crate::store::tables::DeviceRecord;
-use crate::store::{PanelNo, StoreError, StoreHandle, identifier_in};
+use crate::store::{PanelNo, StoreError, StoreHandle};
 
 /// How long the step under way is given when it is to be the last one.
 const LAST_STEP: Duration = Duration::from_secs(1);
@@ -212,7 +211,7 @@ impl Visit<'_> {
             let record = &mut self.met.record;
             (record.last_read_ms, record.clock_ahead_s, record.unlinked) = (None, None, 0);
             record.zone = None;
-            record.told_identifiers = false;
+            (record.told_identifiers, record.unread) = (false, true);
         }
         self.met.is_news = self.met.record != before;
         replaced
@@ -225,6 +224,7 @@ impl Visit<'_> {
 
     async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
         match task {
+            Task::Deliver if self.met.record.unread => Box::pin(self.work(Task::Read, device)).await,
             Task::Check => {
                 self.pull(device).await;
                 Ok(Answer::Checked)
@@ -249,9 +249,8 @@ impl Visit<'_> {
     /// is asked again at the next look.
     async fn pull(&self, device: &mut Device) {
         let Stepper { store, panel, devices, settings, .. } = self.stepper;
-        let clock_ahead_s = self.met.record.clock_ahead_s.unwrap_or(0);
         if devices.settings.pull_events
-            && let Err(error) = pull(store, *panel, device, clock_ahead_s).await
+            && let Err(error) = pull(store, *panel, device).await
         {
             tracing::debug!(panel.id = %settings.id, %error, "the device's log was not read");
         }
@@ -270,13 +269,13 @@ impl Visit<'_> {
                 said => said,
             },
             Call::Delete(items) => {
-                let links: Vec<_> = items.iter().map(|item| item.link_id).collect();
+                let links: Vec<_> = items.iter().map(|(item, _)| item.link_id).collect();
                 match kind {
                     Kind::Profile => self.delete_profiles(device, &links).await,
                     Kind::Identifier => device.delete(kind, &links).await,
                 }
             }
-            Call::Refuse(items, word) => Ok(refused(items, word)),
+            Call::Refuse(_, word) => Ok(refused(&items, word)),
         };
         let said = match said {
             // Just after its login it knows no such call: it is a device without identifiers, unless it has had some.
@@ -296,25 +295,22 @@ impl Visit<'_> {
         }
     }
 
-    /// Deletes profiles, but for those that identifiers name which others made: a device may let these open at any time then.
-    /// Where identifiers were ever sent from here, that is known already.
+    /// Deletes profiles, but for those that an identifier names on the device, whoever made it: the device may let it open at
+    /// any time then. Those made from here that named them are gone or changed by now, unless somebody changed them back.
     async fn delete_profiles(
         &self,
         device: &mut Device,
         links: &[LinkId],
     ) -> Result<Vec<Option<Said>>, Trouble> {
-        let mut named: HashSet<LinkId> = HashSet::new();
-        if !self.met.record.identifiers && self.stepper.settings.identifier_api().is_some() {
-            for item in device.held(&[Kind::Identifier], true).await?.items {
-                let identifier = item.body.and_then(|body| identifier_in(body.json().as_bytes()).ok());
-                named.extend(identifier.iter().flat_map(|identifier| identifier.profiles.as_slice()));
-            }
-        }
-        let free: Vec<_> = links.iter().filter(|link| !named.contains(link)).copied().collect();
+        let named = match self.stepper.settings.identifier_api() {
+            Some(_) => device.held(&[Kind::Identifier], true).await?.named,
+            None => Named::default(),
+        };
+        let free: Vec<_> = links.iter().filter(|link| !named.has(link)).copied().collect();
         let said = if free.is_empty() { Vec::new() } else { device.delete(Kind::Profile, &free).await? };
         let mut said = said.into_iter();
         let of_each = links.iter().map(|link| {
-            if named.contains(link) {
+            if named.has(link) {
                 Some(refusal(ItemOutcome::Bound.extended_info()))
             } else {
                 said.next().flatten()

@@ -38,9 +38,8 @@ impl Tables<'_> {
 
     /// Keeps what a panel's device said of itself; the wish to reconcile is not the device's to say.
     pub fn keep_device(&mut self, panel: PanelNo, said: &DeviceRecord) -> Result<(), StoreError> {
-        let DeviceRecord { reconcile, identifiers, foreign_bound, .. } =
-            self.device(panel)?.unwrap_or_default();
-        self.set_device(panel, &DeviceRecord { reconcile, identifiers, foreign_bound, ..said.clone() })
+        let DeviceRecord { reconcile, identifiers, .. } = self.device(panel)?.unwrap_or_default();
+        self.set_device(panel, &DeviceRecord { reconcile, identifiers, ..said.clone() })
     }
 
     /// What a panel's device said of itself.

@@ -19,6 +19,9 @@ const AT_ONCE: usize = 1000;
 /// How many are dropped for one that comes, where there are more than are to be kept.
 const DROPPED_FOR_ONE: usize = 4;
 
+/// Of so many panels it is remembered which of their events came first.
+const LOUD: usize = 4096;
+
 impl Tables<'_> {
     /// Keeps what happened at a panel's door; says of how many that was news. What is there already is not kept again.
     /// Nothing is kept of a panel that is not there.
@@ -33,13 +36,14 @@ impl Tables<'_> {
             return Ok(0);
         }
         let identifiers = self.identifiers_of(panel, events)?;
+        let first_number = self.next_event()?;
         let mut news = 0;
         for (event, identifier) in events.iter().zip(identifiers) {
             let record = EventRecord::of(event, source);
             news += usize::from(self.keep_event(panel, event, identifier, &record, received_ms)?);
         }
         self.count_events(panel, news as i64)?;
-        self.make_room(panel, DROPPED_FOR_ONE * news)?;
+        self.make_room(panel, first_number, DROPPED_FOR_ONE * news)?;
         Ok(news)
     }
 
@@ -107,10 +111,7 @@ impl Tables<'_> {
         record: &EventRecord,
         received_ms: i64,
     ) -> Result<bool, StoreError> {
-        let number = match self.memory.next_event {
-            Some(number) => number,
-            None => self.meta.get("next_event")?.map_or(1, |number| number.value()),
-        };
+        let number = self.next_event()?;
         // What happens here is told once; what happened twice at one moment are two events.
         let said_ms = if record.source == Source::Panel { number } else { as_key(event.said_ms) };
         let (at_ms, received_ms) = (as_key(event.at_ms), as_key(received_ms));
@@ -131,6 +132,13 @@ impl Tables<'_> {
         Ok(true)
     }
 
+    fn next_event(&self) -> Result<u64, StoreError> {
+        match self.memory.next_event {
+            Some(number) => Ok(number),
+            None => Ok(self.meta.get("next_event")?.map_or(1, |number| number.value())),
+        }
+    }
+
     /// How many events of a panel are kept, and so many more or fewer from now on.
     fn count_events(&mut self, panel: PanelNo, more: i64) -> Result<(), StoreError> {
         let count = self.access_event_counts.get(panel)?.map_or(0, |count| count.value());
@@ -141,29 +149,54 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Drops events beyond the number that is kept, after some of this panel came: its own oldest as long as it has more than
-    /// twice its share, so that no door pushes out what happened at all others; else the oldest of all.
-    fn make_room(&mut self, panel: PanelNo, most: usize) -> Result<(), StoreError> {
+    /// Drops events beyond the number that is kept, after some of this panel came under this number and later ones: its own
+    /// that came first, as long as it has more than twice its share, so that no door pushes out what happened at all others;
+    /// else those that came first of all.
+    fn make_room(&mut self, panel: PanelNo, news: u64, most: usize) -> Result<(), StoreError> {
         let kept = self.memory.events.kept();
         let mut beyond = self.access_events.len()?.saturating_sub(kept).min(most as u64);
         if beyond > 0 {
             let share = kept / self.access_event_counts.len()?.max(1);
             let own = self.access_event_counts.get(panel)?.map_or(0, |count| count.value());
             let own = own.saturating_sub(share.saturating_mul(2)).min(beyond);
-            for _ in 0..own {
-                let oldest =
-                    self.access_events_by_panel.range((panel, 0, 0)..=(panel, u64::MAX, u64::MAX))?.next();
-                let Some((_, _, number)) = oldest.transpose()?.map(|(key, _)| key.value()) else { break };
-                let index = self.access_events.remove(number)?.map(|stored| Index::decode(stored.value()));
-                let index = index.transpose()?.ok_or(StoreError::Corrupt("event of a panel"))?;
+            for (number, index) in self.first_events_of(panel, news, own as usize)? {
+                self.access_events.remove(number)?;
                 self.forget_event(number, &index)?;
+                beyond -= 1;
             }
-            beyond -= own;
         }
         for _ in 0..beyond {
             self.drop_first_event()?;
         }
         Ok(())
+    }
+
+    /// At most so many events of a panel that came first, before this number. What is gone through for one is not again.
+    fn first_events_of(
+        &mut self,
+        panel: PanelNo,
+        before: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Index)>, StoreError> {
+        let mut found = Vec::new();
+        let from = self.memory.oldest_event.get(&panel).copied().unwrap_or_default();
+        let mut next = from;
+        for entry in self.access_events.range(from..before)? {
+            let (number, stored) = entry?;
+            if found.len() == most {
+                break;
+            }
+            next = number.value() + 1;
+            let index = Index::decode(stored.value())?;
+            if index.panel == panel {
+                found.push((number.value(), index));
+            }
+        }
+        if self.memory.oldest_event.len() >= LOUD {
+            self.memory.oldest_event.clear();
+        }
+        self.memory.oldest_event.insert(panel, next);
+        Ok(found)
     }
 
     /// Drops events that came before a moment, and those beyond the number that is kept; says how many. There may be more.
@@ -335,7 +368,8 @@ mod tests {
         }
         let of = |panel| seen(&store, &EventFilter { panel: Some(panel), ..EventFilter::default() });
         assert_eq!((of(1), of(3)), (vec!["2 2".to_owned(), "1 1".into()], vec!["3 3".into()]));
-        assert_eq!(of(2).len(), 9);
+        let stay: Vec<_> = (31..40).map(|n| format!("{} {}", 1_000 - n, 100 + n)).collect();
+        assert_eq!(of(2), stay, "those that came last");
         // One with less than that pushes out whatever is oldest.
         assert_eq!(keep(&store, 3, vec![event(50, "5")]), 1);
         assert_eq!((of(1), of(3)), (vec!["2 2".to_owned()], vec!["50 5".into(), "3 3".into()]));
@@ -358,7 +392,8 @@ mod tests {
             }
         }
         assert_eq!(numbers, (1..=25).rev().collect::<Vec<_>>());
-        let (events, last) = snapshot.access_events_after(20, &EventFilter::default(), 3).expect("readable");
+        let (events, last, _) =
+            snapshot.access_events_after(20, &EventFilter::default(), 3).expect("readable");
         assert_eq!(events.iter().map(|event| event.number).collect::<Vec<_>>(), [21, 22, 23]);
         assert_eq!((last, snapshot.access_event_numbers().expect("readable")), (23, (1, 25)));
     }

@@ -119,27 +119,36 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// At most so many events behind a number, in the order in which they came, and the last number that was looked at.
+    /// At most so many events behind a number, in the order in which they came, the last number that was looked at, and how
+    /// many up to that are not kept any more, of whatever panel.
     pub fn access_events_after(
         &self,
         number: u64,
         filter: &EventFilter,
         limit: usize,
-    ) -> Result<(Vec<StoredEvent>, u64), StoreError> {
+    ) -> Result<(Vec<StoredEvent>, u64, u64), StoreError> {
         damage::read(|| {
             let table = self.transaction.open_table(tables::ACCESS_EVENTS)?;
-            let (mut found, mut last) = (Vec::new(), number);
-            for entry in table.range(number.saturating_add(1)..)?.take(LOOKED_AT) {
-                if found.len() == limit {
-                    break;
-                }
+            let (mut found, mut last, mut missed) = (Vec::new(), number, 0);
+            let mut entries = table.range(number.saturating_add(1)..)?.take(LOOKED_AT);
+            let mut looked_at = 0;
+            while found.len() < limit
+                && let Some(entry) = entries.next()
+            {
+                looked_at += 1;
                 let (number, stored) = entry?;
+                missed += number.value().saturating_sub(last + 1);
                 last = number.value();
                 if filter.picks(&Index::decode(stored.value())?) {
                     found.push(open_event(&self.seal, last, stored.value())?);
                 }
             }
-            Ok((found, last))
+            if found.len() < limit && looked_at < LOOKED_AT {
+                let (_, given) = self.access_event_numbers()?;
+                missed += given.saturating_sub(last);
+                last = last.max(given);
+            }
+            Ok((found, last, missed))
         })
     }
 

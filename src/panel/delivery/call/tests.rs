@@ -43,7 +43,7 @@ fn every_upsert_comes_before_any_delete() {
     let next = |unknown: &[Unsettled], limit| next(unknown, limit, &HashSet::new());
     assert_eq!(next(&unknown, 2), Some(Call::Upsert(vec![upserted(2), upserted(4)])));
     assert_eq!(next(&unknown, 9), Some(Call::Upsert(vec![upserted(2), upserted(4), upserted(5)])));
-    assert_eq!(next(&[undesired(1), undesired(3)], 1), Some(Call::Delete(vec![item(1)])));
+    assert_eq!(next(&[undesired(1), undesired(3)], 1), Some(Call::Delete(vec![(item(1), None)])));
     assert_eq!(next(&[], 9), None);
 }
 
@@ -53,7 +53,7 @@ fn what_a_full_device_refused_waits_for_the_deletes() {
     let unknown = [desired(2), undesired(3), desired(4)];
     let next = |unknown: &[Unsettled]| next(unknown, 9, &held_back);
     assert_eq!(next(&unknown), Some(Call::Upsert(vec![upserted(4)])));
-    assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![item(3)])));
+    assert_eq!(next(&unknown[..2]), Some(Call::Delete(vec![(item(3), None)])));
     assert_eq!(next(&unknown[..1]), Some(Call::Upsert(vec![upserted(2)])));
 }
 
@@ -62,8 +62,8 @@ fn a_profile_stays_under_an_identifier_that_the_device_did_not_let_go_of() {
     let unknown = [profile(1, false, true), profile(2, false, true)];
     let kept = Kept { named: HashSet::from([link(2)]), ..Kept::default() };
     let next = |unknown: &[Unsettled]| next_call(unknown, 9, &HashSet::new(), &kept);
-    assert_eq!(next(&unknown), Some(Call::Delete(vec![item(1)])));
-    assert_eq!(next(&unknown[1..]), Some(Call::Refuse(vec![item(2)], "bound_by_identifiers")));
+    assert_eq!(next(&unknown), Some(Call::Delete(vec![(item(1), None)])));
+    assert_eq!(next(&unknown[1..]), Some(Call::Refuse(vec![(item(2), None)], "bound_by_identifiers")));
 }
 
 fn code(number: u8, names: &[u8]) -> Rights {
@@ -92,7 +92,10 @@ fn a_profile_does_not_change_under_an_identifier_that_was_to_leave_it_before() {
         calls
     };
     let both = vec![Call::Upsert(vec![upserted(1), upserted(2)])];
-    let second = vec![Call::Upsert(vec![upserted(2)]), Call::Refuse(vec![item(1)], "bound_by_identifiers")];
+    let second = vec![
+        Call::Upsert(vec![upserted(2)]),
+        Call::Refuse(vec![(item(1), Some(upserted(1).1))], "bound_by_identifiers"),
+    ];
     assert_eq!(all(&refused(code(7, &[1]), None)), second, "it was to go");
     assert_eq!(all(&refused(code(7, &[1]), Some(code(7, &[3])))), second, "it was to leave it");
     assert_eq!(all(&refused(code(7, &[1]), Some(code(8, &[1])))), second, "it was to have another number");

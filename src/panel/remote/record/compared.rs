@@ -18,7 +18,6 @@ use crate::panel::device::Held;
 use crate::panel::device::ask::DeviceItem;
 use crate::panel::embedded::name_in;
 use crate::panel::remote::Waiting;
-use crate::profile::LinkId;
 use crate::store::identifier_in;
 use crate::store::row::{Drift, Kept, Reported, Row, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
@@ -156,7 +155,7 @@ impl PanelWork for Compare {
         let (clock_ahead_s, zone) = (*clock_ahead_s, zone.clone());
         let mut findings = Findings { clock_ahead_s, zone, reset, ..Findings::default() };
         let mut repairs = Repairs::new();
-        let (mut extra, mut repairing) = (Vec::new(), BTreeSet::new());
+        let mut extra = Vec::new();
         for item in items {
             let profile = on_device.get(&item).map(|held| &**held);
             let desired = rows.get(RowName::Link(item))?;
@@ -212,9 +211,6 @@ impl PanelWork for Compare {
                     } else if let (true, Some(body)) = (is_news, &held.body) {
                         rows.is_found_to_hold(item, body)?;
                     }
-                    if send_again {
-                        repairing.insert(item);
-                    }
                 }
             }
             findings.repairing += usize::from(send_again);
@@ -245,9 +241,7 @@ impl PanelWork for Compare {
         }
         self.device.reconcile = false;
         self.device.told_identifiers |= self.held.identifiers;
-        if self.held.identifiers {
-            self.device.foreign_bound = foreign_bound(&self.held, &findings, &repairing)?;
-        }
+        self.device.unread = false;
         self.device.identifiers |= rows.tables().device(panel)?.is_some_and(|device| device.identifiers);
         rows.tables().set_device(panel, &self.device)?;
         if repair {
@@ -287,36 +281,6 @@ fn by_item(held: &Held) -> (BTreeMap<ItemId, Cow<'_, DeviceItem>>, BTreeMap<Item
         }
     }
     (by_item, twice)
-}
-
-/// The longest list of profiles under such identifiers.
-const MOST_BOUND: usize = 4096;
-
-/// The time profiles that identifiers name which were made on the device, or are not there as they are desired and stay so.
-fn foreign_bound(
-    held: &Held,
-    findings: &Findings,
-    repairing: &BTreeSet<ItemId>,
-) -> Result<Vec<LinkId>, StoreError> {
-    // Of what is on its way, or refused, it is known what the device perhaps holds.
-    let is_otherwise =
-        |found: &&Found| found.difference.is_drift() || found.difference == Difference::KeptOtherwise;
-    let differing: BTreeSet<_> =
-        findings.found.iter().filter(is_otherwise).filter_map(|found| found.item).collect();
-    let mut bound = BTreeSet::new();
-    for item in held.items.iter().filter(|item| item.kind == Kind::Identifier) {
-        let is_ours = |link_id| {
-            let item = ItemId::identifier(link_id);
-            repairing.contains(&item) || !differing.contains(&item)
-        };
-        if item.link_id.is_some_and(is_ours) {
-            continue;
-        }
-        if let Some(body) = &item.body {
-            bound.extend(identifier_in(body.json().as_bytes())?.profiles.as_slice());
-        }
-    }
-    Ok(bound.into_iter().take(MOST_BOUND).collect())
 }
 
 /// What a device keeps instead of what was sent, as far as it is kept here.

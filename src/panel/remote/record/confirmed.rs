@@ -45,6 +45,21 @@ fn send_profiles_again(rows: &mut PanelRows<'_, '_>, row: &Row) -> Result<(), St
     Ok(())
 }
 
+/// An identifier was not sent since the device was found to have lost a profile that it names: these are sent again, and
+/// then the identifier. Says whether there are any.
+fn send_lost_profiles_again(rows: &mut PanelRows<'_, '_>, row: &Row) -> Result<bool, StoreError> {
+    let mut any = false;
+    for profile in rows.bound_to(row)?.iter() {
+        let profile = ItemId::profile(*profile);
+        if rows.reported(profile)? == Some(Reported::Drifted(Drift::Missing)) {
+            rows.set_reported(profile, Some(&Reported::Unknown))?;
+            rows.forget_last_held(profile)?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
 impl PanelWork for Confirm {
     fn panel(&self) -> PanelNo {
         self.panel
@@ -85,15 +100,23 @@ impl PanelWork for Confirm {
                 }
             }
             Call::Delete(items) | Call::Refuse(items, _) => {
-                for (item, said) in items.iter().zip(&self.said) {
+                for ((item, desired_then), said) in items.iter().zip(&self.said) {
                     let Some(said) = said else { continue };
+                    let desired = rows.get(RowName::Link(*item))?;
                     let gone = said.success || says_gone(&said.word);
                     let refused = Reported::Refused(said.word.clone());
-                    if rows.get(RowName::Link(*item))?.is_none() {
+                    if desired.is_none() {
                         rows.set_reported(*item, (!gone).then_some(&refused))?;
                     } else if gone {
                         // It was taken down to be made anew, which comes next.
                         rows.forget_last_held(*item)?;
+                        continue;
+                    } else if desired != *desired_then {
+                        continue; // this is no answer to what is desired by now
+                    } else if let (Call::Refuse(..), Some(row)) = (&self.call, &desired)
+                        && says_no_profile(&said.word)
+                        && send_lost_profiles_again(rows, row)?
+                    {
                         continue;
                     } else {
                         rows.set_reported(*item, Some(&refused))?;
