@@ -125,7 +125,10 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
         let named: u64 = kinds.iter().filter_map(|(_, named)| *named).sum();
         let plan = dry_run(body.clone(), client).map_err(|failure| places.explain(failure))?;
         let deletes = plan.items.deleted;
-        if deletes > named || (args.targets.all && (deletes > 0 || !ask::possible())) {
+        if deletes > named
+            || plan.unread_devices > 0
+            || (args.targets.all && (deletes > 0 || !ask::possible()))
+        {
             let mut pruned = kinds.iter().filter(|(_, named)| named.is_some());
             let what = match (pruned.next(), pruned.next()) {
                 (Some((kind, _)), None) => kind,
@@ -260,11 +263,16 @@ pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit
 /// What a batch would delete, in words.
 fn what_goes(plan: &DryRun, what: &str) -> String {
     let panels = plan.plan.iter().filter(|panel| panel.deleted > 0).count() as u64;
-    format!(
+    let deletes = format!(
         "this deletes {} on {}",
         output::counted(plan.items.deleted, what),
         output::counted(panels, "panel")
-    )
+    );
+    match plan.unread_devices {
+        0 => deletes,
+        1 => format!("{deletes}, on a device whatever else it holds, which was not read yet"),
+        many => format!("{deletes}, on {many} devices whatever else they hold, which was not read yet"),
+    }
 }
 
 /// What would come of a batch.
@@ -325,6 +333,12 @@ pub fn plan_table(plan: &DryRun) {
             ]
         }),
     );
+    if plan.unread_devices > 0 {
+        let devices = output::counted(plan.unread_devices, "device");
+        note!(
+            "on {devices} whatever else is held would go, too; it was not read yet (`panelsync diff` reads it)"
+        );
+    }
     refusals(plan);
 }
 

@@ -25,6 +25,7 @@ use crate::panel::settings::Zone;
 use crate::profile::LinkId;
 use crate::profile::parse::problems::NAMED;
 use crate::profile::rule::Family;
+use crate::profile::text;
 use crate::profile::wire::Json;
 
 /// The commands on identifiers.
@@ -203,7 +204,7 @@ fn show_one(link_id: &str, reveal: bool, client: &Client, output: Output) -> Res
                 say!("panels differ: they hold {} versions of it", found.versions.len());
             }
             for version in &found.versions {
-                say!("\n{}", version.sentence);
+                say!("\n{}", text::shown(&version.sentence));
                 if !reveal.is_empty() {
                     say!(
                         "number    {}",

@@ -22,7 +22,7 @@ use crate::panel::decide::decide;
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::settings::PanelId;
 use crate::store::read::Snapshot;
-use crate::store::row::RowName;
+use crate::store::row::{Drift, Reported, RowName};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// What a client calls its batch, so that sending it twice is sending it once.
@@ -44,6 +44,8 @@ pub struct Plan {
     pub report: Report,
     /// Each panel's part, by id.
     pub panels: Vec<PlannedPanel>,
+    /// On so many devices it would delete whatever else they hold, and nobody has read what that is.
+    pub unread: u64,
 }
 
 /// What a batch would do on one panel.
@@ -131,7 +133,7 @@ impl Fleet {
             self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
         if operations.prune() && !sent_before {
-            self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes.unwrap_or(0)).await?;
+            self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes).await?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
     }
@@ -174,11 +176,18 @@ impl Fleet {
         &self,
         target: Target,
         operations: Arc<Operations>,
-        confirmed: u64,
+        confirmed: Option<u64>,
     ) -> Result<(), FleetError> {
         let named = operations.len() as u64;
-        let deletes = self.plan_panels(target, operations).await?.report.items.deleted;
-        if deletes > named && deletes > confirmed {
+        let Plan { report, unread, .. } = self.plan_panels(target, operations).await?;
+        let deletes = report.items.deleted;
+        if unread > 0 && confirmed.is_none() {
+            let message = format!(
+                "the batch would delete {deletes} items, and on {unread} devices whatever else they hold, which was not read yet; if that is meant, send it with \"confirm_deletes\": {deletes}"
+            );
+            return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+        }
+        if deletes > named && deletes > confirmed.unwrap_or(0) {
             let message = format!(
                 "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
             );
@@ -337,13 +346,27 @@ fn plan_panels(
     let mut zones = HashMap::new();
     let mut report = Report::of_pending(panels.len(), &operations);
     let mut planned = Vec::with_capacity(panels.len());
+    let mut unread = 0;
     for panel in panels {
         let zone = &panel.settings.zone;
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let decision = decide(&mut rows, zoned, panel.settings.limits())?;
-        let outcome = decision.into_outcome(0);
+        let mut outcome = decision.into_outcome(0);
+        if operations.prune() && panel.settings.is_device() {
+            unread += u64::from(!is_read(snapshot, panel, &operations)?);
+            snapshot.each_reported(panel.number, |item, known| {
+                let is_extra = known == Reported::Drifted(Drift::Extra);
+                if is_extra
+                    && operations.pruned_kinds.contains(&item.kind)
+                    && operations.upsert_of(item).is_none()
+                {
+                    outcome.pruned.push(item);
+                }
+                Ok(true)
+            })?;
+        }
         report.add(&outcome, operations.kinds());
         let mut alone = Report::of_pending(1, &operations);
         alone.add(&outcome, operations.kinds());
@@ -357,7 +380,16 @@ fn plan_panels(
             refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
         });
     }
-    Ok(Plan { report, panels: planned })
+    Ok(Plan { report, panels: planned, unread })
+}
+
+/// Whether a device was read, with all kinds of which such a batch prunes.
+fn is_read(snapshot: &Snapshot, panel: &Entry, operations: &Operations) -> Result<bool, StoreError> {
+    let device = snapshot.device(panel.number)?.unwrap_or_default();
+    let prunes_identifiers = operations.pruned_kinds.contains(&Kind::Identifier);
+    let identifiers =
+        !prunes_identifiers || device.told_identifiers || panel.settings.identifier_api().is_none();
+    Ok(device.last_read_ms.is_some() && identifiers)
 }
 
 fn outcomes(

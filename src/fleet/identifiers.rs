@@ -105,6 +105,9 @@ pub struct Door {
     pub state: ItemState,
 }
 
+/// Panels that an error names at most.
+const NAMED: usize = 5;
+
 impl Fleet {
     /// At most `limit` identifiers that a panel should hold, behind one of them: those with a link_id in its order, then
     /// those made by uid.
@@ -158,7 +161,20 @@ impl Fleet {
         let no_identifier = || FleetError::NotFound(format!("identifier {link_id} on any panel"));
         let link: LinkId = link_id.parse().map_err(|_| no_identifier())?;
         let register = self.register.now();
-        self.read(move |snapshot| versions(snapshot, &register, link)).await?.ok_or_else(no_identifier)
+        let found = self.read(move |snapshot| match versions(snapshot, &register, link)? {
+            Some(found) => Ok(Ok(found)),
+            None => Ok::<_, StoreError>(Err(not_confirmed_gone(snapshot, &register, link)?)),
+        });
+        found.await?.map_err(|panels| match panels.as_slice() {
+            [] => no_identifier(),
+            panels => {
+                let some = panels.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = if panels.len() > NAMED { ", …" } else { "" };
+                FleetError::NotFound(format!(
+                    "identifier {link_id} on any panel any more; devices that have not confirmed its deletion: {some}{more}"
+                ))
+            }
+        })
     }
 
     /// [`Fleet::identifier`] for who is shown its number whole: that stands in the audit before it is given.
@@ -226,6 +242,24 @@ pub fn on_panel(
             })
         })
         .collect()
+}
+
+/// Panels whose devices perhaps hold an identifier that they should not hold any more.
+fn not_confirmed_gone(
+    snapshot: &Snapshot,
+    register: &Register,
+    link_id: LinkId,
+) -> Result<Vec<String>, StoreError> {
+    let mut panels = Vec::new();
+    for panel in register.select(None, None).filter(|panel| panel.settings.is_device()) {
+        if snapshot.reported(panel.number, ItemId::identifier(link_id))?.is_some() {
+            panels.push(panel.settings.id.to_string());
+        }
+        if panels.len() > NAMED {
+            break;
+        }
+    }
+    Ok(panels)
 }
 
 fn versions(

@@ -196,6 +196,10 @@ fn column(name: &str) -> Result<Option<&'static str>, String> {
     let meant = COLUMNS.iter().find(|(column, others)| {
         others.contains(&small.as_str()) || std::iter::once(column).chain(*others).any(|word| near(word))
     });
+    // A list without a first line of names has a person's number there.
+    if name.chars().filter(char::is_ascii_digit).count() > 3 {
+        return Err("what stands there is no name of a column; the first line names the columns".to_owned());
+    }
     let name = text::shown(&text::short(name)).into_owned();
     Err(match meant {
         Some((column, _)) => format!("{name}: did you mean `{column}`?"),

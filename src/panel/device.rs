@@ -38,6 +38,10 @@ use super::settings::{DeviceAddress, Remote};
 /// Pages of a kind of items read of a device at most.
 const MAX_PAGES: u64 = 2000;
 
+/// A page is asked for so often, with such a pause in between.
+const PAGE_TRIES: u32 = 3;
+const PAGE_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is learnt of a device and outlives a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Habits {
@@ -351,6 +355,25 @@ impl Device {
         Err(Trouble::Garbled("its list changes while it is read".into()))
     }
 
+    /// A page of its list. One in the middle is asked for again where that may help, so that a long list can be read of a
+    /// device that fails now and then.
+    async fn page(&mut self, kind: Kind, number: u64) -> Result<Answer, Trouble> {
+        let mut left = if number > 1 { PAGE_TRIES } else { 1 };
+        loop {
+            left -= 1;
+            let answer = self.ask_of_kind(kind, |speech| ask::page(speech, kind, number)).await;
+            let is_final = match &answer {
+                Ok(answer) => ask::read_page(answer).is_ok(),
+                Err(Trouble::LoggedOut | Trouble::UnknownCall(..) | Trouble::TooMuch(_)) => true,
+                Err(trouble) => trouble.needs_a_person(),
+            };
+            if is_final || left == 0 {
+                return answer;
+            }
+            tokio::time::sleep(PAGE_PAUSE).await;
+        }
+    }
+
     /// Reads pages until there is nothing more; gives how many items the device says that there are, if it says
     /// so. Nothing where there is no room for them.
     async fn walk(
@@ -362,7 +385,7 @@ impl Device {
     ) -> Result<Option<Option<u64>>, Trouble> {
         let mut said = None;
         for number in 1..=MAX_PAGES {
-            let answer = self.ask_of_kind(kind, |speech| ask::page(speech, kind, number)).await;
+            let answer = self.page(kind, number).await;
             let answer = match kind {
                 Kind::Profile => self.or_log_in_anew(answer)?,
                 Kind::Identifier => answer?,

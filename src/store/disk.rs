@@ -175,7 +175,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Disk {
         cache: Vec<u8>,
-        disk: Vec<u8>,
+        kept: Vec<u8>,
         unwritten: Vec<(usize, Vec<u8>)>,
         failing: bool,
     }
@@ -194,7 +194,7 @@ mod tests {
         fn set_len(&self, len: u64) -> Result<(), io::Error> {
             let mut disk = self.0.lock().expect("no panic");
             disk.cache.resize(len as usize, 0);
-            disk.disk.resize(len as usize, 0);
+            disk.kept.resize(len as usize, 0);
             Ok(())
         }
 
@@ -205,7 +205,7 @@ mod tests {
                 return Err(io::Error::other("the disk is gone"));
             }
             for (from, bytes) in unwritten {
-                disk.disk[from..from + bytes.len()].copy_from_slice(&bytes);
+                disk.kept[from..from + bytes.len()].copy_from_slice(&bytes);
             }
             Ok(())
         }
@@ -232,13 +232,13 @@ mod tests {
         place.sync_data().expect_err("it fails");
         set_failing(false);
         place.write(40, b"more").expect("written");
-        assert_eq!(&cached.0.lock().expect("no panic").disk[3..6], b"old", "and would be so for ever");
+        assert_eq!(&cached.0.lock().expect("no panic").kept[3..6], b"old", "and would be so for ever");
         set_failing(true);
         Synced::open(cached.clone(), &syncs).expect_err("nothing is sure yet");
         set_failing(false);
         Synced::open(cached.clone(), &syncs).expect("it opens");
         let disk = cached.0.lock().expect("no panic");
-        assert_eq!((&disk.disk[3..6], &disk.disk[40..44]), (&b"new"[..], &b"more"[..]));
+        assert_eq!((&disk.kept[3..6], &disk.kept[40..44]), (&b"new"[..], &b"more"[..]));
         drop(disk);
         assert!(syncs.unsynced().is_empty());
     }

@@ -378,6 +378,11 @@ pub fn sums(plan: &batches::Plan) -> Markup {
             @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
             @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
         }
+        @if plan.unread > 0 {
+            p class="wrong" {
+                "On " (layout::count(plan.unread, "device")) " whatever else is held goes, too, and nobody has read what that is."
+            }
+        }
     }
 }
 

@@ -341,7 +341,8 @@ fn no_right_that_holds_before_and_after_is_ever_absent() {
         once(7, "after"),
         once(8, "after"),
     ];
-    let batch = apply(&server, 0, &json!({ "all": true, "upsert": after, "prune": true }));
+    let batch =
+        apply(&server, 0, &json!({ "all": true, "upsert": after, "prune": true, "confirm_deletes": 0 }));
     let mut seen: Vec<BTreeMap<String, String>> = Vec::new();
     while state_of(&server, &id_of(&batch))["state"] == "running" {
         let now = devices.holds(1);
@@ -602,7 +603,26 @@ fn prune_deletes_what_a_device_holds_beyond_what_was_ever_sent() {
     let server = fleet_of(&devices, 1, impatient);
     apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a"), once(2, "b")] }));
     assert_eq!(devices.holds(1), held(&[(1, "a"), (2, "b"), (7, "Somebody's")]));
-    let pruned = apply(&server, 10, &json!({ "all": true, "upsert": [once(1, "a")], "prune": true }));
+    let prune = |confirm: Value| {
+        let batch =
+            json!({ "all": true, "upsert": [once(1, "a")], "prune": true, "confirm_deletes": confirm });
+        server.fleet("POST", "/batches").header("prefer", "wait=10").json(&batch).send()
+    };
+    let asked = prune(Value::Null);
+    assert_eq!(asked.status, 409, "nobody has read what else it holds: {asked}");
+    let shell = Shell::new(server.address(), Some(server.token()));
+    std::fs::write(shell.home.path().join("one.json"), json!([once(1, "a")]).to_string()).expect("written");
+    let ran = shell.run(&["apply", "-f", "one.json", "-l", "id=d1", "--prune"]);
+    assert_eq!(ran.exit, Some(2), "{ran}");
+    assert!(ran.stderr.contains("on a device whatever else it holds, which was not read yet"), "{ran}");
+    // When it was read, what was found is counted.
+    shell.run(&["diff", "-l", "id=d1"]);
+    let dry = json!({ "all": true, "upsert": [once(1, "a")], "prune": true, "dry_run": true });
+    let dry = server.fleet("POST", "/batches").json(&dry).send().value();
+    assert_eq!((&dry["items"]["deleted"], &dry["unread_devices"]), (&json!(2), &Value::Null), "{dry}");
+    assert_eq!(prune(json!(1)).status, 409);
+    assert_eq!(devices.holds(1), held(&[(1, "a"), (2, "b"), (7, "Somebody's")]), "nothing was done");
+    let pruned = prune(json!(2));
     let value = pruned.value();
     assert_eq!((&value["panels"]["applied"], &value["items"]["deleted"]), (&json!(1), &json!(2)), "{pruned}");
     assert_eq!(devices.holds(1), held(&[(1, "a")]));

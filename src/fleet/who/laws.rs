@@ -159,7 +159,8 @@ impl Model {
                     }
                 }
             }
-            Step::Refuse(n) if !self.confirmed.contains(&n) && self.desired.contains_key(&n) => {
+            // Or to delete it.
+            Step::Refuse(n) if !self.confirmed.contains(&n) => {
                 Some((n, None, Now::Is(Reported::Refused("full".into()))))
             }
             Step::Lose(n) | Step::Change(n, _)
@@ -311,9 +312,12 @@ fn what_a_device_refuses_or_has_not_deleted_leaves_it_as_it_was() {
     let tuesday = When::at(MONDAY + 30 * 3600).expect("a moment");
     let held = [Step::Want(0, 0), Step::Confirm(0), Step::Want(2, 0), Step::Want(3, 1), Step::Confirm(2)];
     // For Monday alone from now on, which the device does not take; no more, of which the device says nothing.
-    for then in
-        [&[Step::Want(2, 4), Step::Refuse(2)][..], &[Step::Unwant(2)], &[Step::Want(0, 1), Step::Refuse(0)]]
-    {
+    for then in [
+        &[Step::Want(2, 4), Step::Refuse(2)][..],
+        &[Step::Unwant(2)],
+        &[Step::Unwant(2), Step::Refuse(2)],
+        &[Step::Want(0, 1), Step::Refuse(0)],
+    ] {
         follow(&[&held[..], &[Step::Confirm(3)], then].concat(), tuesday);
     }
 }

@@ -58,7 +58,8 @@ pub struct BatchRequest {
     pub dry_run: Option<bool>,
     /// Also delete every other profile with a link_id of those panels.
     pub prune: Option<bool>,
-    /// How many deletions are meant. A batch with `prune` that would delete more items than it names needs it.
+    /// How many deletions are meant. A batch with `prune` that would delete more items than it names needs it, and one to
+    /// devices of which nobody has read what they hold.
     #[schema(example = 12)]
     pub confirm_deletes: Option<u64>,
 }
@@ -140,6 +141,15 @@ pub struct DryRun {
     pub by_kind: CountsByKind,
     /// Each panel's part, by id.
     pub plan: Vec<PlannedPanel>,
+    /// On so many devices a batch with `prune` would delete whatever else they hold, and nobody has read what that is.
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[schema(required = false)]
+    pub unread_devices: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a submission is answered with: how the batch is, or of a dry run, what it would do.
@@ -179,7 +189,14 @@ impl From<Plan> for DryRun {
     fn from(plan: Plan) -> Self {
         let panels = plan.panels.into_iter().map(PlannedPanel::from).collect();
         let by_kind = CountsByKind::of(&plan.report);
-        Self { dry_run: true, panels: plan.report.panels, items: plan.report.items, by_kind, plan: panels }
+        Self {
+            dry_run: true,
+            panels: plan.report.panels,
+            items: plan.report.items,
+            by_kind,
+            plan: panels,
+            unread_devices: plan.unread,
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Told {
 impl Entry<'_> {
     fn read(&self, now_ms: i64) -> Option<AccessEvent> {
         let said_ms = moment(self.at?)?;
-        let reason = word(self.code?, WORD)?;
+        let mut reason = word(self.code?, WORD)?;
         let none = Map::new();
         let info = self.info.and_then(Value::as_object).unwrap_or(&none);
         let model = info.get("model").and_then(Value::as_object).unwrap_or(info);
@@ -117,7 +117,13 @@ impl Entry<'_> {
             granted: granted(&reason),
             presented: presented(model, &reason),
             notes: notes.collect::<BTreeMap<_, _>>(),
-            reason,
+            reason: {
+                let numbers = ["number", "card"].iter().filter_map(|name| word(model.get(*name)?, TEXT));
+                for number in numbers {
+                    reason = without(&reason, &number);
+                }
+                reason
+            },
         })
     }
 }
@@ -129,7 +135,8 @@ fn presented(model: &Map<String, Value>, reason: &str) -> Option<Presented> {
     let (said, by_reason) = (given("type"), kind_in(reason));
     let kind = by_reason.filter(|kind| *kind == CODE).or(said.as_deref()).or(by_reason);
     if let Some(number) = given("number") {
-        return Some(Presented::new(kind, &number));
+        let kind = kind.map(|kind| without(kind, &number));
+        return Some(Presented::new(kind.as_deref(), &number));
     }
     if let Some(card) = given("card") {
         return Some(Presented::new(kind.or(Some("card")), &card));
@@ -140,7 +147,7 @@ fn presented(model: &Map<String, Value>, reason: &str) -> Option<Presented> {
 
 /// Whether somebody was let in, as the word says. New words are made of the same parts.
 fn granted(reason: &str) -> Option<bool> {
-    if reason.contains("denied") {
+    if reason.contains("denied") || reason.contains("not_granted") {
         Some(false)
     } else if reason.contains("granted") {
         Some(true)
@@ -161,6 +168,12 @@ fn kind_in(reason: &str) -> Option<&'static str> {
         ("card", "card"),
     ];
     KINDS.iter().find(|(part, _)| reason.contains(part)).map(|(_, kind)| *kind)
+}
+
+/// A device's word without a number in it that is not to be told.
+fn without(word: &str, number: &str) -> Box<str> {
+    let digits = number.trim_start_matches('0');
+    if digits.len() > 2 { word.replace(digits, "…").into() } else { word.into() }
 }
 
 /// Milliseconds, as a number or as digits.
@@ -234,6 +247,13 @@ mod tests {
         );
         assert_eq!(told("lock_was_opened_by_exit_btn", json!({})).granted, None);
         assert_eq!(told("access_granted_by_thought", json!(null)).granted, Some(true));
+        assert_eq!(told("access_not_granted", json!(null)).granted, Some(false));
+        let within = told(
+            "access_denied_5700000021_x",
+            json!({ "number": "005700000021", "type": "card 5700000021" }),
+        );
+        assert_eq!(&*within.reason, "access_denied_…_x");
+        assert_eq!(within.presented.expect("a card").kind(), Some("card …"));
         let code = told("access_denied_by_not_valid_input_code", json!({ "number": "4829" }));
         assert_eq!(code.presented.expect("a code").masked(), None, "codes are never shown");
         let code =

@@ -183,6 +183,7 @@ fn the_first_line_names_the_columns_and_no_misspelt_one_is_passed_over() {
         ("name,type,number,profiles,phone", "column 5: phone is none of name, type"),
         ("name,type,number,profiles,name", "column 5: name stands there a second time"),
         ("name,type,,number,profiles", "column 3: it has no name"),
+        ("9988776655,name,type,number,profiles", "column 1: what stands there is no name of a column"),
         ("", "has no identifier in it"),
         ("name,type,number,profiles", "has no identifier in it"),
         ("name,type;number", "has both"),

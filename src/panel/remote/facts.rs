@@ -122,9 +122,9 @@ pub(super) fn next_call(
     let Some(mut call) = call::next_call(&unsettled, limit, held_back, &kept) else { return Ok(None) };
     let mut outgoing = Vec::new();
     if let Call::Upsert(items) = &call
-        && let Some((refused, word)) = unfit(snapshot, panel, items)?
+        && let Some(refused) = unfit(snapshot, panel, items)?
     {
-        return Ok(Some((Call::Refuse(refused, word), Vec::new())));
+        return Ok(Some((refused, Vec::new())));
     }
     if let Call::Upsert(items) = &mut call {
         for (item, row) in items.iter() {
@@ -150,11 +150,7 @@ pub(super) fn next_call(
 
 /// Of these, identifiers that the device is not to be sent: they name a profile that it refuses, or has lost, so that
 /// they would open when nobody wants them to; or their photo is not kept.
-fn unfit(
-    snapshot: &Snapshot,
-    panel: PanelNo,
-    items: &[(ItemId, Row)],
-) -> Result<Option<(Vec<(ItemId, Option<Row>)>, &'static str)>, StoreError> {
+fn unfit(snapshot: &Snapshot, panel: PanelNo, items: &[(ItemId, Row)]) -> Result<Option<Call>, StoreError> {
     let (mut unbound, mut without_photo) = (Vec::new(), Vec::new());
     let mut is_there = HashMap::new();
     for (item, row) in items.iter().filter(|(item, _)| item.kind == Kind::Identifier) {
@@ -185,7 +181,7 @@ fn unfit(
     }
     let words = [(unbound, ItemOutcome::NoProfile), (without_photo, ItemOutcome::BadPhoto)];
     let mut refused = words.into_iter().filter(|(items, _)| !items.is_empty());
-    Ok(refused.next().map(|(items, why)| (items, why.extended_info())))
+    Ok(refused.next().map(|(items, why)| Call::Refuse(items, why.extended_info())))
 }
 
 fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {

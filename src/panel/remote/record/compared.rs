@@ -153,7 +153,7 @@ impl PanelWork for Compare {
         let items: BTreeSet<_> = known.keys().chain(on_device.keys()).copied().collect();
         let DeviceRecord { clock_ahead_s, zone, .. } = &self.device;
         let (clock_ahead_s, zone) = (*clock_ahead_s, zone.clone());
-        let mut findings = Findings { clock_ahead_s, zone, reset, ..Findings::default() };
+        let mut findings = Findings { reset, clock_ahead_s, zone, ..Findings::default() };
         let mut repairs = Repairs::new();
         let mut extra = Vec::new();
         for item in items {
