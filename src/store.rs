@@ -38,6 +38,7 @@ pub mod event;
 mod faces;
 mod held_before;
 pub mod json;
+mod kept;
 mod last_held;
 mod memory;
 pub mod migrate;
@@ -52,6 +53,7 @@ mod reported;
 pub mod row;
 pub mod rows;
 pub mod seal;
+pub mod shipped;
 pub mod tables;
 pub mod writer;
 
@@ -62,6 +64,7 @@ pub use error::{OpenError, StoreError};
 use migrate::{Forgotten, Migrated};
 use read::Snapshot;
 use seal::Seal;
+use shipped::Ledger;
 use tables::Tables;
 use writer::{Job, PanelWork, Queue};
 
@@ -252,6 +255,17 @@ impl Store {
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
+        Self::shipping(folder, seal, metrics, open, None)
+    }
+
+    /// [`Store::on`], with a log to which each commit goes before it counts.
+    pub fn shipping(
+        folder: &Path,
+        seal: Seal,
+        metrics: &Metrics,
+        open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
+        ledger: Option<Box<dyn Ledger>>,
+    ) -> Result<Self, OpenError> {
         let syncs = Syncs::default();
         let counted = syncs.clone();
         let open = Box::new(move || open(&counted));
@@ -279,7 +293,7 @@ impl Store {
                     let queue = Arc::clone(&of_writer.queue);
                     move || queue.is_closed()
                 });
-                writer::run(&of_writer.file, &of_writer.queue, &metrics);
+                writer::run(&of_writer.file, &of_writer.queue, &metrics, ledger);
             })
             .map_err(|error| OpenError::Folder(folder.into(), error))?;
         Ok(Self { handle, writer: Some(writer) })

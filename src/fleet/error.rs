@@ -180,7 +180,7 @@ impl From<StoreError> for FleetError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed => Self::Busy,
-            StoreError::Failed => Self::StoreFailed,
+            StoreError::Failed | StoreError::Ledger(_) => Self::StoreFailed,
             StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Gone => Self::FileGone(error.to_string()),

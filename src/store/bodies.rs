@@ -148,9 +148,8 @@ impl Tables<'_> {
                     self.count_face(tag, 1);
                 }
             } else if let Some(NewText { json, .. }) = new {
-                let mut value = self.bodies.insert_reserve(body, 8 + json.len())?;
-                value.as_mut()[..8].copy_from_slice(&users.to_be_bytes());
-                value.as_mut()[8..].copy_from_slice(json.as_bytes());
+                let value = [&users.to_be_bytes()[..], json.as_bytes()].concat();
+                self.bodies.insert(body, value.as_slice())?;
             } else if let Some(mut stored) = self.bodies.get_mut(body)? {
                 let value = [&users.to_be_bytes()[..], split_body(stored.value())?.1].concat();
                 stored.insert(value.as_slice())?;

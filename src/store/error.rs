@@ -1,5 +1,6 @@
 //! Why a store could not be opened, and why work on it did not happen.
 
+use super::shipped::Refused;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,6 +84,9 @@ pub enum StoreError {
     /// The panel was removed; certainly not done.
     #[error("the panel was removed")]
     NoSuchPanel,
+    /// The log of all nodes did not take the commit; perhaps it is there all the same.
+    #[error("the log of all nodes did not take it: {0}")]
+    Ledger(#[from] Refused),
     /// A commit has failed a moment ago, and the database is being opened again; certainly not done.
     #[error(
         "the database has failed and is being opened again; try again in a moment, and see that the disk is not full"

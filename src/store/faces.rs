@@ -48,7 +48,7 @@ impl Tables<'_> {
         }
         let (first, last) = ((seq, &[0; 16]), (seq, &[0xff; 16]));
         let mut tags = Vec::new();
-        for entry in self.batch_faces.extract_from_if(first..=last, |_, ()| true)? {
+        for entry in self.batch_faces.extract_all(first..=last)? {
             tags.push(*entry?.0.value().1);
         }
         for tag in tags {

@@ -116,13 +116,13 @@ impl Tables<'_> {
     /// The panel goes.
     pub(super) fn forget_held_before(&mut self, panel: PanelNo) -> Result<(), StoreError> {
         let (first, last) = panel_range(panel);
-        self.held_before.retain_in::<(PanelNo, u64, &NumberTag), _>(first..=last, |_, _| false)?;
+        self.held_before.retain_in::<(PanelNo, u64, &NumberTag)>(first..=last, |_, _| false)?;
         Ok(())
     }
 
     /// The key is another one, with which the tags here are worth nothing.
     pub(super) fn forget_all_held_before(&mut self) -> Result<(), StoreError> {
-        self.held_before.retain(|_, _| false)?;
+        self.held_before.clear()?;
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl Tables<'_> {
     /// The panel goes.
     pub(super) fn forget_all_last_held(&mut self, panel: PanelNo) -> Result<(), StoreError> {
         let (first, last) = row::item_range(panel);
-        for entry in self.last_held.extract_from_if::<&ItemKey, _>(&first..=&last, |_, _| true)? {
+        for entry in self.last_held.extract_all::<&ItemKey>(&first..=&last)? {
             for body in decode(entry?.1.value()) {
                 *self.body_changes.users.entry(body).or_default() -= 1;
             }

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::PanelNo;
 use super::event::EventFeed;
+use super::kept::Noting;
 use super::seal::Seal;
 use crate::batch::BodyDigest;
 use crate::profile::LinkId;
@@ -33,6 +34,8 @@ pub(super) struct Memory {
     pub(super) oldest_event: FxHashMap<PanelNo, u64>,
     /// Whether the transaction under way changes the serial number of a device.
     pub(super) changes_serials: bool,
+    /// Where the transaction under way notes what it changes.
+    pub(super) noting: Noting,
     /// How many events are kept, and who waits for them.
     pub(super) events: Arc<EventFeed>,
 }
@@ -56,6 +59,7 @@ impl Memory {
             next_event: None,
             oldest_event: FxHashMap::default(),
             changes_serials: false,
+            noting: None,
             events: Arc::default(),
         }
     }

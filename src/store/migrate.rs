@@ -114,7 +114,7 @@ fn set_aside(transaction: &WriteTransaction) -> Result<(), StoreError> {
 fn kinds_and_pending(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
     let mut memory = Memory::new(Arc::clone(seal));
     let mut tables = Tables::open(transaction, &mut memory)?;
-    tables.counts.retain(|_, _| false)?;
+    tables.counts.clear()?;
     {
         let before = transaction.open_table(REPORTED_6)?;
         let mut entries = before.iter()?.peekable();

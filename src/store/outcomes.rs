@@ -82,7 +82,7 @@ impl Tables<'_> {
 
     /// The row that a panel's outcome stands in, and the panel that the row begins with.
     fn outcome_row(&self, seq: BatchSeq, panel: PanelNo) -> Result<Option<OutcomeRow<'_>>, StoreError> {
-        row_of_outcome(&self.outcomes, seq, panel)
+        row_of_outcome(&*self.outcomes, seq, panel)
     }
 
     /// What came of a batch on a panel.

@@ -46,19 +46,21 @@
 
 use std::any::Any;
 
-use redb::{Key, ReadTransaction, ReadableTable, Table, TableDefinition, Value, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use rustc_hash::FxHashMap;
 
 use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
 use super::event::EventTag;
 use super::faces::FaceChanges;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::outcomes::OutcomeRun;
 use super::read::Snapshot;
 use super::render::{self, Failed};
 use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
 use super::seal::NumberTag;
+use super::shipped::{Changes, TableNo};
 use super::{BatchSeq, PanelNo, StoreError};
 
 pub use super::changes::access::KEPT_SESSIONS;
@@ -92,7 +94,7 @@ macro_rules! tables {
 
         /// All tables, open in one write transaction.
         pub struct Tables<'t> {
-            $(pub(super) $table: Table<'t, $key, $value>,)+
+            $(pub(super) $table: Kept<'t, $key, $value>,)+
             pub(super) body_changes: BodyChanges,
             pub(super) face_changes: FaceChanges,
             /// By how much the counts of panels change, which is written once at the end.
@@ -108,14 +110,34 @@ macro_rules! tables {
                 transaction: &'t WriteTransaction,
                 memory: &'t mut Memory,
             ) -> Result<Self, StoreError> {
+                let noting = memory.noting.clone();
                 Ok(Self {
-                    $($table: transaction.open_table($definition)?,)+
+                    $($table: Kept::new(transaction.open_table($definition)?, Number::$table as TableNo, &noting),)+
                     body_changes: BodyChanges::default(),
                     face_changes: FaceChanges::default(),
                     counted: FxHashMap::default(),
                     run: None,
                     note: None,
                     memory,
+                })
+            }
+        }
+
+        /// The tables' places in the list. A table that is added comes last, since other nodes know them by these.
+        #[allow(non_camel_case_types)]
+        #[derive(Clone, Copy)]
+        enum Number {
+            $($table,)+
+        }
+
+        impl Tables<'_> {
+            /// Puts what another node put and removed.
+            pub(super) fn follow(&mut self, changes: &Changes) -> Result<(), StoreError> {
+                changes.each(|(number, key, value)| {
+                    $(if number == Number::$table as TableNo {
+                        return Ok(self.$table.put_bytes(key, value)?);
+                    })+
+                    Err(StoreError::Corrupt("table of another node"))
                 })
             }
         }
@@ -239,6 +261,13 @@ impl<'t> Tables<'t> {
         let start = (before + 1).max(by_clock + 1).max(FIRST_START);
         self.meta.insert("starts", start)?;
         Ok(start << NUMBERS_OF_START)
+    }
+
+    /// The number of the entry that this transaction is, in the log of all nodes.
+    pub(super) fn next_entry(&mut self) -> Result<u64, StoreError> {
+        let number = self.meta.get("applied")?.map_or(1, |applied| applied.value() + 1);
+        self.meta.insert("applied", number)?;
+        Ok(number)
     }
 
     /// The next of a run of numbers that begins at 1.

@@ -20,14 +20,16 @@
 //! some four hundred schedules; with two it left none in thousands.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 
 use super::memory::Memory;
 use super::rows::PanelRows;
-use super::tables::Tables;
+use super::shipped::Ledger;
+use super::tables::{META, Tables};
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
@@ -99,10 +101,13 @@ where
 }
 
 /// The writer's life: until the queue is closed and empty.
-pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics) {
+pub(super) fn run(file: &OpenFile, queue: &Queue, metrics: &StoreMetrics, ledger: Option<Box<dyn Ledger>>) {
     let mut memory = Memory::new(Arc::clone(&file.seal));
     memory.events = Arc::clone(&file.events);
-    let mut writer = Writer { file, queue, metrics, memory, pause: PAUSE };
+    let mut writer = Writer { file, queue, metrics, memory, ledger, pause: PAUSE };
+    if let Err(error) = writer.catch_up() {
+        writer.fail(Vec::new(), error);
+    }
     loop {
         match queue.take_work(LOOK_EVERY) {
             Next::Jobs(jobs) => writer.commit_or_tell(jobs),
@@ -118,6 +123,7 @@ struct Writer<'w> {
     queue: &'w Queue,
     metrics: &'w StoreMetrics,
     memory: Memory,
+    ledger: Option<Box<dyn Ledger>>,
     /// Before work is let in again after the next failure.
     pause: Duration,
 }
@@ -173,8 +179,8 @@ impl Writer<'_> {
         let started = Instant::now();
         let syncs = self.file.sync_time();
         let items: usize = jobs.iter().map(Job::items).sum();
-        let (memory, file) = (&mut self.memory, self.file);
-        let gone = file.with(|db| work_through(db, memory, jobs, || file.stands()))?;
+        let (memory, file, ledger) = (&mut self.memory, self.file, &mut self.ledger);
+        let gone = file.with(|db| work_through(db, memory, jobs, ledger.as_deref_mut(), || file.stands()))?;
         if !file.stands() {
             return Err(StoreError::Gone); // it went at this very moment: done, in a file that perhaps comes back
         }
@@ -215,12 +221,35 @@ impl Writer<'_> {
         self.recover();
     }
 
+    /// Puts what the log has and the database does not: what was appended by a node that did not live to commit it, or whose
+    /// answer was lost.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let Some(ledger) = self.ledger.as_deref_mut() else { return Ok(()) };
+        let mut applied = self.file.with(|db| {
+            let meta = db.begin_read()?.open_table(META)?;
+            Ok::<_, StoreError>(meta.get("applied")?.map_or(0, |applied| applied.value()))
+        })?;
+        while let Some(changes) = ledger.entry(applied + 1)? {
+            let memory = &mut self.memory;
+            self.file.with(|db| {
+                let mut transaction = db.begin_write()?;
+                transaction.set_quick_repair(true);
+                Tables::open(&transaction, memory)?.follow(&changes)?;
+                transaction.commit()?;
+                Ok::<_, StoreError>(())
+            })?;
+            self.memory.forget_transaction();
+            applied += 1;
+        }
+        Ok(())
+    }
+
     /// Opens the database again, however long that takes, so that it can be read; and lets work come in again after a
     /// pause, since it would fail again at once where the disk is full.
     fn recover(&mut self) {
         let mut said = false;
         while !self.queue.is_closed() {
-            let opened = self.file.open();
+            let opened = self.file.open().and_then(|()| self.catch_up());
             std::thread::sleep(self.pause);
             self.pause = (self.pause * 2).min(PAUSE_MOST);
             match opened {
@@ -247,8 +276,11 @@ fn work_through(
     db: &Database,
     memory: &mut Memory,
     jobs: &mut [Job],
+    ledger: Option<&mut (dyn Ledger + 'static)>,
     file_stands: impl Fn() -> bool,
 ) -> Result<Vec<usize>, StoreError> {
+    memory.noting = ledger.as_ref().map(|_| Rc::default());
+    let mut number = 0;
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     let mut gone = Vec::new();
@@ -267,10 +299,16 @@ fn work_through(
             }
         }
         tables.finish()?;
+        if ledger.is_some() {
+            number = tables.next_entry()?;
+        }
     }
     if !file_stands() {
         transaction.abort()?; // in a file that nobody finds, nothing is to be done that was refused
         return Err(StoreError::Gone);
+    }
+    if let (Some(ledger), Some(noted)) = (ledger, memory.noting.take()) {
+        ledger.append(number, &noted.borrow())?;
     }
     transaction.commit()?;
     Ok(gone)

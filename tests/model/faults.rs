@@ -28,6 +28,7 @@ use panelsync::store::changes::panels::PanelChanged;
 use panelsync::store::disk::{Synced, Syncs};
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
+use panelsync::store::shipped::{Changes, Ledger, Refused};
 use panelsync::store::{BatchSeq, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
@@ -65,6 +66,10 @@ pub struct State {
     syncs_left: Option<u32>,
     /// How often it has crashed: whoever had opened the file before has lost it.
     crashes: u32,
+    /// The entries of a log of several nodes, where there is one. They outlive a crash.
+    log: Option<Vec<Vec<u8>>>,
+    /// So many of a hundred calls of the log are not answered, whether they are done or not.
+    log_fails: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +125,20 @@ impl Disk {
         state.failing = false;
         state.fails_sync = None;
         state.fails_after = None;
+        state.log_fails = 0;
+    }
+
+    /// Each commit goes to a log first, from the beginning.
+    fn with_log(&self) {
+        self.state().log = Some(Vec::new());
+    }
+
+    /// Another copy of the database, of what the log has.
+    fn follower(&self) -> Store {
+        let log = self.state().log.clone();
+        let other = Self::default();
+        other.state().log = log;
+        other.store()
     }
 
     pub fn store(&self) -> Store {
@@ -128,8 +147,51 @@ impl Disk {
             let crashes = disk.state().crashes;
             Builder::new().create_with_backend(Synced::open(Opened { disk: disk.clone(), crashes }, syncs)?)
         };
-        Store::on(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open)
+        let crashes = self.state().crashes;
+        let ledger: Option<Box<dyn Ledger>> =
+            self.state().log.is_some().then(|| Box::new(Log { disk: self.clone(), crashes }) as _);
+        Store::shipping(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open, ledger)
             .expect("it opens")
+    }
+}
+
+/// The log, as a process sees it that began after so many crashes.
+struct Log {
+    disk: Disk,
+    crashes: u32,
+}
+
+impl Log {
+    /// Whether this call is not answered.
+    fn fails(state: &State) -> bool {
+        fastrand::u8(0..100) < state.log_fails
+    }
+}
+
+impl Ledger for Log {
+    fn append(&mut self, number: u64, changes: &Changes) -> Result<(), Refused> {
+        let mut state = self.disk.state();
+        if state.crashes != self.crashes {
+            return Err(Refused::Gone);
+        }
+        let fails = Self::fails(&state);
+        let log = state.log.as_mut().expect("a log");
+        if log.len() as u64 + 1 != number {
+            return Err(Refused::Taken);
+        }
+        if !fails || fastrand::bool() {
+            log.push(changes.as_bytes().to_vec());
+        }
+        if fails { Err(Refused::Gone) } else { Ok(()) }
+    }
+
+    fn entry(&mut self, number: u64) -> Result<Option<Changes>, Refused> {
+        let state = self.disk.state();
+        if state.crashes != self.crashes || Self::fails(&state) {
+            return Err(Refused::Gone);
+        }
+        let log = state.log.as_ref().expect("a log");
+        Ok(log.get(number as usize - 1).map(|bytes| Changes::from_bytes(bytes.clone())))
     }
 }
 
@@ -471,6 +533,9 @@ async fn schedule(seed: u64) {
     }
     let disk = Disk::default();
     disk.state().slow_syncs = random.u8(0..4) == 0;
+    if random.bool() {
+        disk.with_log();
+    }
     let mut engine = start(&disk).await;
     let added = AddPanels(records.iter().map(new_panel).collect(), origin());
     let added = engine.coordinator().send(added).await.expect("it runs");
@@ -495,6 +560,7 @@ async fn schedule(seed: u64) {
                     asked.batches.push((id, answer));
                 }
             }
+            9 if random.bool() => disk.state().log_fails = random.u8(0..40),
             9 => disk.fail_after(random.u32(0..40)),
             10 => disk.fail_sync(random.bool()),
             11 => {
@@ -576,6 +642,25 @@ async fn schedule(seed: u64) {
     let snapshot = store.handle().read().expect("a snapshot");
     check(&snapshot, &accepted, &sent_again);
     check_devices(&snapshot, &devices, &removed);
+    if disk.state().log.is_some() {
+        let follower = disk.follower();
+        let caught_up = Instant::now() + LONG;
+        let text = render::text(&snapshot).expect("readable");
+        loop {
+            let followed = follower.handle().read().expect("a snapshot");
+            if render::text(&followed).expect("readable") == text {
+                break;
+            }
+            assert!(
+                Instant::now() < caught_up,
+                "{}\nis what another node has of\n{text}",
+                render::text(&followed).expect("readable")
+            );
+            drop(followed);
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
+        follower.close();
+    }
     drop(snapshot);
     store.close();
     for n in EMBEDDED..panels {

@@ -286,7 +286,7 @@ impl From<StoreError> for PanelError {
             StoreError::Busy | StoreError::Closed => Self::Busy,
             StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
-            StoreError::Gone | StoreError::Failed => Self::Unavailable,
+            StoreError::Gone | StoreError::Failed | StoreError::Ledger(_) => Self::Unavailable,
             StoreError::NoSuchPanel => Self::NoSuchPanel,
             StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Damaged => {
                 Self::Internal(Box::new(error))

@@ -259,7 +259,7 @@ impl Tables<'_> {
             self.batch_targets.remove(seq)?;
             self.forget_faces_of_batch(seq)?;
             let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
-            self.outcomes.retain_in::<&OutcomeKey, _>(&first..=&last, |_, _| false)?;
+            self.outcomes.retain_in::<&OutcomeKey>(&first..=&last, |_, _| false)?;
         }
         Ok(())
     }

@@ -169,14 +169,14 @@ impl Tables<'_> {
             self.panel_ids.remove(id.as_str())?;
         }
         let (first, last) = row::panel_range(panel);
-        for entry in self.packs.extract_from_if::<&RowKey, _>(&first..=&last, |_, _| true)? {
+        for entry in self.packs.extract_all::<&RowKey>(&first..=&last)? {
             let (_, value) = entry?;
             for row in pack::rows(value.value()) {
                 *self.body_changes.users.entry(row?.1.body).or_default() -= 1;
             }
         }
         let (first, last) = row::item_range(panel);
-        self.reported.retain_in::<&ItemKey, _>(&first..=&last, |_, _| false)?;
+        self.reported.retain_in::<&ItemKey>(&first..=&last, |_, _| false)?;
         self.forget_all_last_held(panel)?;
         self.forget_held_before(panel)?;
         self.pending.remove(panel)?;

@@ -8,11 +8,11 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 use crate::batch::item::Kind;
 use crate::identifier::number::Credential;
 use crate::identifier::photo::Photo;
-use crate::store::StoreError;
 use crate::store::bodies::{body_text, identifier_in, number_key, sealed_body, split_body, tag_of};
 use crate::store::changes::batches::{is_sealed, opened_work};
 use crate::store::seal::{NumberTag, Seal};
 use crate::store::tables::{self, Tables};
+use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// How many values of a database are sealed beside what the key is known by. Older formats lack tables, which hold none then.
 pub(in crate::store) fn count_sealed(read: &ReadTransaction) -> Result<u64, StoreError> {
@@ -122,7 +122,7 @@ impl Tables<'_> {
         seal: &Seal,
         tags: &mut BTreeMap<NumberTag, NumberTag>,
     ) -> Result<(), StoreError> {
-        self.numbers.retain(|_, ()| false)?;
+        self.numbers.clear()?;
         let mut next = 0;
         loop {
             let Some(SealedBody { number, tag: had_tag, users, json }) =
@@ -143,7 +143,7 @@ impl Tables<'_> {
     /// What passes are counted of has another tag under another key; what is gone by now has none.
     fn tag_passes_anew(&mut self, tags: &BTreeMap<NumberTag, NumberTag>) -> Result<(), StoreError> {
         let mut counted = Vec::new();
-        for entry in self.passes.extract_if(|_, _| true)? {
+        for entry in self.passes.extract_all::<(PanelNo, u32)>(..)? {
             let (key, of) = entry?;
             let (had_tag, began_with, used) = of.value();
             counted.extend(tags.get(had_tag).map(|tag| (key.value(), *tag, began_with, used)));
@@ -191,7 +191,7 @@ impl Tables<'_> {
         }
         let now = |had: &NumberTag| tags.get(had).copied().ok_or_else(corrupt);
         let mut users = Vec::new();
-        for entry in self.face_users.extract_if(|_, _| true)? {
+        for entry in self.face_users.extract_all::<&NumberTag>(..)? {
             let (had, users_of) = entry?;
             users.push((now(had.value())?, users_of.value()));
         }
@@ -199,7 +199,7 @@ impl Tables<'_> {
             self.face_users.insert(&tag, of)?;
         }
         let mut batches = Vec::new();
-        for entry in self.batch_faces.extract_if(|_, ()| true)? {
+        for entry in self.batch_faces.extract_all::<(BatchSeq, &NumberTag)>(..)? {
             let key = entry?.0;
             let (seq, had) = key.value();
             batches.push((seq, now(had)?));
@@ -263,9 +263,9 @@ impl Tables<'_> {
             self.forget_faces_of_batch(seq)?;
         }
         self.finish()?;
-        self.faces.retain(|_, _| false)?;
-        self.face_users.retain(|_, _| false)?;
-        self.passes.retain(|_, _| false)?;
+        self.faces.clear()?;
+        self.face_users.clear()?;
+        self.passes.clear()?;
         Ok(forgotten)
     }
 }

@@ -1,0 +1,214 @@
+//! What a transaction puts and removes, in the order in which it does: the same put into another copy of the database
+//! makes the same of it.
+//!
+//! Neighbours are alike: panels of a fleet hold the same rows, and keys of a table begin alike. So a key is written without
+//! what it shares with the one before, and a value that is that of the one before takes one byte.
+
+use super::StoreError;
+
+/// The place of a table in the list of all tables.
+pub(super) type TableNo = u8;
+
+/// Where each commit goes before it counts.
+pub trait Ledger: Send {
+    /// Makes this the entry of this number, which is the one after the last that is applied here; returns once it is
+    /// durable. It runs on the writer's thread, and may block.
+    fn append(&mut self, number: u64, changes: &Changes) -> Result<(), Refused>;
+
+    /// What the log has under this number, if anything: it is there though nobody has said so.
+    fn entry(&mut self, number: u64) -> Result<Option<Changes>, Refused>;
+}
+
+/// Why an entry did not become the one of its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another one is there: somebody else leads.
+    #[error("another node leads")]
+    Taken,
+    /// There was no answer: perhaps it is there.
+    #[error("the log does not answer")]
+    Gone,
+}
+
+/// Puts and removals, as they are written down.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    last: Last,
+}
+
+/// What the change before was of.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Last {
+    table: TableNo,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// One change: the table, the key, and the value, or none where the key is removed.
+pub(super) type Change<'c> = (TableNo, &'c [u8], Option<&'c [u8]>);
+
+const REMOVED: u64 = 0;
+const AS_BEFORE: u64 = 1;
+/// Lengths of values are written so much greater.
+const LENGTH: u64 = 2;
+
+impl Changes {
+    /// Whether nothing was changed.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// As they are written down.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Those that were written down so. Whether they can be read shows when they are.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, last: Last::default() }
+    }
+
+    /// Notes that a key has this value from now on, or is removed.
+    pub(super) fn note(&mut self, table: TableNo, key: &[u8], value: Option<&[u8]>) {
+        let Self { bytes, last } = self;
+        let shared = if table == last.table {
+            key.iter().zip(&last.key).take_while(|(one, other)| one == other).count()
+        } else {
+            0
+        };
+        bytes.push(table);
+        write_number(bytes, shared as u64);
+        write_number(bytes, (key.len() - shared) as u64);
+        bytes.extend_from_slice(&key[shared..]);
+        match value {
+            None => write_number(bytes, REMOVED),
+            Some(value) if value == last.value => write_number(bytes, AS_BEFORE),
+            Some(value) => {
+                write_number(bytes, value.len() as u64 + LENGTH);
+                bytes.extend_from_slice(value);
+                last.value.clear();
+                last.value.extend_from_slice(value);
+            }
+        }
+        last.table = table;
+        last.key.truncate(shared);
+        last.key.extend_from_slice(&key[shared..]);
+    }
+
+    /// Calls `each` with every change, in order.
+    pub(super) fn each(
+        &self,
+        mut each: impl FnMut(Change<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rest = self.bytes.as_slice();
+        let mut last = Last::default();
+        while let Some((table, after)) = rest.split_first() {
+            rest = after;
+            let shared = usize::try_from(read_number(&mut rest)?).map_err(|_| UNREADABLE)?;
+            if shared > 0 && (*table != last.table || shared > last.key.len()) {
+                return Err(UNREADABLE);
+            }
+            let own = read_bytes(&mut rest)?;
+            last.table = *table;
+            last.key.truncate(shared);
+            last.key.extend_from_slice(own);
+            let value = match read_number(&mut rest)? {
+                REMOVED => None,
+                AS_BEFORE => Some(last.value.as_slice()),
+                length => {
+                    let value = take(&mut rest, length - LENGTH)?;
+                    last.value.clear();
+                    last.value.extend_from_slice(value);
+                    Some(last.value.as_slice())
+                }
+            };
+            each((*table, &last.key, value))?;
+        }
+        Ok(())
+    }
+}
+
+const UNREADABLE: StoreError = StoreError::Corrupt("changes of another node");
+
+/// Seven bits a byte, the lowest first; the highest bit says that there are more.
+fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn read_number(rest: &mut &[u8]) -> Result<u64, StoreError> {
+    let mut number = 0;
+    for place in 0..9 {
+        let (byte, after) = rest.split_first().ok_or(UNREADABLE)?;
+        *rest = after;
+        number |= u64::from(byte & 0x7f) << (7 * place);
+        if *byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(UNREADABLE)
+}
+
+fn take<'b>(rest: &mut &'b [u8], length: u64) -> Result<&'b [u8], StoreError> {
+    let length = usize::try_from(length).map_err(|_| UNREADABLE)?;
+    let (taken, after) = rest.split_at_checked(length).ok_or(UNREADABLE)?;
+    *rest = after;
+    Ok(taken)
+}
+
+fn read_bytes<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8], StoreError> {
+    let length = read_number(rest)?;
+    take(rest, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(changes: &Changes) -> Result<Vec<(TableNo, Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+        let mut all = Vec::new();
+        changes.each(|(table, key, value)| {
+            all.push((table, key.to_vec(), value.map(<[u8]>::to_vec)));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    #[test]
+    fn neighbours_that_hold_the_same_take_few_bytes() {
+        let mut changes = Changes::default();
+        let pack = vec![7; 339];
+        for panel in 0..1000_u32 {
+            let key = [&panel.to_be_bytes()[..], &[0; 17]].concat();
+            changes.note(4, &key, Some(&pack));
+        }
+        assert!(changes.as_bytes().len() < 1000 * 24 + 400, "{}", changes.as_bytes().len());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_noted_is_read_again(
+            noted in proptest::collection::vec(
+                (0..4_u8, proptest::collection::vec(0..3_u8, 0..6), proptest::option::of(proptest::collection::vec(0..3_u8, 0..300))),
+                0..40,
+            )
+        ) {
+            let mut changes = Changes::default();
+            for (table, key, value) in &noted {
+                changes.note(*table, key, value.as_deref());
+            }
+            prop_assert_eq!(all(&Changes::from_bytes(changes.as_bytes().to_vec())).expect("readable"), noted);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = all(&Changes::from_bytes(bytes));
+        }
+    }
+}
