@@ -33,6 +33,7 @@ pub mod changes;
 mod contradictions;
 pub mod damage;
 pub mod disk;
+pub mod entry;
 pub mod error;
 pub mod event;
 mod faces;
