@@ -13,7 +13,7 @@ use super::{PanelNo, StoreError};
 
 /// Of an item, so many bodies are kept that its device perhaps holds: the one that it has confirmed, and the last ones that
 /// it was perhaps sent.
-const MOST: usize = 8;
+const MOST: usize = 32;
 
 /// Bodies as stored: 8 bytes each.
 pub(super) fn decode(value: &[u8]) -> Vec<u64> {
