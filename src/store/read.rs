@@ -138,15 +138,6 @@ impl Snapshot {
         })
     }
 
-    /// What authenticates a body of an identifier where it stands: the same number with the same of these is the same text.
-    pub fn body_print(&self, number: u64) -> Result<[u8; 16], StoreError> {
-        damage::read(|| {
-            let bodies = self.transaction.open_table(tables::BODIES)?;
-            let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
-            stored.value().last_chunk().copied().ok_or(StoreError::Corrupt("body"))
-        })
-    }
-
     /// Calls `each` with every row of every panel, in panel order.
     pub(super) fn each_row(&self, mut each: impl FnMut(PanelNo, RowName, Row)) -> Result<(), StoreError> {
         damage::read(|| {
