@@ -221,7 +221,8 @@ impl From<asked::PlannedPanel> for PlannedPanel {
 /// Submits a batch. Answers 200 when every panel has an outcome within the time of `Prefer: wait`, else 202.
 ///
 /// One with `prune` that would delete more items than it names is refused with 409 and the number, unless
-/// `confirm_deletes` is at least that.
+/// `confirm_deletes` is at least that; so is one that prunes devices of which nobody has read what else they hold, unless
+/// `confirm_deletes` is there.
 #[utoipa::path(tag = "batches", operation_id = "submit_batch", request_body = BatchRequest,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),
