@@ -105,7 +105,8 @@ pub(super) fn next_call(
             }
             Pending::Delete => None,
         };
-        let held = if is_fresh { Vec::new() } else { snapshot.last_held(panel, item)? };
+        let (held, perhaps_absent) =
+            if is_fresh { Default::default() } else { snapshot.last_held_or_nothing(panel, item)? };
         let is_held = !held.is_empty();
         let (mut before, mut after) = (Vec::new(), None);
         if item.kind == Kind::Identifier && !is_fresh {
@@ -115,7 +116,7 @@ pub(super) fn next_call(
             after = desired.map(|row| known.of(snapshot, row.body)).transpose()?;
         }
         upserts += usize::from(desired.is_some() && !held_back.contains(&item));
-        unsettled.push(Unsettled { item, desired, is_held, before, after });
+        unsettled.push(Unsettled { item, desired, is_held, perhaps_absent, before, after });
         // Where the device held nothing, the order of what it gets is that of the items.
         Ok(!is_fresh || upserts < limit)
     })?;
@@ -230,7 +231,14 @@ fn kept(snapshot: &Snapshot, panel: PanelNo, rights: &KnownRights) -> Result<Kep
             if refused && !before.is_empty() {
                 let desired = snapshot.row(panel, RowName::Link(item))?;
                 let after = desired.map(|row| rights.of(snapshot, row.body)).transpose()?;
-                kept.refused.push(Unsettled { item, desired, is_held: true, before, after });
+                kept.refused.push(Unsettled {
+                    item,
+                    desired,
+                    is_held: true,
+                    perhaps_absent: false,
+                    before,
+                    after,
+                });
             }
         }
         Ok(true)

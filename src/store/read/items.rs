@@ -109,4 +109,14 @@ impl Snapshot {
             Ok(bodies.map(|bodies| last_held::decode(bodies.value())).unwrap_or_default())
         })
     }
+
+    /// [`Snapshot::last_held`], and whether the device perhaps holds none of them.
+    pub fn last_held_or_nothing(&self, panel: PanelNo, item: ItemId) -> Result<(Vec<u64>, bool), StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let bodies = table.get(&row::item_key(panel, item))?;
+            let both = |bodies: &[u8]| (last_held::decode(bodies), last_held::or_nothing(bodies));
+            Ok(bodies.map(|bodies| both(bodies.value())).unwrap_or_default())
+        })
+    }
 }

@@ -133,6 +133,8 @@ fn desire(rows: &mut PanelRows<'_, '_>, upsert: &Upsert) -> Result<ItemOutcome, 
         standing => {
             if let (Some(row), Some(Reported::Unknown)) = (standing, &known) {
                 rows.perhaps_holds(item, row.body)?;
+            } else if let (None, Some(Reported::Unknown)) = (standing, &known) {
+                rows.perhaps_lacks(item)?;
             }
             rows.put(name, standing, body)?;
             rows.set_reported(item, Some(&Reported::Unknown))?;
