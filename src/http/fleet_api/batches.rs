@@ -142,14 +142,9 @@ pub struct DryRun {
     /// Each panel's part, by id.
     pub plan: Vec<PlannedPanel>,
     /// On so many devices a batch with `prune` would delete whatever else they hold, and nobody has read what that is.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "super::drift::is_none")]
     #[schema(required = false)]
     pub unread_devices: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a submission is answered with: how the batch is, or of a dry run, what it would do.

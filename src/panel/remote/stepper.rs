@@ -223,8 +223,8 @@ impl Visit<'_> {
     }
 
     async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
+        let task = if task == Task::Deliver && self.met.record.unread { Task::Read } else { task };
         match task {
-            Task::Deliver if self.met.record.unread => Box::pin(self.work(Task::Read, device)).await,
             Task::Check => {
                 self.pull(device).await;
                 Ok(Answer::Checked)
