@@ -231,6 +231,7 @@ fn headline(batch: &BatchBody) {
     let took = batch.duration_ms.map_or(String::new(), |ms| format!(" in {}", output::duration(ms)));
     say!("batch {} {}{took}", batch.id, state(batch.state));
     let items = &batch.items;
+    let came = items.created + items.updated + items.deleted + items.unchanged + items.entity_not_found;
     let counts = counts(&[
         (items.created, "created"),
         (items.updated, "updated"),
@@ -239,6 +240,8 @@ fn headline(batch: &BatchBody) {
         (items.entity_not_found, "not found"),
         (items.rejected, "rejected"),
         (items.pending, "pending"),
+        // Of panels that were given up, cancelled or removed.
+        (items.total.saturating_sub(came + items.rejected + items.pending), "without an outcome"),
     ]);
     say!("{:>8} panels: {}", batch.panels.total, panel_counts(batch));
     say!("{:>8} items:  {counts}", items.total);

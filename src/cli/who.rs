@@ -6,6 +6,7 @@ use super::client::Client;
 use super::profile::window_text;
 use super::{Exit, Failure, Output, find, output};
 use crate::http::fleet_api::Page;
+use crate::http::fleet_api::panels::PanelBody;
 use crate::http::fleet_api::who::AccessBody;
 use crate::http::percent;
 use crate::identifier::rule::Kind;
@@ -143,6 +144,7 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
                 } else {
                     note!("{panel} has no identifiers");
                 }
+                tell_what_is_not_judged(&panel, client)?;
                 return Ok(Exit::Done);
             }
             let columns = ["identifier", "name", "type", "number", "opens", "confirmed", told(when)];
@@ -163,7 +165,8 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
                 some => format!("{some} open {panel}"),
             };
             let zone = answers.first().map_or("", |answer| answer.zone.as_str());
-            note!("{opening}; times are those of {zone}");
+            note!("{opening}{}; times are those of {zone}", confirmed_of(&answers));
+            tell_what_is_not_judged(&panel, client)?;
             Ok(Exit::Done)
         }
         AccessCommand::Where { identifier, when } => {
@@ -185,10 +188,36 @@ pub fn run(command: &AccessCommand, client: &Client, output: Output) -> Result<E
                 [panel, zone, yes_or_no(answer.opens), answer.confirmed.clone(), reason(answer)]
             });
             output::table(columns, rows);
-            note!("{link} opens {}", counted(&answers, "door"));
+            note!("{link} opens {}{}", counted(&answers, "door"), confirmed_of(&answers));
             Ok(Exit::Done)
         }
     }
+}
+
+/// How many of those that open were confirmed, where these are not all.
+fn confirmed_of(answers: &[AccessBody]) -> String {
+    let opening = answers.iter().filter(|answer| answer.opens);
+    let (all, confirmed) = opening
+        .fold((0, 0), |(all, confirmed), answer| (all + 1, confirmed + u64::from(answer.confirmed == "yes")));
+    match confirmed {
+        confirmed if confirmed == all => String::new(),
+        0 => ", none of it confirmed".to_owned(),
+        some => format!(", {some} of it confirmed"),
+    }
+}
+
+/// What a panel's device holds beside, of which nobody knows here whom it lets in.
+fn tell_what_is_not_judged(panel: &str, client: &Client) -> Result<(), Failure> {
+    let body: PanelBody = client.get(&format!("/panels/{}", percent(panel)))?;
+    let Some(device) = &body.state.device else { return Ok(()) };
+    if device.unlinked > 0 {
+        let items = output::counted(device.unlinked, "item");
+        note!("{items} made on the device itself: whom these let in is not known here");
+    }
+    if !device.identifiers_read {
+        note!("which other identifiers the device holds was not read yet");
+    }
+    Ok(())
 }
 
 /// How many of what was asked about open.

@@ -1,6 +1,6 @@
 //! Batches: plan, submit, report, cancel, retry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,6 +347,7 @@ fn plan_panels(
     let mut report = Report::of_pending(panels.len(), &operations);
     let mut planned = Vec::with_capacity(panels.len());
     let mut unread = 0;
+    let named: HashSet<_> = operations.items().collect();
     for panel in panels {
         let zone = &panel.settings.zone;
         let zoned =
@@ -358,10 +359,7 @@ fn plan_panels(
             unread += u64::from(!is_read(snapshot, panel, &operations)?);
             snapshot.each_reported(panel.number, |item, known| {
                 let is_extra = known == Reported::Drifted(Drift::Extra);
-                if is_extra
-                    && operations.pruned_kinds.contains(&item.kind)
-                    && operations.upsert_of(item).is_none()
-                {
+                if is_extra && operations.pruned_kinds.contains(&item.kind) && !named.contains(&item) {
                     outcome.pruned.push(item);
                 }
                 Ok(true)

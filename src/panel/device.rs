@@ -362,12 +362,13 @@ impl Device {
         loop {
             left -= 1;
             let answer = self.ask_of_kind(kind, |speech| ask::page(speech, kind, number)).await;
-            let is_final = match &answer {
-                Ok(answer) => ask::read_page(answer).is_ok(),
-                Err(Trouble::LoggedOut | Trouble::UnknownCall(..) | Trouble::TooMuch(_)) => true,
-                Err(trouble) => trouble.needs_a_person(),
-            };
-            if is_final || left == 0 {
+            let is_final = left == 0
+                || match &answer {
+                    Ok(answer) => ask::read_page(answer).is_ok(),
+                    Err(Trouble::LoggedOut | Trouble::UnknownCall(..) | Trouble::TooMuch(_)) => true,
+                    Err(trouble) => trouble.needs_a_person(),
+                };
+            if is_final {
                 return answer;
             }
             tokio::time::sleep(PAGE_PAUSE).await;

@@ -13,11 +13,19 @@ use super::{PanelNo, StoreError};
 
 /// Of an item, so many bodies are kept that its device perhaps holds: the one that it has confirmed, and the last ones that
 /// it was perhaps sent.
-const MOST: usize = 8;
+const MOST: usize = 32;
+
+/// What stands before the bodies where the device perhaps holds none of them. No body has this number.
+const NOTHING: u64 = 0;
 
 /// Bodies as stored: 8 bytes each.
 pub(super) fn decode(value: &[u8]) -> Vec<u64> {
-    value.chunks_exact(8).map(row::be_u64).collect()
+    value.chunks_exact(8).map(row::be_u64).filter(|body| *body != NOTHING).collect()
+}
+
+/// Whether the device perhaps holds none of them.
+pub(super) fn or_nothing(value: &[u8]) -> bool {
+    value.first_chunk() == Some(&NOTHING.to_be_bytes())
 }
 
 impl Tables<'_> {
@@ -30,40 +38,61 @@ impl Tables<'_> {
     ) -> Result<(), StoreError> {
         match (before.map(Reported::decode).transpose()?, now) {
             (before, None | Some(Reported::Held(_))) => {
-                let mut held = self.set_last_held(key, &[])?;
+                let mut held = self.set_last_held(key, &[], false)?;
                 if let Some(Reported::Held(body)) = before {
                     held.push(body);
                 }
                 let Some(Reported::Held(holds)) = now else { return self.note_held_before(key, &held, None) };
                 self.note_held_before(key, &held, Some(*holds))
             }
-            (Some(Reported::Held(body)), Some(_)) => self.set_last_held(key, &[body]).map(drop),
+            (Some(Reported::Held(body)), Some(_)) => self.set_last_held(key, &[body], false).map(drop),
             (_, Some(_)) => Ok(()), // as it was
         }
     }
 
-    /// Something else is desired of an item of which this was to be sent, and perhaps was.
+    /// Something else is desired of an item of which this was to be sent, and perhaps was; and perhaps the item was taken
+    /// down meanwhile, or never came there.
     pub(super) fn perhaps_holds(&mut self, key: &ItemKey, body: u64) -> Result<(), StoreError> {
+        self.add_last_held(key, body, true)
+    }
+
+    /// The device was found to hold this.
+    pub(super) fn is_found_to_hold(&mut self, key: &ItemKey, body: u64) -> Result<(), StoreError> {
+        self.add_last_held(key, body, false)
+    }
+
+    fn add_last_held(&mut self, key: &ItemKey, body: u64, or_nothing: bool) -> Result<(), StoreError> {
         let mut bodies = self.last_held(key)?;
-        if bodies.contains(&body) {
-            return Ok(());
+        if !bodies.contains(&body) {
+            if bodies.len() == MOST {
+                bodies.remove(1);
+            }
+            bodies.push(body);
         }
-        if bodies.len() == MOST {
-            bodies.remove(1);
-        }
-        bodies.push(body);
-        self.set_last_held(key, &bodies).map(drop)
+        self.set_last_held(key, &bodies, or_nothing).map(drop)
+    }
+
+    /// An item that was to be deleted, and perhaps was, is desired again.
+    pub(super) fn perhaps_lacks(&mut self, key: &ItemKey) -> Result<(), StoreError> {
+        let bodies = self.last_held(key)?;
+        self.set_last_held(key, &bodies, true).map(drop)
     }
 
     /// A panel's device does not hold the item any more, whatever is reported of it.
     pub(super) fn forget_last_held(&mut self, key: &ItemKey) -> Result<(), StoreError> {
-        let held = self.set_last_held(key, &[])?;
+        let held = self.set_last_held(key, &[], false)?;
         self.note_held_before(key, &held, None)
     }
 
     /// Says which they were until then.
-    fn set_last_held(&mut self, key: &ItemKey, bodies: &[u64]) -> Result<Vec<u64>, StoreError> {
-        let bytes: Vec<_> = bodies.iter().flat_map(|body| body.to_be_bytes()).collect();
+    fn set_last_held(
+        &mut self,
+        key: &ItemKey,
+        bodies: &[u64],
+        or_nothing: bool,
+    ) -> Result<Vec<u64>, StoreError> {
+        let nothing = or_nothing.then_some(&NOTHING);
+        let bytes: Vec<_> = nothing.into_iter().chain(bodies).flat_map(|body| body.to_be_bytes()).collect();
         let had = match bodies {
             [] => self.last_held.remove(key)?,
             _ => self.last_held.insert(key, bytes.as_slice())?,

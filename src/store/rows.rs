@@ -350,7 +350,12 @@ impl<'a, 't> PanelRows<'a, 't> {
     /// The panel's device was found to hold this of an item of which something else, or nothing, is desired.
     pub fn is_found_to_hold(&mut self, item: ItemId, body: &Body) -> Result<(), StoreError> {
         let number = self.tables.body_number(body)?;
-        self.perhaps_holds(item, number)
+        self.tables.is_found_to_hold(&row::item_key(self.panel, item), number)
+    }
+
+    /// An item that was to be deleted, and perhaps was, is desired again.
+    pub fn perhaps_lacks(&mut self, item: ItemId) -> Result<(), StoreError> {
+        self.tables.perhaps_lacks(&row::item_key(self.panel, item))
     }
 
     /// Something else is desired of an item of which this body was to be sent to the panel's device, and perhaps was.

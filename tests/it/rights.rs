@@ -206,6 +206,11 @@ fn a_profile_stays_under_a_card_that_somebody_made_by_hand_after_cards_were_sent
     assert_eq!(answer.value()["items"]["rejected"], 1, "{answer}");
     assert_eq!((device.profile(1), device.profile(2)), (None, Some("Two".into())));
     assert_eq!(device.named_by(11), Some(Vec::new()));
+    let state = server.fleet("GET", "/panels/d1").send().value()["state"].clone();
+    assert_eq!(
+        state["refused"][0]["extended_info"], "bound_by_identifiers (by one that was made on the device)",
+        "{state}"
+    );
 }
 
 #[test]

@@ -142,14 +142,9 @@ pub struct DryRun {
     /// Each panel's part, by id.
     pub plan: Vec<PlannedPanel>,
     /// On so many devices a batch with `prune` would delete whatever else they hold, and nobody has read what that is.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "super::drift::is_none")]
     #[schema(required = false)]
     pub unread_devices: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a submission is answered with: how the batch is, or of a dry run, what it would do.
@@ -221,7 +216,8 @@ impl From<asked::PlannedPanel> for PlannedPanel {
 /// Submits a batch. Answers 200 when every panel has an outcome within the time of `Prefer: wait`, else 202.
 ///
 /// One with `prune` that would delete more items than it names is refused with 409 and the number, unless
-/// `confirm_deletes` is at least that.
+/// `confirm_deletes` is at least that; so is one that prunes devices of which nobody has read what else they hold, unless
+/// `confirm_deletes` is there.
 #[utoipa::path(tag = "batches", operation_id = "submit_batch", request_body = BatchRequest,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),

@@ -54,7 +54,7 @@ pub struct PanelDiff {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
-fn is_none(number: &u64) -> bool {
+pub(super) fn is_none(number: &u64) -> bool {
     *number == 0
 }
 

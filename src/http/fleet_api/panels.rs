@@ -99,6 +99,8 @@ pub struct DeviceBody {
     pub last_read: Option<String>,
     /// Profiles and identifiers without link_id that it held then.
     pub unlinked: u32,
+    /// Whether it has ever told which identifiers it holds. It is asked once some were sent to it from here.
+    pub identifiers_read: bool,
     /// How many profiles and identifiers it refuses.
     pub rejected: u32,
     /// When it is tried again; only after a failure.
@@ -141,6 +143,7 @@ impl DeviceBody {
             other_zone: panel.settings.other_zone(record.zone.as_deref()).map(Into::into),
             last_read: record.last_read_ms.map(clock::rfc3339),
             unlinked: record.unlinked,
+            identifiers_read: record.told_identifiers,
             rejected,
             next_attempt: panel.condition.next_attempt_ms.map(clock::rfc3339),
         }

@@ -118,6 +118,8 @@ pub struct Unsettled {
     pub desired: Option<Row>,
     /// Whether the device holds it, or perhaps does.
     pub is_held: bool,
+    /// Whether it perhaps does not, though it perhaps does.
+    pub perhaps_absent: bool,
     /// Of an identifier, all that the device perhaps holds.
     pub before: Vec<Rights>,
     /// Of an identifier that is desired, what it is to be; not looked at where the device holds nothing.
@@ -160,6 +162,10 @@ impl Unsettled {
                 return Turn::DownFirst;
             }
             turn = Some(its);
+        }
+        // Where it is not there, it would come by profiles as they were.
+        if turn == Some(Turn::Early) && self.perhaps_absent && after.names_any(changed) {
+            return Turn::DownFirst;
         }
         turn.unwrap_or(Turn::Late)
     }

@@ -22,12 +22,15 @@ use crate::profile::LinkId;
 use crate::profile::parse;
 use crate::profile::rule::Family;
 use crate::profile::wire;
-use crate::store::tables::DeviceRecord;
 
 mod clock;
+mod info;
 mod list;
 
+use info::looks_like;
+
 pub use clock::{Clock, read_clock, time};
+pub use info::{Info, read_info};
 pub use list::{DeviceItem, Page, read_identifier, read_page, read_profile};
 
 /// Items on one page; the most that panels give.
@@ -332,88 +335,6 @@ impl<'de: 'b, 'b> Deserialize<'de> for Fields<'b> {
             }
         }
         deserializer.deserialize_map(Each)
-    }
-}
-
-/// What a device says that it is. What it does not say is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// The API that it speaks.
-    pub api_version: String,
-    /// Its serial number.
-    pub device_serial_number: String,
-    /// Its model.
-    pub device_model: String,
-    /// Its firmware.
-    pub firmware_version: String,
-}
-
-impl Info {
-    /// Brings what is kept of a device up to date.
-    pub fn put_into(&self, record: &mut DeviceRecord) {
-        record.serial.clone_from(&self.device_serial_number);
-        record.model.clone_from(&self.device_model);
-        record.firmware.clone_from(&self.firmware_version);
-        record.api_version.clone_from(&self.api_version);
-    }
-}
-
-/// By these `/api/info` is known as a panel's.
-const INFO: [&str; 11] = [
-    "api_version",
-    "device_serial_number",
-    "device_model",
-    "firmware_version",
-    "device_name",
-    "device_type",
-    "framework_version",
-    "frontend_version",
-    "hybrid_enable",
-    "hybrid_version",
-    "commit",
-];
-
-/// Reads `/api/info`; anything that is not a panel's is named as what it is.
-pub fn read_info(answer: &Answer) -> Result<Info, Trouble> {
-    match answer.status {
-        200 => {
-            let fields = Fields::read(&answer.body)
-                .map_err(|_| Trouble::NotAPanel(format!("/api/info gives {}", looks_like(&answer.body))))?;
-            if !INFO.iter().any(|name| fields.get(name).is_some()) {
-                return Err(said_error(&answer.body).map_or_else(
-                    || {
-                        let why = "/api/info gives JSON without api_version and every other field of a panel";
-                        Trouble::NotAPanel(why.into())
-                    },
-                    Trouble::Said,
-                ));
-            }
-            let version = match fields.value("api_version") {
-                Some(Value::Number(number)) => words(&number.to_string()),
-                _ => fields.words("api_version"),
-            };
-            Ok(Info {
-                api_version: version,
-                device_serial_number: fields.words("device_serial_number"),
-                device_model: fields.words("device_model"),
-                firmware_version: fields.words("firmware_version"),
-            })
-        }
-        300..=399 => {
-            let to = answer.location.as_deref().map_or("elsewhere".to_owned(), words);
-            Err(Trouble::NotAPanel(format!("/api/info redirects to {to}")))
-        }
-        408 | 425 | 429 | 500.. => Err(Trouble::Failing(answer.status, in_brackets(&answer.body))),
-        status => Err(Trouble::NotAPanel(format!("/api/info gives HTTP {status}"))),
-    }
-}
-
-fn looks_like(body: &[u8]) -> &'static str {
-    match body.trim_ascii_start() {
-        [] => "nothing",
-        [b'<', ..] => "a web page",
-        [b'{', ..] => "something that begins as JSON and is none",
-        _ => "something else than JSON",
     }
 }
 

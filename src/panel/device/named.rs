@@ -1,6 +1,6 @@
 //! Which time profiles identifiers name on a device, whoever made them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,8 @@ use crate::profile::LinkId;
 /// Time profiles that identifiers name on a device.
 #[derive(Debug, Default)]
 pub struct Named {
-    links: HashSet<LinkId>,
+    /// Each with the link_id of the first one that names it, where it has any.
+    links: HashMap<LinkId, Option<LinkId>>,
     /// Some identifier names what cannot be read.
     any: bool,
 }
@@ -19,7 +20,16 @@ pub struct Named {
 impl Named {
     /// Whether one names it, or perhaps does.
     pub fn has(&self, profile: &LinkId) -> bool {
-        self.any || self.links.contains(profile)
+        self.any || self.links.contains_key(profile)
+    }
+
+    /// Which one names it, in words.
+    pub fn by(&self, profile: &LinkId) -> String {
+        match self.links.get(profile) {
+            Some(Some(link)) => format!("by {link}"),
+            Some(None) => "by one that was made on the device".to_owned(),
+            None => "perhaps, by one that cannot be read".to_owned(),
+        }
     }
 
     /// Takes what others name, too.
@@ -33,9 +43,12 @@ impl Named {
         #[derive(Deserialize)]
         struct Naming {
             #[serde(default)]
+            link_id: Value,
+            #[serde(default)]
             time_profiles: Value,
         }
-        let Ok(Naming { time_profiles }) = serde_json::from_str(identifier.get()) else {
+        let link = |text: &Value| text.as_str().and_then(|link| link.trim().parse().ok());
+        let Ok(Naming { link_id, time_profiles }) = serde_json::from_str(identifier.get()) else {
             self.any = true;
             return;
         };
@@ -49,9 +62,9 @@ impl Named {
             self.any |= links != Some(&Value::Null);
             return;
         };
-        for link in links {
-            match link.as_str().and_then(|link| link.trim().parse().ok()) {
-                Some(link) => _ = self.links.insert(link),
+        for profile in links {
+            match link(profile) {
+                Some(profile) => _ = self.links.entry(profile).or_insert_with(|| link(&link_id)),
                 None => self.any = true,
             }
         }
@@ -75,6 +88,7 @@ mod tests {
             let identifier = format!(r#"{{"identifier_type":7,"time_profiles":{names}}}"#);
             let named = named(&identifier.replace("LINK", &one.to_string()));
             assert_eq!((named.has(&one), named.has(&other)), (true, false), "{names}");
+            assert_eq!(named.by(&one), "by one that was made on the device");
         }
         for none in [
             "{}",
@@ -90,6 +104,8 @@ mod tests {
         {
             assert!(named(&format!(r#"{{"time_profiles":{odd}}}"#)).has(&other), "{odd}");
         }
+        let ours = named(&format!(r#"{{"link_id":"{other}","time_profiles":["{one}"]}}"#));
+        assert_eq!(ours.by(&one), format!("by {other}"));
         assert!(named(r#"{"time_profiles":null,"time_profiles":null}"#).has(&one));
         assert!(named("7").has(&one));
     }

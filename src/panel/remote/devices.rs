@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::facts::KnownRights;
 use crate::panel::delivery::condition::Condition;
 use crate::panel::device::DeviceSettings;
 use crate::panel::device::gate::Gate;
@@ -16,6 +17,8 @@ pub struct Devices {
     pub(super) settings: Rc<DeviceSettings>,
     pub(super) lines: Rc<Lines>,
     pub(super) gate: Rc<Gate>,
+    /// What identifiers give, which most panels share.
+    pub(super) rights: KnownRights,
     tell: Box<dyn Fn(PanelNo, Condition)>,
     /// By address, how many removed panels end a call there.
     leaving: Rc<RefCell<HashMap<String, usize>>>,
@@ -28,6 +31,7 @@ impl Devices {
             lines: Rc::new(Lines::new(settings.timeouts)),
             gate: Rc::new(Gate::new(settings.concurrency, settings.read_limits.bytes)),
             settings: Rc::new(settings),
+            rights: KnownRights::default(),
             tell: Box::new(tell),
             leaving: Rc::default(),
         }

@@ -1,7 +1,9 @@
 //! What the delivery to a device reads of the store: all of it is here.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+
+use rustc_hash::FxHashMap;
 
 use crate::batch::ItemOutcome;
 use crate::batch::item::{ItemId, Kind};
@@ -91,6 +93,7 @@ pub(super) fn next_call(
     api: Option<Api>,
     limit: usize,
     held_back: &HashSet<ItemId>,
+    known: &KnownRights,
 ) -> Result<Option<(Call, Vec<Outgoing>)>, StoreError> {
     let is_fresh = !snapshot.has_last_held(panel)?;
     let mut unsettled = Vec::new();
@@ -102,23 +105,24 @@ pub(super) fn next_call(
             }
             Pending::Delete => None,
         };
-        let held = if is_fresh { Vec::new() } else { snapshot.last_held(panel, item)? };
+        let (held, perhaps_absent) =
+            if is_fresh { Default::default() } else { snapshot.last_held_or_nothing(panel, item)? };
         let is_held = !held.is_empty();
         let (mut before, mut after) = (Vec::new(), None);
         if item.kind == Kind::Identifier && !is_fresh {
             for body in held {
-                before.push(rights(snapshot, body)?);
+                before.push(known.of(snapshot, body)?);
             }
-            after = desired.map(|row| rights(snapshot, row.body)).transpose()?;
+            after = desired.map(|row| known.of(snapshot, row.body)).transpose()?;
         }
         upserts += usize::from(desired.is_some() && !held_back.contains(&item));
-        unsettled.push(Unsettled { item, desired, is_held, before, after });
+        unsettled.push(Unsettled { item, desired, is_held, perhaps_absent, before, after });
         // Where the device held nothing, the order of what it gets is that of the items.
         Ok(!is_fresh || upserts < limit)
     })?;
     let takes_from =
         |item: &Unsettled| item.item.kind == Kind::Profile && (item.is_held || item.desired.is_none());
-    let kept = if unsettled.iter().any(takes_from) { kept(snapshot, panel)? } else { Kept::default() };
+    let kept = if unsettled.iter().any(takes_from) { kept(snapshot, panel, known)? } else { Kept::default() };
     let Some(mut call) = call::next_call(&unsettled, limit, held_back, &kept) else { return Ok(None) };
     let mut outgoing = Vec::new();
     if let Call::Upsert(items) = &call
@@ -184,15 +188,35 @@ fn unfit(snapshot: &Snapshot, panel: PanelNo, items: &[(ItemId, Row)]) -> Result
     Ok(refused.next().map(|(items, why)| Call::Refuse(items, why.extended_info())))
 }
 
-fn rights(snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
-    let Identifier { credential, lock, time, passes, profiles, .. } =
-        identifier_in(snapshot.body(body)?.as_bytes())?;
-    Ok(Rights { credential, lock, time, passes, profiles: profiles.as_slice().into() })
+/// What identifiers give, by their bodies: the calls to one device look at the same ones again and again, and those to others
+/// at the same ones too.
+#[derive(Debug, Default)]
+pub(super) struct KnownRights(RefCell<FxHashMap<(u64, [u8; 16]), Rights>>);
+
+impl KnownRights {
+    /// Those that are known at most; beyond, knowing begins anew.
+    const MOST: usize = 32_768;
+
+    fn of(&self, snapshot: &Snapshot, body: u64) -> Result<Rights, StoreError> {
+        let key = (body, snapshot.body_print(body)?);
+        if let Some(rights) = self.0.borrow().get(&key) {
+            return Ok(rights.clone());
+        }
+        let Identifier { credential, lock, time, passes, profiles, .. } =
+            identifier_in(snapshot.body(body)?.as_bytes())?;
+        let rights = Rights { credential, lock, time, passes, profiles: profiles.as_slice().into() };
+        let mut known = self.0.borrow_mut();
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(key, rights.clone());
+        Ok(rights)
+    }
 }
 
 /// Identifiers that the device holds otherwise than is desired, and which it is not asked to change; and the profiles that
 /// they name. Those that were not made from here are looked at when profiles are deleted.
-fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<Kept, StoreError> {
+fn kept(snapshot: &Snapshot, panel: PanelNo, rights: &KnownRights) -> Result<Kept, StoreError> {
     let mut kept = Kept::default();
     snapshot.each_reported(panel, |item, known| {
         let refused = matches!(known, Reported::Refused(_));
@@ -201,13 +225,20 @@ fn kept(snapshot: &Snapshot, panel: PanelNo) -> Result<Kept, StoreError> {
         {
             let mut before = Vec::new();
             for body in snapshot.last_held(panel, item)? {
-                before.push(rights(snapshot, body)?);
+                before.push(rights.of(snapshot, body)?);
             }
             kept.named.extend(before.iter().flat_map(|before| before.profiles.iter()));
             if refused && !before.is_empty() {
                 let desired = snapshot.row(panel, RowName::Link(item))?;
-                let after = desired.map(|row| rights(snapshot, row.body)).transpose()?;
-                kept.refused.push(Unsettled { item, desired, is_held: true, before, after });
+                let after = desired.map(|row| rights.of(snapshot, row.body)).transpose()?;
+                kept.refused.push(Unsettled {
+                    item,
+                    desired,
+                    is_held: true,
+                    perhaps_absent: false,
+                    before,
+                    after,
+                });
             }
         }
         Ok(true)

@@ -223,8 +223,8 @@ impl Visit<'_> {
     }
 
     async fn work(&self, task: Task, device: &mut Device) -> Result<Answer, StepError> {
+        let task = if task == Task::Deliver && self.met.record.unread { Task::Read } else { task };
         match task {
-            Task::Deliver if self.met.record.unread => Box::pin(self.work(Task::Read, device)).await,
             Task::Check => {
                 self.pull(device).await;
                 Ok(Answer::Checked)
@@ -257,9 +257,10 @@ impl Visit<'_> {
     }
 
     async fn deliver(&self, device: &mut Device) -> Result<Answer, StepError> {
-        let Stepper { store, panel, step, settings, .. } = self.stepper;
+        let Stepper { store, panel, devices, step, settings, .. } = self.stepper;
         let api = settings.identifier_api();
-        let next = facts::next_call(&store.read()?, *panel, api, step.limit, &step.held_back)?;
+        let next =
+            facts::next_call(&store.read()?, *panel, api, step.limit, &step.held_back, &devices.rights)?;
         let Some((call, outgoing)) = next else { return Ok(Answer::Nothing) };
         let items = call.items();
         let Some(kind) = items.first().map(|item| item.kind) else { return Ok(Answer::Nothing) };
@@ -311,7 +312,7 @@ impl Visit<'_> {
         let mut said = said.into_iter();
         let of_each = links.iter().map(|link| {
             if named.has(link) {
-                Some(refusal(ItemOutcome::Bound.extended_info()))
+                Some(refusal(&format!("{} ({})", ItemOutcome::Bound.extended_info(), named.by(link))))
             } else {
                 said.next().flatten()
             }

@@ -10,6 +10,15 @@ use crate::store::seal::NumberTag;
 use crate::store::{PanelNo, StoreError, damage, last_held, tables};
 
 impl Snapshot {
+    /// What authenticates a body of an identifier where it stands: the same number with the same of these is the same text.
+    pub fn body_print(&self, number: u64) -> Result<[u8; 16], StoreError> {
+        damage::read(|| {
+            let bodies = self.transaction.open_table(tables::BODIES)?;
+            let stored = bodies.get(number)?.ok_or(StoreError::Corrupt("body number"))?;
+            stored.value().last_chunk().copied().ok_or(StoreError::Corrupt("body"))
+        })
+    }
+
     /// The panel's profiles, in the order of [`Snapshot::rows`].
     pub fn profiles(&self, panel: PanelNo) -> Result<Vec<StoredItem>, StoreError> {
         self.items(panel, Kind::Profile, None, usize::MAX)
@@ -98,6 +107,16 @@ impl Snapshot {
             let table = self.transaction.open_table(tables::LAST_HELD)?;
             let bodies = table.get(&row::item_key(panel, item))?;
             Ok(bodies.map(|bodies| last_held::decode(bodies.value())).unwrap_or_default())
+        })
+    }
+
+    /// [`Snapshot::last_held`], and whether the device perhaps holds none of them.
+    pub fn last_held_or_nothing(&self, panel: PanelNo, item: ItemId) -> Result<(Vec<u64>, bool), StoreError> {
+        damage::read(|| {
+            let table = self.transaction.open_table(tables::LAST_HELD)?;
+            let bodies = table.get(&row::item_key(panel, item))?;
+            let both = |bodies: &[u8]| (last_held::decode(bodies), last_held::or_nothing(bodies));
+            Ok(bodies.map(|bodies| both(bodies.value())).unwrap_or_default())
         })
     }
 }

@@ -19,6 +19,8 @@ static TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>done in |cancel
 static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+(\.\d)? m?s$"));
 /// The heading over [`CELL`], whose column is as wide as the longest time.
 static HEADING: LazyLock<Regex> = LazyLock::new(|| regex(r" +TOOK$"));
+/// A clock that is right is a part of a second behind by the time that it is read.
+static CLOCK: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"clock_ahead_s": ?)-1\b"#));
 static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_unix":)1[0-9]{9}\b"#));
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: |> last-event-id: )\d{16}$"));
@@ -67,6 +69,7 @@ pub fn redact(text: &str) -> String {
     let text = SHORT_MOMENT.replace_all(&text, "[moment]");
     let text = MILLIS.replace_all(&text, "${name}[ms]");
     let text = DURATION.replace_all(&text, "${name}[ms]");
+    let text = CLOCK.replace_all(&text, "${name}0");
     let text = TOOK.replace_all(&text, "${name}[time]");
     let text = TIME_UNIX.replace_all(&text, "${name}[now]");
     let text = EVENT_ID.replace_all(&text, "${name}[event]");

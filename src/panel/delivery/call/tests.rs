@@ -22,7 +22,14 @@ fn upserted(n: u8) -> (ItemId, Row) {
 }
 
 fn profile(n: u8, is_desired: bool, is_held: bool) -> Unsettled {
-    Unsettled { item: item(n), desired: is_desired.then(|| row(n)), is_held, before: Vec::new(), after: None }
+    Unsettled {
+        item: item(n),
+        desired: is_desired.then(|| row(n)),
+        is_held,
+        perhaps_absent: false,
+        before: Vec::new(),
+        after: None,
+    }
 }
 
 fn desired(n: u8) -> Unsettled {
@@ -76,8 +83,29 @@ fn code(number: u8, names: &[u8]) -> Rights {
 fn refused(before: Rights, after: Option<Rights>) -> Kept {
     let desired = after.is_some().then(|| row(9));
     let item = ItemId::identifier(link(9));
-    let refused = vec![Unsettled { item, desired, is_held: true, before: vec![before], after }];
+    let refused =
+        vec![Unsettled { item, desired, is_held: true, perhaps_absent: false, before: vec![before], after }];
     Kept { refused, ..Kept::default() }
+}
+
+#[test]
+fn an_identifier_that_perhaps_never_came_does_not_come_before_the_profile_that_it_names_has_changed() {
+    let profile = profile(1, true, true);
+    let identifier = |perhaps_absent| {
+        let item = ItemId::identifier(link(9));
+        let (before, after) = (vec![code(7, &[1])], Some(code(7, &[1, 2])));
+        Unsettled { item, desired: Some(row(9)), is_held: true, perhaps_absent, before, after }
+    };
+    let first = |perhaps_absent| {
+        next_call(&[profile.clone(), identifier(perhaps_absent)], 9, &HashSet::new(), &Kept::default())
+    };
+    let of = ItemId::identifier(link(9));
+    assert_eq!(
+        first(false),
+        Some(Call::Upsert(vec![(of, row(9))])),
+        "it is there, and opens less by what comes"
+    );
+    assert_eq!(first(true), Some(Call::Delete(vec![(of, Some(row(9)))])));
 }
 
 #[test]
@@ -169,6 +197,7 @@ impl Held {
                     item: ItemId::identifier(link(*n)),
                     desired: after.identifiers.contains_key(n).then(|| row(*n)),
                     is_held: self.identifiers.contains_key(n),
+                    perhaps_absent: false,
                     before: rights(self, n).into_iter().collect(),
                     after: rights(after, n),
                 });

@@ -131,8 +131,11 @@ fn desire(rows: &mut PanelRows<'_, '_>, upsert: &Upsert) -> Result<ItemOutcome, 
         },
         // Also what says the same in other words is sent: it is read back in those in which it was sent last.
         standing => {
-            if let (Some(row), Some(Reported::Unknown)) = (standing, &known) {
-                rows.perhaps_holds(item, row.body)?;
+            if known == Some(Reported::Unknown) {
+                match standing {
+                    Some(row) => rows.perhaps_holds(item, row.body)?,
+                    None => rows.perhaps_lacks(item)?,
+                }
             }
             rows.put(name, standing, body)?;
             rows.set_reported(item, Some(&Reported::Unknown))?;

@@ -197,6 +197,8 @@ impl PanelWork for Compare {
                 rows.set_reported(item, now.as_ref())?;
             }
             match profile {
+                // What a list that is shorter than it says does not name may be there.
+                None if self.held.short.is_some() => {}
                 None => rows.forget_last_held(item)?,
                 Some(held) => {
                     // What it is changed from decides when it is; and what is refused may be there all the same.

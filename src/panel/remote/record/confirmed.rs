@@ -28,36 +28,33 @@ pub(in crate::panel) struct Confirm {
     pub done: oneshot::Sender<Result<Vec<Settled>, StoreError>>,
 }
 
-/// A device lacks a profile that an identifier names, though it had confirmed it: these are sent again, and then the
-/// identifier.
-fn send_profiles_again(rows: &mut PanelRows<'_, '_>, row: &Row) -> Result<(), StoreError> {
-    for profile in rows.bound_to(row)?.iter() {
-        let profile = ItemId::profile(*profile);
-        let known = rows.reported(profile)?;
-        if matches!(
-            known,
-            Some(Reported::Held(_) | Reported::KeptOtherwise(_) | Reported::Drifted(Drift::Missing))
-        ) {
-            rows.set_reported(profile, Some(&Reported::Unknown))?;
-            rows.forget_last_held(profile)?;
-        }
-    }
-    Ok(())
-}
-
-/// An identifier was not sent since the device was found to have lost a profile that it names: these are sent again, and
-/// then the identifier. Says whether there are any.
-fn send_lost_profiles_again(rows: &mut PanelRows<'_, '_>, row: &Row) -> Result<bool, StoreError> {
+/// Has profiles that an identifier names sent again where such is known of them, and then the identifier; says whether there
+/// are any.
+fn send_profiles_again(
+    rows: &mut PanelRows<'_, '_>,
+    row: &Row,
+    where_known: impl Fn(&Reported) -> bool,
+) -> Result<bool, StoreError> {
     let mut any = false;
     for profile in rows.bound_to(row)?.iter() {
         let profile = ItemId::profile(*profile);
-        if rows.reported(profile)? == Some(Reported::Drifted(Drift::Missing)) {
+        if rows.reported(profile)?.is_some_and(|known| where_known(&known)) {
             rows.set_reported(profile, Some(&Reported::Unknown))?;
             rows.forget_last_held(profile)?;
             any = true;
         }
     }
     Ok(any)
+}
+
+/// A device was found to have lost it.
+fn is_lost(known: &Reported) -> bool {
+    *known == Reported::Drifted(Drift::Missing)
+}
+
+/// A device had confirmed it, whatever became of it since.
+fn was_held(known: &Reported) -> bool {
+    matches!(known, Reported::Held(_) | Reported::KeptOtherwise(_)) || is_lost(known)
 }
 
 impl PanelWork for Confirm {
@@ -82,7 +79,7 @@ impl PanelWork for Confirm {
                     }
                     if self.ignored.contains(item) {
                         if says_no_profile(&said.word) {
-                            send_profiles_again(rows, row)?;
+                            send_profiles_again(rows, row, was_held)?;
                         }
                         continue;
                     }
@@ -115,7 +112,7 @@ impl PanelWork for Confirm {
                         continue; // this is no answer to what is desired by now
                     } else if let (Call::Refuse(..), Some(row)) = (&self.call, &desired)
                         && says_no_profile(&said.word)
-                        && send_lost_profiles_again(rows, row)?
+                        && send_profiles_again(rows, row, is_lost)?
                     {
                         continue;
                     } else {
