@@ -37,6 +37,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 mod faces;
+pub mod follower;
 mod held_before;
 pub mod json;
 mod kept;
@@ -234,6 +235,26 @@ impl Store {
 
     /// [`Store::open`] with a key from somewhere else.
     pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, None)
+    }
+
+    /// [`Store::open_with`], with a log to which each commit goes before it counts, and from which it takes first what is
+    /// not applied here.
+    pub fn open_leading(
+        folder: &Path,
+        seal: Arc<Seal>,
+        metrics: &Metrics,
+        ledger: Box<dyn Ledger>,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, Some(ledger))
+    }
+
+    fn open_file(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+        ledger: Option<Box<dyn Ledger>>,
+    ) -> Result<Self, OpenError> {
         make_folder(folder)?;
         let file = folder.join(FILE_NAME);
         let private = private::close_folder(folder).and_then(|()| private::file(&file));
@@ -243,7 +264,7 @@ impl Store {
         // A file that is missing later is not made anew: that would be another fleet.
         let open =
             move |syncs: &Syncs| disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), syncs);
-        let store = Self::on(folder, seal, metrics, open)?;
+        let store = Self::shipping(folder, seal, metrics, open, ledger)?;
         let _ = store.handle.file.identity.set(Identity::of(&file)); // set here only
         Ok(store)
     }
@@ -262,7 +283,7 @@ impl Store {
     /// [`Store::on`], with a log to which each commit goes before it counts.
     pub fn shipping(
         folder: &Path,
-        seal: Seal,
+        seal: impl Into<Arc<Seal>>,
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
         ledger: Option<Box<dyn Ledger>>,
@@ -272,7 +293,7 @@ impl Store {
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
         let no_room = AtomicBool::new(false);
-        let (seal, events) = (Arc::new(seal), Arc::default());
+        let (seal, events) = (seal.into(), Arc::default());
         let file = OpenFile { db, seal, events, identity, no_room, syncs, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;

@@ -132,6 +132,15 @@ impl<'t, K: Key + 'static, V: Value + 'static> Kept<'t, K, V> {
         }))
     }
 
+    /// Puts what every node knows by itself.
+    pub(super) fn put_unnoted<'k, 'v>(
+        &mut self,
+        key: impl Borrow<K::SelfType<'k>>,
+        value: impl Borrow<V::SelfType<'v>>,
+    ) -> Result<(), StorageError> {
+        self.table.insert(key, value).map(|_| ())
+    }
+
     /// Puts what another node put: bytes of a key and of its value, or none where the key is removed.
     pub(super) fn put_bytes(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StorageError> {
         match value {
