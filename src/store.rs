@@ -47,7 +47,7 @@ pub mod migrate;
 mod outcomes;
 pub mod pack;
 mod passes;
-pub mod private;
+pub(crate) mod private;
 pub mod read;
 pub mod records;
 pub mod render;
@@ -234,7 +234,11 @@ impl Store {
     }
 
     /// [`Store::open`] with a key from somewhere else.
-    pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
+    pub fn open_with(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
         Self::open_file(folder, seal, metrics, None)
     }
 

@@ -17,7 +17,7 @@ use super::{FILE_NAME, OpenError, StoreError, damage, not_opened};
 /// The open database of a node that follows. It is closed when this is dropped.
 pub struct Follower {
     db: Database,
-    memory: Memory,
+    seal: Arc<Seal>,
     position: Position,
     path: PathBuf,
 }
@@ -28,7 +28,7 @@ impl Follower {
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let db = open(folder)?;
         let position = damage::guarded(|| position(&db)).and_then(|read| read).map_err(unreadable)?;
-        Ok(Self { db, memory: Memory::new(seal), position, path: folder.into() })
+        Ok(Self { db, seal, position, path: folder.into() })
     }
 
     /// The last entry that is applied.
@@ -38,8 +38,8 @@ impl Follower {
 
     /// Applies the next entries, each with its tag, in one transaction. After an error it is to be opened again.
     pub fn apply(&mut self, entries: &[(Changes, EntryTag)]) -> Result<Position, OpenError> {
-        let Self { db, memory, position, path } = self;
-        let put = damage::guarded(|| put(db, memory, entries)).and_then(|put| put);
+        let Self { db, seal, position, path } = self;
+        let put = damage::guarded(|| put(db, &mut Memory::new(Arc::clone(seal)), entries)).and_then(|put| put);
         put.map_err(|error| OpenError::Store(path.clone(), error))?;
         if let Some((_, tag)) = entries.last() {
             *position = Position { number: position.number + entries.len() as u64, tag: *tag };
@@ -112,11 +112,11 @@ pub fn look(folder: &Path) -> Result<Option<Standing>, OpenError> {
 }
 
 /// Puts a folder's fleet into a log, of which nothing is applied then, or takes it out of one. No server may use it.
-pub fn set_log(folder: &Path, seal: Seal, log: Option<Uuid>) -> Result<(), OpenError> {
+pub fn set_log(folder: &Path, seal: Arc<Seal>, log: Option<Uuid>) -> Result<(), OpenError> {
     let unreadable = |error| OpenError::Store(folder.into(), error);
     let db = open(folder)?;
     let set = || -> Result<(), StoreError> {
-        let mut memory = Memory::new(Arc::new(seal));
+        let mut memory = Memory::new(seal.clone());
         let mut transaction = db.begin_write()?;
         transaction.set_quick_repair(true);
         Tables::open(&transaction, &mut memory)?.set_log_id(log)?;

@@ -16,6 +16,7 @@ use super::outcomes::row_of_outcome;
 use super::pack;
 use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
 use super::row::{self, Head, ItemKey, Pending, Reported, ReportedCounts, Row, RowName};
+use super::shipped::Position;
 use super::seal::Seal;
 use super::tables;
 use super::{BatchSeq, PanelNo, StoreError, damage};
@@ -69,6 +70,11 @@ impl Snapshot {
             }
             Ok(())
         })
+    }
+
+    /// The last entry of the log of all nodes that is in it.
+    pub fn position(&self) -> Result<Position, StoreError> {
+        tables::position_in(&self.transaction.open_table(tables::META)?)
     }
 
     /// The id of a panel that is or was there.

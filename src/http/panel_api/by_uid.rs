@@ -14,7 +14,7 @@ use super::{Account, Administrator, Detaches, list, profiles};
 use crate::batch::item::Kind;
 use crate::batch::{Body, ItemOutcome};
 use crate::http::fleet_api::types::TimeProfileBody;
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, Shared, auth, body};
 use crate::panel::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
@@ -42,7 +42,7 @@ pub async fn create(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let profile = read_profile(&who, &request, payload, &shared).await?;
     match apply(&who, &request, UidOperation::Create(profile), "panel.create").await? {
@@ -58,7 +58,7 @@ pub async fn create(
 pub async fn show(
     account: Account,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family(), false);
@@ -86,7 +86,7 @@ pub async fn replace(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     replace_one(who, request, payload, shared).await
 }
@@ -96,7 +96,7 @@ pub(super) async fn replace_one(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uid = uid(&request)?;
     let profile = read_profile(&who, &request, payload, &shared).await?;
@@ -127,7 +127,7 @@ pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Resu
 pub async fn read(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     read_all(account, query, shared).await
 }
@@ -139,7 +139,7 @@ pub async fn read(
 pub async fn read_older(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     read_all(account, query, shared).await
 }
@@ -148,7 +148,7 @@ pub async fn read_older(
 pub(super) async fn read_all(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
@@ -165,7 +165,7 @@ pub async fn delete_many(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     delete_named(who, request, payload, shared).await
 }
@@ -175,7 +175,7 @@ pub(super) async fn delete_named(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uids = read_uids(&request, payload, &shared).await?;
     detach(&who, &request, uids.iter().copied().map(ProfileName::Uid)).await?;
