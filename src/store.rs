@@ -88,6 +88,16 @@ pub struct Store {
     writer: Option<JoinHandle<()>>,
 }
 
+/// What becomes of commits beside this store.
+pub enum Shipping {
+    /// Nothing: it is the only one, and of no fleet of several nodes.
+    Alone,
+    /// Nothing: it is that of a node which does not lead, and is only looked at.
+    Node,
+    /// Each goes to a log before it counts.
+    Leading(Box<dyn Ledger>),
+}
+
 /// What the rooms hold: reads and submits work. Cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
@@ -239,7 +249,16 @@ impl Store {
         seal: impl Into<Arc<Seal>>,
         metrics: &Metrics,
     ) -> Result<Self, OpenError> {
-        Self::open_file(folder, seal, metrics, None)
+        Self::open_file(folder, seal, metrics, Shipping::Alone)
+    }
+
+    /// [`Store::open_with`], for a node that does not lead, or a look at what it has: nothing may be changed.
+    pub fn open_of_node(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, Shipping::Node)
     }
 
     /// [`Store::open_with`], with a log to which each commit goes before it counts, and from which it takes first what is
@@ -250,14 +269,14 @@ impl Store {
         metrics: &Metrics,
         ledger: Box<dyn Ledger>,
     ) -> Result<Self, OpenError> {
-        Self::open_file(folder, seal, metrics, Some(ledger))
+        Self::open_file(folder, seal, metrics, Shipping::Leading(ledger))
     }
 
     fn open_file(
         folder: &Path,
         seal: impl Into<Arc<Seal>>,
         metrics: &Metrics,
-        ledger: Option<Box<dyn Ledger>>,
+        shipping: Shipping,
     ) -> Result<Self, OpenError> {
         make_folder(folder)?;
         let file = folder.join(FILE_NAME);
@@ -268,7 +287,7 @@ impl Store {
         // A file that is missing later is not made anew: that would be another fleet.
         let open =
             move |syncs: &Syncs| disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), syncs);
-        let store = Self::shipping(folder, seal, metrics, open, ledger)?;
+        let store = Self::shipping(folder, seal, metrics, open, shipping)?;
         let _ = store.handle.file.identity.set(Identity::of(&file)); // set here only
         Ok(store)
     }
@@ -281,16 +300,16 @@ impl Store {
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        Self::shipping(folder, seal, metrics, open, None)
+        Self::shipping(folder, seal, metrics, open, Shipping::Alone)
     }
 
-    /// [`Store::on`], with a log to which each commit goes before it counts.
+    /// [`Store::on`], with several nodes perhaps.
     pub fn shipping(
         folder: &Path,
         seal: impl Into<Arc<Seal>>,
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
-        ledger: Option<Box<dyn Ledger>>,
+        shipping: Shipping,
     ) -> Result<Self, OpenError> {
         let syncs = Syncs::default();
         let counted = syncs.clone();
@@ -303,6 +322,15 @@ impl Store {
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;
         file.set(Some(db));
+        if matches!(shipping, Shipping::Alone)
+            && file.with(follower::log_of).map_err(unreadable)?.is_some()
+        {
+            return Err(OpenError::OfSeveral(folder.into()));
+        }
+        let ledger = match shipping {
+            Shipping::Leading(ledger) => Some(ledger),
+            Shipping::Alone | Shipping::Node => None,
+        };
         match file.with(|db| migrate::run(db, &file.seal)).map_err(unreadable)? {
             Migrated::Current => {}
             Migrated::Newer(found) => {

@@ -96,11 +96,15 @@ impl PostgresLedger {
     }
 }
 
-/// Whether the log has this entry, as it is applied here, or begins after it.
+/// Whether the log has this entry, as it is applied here, or begins after it. Where that was dropped, the entry after it
+/// shows when it is opened whether it is the one after this.
 pub async fn follows(log: &Log, at: Position) -> Result<bool, LogError> {
-    let (tag, _) = log.tag_at(at.number).await?;
+    let (tag, range) = log.tag_at(at.number).await?;
     if let Some(tag) = tag {
         return Ok(tag == at.tag);
+    }
+    if range.is_some_and(|(first, _)| first == at.number + 1) {
+        return Ok(true);
     }
     let fleet = log.fleet().await?;
     Ok(fleet.is_some_and(|fleet| fleet.base == at))

@@ -92,6 +92,29 @@ pub struct DeviceSettings {
     pub person_pause: Duration,
     /// Whether devices that do not tell what happens at their doors are asked.
     pub pull_events: bool,
+    /// With several nodes: whether this one may begin a call now.
+    pub may_call: MayCall,
+}
+
+/// Whether a call to a device may begin now; always, unless somebody says otherwise.
+#[derive(Clone, Default)]
+pub struct MayCall(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl MayCall {
+    /// While this says so.
+    pub fn when(says: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(says)))
+    }
+
+    fn now(&self) -> bool {
+        self.0.as_ref().is_none_or(|says| says())
+    }
+}
+
+impl std::fmt::Debug for MayCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.now() { "MayCall(now)" } else { "MayCall(not now)" })
+    }
 }
 
 impl Default for DeviceSettings {
@@ -106,6 +129,7 @@ impl Default for DeviceSettings {
             person_after: Duration::from_mins(1),
             person_pause: Duration::from_secs(30),
             pull_events: false,
+            may_call: MayCall::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::cluster::log::{Address, EntryRow, LeadRow, Log, LogError, Look, Me};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::{beat_every, leads_for};
 use crate::config::Settings;
+use crate::panel::device::MayCall;
 use crate::http::front::{Front, Leader, Place as Answered};
 use crate::store::entry::{Place, open_entry};
 use crate::store::follower::Follower;
@@ -244,6 +245,7 @@ impl Node {
                 let sent = Moment::now();
                 if let Some(reign) = log.take_lead(&look.lead, &self.me).await? {
                     tracing::info!(reign, silent_ms = silent.as_millis() as u64, "taking the lead");
+                    self.front.set_unless_same(Answered::Nowhere); // the one before answers nothing any more
                     let lead = Arc::new(Lead::new(reign, sent, leads_for(self.ttl)));
                     return Ok((follower, Some(lead)));
                 }
@@ -391,12 +393,17 @@ impl Node {
                 }
                 Err(error) => return Err(error.into()),
             };
+            let mut settings = self.settings.clone();
+            let leads = Arc::clone(lead);
+            settings.devices.may_call = MayCall::when(move || leads.holds());
             let reign = async {
-                let engine = Engine::on(store, &self.settings, &self.metrics).await?;
-                Reign::begin(engine, &self.settings, &self.metrics, Some(Arc::clone(&self.nodes))).await
+                let engine = Engine::on(store, &settings, &self.metrics).await?;
+                Reign::begin(engine, &settings, &self.metrics, Some(Arc::clone(&self.nodes))).await
             };
             match reign.await {
                 Ok((reign, password)) => {
+                    let timeouts = settings.devices.timeouts;
+                    reign.make_sure_of_devices(timeouts.connect + timeouts.request + self.ttl);
                     if password.is_some() {
                         self.first_password.send_replace(password);
                     }

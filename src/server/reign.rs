@@ -77,6 +77,28 @@ impl Reign {
         Ok((Self { engine, shared, stopping }, first_password))
     }
 
+    /// Has devices made sure of after this time, for which something waits now: the node that led before was perhaps talking to
+    /// them, and a call of it is over by then.
+    pub fn make_sure_of_devices(&self, after: Duration) {
+        let (shared, mut stopping) = (Arc::downgrade(&self.shared), self.stopping.subscribe());
+        let pending = self.engine.store().read().and_then(|snapshot| snapshot.panels_with_pending());
+        actix_web::rt::spawn(async move {
+            let pending = match pending {
+                Ok(pending) if !pending.is_empty() => pending,
+                Ok(_) => return,
+                Err(error) => return tracing::warn!(%error, "devices are not made sure of"),
+            };
+            if tokio::time::timeout(after, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
+                return;
+            }
+            let Some(shared) = shared.upgrade() else { return };
+            tracing::info!(panels = pending.len(), "reading devices to which another node was perhaps talking");
+            if let Err(error) = shared.fleet.make_sure_of(&pending).await {
+                tracing::warn!(%error, "devices are not made sure of");
+            }
+        });
+    }
+
     /// What handlers share.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)

@@ -60,6 +60,15 @@ pub(super) fn position(db: &Database) -> Result<Position, StoreError> {
     tables::position_in(&db.begin_read()?.open_table(META)?)
 }
 
+/// The id of the log that a database is in, if it is in one.
+pub(super) fn log_of(db: &Database) -> Result<Option<Uuid>, StoreError> {
+    match db.begin_read()?.open_table(META) {
+        Ok(meta) => tables::log_id_in(&meta),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None), // it was made just now
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Puts what the next entries have put.
 pub(super) fn put(
     db: &Database,
@@ -112,11 +121,11 @@ pub fn look(folder: &Path) -> Result<Option<Standing>, OpenError> {
 }
 
 /// Puts a folder's fleet into a log, of which nothing is applied then, or takes it out of one. No server may use it.
-pub fn set_log(folder: &Path, seal: Arc<Seal>, log: Option<Uuid>) -> Result<(), OpenError> {
+pub fn set_log(folder: &Path, log: Option<Uuid>) -> Result<(), OpenError> {
     let unreadable = |error| OpenError::Store(folder.into(), error);
     let db = open(folder)?;
     let set = || -> Result<(), StoreError> {
-        let mut memory = Memory::new(seal.clone());
+        let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed here
         let mut transaction = db.begin_write()?;
         transaction.set_quick_repair(true);
         Tables::open(&transaction, &mut memory)?.set_log_id(log)?;

@@ -222,6 +222,14 @@ impl Snapshot {
         damage::read(|| Ok(self.transaction.open_table(tables::PENDING)?.get(panel)?.is_some()))
     }
 
+    /// The panels for whose devices something waits.
+    pub fn panels_with_pending(&self) -> Result<Vec<PanelNo>, StoreError> {
+        damage::read(|| {
+            let pending = self.transaction.open_table(tables::PENDING)?;
+            pending.iter()?.map(|entry| Ok(entry?.0.value())).collect()
+        })
+    }
+
     /// Calls `each` with every item that waits for a panel's device, in the order of the items, until it says no.
     pub fn each_pending(
         &self,

@@ -31,7 +31,7 @@ use panelsync::store::seal::Seal;
 use panelsync::store::entry::EntryTag;
 use panelsync::store::shipped::{Changes, Ledger, Position, Refused};
 use sha2::{Digest, Sha256};
-use panelsync::store::{BatchSeq, Store, StoreError, render};
+use panelsync::store::{BatchSeq, Shipping, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
 use tokio::sync::oneshot;
@@ -150,9 +150,12 @@ impl Disk {
             Builder::new().create_with_backend(Synced::open(Opened { disk: disk.clone(), crashes }, syncs)?)
         };
         let crashes = self.state().crashes;
-        let ledger: Option<Box<dyn Ledger>> =
-            self.state().log.is_some().then(|| Box::new(Log { disk: self.clone(), crashes }) as _);
-        Store::shipping(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open, ledger)
+        let shipping = if self.state().log.is_some() {
+            Shipping::Leading(Box::new(Log { disk: self.clone(), crashes }))
+        } else {
+            Shipping::Alone
+        };
+        Store::shipping(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open, shipping)
             .expect("it opens")
     }
 }

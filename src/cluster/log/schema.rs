@@ -44,7 +44,7 @@ pub(super) const AFTER: &str = "
 select number, reign, format, body from (
   select number, reign, format, body,
     coalesce(sum(octet_length(body)) over (order by number rows between unbounded preceding and 1 preceding), 0) as before
-  from (select * from panelsync.commits where number > $1 order by number limit $2) some) sized
+  from (select * from panelsync.commits where number > $1 order by number limit $2) picked) sized
 where before <= $3 order by number";
 
 pub(super) const TAG_AT: &str = "

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Node, NodeError, Wish, blocking};
 use crate::clock;
-use crate::cluster::ClusterSettings;
+use crate::cluster::{ClusterSettings, beat_every};
 use crate::cluster::ledger::follows;
 use crate::cluster::log::{Address, FleetRow, Log, Me};
 use crate::cluster::nodes::Nodes;
@@ -29,6 +29,9 @@ use crate::telemetry::Metrics;
 
 /// How long a leader may take to answer, and from one piece of the copy to the next.
 const COPY_PATIENCE: Duration = Duration::from_mins(1);
+
+/// So often it is looked whether a node of the same name shows itself, over three of its signs.
+const LOOKS: u32 = 10;
 
 /// The copy while it comes.
 const COMING: &str = "panelsync.redb.coming";
@@ -186,8 +189,8 @@ impl Node {
         let (folder, metrics, seal) =
             (self.settings.data_dir.clone(), self.metrics.clone(), Arc::clone(&self.seal));
         blocking(move || {
-            Store::open_with(&folder, Arc::clone(&seal), &metrics)?.close();
-            follower::set_log(&folder, seal, Some(id))
+            Store::open_of_node(&folder, seal, &metrics)?.close();
+            follower::set_log(&folder, Some(id))
         })
         .await??;
         let key_check = self.seal.seal_in("cluster", id.as_bytes(), b"of this fleet");
@@ -210,23 +213,24 @@ impl Node {
 
     /// A name is another node's while that shows itself under it.
     async fn see_that_name_is_free(&self, log: &Log) -> Result<(), NodeError> {
-        let mut before = None;
-        for look in 0..=8 {
+        let (mut before, mut signs) = (None, 0);
+        for look in 0..=LOOKS {
             let seen = log.peek(&self.me).await?;
             let Some(other) = seen.nodes.into_iter().find(|node| node.name == self.me.name) else { return Ok(()) };
             if other.unseen > self.ttl.max(Duration::from_secs(3)) {
                 return Ok(());
             }
-            // What was seen less long ago than before is alive.
-            if before.is_some_and(|before| other.unseen < before) {
+            // What was seen less long ago than before has shown itself: once it may have done so with its last breath.
+            signs += u32::from(before.is_some_and(|before| other.unseen < before));
+            if signs > 1 {
                 return Err(cannot(format!(
                     "a node that is called {} runs at {}; give each a --node name of its own",
                     other.name, other.url
                 )));
             }
             before = Some(other.unseen);
-            if look < 8 {
-                tokio::time::sleep(self.ttl / 16).await;
+            if look < LOOKS {
+                tokio::time::sleep(beat_every(self.ttl) / 3).await;
             }
         }
         Ok(())
@@ -252,7 +256,7 @@ impl Node {
         }
         let (folder, metrics, seal) =
             (self.settings.data_dir.clone(), self.metrics.clone(), Arc::clone(&self.seal));
-        blocking(move || Store::open_with(&folder, seal, &metrics).map(Store::close)).await??;
+        blocking(move || Store::open_of_node(&folder, seal, &metrics).map(Store::close)).await??;
         Ok(log.set_format(FORMAT, standing.position).await?)
     }
 }
