@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cluster::ClusterSettings;
 use crate::access::proxy::Network;
+use crate::cluster::ClusterSettings;
 use crate::panel::remote::DeviceSettings;
 use crate::store::event::KEPT_EVENTS;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};

@@ -155,7 +155,9 @@ pub fn app(
         .configure(pages)
         .default_service(web::to(not_found))
         .wrap(actix_web::middleware::from_fn(around))
-        .wrap(actix_web::middleware::from_fn(move |request, next| front::receive(Arc::clone(&front), request, next)))
+        .wrap(actix_web::middleware::from_fn(move |request, next| {
+            front::receive(Arc::clone(&front), request, next)
+        }))
 }
 
 /// The routes of one panel at the root of an address of its own.
@@ -179,7 +181,9 @@ pub fn panel_app(
     app.app_data(methods_of(&document))
         .default_service(web::to(panel_api::not_found))
         .wrap(actix_web::middleware::from_fn(around))
-        .wrap(actix_web::middleware::from_fn(move |request, next| front::receive(Arc::clone(&front), request, next)))
+        .wrap(actix_web::middleware::from_fn(move |request, next| {
+            front::receive(Arc::clone(&front), request, next)
+        }))
 }
 
 async fn to_docs() -> HttpResponse {

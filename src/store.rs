@@ -322,9 +322,7 @@ impl Store {
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;
         file.set(Some(db));
-        if matches!(shipping, Shipping::Alone)
-            && file.with(follower::log_of).map_err(unreadable)?.is_some()
-        {
+        if matches!(shipping, Shipping::Alone) && file.with(follower::log_of).map_err(unreadable)?.is_some() {
             return Err(OpenError::OfSeveral(folder.into()));
         }
         let ledger = match shipping {

@@ -184,18 +184,22 @@ impl ClusterMetrics {
         registry.register("cluster_leads", "1 while this node leads", self.leads.clone());
         registry.register("cluster_reign", "How often the lead has changed", self.reign.clone());
         registry.register("cluster_applied", "The last entry of the log applied here", self.applied.clone());
-        registry.register("cluster_behind_entries", "Entries of the log not applied here", self.behind.clone());
+        registry.register(
+            "cluster_behind_entries",
+            "Entries of the log not applied here",
+            self.behind.clone(),
+        );
         registry.register(
             "cluster_beats_missed",
             "Signs of life that the log did not take",
             self.beats_missed.clone(),
         );
+        registry.register("cluster_requests_passed", "Requests passed on to the leader", self.passed.clone());
         registry.register(
-            "cluster_requests_passed",
-            "Requests passed on to the leader",
-            self.passed.clone(),
+            "cluster_append_seconds",
+            "Time of one append to the log",
+            self.append_seconds.clone(),
         );
-        registry.register("cluster_append_seconds", "Time of one append to the log", self.append_seconds.clone());
         registry.register("cluster_append_bytes", "Bytes appended to the log", self.append_bytes.clone());
     }
 }

@@ -276,9 +276,14 @@ impl ServeArgs {
         settings.cluster = match (self.cluster.clone().or(file.cluster), node, advertise) {
             (None, None, None) => None,
             (None, ..) => return Err(ConfigError::Range("node and advertise", "a cluster with them")),
-            (Some(_), None, _) => return Err(ConfigError::Range("cluster", "a node with it: the name of this one")),
+            (Some(_), None, _) => {
+                return Err(ConfigError::Range("cluster", "a node with it: the name of this one"));
+            }
             (Some(_), _, None) => {
-                return Err(ConfigError::Range("cluster", "an advertise with it: where the other nodes reach this one"));
+                return Err(ConfigError::Range(
+                    "cluster",
+                    "an advertise with it: where the other nodes reach this one",
+                ));
             }
             (Some(database), Some(node), Some(advertise)) => {
                 if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&ttl) {

@@ -16,16 +16,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Statement, Transaction};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use uuid::Uuid;
 
 use crate::panel::device::line::trust::Configs;
 use crate::panel::settings::Trust;
 use crate::store::entry::EntryTag;
 use crate::store::shipped::Position;
 
+mod rows;
 mod schema;
+
+pub use rows::{EntryRow, FleetRow, LeadRow, Look, Me, NodeRow};
+use rows::{fleet_row, look_of, number_in};
 
 /// How long a connection may take, for each of the database's addresses.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -180,88 +183,6 @@ impl Drop for Log {
     }
 }
 
-/// What the log says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FleetRow {
-    /// Its id.
-    pub id: Uuid,
-    /// What only the fleet's key opens.
-    pub key_check: Vec<u8>,
-    /// The format of its entries.
-    pub format: u32,
-    /// The entry of an earlier log that it begins after.
-    pub base: Position,
-}
-
-/// Who leads, and its sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeadRow {
-    /// How often the lead has changed.
-    pub reign: u64,
-    /// Ascends within a reign.
-    pub beat: u64,
-    /// The leader's name; empty where it was released.
-    pub node: String,
-    /// Where it is.
-    pub url: String,
-}
-
-/// A node, as the log knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRow {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub url: String,
-    /// Its version.
-    pub version: String,
-    /// The last entry that it has applied.
-    pub applied: u64,
-    /// How long it was not seen, by the database's clock.
-    pub unseen: Duration,
-    /// Whether its last entry is that of the log; nothing where the log does not have it any more.
-    pub same: Option<bool>,
-    /// Which run of it was seen last.
-    pub run: Uuid,
-}
-
-/// A node that shows itself.
-#[derive(Debug, Clone)]
-pub struct Me {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub url: String,
-    /// This run of it.
-    pub run: Uuid,
-}
-
-/// What a look at the log says.
-#[derive(Debug, Clone)]
-pub struct Look {
-    /// Who leads.
-    pub lead: LeadRow,
-    /// All nodes.
-    pub nodes: Vec<NodeRow>,
-    /// The last entry of the log.
-    pub last: u64,
-    /// Whether this run of the node is still the one of its name.
-    pub is_me: bool,
-}
-
-/// An entry as it stands in the log.
-#[derive(Debug, Clone)]
-pub struct EntryRow {
-    /// Its number.
-    pub number: u64,
-    /// In which reign it was written.
-    pub reign: u64,
-    /// Its format.
-    pub format: u32,
-    /// What it changes, sealed.
-    pub body: Vec<u8>,
-}
-
 impl Log {
     async fn on<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>) -> Self
     where
@@ -336,9 +257,12 @@ impl Log {
     /// From now on entries have this format.
     pub async fn set_format(&self, format: u32, base: Position) -> Result<(), LogError> {
         let (format, number) = (format as i32, base.number as i64);
-        Self::within(ANSWER_WITHIN, self.client.execute(schema::SET_FORMAT, &[&format, &number, &&base.tag[..]]))
-            .await
-            .map(|_| ())
+        Self::within(
+            ANSWER_WITHIN,
+            self.client.execute(schema::SET_FORMAT, &[&format, &number, &&base.tag[..]]),
+        )
+        .await
+        .map(|_| ())
     }
 
     /// Makes this the entry of its number, if there is none, and tells all who listen.
@@ -358,7 +282,9 @@ impl Log {
             }
         };
         let (number, reign, format) = (number as i64, reign as i64, format as i32);
-        Self::within(within, self.client.execute(&statement, &[&number, &reign, &format, &body])).await.map(|_| ())
+        Self::within(within, self.client.execute(&statement, &[&number, &reign, &format, &body]))
+            .await
+            .map(|_| ())
     }
 
     /// The entries after this one, in order: at least one where there is one, then so many and so large together that it is
@@ -384,7 +310,8 @@ impl Log {
 
     /// The tag of an entry, where the log has it; and the numbers of the first and the last entry that it has.
     pub async fn tag_at(&self, number: u64) -> Result<(Option<EntryTag>, Option<(u64, u64)>), LogError> {
-        let row = Self::within(ANSWER_WITHIN, self.client.query_one(schema::TAG_AT, &[&(number as i64)])).await?;
+        let row =
+            Self::within(ANSWER_WITHIN, self.client.query_one(schema::TAG_AT, &[&(number as i64)])).await?;
         let tag = match row.try_get::<_, Option<Vec<u8>>>(0)? {
             Some(tag) => Some(tag.try_into().map_err(|_| LogError::Unreadable("tag"))?),
             None => None,
@@ -405,7 +332,14 @@ impl Log {
     /// Shows how far this node is, and looks at who leads and at all nodes.
     pub async fn look(&self, me: &Me, at: Position) -> Result<Look, LogError> {
         let number = at.number as i64;
-        look_of(&Self::within(ANSWER_WITHIN, self.client.query(schema::LOOK, &[&me.name, &me.run, &number, &&at.tag[..]])).await?, me)
+        look_of(
+            &Self::within(
+                ANSWER_WITHIN,
+                self.client.query(schema::LOOK, &[&me.name, &me.run, &number, &&at.tag[..]]),
+            )
+            .await?,
+            me,
+        )
     }
 
     /// Looks at who leads and at all nodes, and shows nothing.
@@ -416,28 +350,43 @@ impl Log {
     /// Takes the lead from the one who was seen to have it, unless that has changed. Gives the new reign.
     pub async fn take_lead(&self, was: &LeadRow, me: &Me) -> Result<Option<u64>, LogError> {
         let (reign, beat) = (was.reign as i64, was.beat as i64);
-        let row = Self::within(ANSWER_WITHIN, self.client.query_opt(schema::TAKE_LEAD, &[&reign, &beat, &me.name, &me.url])).await?;
+        let row = Self::within(
+            ANSWER_WITHIN,
+            self.client.query_opt(schema::TAKE_LEAD, &[&reign, &beat, &me.name, &me.url]),
+        )
+        .await?;
         row.map(|row| number_in(&row, 0)).transpose()
     }
 
     /// The leader's sign of life; whether it still leads.
     pub async fn beat(&self, reign: u64, me: &Me) -> Result<bool, LogError> {
-        Ok(Self::within(ANSWER_WITHIN, self.client.execute(schema::BEAT, &[&(reign as i64), &me.name])).await? > 0)
+        Ok(Self::within(ANSWER_WITHIN, self.client.execute(schema::BEAT, &[&(reign as i64), &me.name]))
+            .await?
+            > 0)
     }
 
     /// Gives the lead back, and wakes the others.
     pub async fn release_lead(&self, reign: u64, me: &Me) -> Result<(), LogError> {
-        Self::within(ANSWER_WITHIN, self.client.execute(schema::RELEASE, &[&(reign as i64), &me.name])).await.map(|_| ())
+        Self::within(ANSWER_WITHIN, self.client.execute(schema::RELEASE, &[&(reign as i64), &me.name]))
+            .await
+            .map(|_| ())
     }
 
     /// The name is free at once for another run, which need not wait whether this one lives.
     pub async fn leave(&self, me: &Me) -> Result<(), LogError> {
-        Self::within(ANSWER_WITHIN, self.client.execute(schema::LEAVE, &[&me.name, &me.run])).await.map(|_| ())
+        Self::within(ANSWER_WITHIN, self.client.execute(schema::LEAVE, &[&me.name, &me.run]))
+            .await
+            .map(|_| ())
     }
 
     /// Forgets a node that was not seen for so long. Whether there was one.
     pub async fn remove_node(&self, name: &str, unseen: Duration) -> Result<bool, LogError> {
-        Ok(Self::within(ANSWER_WITHIN, self.client.execute(schema::REMOVE_NODE, &[&name, &unseen.as_secs_f64()])).await? > 0)
+        Ok(Self::within(
+            ANSWER_WITHIN,
+            self.client.execute(schema::REMOVE_NODE, &[&name, &unseen.as_secs_f64()]),
+        )
+        .await?
+            > 0)
     }
 
     /// Drops entries that all nodes have applied which were seen in the last day, and what is older than a day or beyond
@@ -459,48 +408,4 @@ async fn insert_fleet(transaction: &Transaction<'_>, fleet: &FleetRow) -> Result
         &[&fleet.id, &fleet.key_check, &format, &number, &&fleet.base.tag[..]];
     transaction.execute(schema::FOUND, values).await?;
     transaction.batch_execute(schema::FOUND_LEAD).await
-}
-
-fn fleet_row(row: &Row) -> Result<FleetRow, LogError> {
-    let tag: Vec<u8> = row.try_get(4)?;
-    Ok(FleetRow {
-        id: row.try_get(0)?,
-        key_check: row.try_get(1)?,
-        format: row.try_get::<_, i32>(2)? as u32,
-        base: Position {
-            number: number_in(row, 3)?,
-            tag: tag.try_into().map_err(|_| LogError::Unreadable("tag"))?,
-        },
-    })
-}
-
-fn number_in(row: &Row, column: usize) -> Result<u64, LogError> {
-    u64::try_from(row.try_get::<_, i64>(column)?).map_err(|_| LogError::Unreadable("number"))
-}
-
-/// From the rows of [`schema::LOOK`]: one a node, and the lead in each.
-fn look_of(rows: &[Row], me: &Me) -> Result<Look, LogError> {
-    let first = rows.first().ok_or(LogError::Unreadable("lead"))?;
-    let lead = LeadRow {
-        reign: number_in(first, 0)?,
-        beat: number_in(first, 1)?,
-        node: first.try_get(2)?,
-        url: first.try_get(3)?,
-    };
-    let last = number_in(first, 4)?;
-    let mut nodes = Vec::new();
-    for row in rows {
-        let Some(name) = row.try_get::<_, Option<String>>(5)? else { continue };
-        nodes.push(NodeRow {
-            name,
-            url: row.try_get(6)?,
-            version: row.try_get(7)?,
-            applied: number_in(row, 8)?,
-            unseen: Duration::from_secs_f64(row.try_get::<_, f64>(9)?.clamp(0.0, 1e9)),
-            same: row.try_get(10)?,
-            run: row.try_get(11)?,
-        });
-    }
-    let is_me = nodes.iter().any(|node| node.name == me.name && node.run == me.run);
-    Ok(Look { lead, nodes, last, is_me })
 }

@@ -68,6 +68,7 @@ pub enum Removal {
 pub struct Nodes {
     /// Signs and checks what nodes say to each other.
     pub peers: Peers,
+    name: String,
     address: Arc<Address>,
     away_after: Duration,
     seen: ArcSwapOption<(Look, Moment)>,
@@ -75,9 +76,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// None is seen yet. One that was not heard of for so long is away.
-    pub fn new(address: Arc<Address>, away_after: Duration, peers: Peers) -> Self {
-        Self { peers, address, away_after, seen: ArcSwapOption::default(), release: Notify::new() }
+    /// None is seen yet by the node of this name. One that was not heard of for so long is away.
+    pub fn new(name: String, address: Arc<Address>, away_after: Duration, peers: Peers) -> Self {
+        Self { peers, name, address, away_after, seen: ArcSwapOption::default(), release: Notify::new() }
     }
 
     /// This was seen just now.
@@ -91,7 +92,8 @@ impl Nodes {
         let Some((look, at)) = seen.as_deref() else { return Vec::new() };
         let since = at.elapsed();
         let states = look.nodes.iter().map(|node| {
-            let unseen = node.unseen + since;
+            // Whoever is asked is here.
+            let unseen = if node.name == self.name { Duration::ZERO } else { node.unseen + since };
             let role = if unseen > self.away_after {
                 Role::Away
             } else if node.name == look.lead.node {

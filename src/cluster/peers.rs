@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn only_who_has_the_key_says_for_whom_a_request_is_and_only_for_that_request() {
         let (one, other) = (Peers::new(&Seal::new([1; 32])), Peers::new(&Seal::new([2; 32])));
-        let passed = Passed { client: "2001:db8::1".parse().expect("one"), secure: true, node: "north".into() };
+        let passed =
+            Passed { client: "2001:db8::1".parse().expect("one"), secure: true, node: "north".into() };
         let value = one.pass(&passed, "POST", "/fleet/v1/session");
         assert_eq!(one.passed(&value, "POST", "/fleet/v1/session"), Some(passed));
         assert_eq!(one.passed(&value, "GET", "/fleet/v1/session"), None);

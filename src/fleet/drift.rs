@@ -243,7 +243,6 @@ impl Fleet {
             };
             self.store.change(marked).await?;
             compare_all(some, &self.until(WAIT)).await; // what could not be read now is read later
-
         }
         Ok(())
     }

@@ -29,9 +29,9 @@ use crate::batch::{BatchRecord, BatchState};
 use crate::coordinator::events::{Chunk, Event, Feed, Found, What};
 use crate::coordinator::{Progress, Subscribe};
 use crate::fleet::FleetError;
-use crate::http::{Here, Shared};
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
+use crate::http::{Here, Shared};
 use crate::store::read::Snapshot;
 use crate::store::{BatchSeq, StoreError, StoreHandle};
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -22,6 +23,7 @@ use super::{Shared, probes};
 use crate::access::proxy::Proxies;
 use crate::cluster::lead::{Lead, Moment};
 use crate::cluster::peers::{NOT_LEADING, PASSED, Passed, Peers};
+use crate::config::Settings;
 use crate::panel::settings::Trust;
 use crate::telemetry::{Metrics, MetricsAccess};
 
@@ -76,6 +78,8 @@ pub struct NodeFront {
     pub metrics_access: MetricsAccess,
     /// Its numbers.
     pub metrics: Metrics,
+    /// The page that says so to people where there is no answer, and whether it asks again by itself.
+    pub page: fn(&Problem, bool) -> HttpResponse,
     /// When it had last applied all that the log had.
     pub caught_up: ArcSwap<Option<Moment>>,
     room: Arc<Semaphore>,
@@ -88,7 +92,8 @@ impl NodeFront {
         peers: Peers,
         trust: Trust,
         metrics: Metrics,
-        settings: &crate::config::Settings,
+        settings: &Settings,
+        page: fn(&Problem, bool) -> HttpResponse,
     ) -> Self {
         Self {
             node,
@@ -98,6 +103,7 @@ impl NodeFront {
             body_limit: settings.body_limit,
             metrics_access: settings.metrics_access,
             metrics,
+            page,
             caught_up: ArcSwap::default(),
             room: Arc::new(Semaphore::new(ROOM / STEP)),
         }
@@ -183,6 +189,9 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
         return Ok(next.call(request).await?.map_into_left_body());
     };
     let method = request.method().clone();
+    if request.path().starts_with("/assets/") {
+        return Ok(next.call(request).await?.map_into_left_body()); // they are of this build, whoever leads
+    }
     if let Some(answer) = answer_of_node(&front, node, &request).await {
         return Ok(request.into_response(answer).map_into_right_body());
     }
@@ -217,7 +226,7 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
                         let payload = request.take_payload();
                         match passing::read_body(node, request.request(), payload, until).await {
                             Ok(read) => read,
-                            Err(problem) => return Ok(refuse(request, problem)),
+                            Err(problem) => return Ok(refuse(node, request, problem)),
                         }
                     }
                 };
@@ -227,17 +236,17 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
                         node.metrics.cluster.passed.inc();
                         return Ok(request.into_response(answer).map_into_right_body());
                     }
-                    passing::Passing::Lost => return Ok(refuse(request, Problem::AnswerLost)),
+                    passing::Passing::Lost => return Ok(refuse(node, request, Problem::AnswerLost)),
                     passing::Passing::NotDone if Instant::now() >= until => {
                         let leader = format!("{} at {}", leader.node, leader.url);
-                        return Ok(refuse(request, Problem::LeaderAway(leader)));
+                        return Ok(refuse(node, request, Problem::LeaderAway(leader)));
                     }
                     passing::Passing::NotDone => body = Some(held),
                 }
             }
             Place::Here(..) | Place::Nowhere => {
                 if Instant::now() >= until {
-                    return Ok(refuse(request, Problem::NoLeader));
+                    return Ok(refuse(node, request, Problem::NoLeader));
                 }
             }
         }
@@ -261,7 +270,9 @@ async fn answer_here<B: MessageBody + 'static>(
         return Ok(ServiceResponse::new(request, answer).map_into_right_body());
     }
     if response.response().body().size() == BodySize::Stream {
-        return Ok(response.map_body(|_, body| EitherBody::right(BoxBody::new(WhileLeading { body: Box::pin(body), lead }))));
+        return Ok(response.map_body(|_, body| {
+            EitherBody::right(BoxBody::new(WhileLeading { body: Box::pin(body), lead }))
+        }));
     }
     Ok(response.map_into_left_body())
 }
@@ -290,8 +301,17 @@ impl<B: MessageBody> MessageBody for WhileLeading<B> {
     }
 }
 
-fn refuse<B>(request: ServiceRequest, problem: Problem) -> ServiceResponse<EitherBody<B, BoxBody>> {
-    let answer = HttpResponse::from_error(actix_web::Error::from(problem));
+fn refuse<B>(
+    node: &NodeFront,
+    request: ServiceRequest,
+    problem: Problem,
+) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    let answer = if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        (node.page)(&problem, *request.method() == Method::GET)
+    } else {
+        HttpResponse::from_error(actix_web::Error::from(problem))
+    };
     request.into_response(answer).map_into_right_body()
 }
 

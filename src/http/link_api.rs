@@ -89,11 +89,7 @@ pub struct DeviceEventInfo {
     responses((status = 200, body = DeviceSession), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 #[post("/login")]
-async fn login(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+async fn login(request: HttpRequest, payload: web::Payload, shared: Here) -> Result<HttpResponse, Problem> {
     let body = body::read_untyped(&request, payload, SMALL).await.map_err(too_large_here)?;
     let DeviceLogin { login, password } = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body is not a JSON object with login and password"))?;
@@ -107,11 +103,7 @@ async fn login(
     responses((status = 200, description = "Taken, and on disk"), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, description = "No room on the disk", body = ProblemBody)))]
 #[put("/logs")]
-async fn logs(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+async fn logs(request: HttpRequest, payload: web::Payload, shared: Here) -> Result<HttpResponse, Problem> {
     let fleet = &shared.fleet;
     let panel = fleet.device_of(auth::bearer(&request))?;
     let packet = fleet.begin_packet(panel)?;

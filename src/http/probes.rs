@@ -81,9 +81,7 @@ pub fn numbers_of(request: &HttpRequest, numbers: &Metrics) -> HttpResponse {
             .content_type(format!("{OPEN_METRICS}; version={OPEN_METRICS_VERSION}; charset=utf-8"))
             .body(numbers.open_metrics())
     } else {
-        HttpResponse::Ok()
-            .content_type("text/plain; version=0.0.4; charset=utf-8")
-            .body(numbers.prometheus())
+        HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(numbers.prometheus())
     }
 }
 

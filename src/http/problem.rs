@@ -55,16 +55,22 @@ pub enum Problem {
     #[error(transparent)]
     Packet(PacketFault),
     /// With several nodes: nobody leads.
-    #[error("no node leads at the moment, so nothing can be read or changed; try again in a moment. If it stays so, look at the nodes' logs and at the log's database")]
+    #[error(
+        "no node leads at the moment, so nothing can be read or changed; try again in a moment. If it stays so, look at the nodes' logs and at the log's database"
+    )]
     NoLeader,
     /// With several nodes: the leader, named here, is not reached from this one.
     #[error("the leader, {0}, is not reached from this node; ask another node, or try again in a moment")]
     LeaderAway(String),
     /// With several nodes: the leader was gone before it answered.
-    #[error("the leader was gone before it had answered: this is perhaps done. Send it again, a batch with the same Idempotency-Key")]
+    #[error(
+        "the leader was gone before it had answered: this is perhaps done. Send it again, a batch with the same Idempotency-Key"
+    )]
     AnswerLost,
     /// With several nodes: what is asked for is read at this node only, from its own machine.
-    #[error("the metrics of a node that follows are read from its own machine, or with --metrics-access open")]
+    #[error(
+        "the metrics of a node that follows are read from its own machine, or with --metrics-access open"
+    )]
     OnlyHere,
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]

@@ -28,7 +28,7 @@ pub use named::Named;
 pub use trouble::Trouble;
 
 use ask::{Answer, DeviceItem, Info, Outgoing, Request, Said, Speech};
-use gate::{Gate, Pace, Room};
+use gate::{Gate, MayCall, Pace, Room};
 use line::Lines;
 use walk::Walk;
 
@@ -94,27 +94,6 @@ pub struct DeviceSettings {
     pub pull_events: bool,
     /// With several nodes: whether this one may begin a call now.
     pub may_call: MayCall,
-}
-
-/// Whether a call to a device may begin now; always, unless somebody says otherwise.
-#[derive(Clone, Default)]
-pub struct MayCall(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
-
-impl MayCall {
-    /// While this says so.
-    pub fn when(says: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(says)))
-    }
-
-    fn now(&self) -> bool {
-        self.0.as_ref().is_none_or(|says| says())
-    }
-}
-
-impl std::fmt::Debug for MayCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.now() { "MayCall(now)" } else { "MayCall(not now)" })
-    }
 }
 
 impl Default for DeviceSettings {

@@ -92,7 +92,10 @@ impl Reign {
                 return;
             }
             let Some(shared) = shared.upgrade() else { return };
-            tracing::info!(panels = pending.len(), "reading devices to which another node was perhaps talking");
+            tracing::info!(
+                panels = pending.len(),
+                "reading devices to which another node was perhaps talking"
+            );
             if let Err(error) = shared.fleet.make_sure_of(&pending).await {
                 tracing::warn!(%error, "devices are not made sure of");
             }
@@ -167,4 +170,3 @@ async fn tidy(store: StoreHandle, kept: KeptTimes, mut stopping: watch::Receiver
         }
     }
 }
-

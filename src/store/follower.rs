@@ -39,7 +39,8 @@ impl Follower {
     /// Applies the next entries, each with its tag, in one transaction. After an error it is to be opened again.
     pub fn apply(&mut self, entries: &[(Changes, EntryTag)]) -> Result<Position, OpenError> {
         let Self { db, seal, position, path } = self;
-        let put = damage::guarded(|| put(db, &mut Memory::new(Arc::clone(seal)), entries)).and_then(|put| put);
+        let put =
+            damage::guarded(|| put(db, &mut Memory::new(Arc::clone(seal)), entries)).and_then(|put| put);
         put.map_err(|error| OpenError::Store(path.clone(), error))?;
         if let Some((_, tag)) = entries.last() {
             *position = Position { number: position.number + entries.len() as u64, tag: *tag };

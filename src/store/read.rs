@@ -16,7 +16,6 @@ use super::outcomes::row_of_outcome;
 use super::pack;
 use super::records::{AuditRecord, ConnectionRecord, DeviceRecord, IdempotencyKey, TokenRecord, UserRecord};
 use super::row::{self, Head, ItemKey, Pending, Reported, ReportedCounts, Row, RowName};
-use super::shipped::Position;
 use super::seal::Seal;
 use super::tables;
 use super::{BatchSeq, PanelNo, StoreError, damage};
@@ -70,11 +69,6 @@ impl Snapshot {
             }
             Ok(())
         })
-    }
-
-    /// The last entry of the log of all nodes that is in it.
-    pub fn position(&self) -> Result<Position, StoreError> {
-        tables::position_in(&self.transaction.open_table(tables::META)?)
     }
 
     /// The id of a panel that is or was there.
@@ -220,14 +214,6 @@ impl Snapshot {
     /// Whether something waits for a panel's device.
     pub fn has_pending(&self, panel: PanelNo) -> Result<bool, StoreError> {
         damage::read(|| Ok(self.transaction.open_table(tables::PENDING)?.get(panel)?.is_some()))
-    }
-
-    /// The panels for whose devices something waits.
-    pub fn panels_with_pending(&self) -> Result<Vec<PanelNo>, StoreError> {
-        damage::read(|| {
-            let pending = self.transaction.open_table(tables::PENDING)?;
-            pending.iter()?.map(|entry| Ok(entry?.0.value())).collect()
-        })
     }
 
     /// Calls `each` with every item that waits for a panel's device, in the order of the items, until it says no.

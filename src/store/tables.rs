@@ -52,6 +52,7 @@ use uuid::Uuid;
 
 use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
+use super::entry::EntryTag;
 use super::event::EventTag;
 use super::faces::FaceChanges;
 use super::kept::Kept;
@@ -61,7 +62,6 @@ use super::read::Snapshot;
 use super::render::{self, Failed};
 use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
 use super::seal::NumberTag;
-use super::entry::EntryTag;
 use super::shipped::{Changes, Position, TableNo};
 use super::{BatchSeq, PanelNo, StoreError};
 

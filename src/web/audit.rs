@@ -19,11 +19,7 @@ const PAGE: usize = 100;
 
 /// The list.
 #[get("/audit")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Admin)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (actor, from, to) = (query.one("actor"), query.one("from"), query.one("to"));

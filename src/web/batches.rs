@@ -38,11 +38,7 @@ impl BatchState {
 
 /// The list.
 #[get("/batches")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (by, wanted) = (query.one("by").to_owned(), query.one("state").to_owned());
     let before: BatchSeq = query.one("before").parse().unwrap_or(BatchSeq::MAX);

@@ -178,11 +178,7 @@ async fn look(view: View, fleet: &Fleet) -> Result<(View, Shown), FleetError> {
 
 /// The fleet.
 #[get("/")]
-pub async fn show(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn show(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let (view, wrong) = View::parse(request.query_string())?;
     let (view, shown) = look(view, &shared.fleet).await?;
     let query = view.query(None, 0);

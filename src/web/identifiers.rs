@@ -31,11 +31,7 @@ const NAMED: usize = 200;
 
 /// The list.
 #[get("/identifiers")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let after: Option<LinkId> = query.one("after").parse().ok();
     let page = shared.fleet.page_of_identifiers(None, after, PAGE).await?;

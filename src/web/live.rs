@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::HttpResponse;
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -48,11 +48,7 @@ struct Stream<W> {
 }
 
 /// The stream.
-pub fn stream<W: Watch>(
-    shared: Here,
-    visitor: &Visitor,
-    watch: W,
-) -> Result<HttpResponse, Problem> {
+pub fn stream<W: Watch>(shared: Here, visitor: &Visitor, watch: W) -> Result<HttpResponse, Problem> {
     let (token, stopping) = (visitor.who.token, shared.fleet.stopping.clone());
     let place = shared.listeners.join(token)?;
     let stream =

@@ -25,11 +25,7 @@ const PAGE: usize = 100;
 
 /// The form, and what it was asked last.
 #[get("/access")]
-pub async fn show(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn show(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (status, answer) = match Question::read(&query, &shared.fleet) {
         Ok(None) => (HttpResponse::Ok(), html! {}),

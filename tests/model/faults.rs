@@ -26,14 +26,14 @@ use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
 use panelsync::store::changes::panels::PanelChanged;
 use panelsync::store::disk::{Synced, Syncs};
+use panelsync::store::entry::EntryTag;
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
-use panelsync::store::entry::EntryTag;
 use panelsync::store::shipped::{Changes, Ledger, Position, Refused};
-use sha2::{Digest, Sha256};
 use panelsync::store::{BatchSeq, Shipping, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -155,8 +155,14 @@ impl Disk {
         } else {
             Shipping::Alone
         };
-        Store::shipping(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open, shipping)
-            .expect("it opens")
+        Store::shipping(
+            Path::new("a disk in memory"),
+            Seal::new([7; 32]),
+            &Metrics::default(),
+            open,
+            shipping,
+        )
+        .expect("it opens")
     }
 }
 

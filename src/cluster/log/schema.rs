@@ -26,8 +26,7 @@ create table if not exists panelsync.nodes(
 
 pub(super) const FLEET: &str = "select id, key_check, format, base, base_tag from panelsync.fleet";
 
-pub(super) const FOUND: &str =
-    "insert into panelsync.fleet(id, key_check, format, base, base_tag) values ($1, $2, $3, $4, $5) on conflict do nothing";
+pub(super) const FOUND: &str = "insert into panelsync.fleet(id, key_check, format, base, base_tag) values ($1, $2, $3, $4, $5) on conflict do nothing";
 
 pub(super) const FOUND_LEAD: &str =
     "insert into panelsync.lead(reign, beat, node, url) values (0, 0, '', '') on conflict do nothing";

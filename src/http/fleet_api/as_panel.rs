@@ -108,10 +108,7 @@ async fn who(request: &HttpRequest) -> Result<(Actor, Role), PanelError> {
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_info", params(("selector" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 422, body = ErrorBody)))]
 #[get("/info")]
-pub async fn info(
-    Selection(selector): Selection,
-    shared: Here,
-) -> Result<HttpResponse, PanelError> {
+pub async fn info(Selection(selector): Selection, shared: Here) -> Result<HttpResponse, PanelError> {
     let (selector, fleet) = (selector.to_string(), shared.fleet.store.read()?.fleet_number()?);
     let selection = hex(&Sha256::digest(selector.as_bytes())[..6]).to_uppercase();
     let serial = format!("PS-{fleet:08X}-S{selection}");

@@ -16,10 +16,10 @@ use utoipa::ToSchema;
 use crate::clock;
 use crate::cluster::peers::NODE;
 use crate::fleet::FleetError;
-use crate::http::{Here, Shared};
 use crate::http::auth::{self, Admin};
 use crate::http::panel_api;
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::{Here, Shared};
 use crate::store::{StoreError, backup};
 
 /// Bytes of the copy that are read at once.

@@ -307,11 +307,7 @@ pub async fn list_batches(
 #[utoipa::path(tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path)),
     responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}")]
-pub async fn show(
-    _who: Viewer,
-    id: web::Path<String>,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let seq = shared.fleet.batch(&id)?;
     Ok(HttpResponse::Ok().json(BatchBody::from(shared.fleet.report(seq).await?)))
 }

@@ -302,11 +302,7 @@ fn parse_import(body: &[u8], most: usize, force: bool) -> Result<Vec<ImportedPan
 #[utoipa::path(tag = "panels", operation_id = "show_panel", params(("id" = String, Path)),
     responses((status = 200, body = PanelBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}")]
-pub async fn show(
-    _who: Viewer,
-    id: web::Path<String>,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.panel(&id)?;
     Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status(panel)?)))
 }

@@ -208,11 +208,7 @@ impl From<held::FleetProfileVersions> for FleetProfileVersions {
 #[utoipa::path(tag = "profiles", operation_id = "show_profile", params(("link_id" = uuid::Uuid, Path)),
     responses((status = 200, body = FleetProfileVersions), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/profiles/{link_id}")]
-pub async fn show(
-    _who: Viewer,
-    link_id: web::Path<String>,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, link_id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let profile = shared.fleet.profile(&link_id).await?;
     Ok(HttpResponse::Ok().json(FleetProfileVersions::from(profile)))
 }

@@ -58,11 +58,7 @@ pub async fn open(
 /// Ends the session, or revokes the token that is shown.
 #[utoipa::path(tag = "session", operation_id = "log_out", responses((status = 204), (status = 401, body = ProblemBody)))]
 #[delete("/session")]
-pub async fn close(
-    Viewer(who): Viewer,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, Problem> {
+pub async fn close(Viewer(who): Viewer, request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     shared.fleet.log_out(&who, &auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -29,6 +29,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// A leader that does not answer for so long is asked whether it is there at all.
 const SILENT: Duration = Duration::from_secs(5);
 
+/// How long an answer may be on its way from a node that leads no more.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
 /// Connections that a thread keeps at most.
 const KEPT: usize = 64;
 
@@ -138,8 +141,15 @@ impl Request<'_> {
             let mut asking = pin!(line.send(outgoing));
             loop {
                 tokio::select! {
+                    biased;
                     head = &mut asking => break head,
-                    _ = changed.changed() => return unsure,
+                    _ = changed.changed() => {
+                        // One that gives the lead away has answered before, and the answer is on its way.
+                        match tokio::time::timeout(UNDER_WAY, &mut asking).await {
+                            Ok(head) => break head,
+                            Err(_) => return unsure,
+                        }
+                    }
                     () = tokio::time::sleep(SILENT) => {
                         if self.connect(&address).await.is_none() {
                             return unsure;
@@ -151,17 +161,23 @@ impl Request<'_> {
         let head = match head {
             Ok(head) => head,
             // A connection that was kept and is closed has not taken it.
-            Err(broken) if broken.unsent || (was_kept && broken.silent && asks_only) => return Passing::NotDone,
+            Err(broken) if broken.unsent || (was_kept && broken.silent && asks_only) => {
+                return Passing::NotDone;
+            }
             Err(_) => return unsure,
         };
-        if head.headers.contains_key(NOT_LEADING) {
+        // A leader that was paused has not read what it takes for slow.
+        if head.headers.contains_key(NOT_LEADING) || head.status == hyper::StatusCode::REQUEST_TIMEOUT {
             return Passing::NotDone;
         }
         let mut answer = HttpResponse::build(StatusCode::from_u16(head.status.as_u16()).unwrap_or_default());
         for (name, value) in &head.headers {
-            if !is_of_connection(name.as_str()) && *name != hyper::header::CONTENT_LENGTH
-                && let (Ok(name), Ok(value)) =
-                    (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+            if !is_of_connection(name.as_str())
+                && *name != hyper::header::CONTENT_LENGTH
+                && let (Ok(name), Ok(value)) = (
+                    HeaderName::from_bytes(name.as_str().as_bytes()),
+                    HeaderValue::from_bytes(value.as_bytes()),
+                )
             {
                 answer.append_header((name, value));
             }

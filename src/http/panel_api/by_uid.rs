@@ -55,11 +55,7 @@ pub async fn create(
 #[utoipa::path(tag = "panel", operation_id = "panel_show_profile", params(("panel" = String, Path), ("uid" = u32, Path)),
     responses((status = 200, body = list::ListItem), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/item/{uid}")]
-pub async fn show(
-    account: Account,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PanelError> {
+pub async fn show(account: Account, request: HttpRequest, shared: Here) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))

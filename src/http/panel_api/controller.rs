@@ -108,11 +108,7 @@ async fn create(
     }
 }
 
-async fn show(
-    account: Account,
-    request: HttpRequest,
-    shared: Here,
-) -> Result<HttpResponse, PanelError> {
+async fn show(account: Account, request: HttpRequest, shared: Here) -> Result<HttpResponse, PanelError> {
     let profile = by_uid::find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))

@@ -170,11 +170,7 @@ pub async fn logout(account: Account, request: HttpRequest, shared: Here) -> Htt
 #[utoipa::path(tag = "panel", operation_id = "panel_logout_by_post", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[post("/v1/logout")]
-pub async fn logout_by_post(
-    account: Account,
-    request: HttpRequest,
-    shared: Here,
-) -> HttpResponse {
+pub async fn logout_by_post(account: Account, request: HttpRequest, shared: Here) -> HttpResponse {
     close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::MayCall;
-
 /// A device whose calls take so long on average counts as slow.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -22,6 +20,27 @@ const READINGS: usize = 64;
 /// What is kept of all of them together until it has been compared, in bytes, and in what steps.
 const ROOM: usize = 64 * 1024 * 1024;
 const STEP: usize = 64 * 1024;
+
+/// Whether a call to a device may begin now; always, unless somebody says otherwise.
+#[derive(Clone, Default)]
+pub struct MayCall(Option<std::sync::Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl MayCall {
+    /// While this says so.
+    pub fn when(says: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(std::sync::Arc::new(says)))
+    }
+
+    fn now(&self) -> bool {
+        self.0.as_ref().is_none_or(|says| says())
+    }
+}
+
+impl std::fmt::Debug for MayCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.now() { "MayCall(now)" } else { "MayCall(not now)" })
+    }
+}
 
 /// The permits of all devices of one thread.
 pub struct Gate {

@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::{Node, NodeError, Wish, blocking};
 use crate::clock;
-use crate::cluster::{ClusterSettings, beat_every};
 use crate::cluster::ledger::follows;
 use crate::cluster::log::{Address, FleetRow, Log, Me};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::peers::{NODE, Peers, is_name};
+use crate::cluster::{ClusterSettings, beat_every};
 use crate::config::{KeySource, Settings};
 use crate::http::front::{Front, NodeFront};
 use crate::panel::device::line::connection::{self, Connection};
@@ -26,6 +26,7 @@ use crate::store::migrate::FORMAT;
 use crate::store::shipped::Position;
 use crate::store::{FILE_NAME, Store, backup, private};
 use crate::telemetry::Metrics;
+use crate::web;
 
 /// How long a leader may take to answer, and from one piece of the copy to the next.
 const COPY_PATIENCE: Duration = Duration::from_mins(1);
@@ -84,9 +85,11 @@ pub async fn prepare(
     })?;
     let me = Me { name: node.clone(), url, run: Uuid::new_v4() };
     let peers = || Peers::new(&seal);
-    let front = NodeFront::new(node.clone(), peers(), trust, metrics.clone(), settings);
+    let front =
+        NodeFront::new(node.clone(), peers(), trust, metrics.clone(), settings, web::nodes::nobody_leads);
     let front = Front::of_node(front);
-    let nodes = Arc::new(Nodes::new(Arc::clone(&address), (*ttl).max(Duration::from_secs(3)), peers()));
+    let nodes =
+        Arc::new(Nodes::new(node.clone(), Arc::clone(&address), (*ttl).max(Duration::from_secs(3)), peers()));
     let node = Node {
         settings: settings.clone(),
         ttl: *ttl,
@@ -169,11 +172,7 @@ impl Node {
     }
 
     /// Founds the log at the state of this folder. Gives the fleet of another one that did so at the same moment.
-    async fn found(
-        &self,
-        log: &mut Log,
-        standing: Option<Standing>,
-    ) -> Result<Option<FleetRow>, NodeError> {
+    async fn found(&self, log: &mut Log, standing: Option<Standing>) -> Result<Option<FleetRow>, NodeError> {
         if let Some(standing) = standing
             && standing.log.is_some()
             && standing.position != Position::START
@@ -216,7 +215,9 @@ impl Node {
         let (mut before, mut signs) = (None, 0);
         for look in 0..=LOOKS {
             let seen = log.peek(&self.me).await?;
-            let Some(other) = seen.nodes.into_iter().find(|node| node.name == self.me.name) else { return Ok(()) };
+            let Some(other) = seen.nodes.into_iter().find(|node| node.name == self.me.name) else {
+                return Ok(());
+            };
             if other.unseen > self.ttl.max(Duration::from_secs(3)) {
                 return Ok(());
             }
@@ -349,4 +350,3 @@ async fn download(node: &Node, url: &str, to: &Path) -> Result<(), String> {
     }
     file.sync_all().map_err(|error| error.to_string())
 }
-
