@@ -54,10 +54,6 @@ impl PostgresLedger {
         Ok(Self { address, seal, lead, over, metrics, log: None, runtime })
     }
 
-    fn place(&self, after: Position, reign: u64) -> Place {
-        Place { number: after.number + 1, reign, before: after.tag }
-    }
-
     fn end(&mut self, over: Over) -> Refused {
         let refused = if over == Over::Deposed { Refused::Taken } else { Refused::Apart };
         self.lead.end();
@@ -96,6 +92,11 @@ impl PostgresLedger {
     }
 }
 
+/// The place of the entry after this one.
+fn place_after(after: Position, reign: u64) -> Place {
+    Place { number: after.number + 1, reign, before: after.tag }
+}
+
 /// Whether the log has this entry, as it is applied here, or begins after it. Where that was dropped, the entry after it
 /// shows when it is opened whether it is the one after this.
 pub async fn follows(log: &Log, at: Position) -> Result<bool, LogError> {
@@ -119,7 +120,7 @@ impl Ledger for PostgresLedger {
             return Err(Refused::Gone); // others lead perhaps; if not, the next sign of life says so
         }
         self.connect(after)?;
-        let place = self.place(after, self.lead.reign());
+        let place = place_after(after, self.lead.reign());
         let body = seal_entry(&self.seal, &place, changes).map_err(|_| Refused::Gone)?;
         let Some(tag) = tag_of(&body) else { return Err(Refused::Gone) };
         let Some(log) = &mut self.log else { return Err(Refused::Gone) };
@@ -153,7 +154,7 @@ impl Ledger for PostgresLedger {
         if entry.reign > self.lead.reign() {
             return Err(self.end(Over::Deposed));
         }
-        match open_entry(&self.seal, &self.place(after, entry.reign), &entry.body) {
+        match open_entry(&self.seal, &place_after(after, entry.reign), &entry.body) {
             Ok(opened) => Ok(Some(opened)),
             Err(_) => Err(self.end(Over::Apart(entry.number))),
         }

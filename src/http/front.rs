@@ -230,8 +230,8 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
                         }
                     }
                 };
-                let passing = passing::Request { node, request: request.request(), body: &held };
-                match passing.pass(leader, &mut changed).await {
+                let errand = passing::Errand { node, request: request.request(), body: &held };
+                match errand.pass(leader, &mut changed).await {
                     passing::Passing::Answered(answer) => {
                         node.metrics.cluster.passed.inc();
                         return Ok(request.into_response(answer).map_into_right_body());

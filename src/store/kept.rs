@@ -61,6 +61,7 @@ impl<'t, K: Key + 'static, V: Value + 'static> Kept<'t, K, V> {
     }
 
     /// [`Table::pop_first`].
+    #[expect(clippy::type_complexity, reason = "what the table gives")]
     pub fn pop_first(&mut self) -> Result<Option<(AccessGuard<'_, K>, AccessGuard<'_, V>)>, StorageError> {
         let first = self.table.pop_first()?;
         if let Some((key, _)) = &first {

@@ -188,7 +188,9 @@ mod tests {
 
     use super::*;
 
-    fn all(changes: &Changes) -> Result<Vec<(TableNo, Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    type Noted = (TableNo, Vec<u8>, Option<Vec<u8>>);
+
+    fn all(changes: &Changes) -> Result<Vec<Noted>, StoreError> {
         let mut all = Vec::new();
         changes.each(|(table, key, value)| {
             all.push((table, key.to_vec(), value.map(<[u8]>::to_vec)));

@@ -115,13 +115,13 @@ pub(super) enum Passing {
 }
 
 /// A request that is passed on.
-pub(super) struct Request<'r> {
+pub(super) struct Errand<'r> {
     pub(super) node: &'r NodeFront,
     pub(super) request: &'r HttpRequest,
     pub(super) body: &'r Held,
 }
 
-impl Request<'_> {
+impl Errand<'_> {
     /// Sends it to the leader and waits for the answer's head, unless somebody else leads meanwhile.
     pub(super) async fn pass(&self, leader: &Leader, changed: &mut watch::Receiver<()>) -> Passing {
         let asks_only = matches!(*self.request.method(), Method::GET | Method::HEAD | Method::OPTIONS);

@@ -141,14 +141,14 @@ impl Node {
                 fleet.format
             )));
         }
-        if let Some(standing) = standing {
-            if standing.log != Some(fleet.id) {
-                let of = if standing.log.is_some() { "another fleet" } else { "a server that has run alone" };
-                return Err(cannot(format!(
-                    "the data folder {} is of {of}; start this node with an empty one",
-                    folder.display()
-                )));
-            }
+        if let Some(standing) = standing
+            && standing.log != Some(fleet.id)
+        {
+            let of = if standing.log.is_some() { "another fleet" } else { "a server that has run alone" };
+            return Err(cannot(format!(
+                "the data folder {} is of {of}; start this node with an empty one",
+                folder.display()
+            )));
         }
         self.see_that_name_is_free(log).await?;
         match standing {
