@@ -103,7 +103,10 @@ impl Address {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_WITHIN);
         }
+        // The planner takes our small tables for large, and would compile each look for seconds.
+        let options = [config.get_options().unwrap_or_default(), "-c jit=off"].join(" ");
         config
+            .options(options.trim())
             .application_name(format!("panelsync {node}"))
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .keepalives_idle(Duration::from_secs(5))

@@ -95,7 +95,7 @@ pub(super) const LEAVE: &str =
     "update panelsync.nodes set seen = clock_timestamp() - interval '1 hour' where name = $1 and run = $2";
 
 pub(super) const REMOVE_NODE: &str = "
-delete from panelsync.nodes where name = $1 and extract(epoch from clock_timestamp() - seen) > $2
+delete from panelsync.nodes where name = $1 and extract(epoch from clock_timestamp() - seen)::float8 > $2
   and name <> (select node from panelsync.lead)";
 
 pub(super) const TRIM: &str = "
