@@ -1,0 +1,219 @@
+//! The leader dies, sleeps, or goes in order.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, Shape};
+use super::load::{Flow, Load, profiles, version_in};
+use super::{Outcome, RECOVERS, TTL};
+
+/// So often within a long fault all nodes are compared.
+const COMPARED_EVERY: u32 = 10;
+
+fn a_while(most_ms: u64) {
+    std::thread::sleep(Duration::from_millis(fastrand::u64(most_ms / 4..=most_ms)));
+}
+
+/// SIGKILL at a random moment, and started again at once, or when another one leads.
+pub fn killed(times: u32) -> Outcome {
+    let mut outcome = Outcome::of(times);
+    let mut cluster = Cluster::start(Shape::default());
+    let mut load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    for round in 0..times {
+        let leader = cluster.leader();
+        let client = cluster.client.of_its_own();
+        load.run(&client, |flow| {
+            a_while(600);
+            let since = Instant::now();
+            cluster.nodes[leader].kill();
+            let dead = Instant::now();
+            if round % 2 == 1 {
+                cluster.nodes[leader].start();
+            }
+            outcome.recovered(since, flow.good_after(dead, RECOVERS));
+            if round % 2 == 0 {
+                cluster.nodes[leader].start();
+            }
+            cluster.nodes[leader].until_healthy();
+            a_while(300);
+        });
+        cluster.until_all_ready(&mut outcome);
+        load.check(&cluster.client, &mut outcome);
+        if round % COMPARED_EVERY == COMPARED_EVERY - 1 && round + 1 < times {
+            cluster.compare(&mut outcome);
+            cluster.start_all();
+        }
+    }
+    cluster.end(&mut load, outcome)
+}
+
+const READ: &str = "read-back";
+
+/// SIGSTOP for longer than the lead lasts, and SIGCONT: what the old leader answers is what the new one has.
+pub fn paused(times: u32) -> Outcome {
+    let mut outcome = Outcome::of(times);
+    let mut cluster = Cluster::start(Shape::default());
+    let mut load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    cluster.client.import(std::iter::once(json!({ "id": READ })));
+    let (mut reads, mut unanswered) = (0, 0);
+    for version in 1..=u64::from(times) {
+        write(&cluster, 2 * version - 1);
+        let old = cluster.leader();
+        let client = cluster.client.of_its_own();
+        let answers = load.run(&client, |flow| {
+            a_while(400);
+            // Some who read are connected already.
+            let readers: Vec<_> =
+                (0..6).map(|_| cluster.client.at(vec![cluster.nodes[old].base()])).collect();
+            readers.iter().skip(3).for_each(|reader| drop(reader.get_from(0, &read_path())));
+            let since = Instant::now();
+            cluster.nodes[old].pause();
+            let paused = Instant::now();
+            outcome.recovered(since, flow.good_after(paused, RECOVERS));
+            write(&cluster, 2 * version);
+            std::thread::sleep((TTL * 3 / 2).saturating_sub(paused.elapsed()));
+            std::thread::scope(|scope| {
+                // They ask while it still sleeps, and go on.
+                let until = Instant::now() + TTL;
+                let reading: Vec<_> = readers
+                    .iter()
+                    .map(|reader| {
+                        scope.spawn(move || {
+                            let mut answers = Vec::new();
+                            while Instant::now() < until {
+                                answers.push(reader.get_from(0, &read_path()));
+                            }
+                            answers
+                        })
+                    })
+                    .collect();
+                std::thread::sleep(Duration::from_millis(100));
+                cluster.nodes[old].resume();
+                reading.into_iter().flat_map(|reading| reading.join().expect("no panic")).collect::<Vec<_>>()
+            })
+        });
+        for answer in answers {
+            if !answer.is_good() {
+                unanswered += 1;
+                continue;
+            }
+            reads += 1;
+            let read = version_of(&answer.body);
+            if read != Some(2 * version) {
+                outcome.is_wrong(&format!(
+                    "the old leader answers {} with {read:?}, where {} was acknowledged: {}",
+                    answer.status,
+                    2 * version,
+                    answer.body
+                ));
+            }
+        }
+        cluster.until_all_ready(&mut outcome);
+        load.check(&cluster.client, &mut outcome);
+    }
+    outcome.note = format!("{reads} reads through the old leader, {unanswered} refused");
+    cluster.end(&mut load, outcome)
+}
+
+fn read_path() -> String {
+    format!("/fleet/v1/panels/{READ}/profiles")
+}
+
+fn write(cluster: &Cluster, version: u64) {
+    let batch = json!({ "panels": [READ], "upsert": profiles(1, 900, version)["list_items"] });
+    cluster.client.post("/fleet/v1/batches", &batch);
+    let until = Instant::now() + RECOVERS;
+    while version_of(&cluster.client.get(&read_path())) != Some(version) {
+        assert!(Instant::now() < until, "{READ} never holds version {version}");
+    }
+}
+
+fn version_of(listed: &Value) -> Option<u64> {
+    version_in(&listed["items"][0]["profile"])
+}
+
+/// Answers that are no success are wrong where all goes in order; whose connection broke asks again.
+fn in_order(flow: &Flow, outcome: &mut Outcome, broken: &mut u64) {
+    for (status, count) in flow.errors() {
+        if status == 0 {
+            *broken += count;
+        } else if !(400..500).contains(&status) {
+            // Those are counted by the load.
+            println!("{count} answers {status} though all goes in order");
+            outcome.wrong += count;
+        }
+    }
+}
+
+/// `nodes:release`, and SIGTERM to the leader: clients wait, and that is all.
+pub fn released(times: u32) -> Outcome {
+    let mut outcome = Outcome::of(times);
+    let mut cluster = Cluster::start(Shape::default());
+    let mut load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    let (mut broken, mut longest, mut kept) = (0, Duration::ZERO, 0);
+    for round in 0..times {
+        let leader = cluster.leader();
+        let client = cluster.client.of_its_own();
+        load.run(&client, |flow| {
+            a_while(400);
+            let since = Instant::now();
+            if round % 2 == 0 {
+                let asked = round as usize / 2 % cluster.nodes.len();
+                let answer = cluster.client.post_to(asked, "/fleet/v1/nodes:release", &Value::Null, None);
+                if answer.status != 204 {
+                    outcome.is_wrong(&format!("nodes:release: {} {}", answer.status, answer.body));
+                }
+            } else if !cluster.nodes[leader].terminate() {
+                let said = cluster.nodes[leader].said();
+                outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
+            }
+            outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
+            cluster.start_all();
+            a_while(400);
+            in_order(flow, &mut outcome, &mut broken);
+            longest = longest.max(flow.longest());
+        });
+        cluster.until_all_ready(&mut outcome);
+        kept += u32::from(cluster.leader() == leader);
+        load.check(&cluster.client, &mut outcome);
+    }
+    outcome.note = format!(
+        "longest write {} ms, {broken} connections broken, {kept} times the same one led again",
+        longest.as_millis()
+    );
+    cluster.end(&mut load, outcome)
+}
+
+/// Every node is stopped and started again, one after the other.
+pub fn rolling(times: u32) -> Outcome {
+    let mut outcome = Outcome::of(times);
+    let mut cluster = Cluster::start(Shape::default());
+    let mut load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    let (mut broken, mut longest) = (0, Duration::ZERO);
+    for _ in 0..times {
+        let client = cluster.client.of_its_own();
+        load.run(&client, |flow| {
+            for node in 0..cluster.nodes.len() {
+                a_while(400);
+                let since = Instant::now();
+                if !cluster.nodes[node].terminate() {
+                    let said = cluster.nodes[node].said();
+                    outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
+                }
+                outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
+                cluster.start_all();
+                cluster.until_all_ready(&mut outcome);
+            }
+            in_order(flow, &mut outcome, &mut broken);
+            longest = longest.max(flow.longest());
+        });
+        load.check(&cluster.client, &mut outcome);
+    }
+    outcome.note = format!("longest write {} ms, {broken} connections broken", longest.as_millis());
+    cluster.end(&mut load, outcome)
+}
