@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cluster::{Cluster, Shape};
-use super::load::{Flow, Load, profiles, version_in};
+use super::load::{Flow, Load};
 use super::{Outcome, RECOVERS, TTL};
 
 /// So often within a long fault all nodes are compared.
@@ -49,90 +49,37 @@ pub fn killed(times: u32) -> Outcome {
     cluster.end(&mut load, outcome)
 }
 
-const READ: &str = "read-back";
-
-/// SIGSTOP for longer than the lead lasts, and SIGCONT: what the old leader answers is what the new one has.
+/// SIGSTOP for longer than the lead lasts, and SIGCONT, while all read through the old leader, too; every third time for
+/// about as long as it lasts.
 pub fn paused(times: u32) -> Outcome {
     let mut outcome = Outcome::of(times);
     let mut cluster = Cluster::start(Shape::default());
     let mut load = Load::new(cluster.nodes.len());
     load.prepare(&cluster.client);
-    cluster.client.import(std::iter::once(json!({ "id": READ })));
-    let (mut reads, mut unanswered) = (0, 0);
-    for version in 1..=u64::from(times) {
-        write(&cluster, 2 * version - 1);
+    for round in 0..times {
         let old = cluster.leader();
         let client = cluster.client.of_its_own();
-        let answers = load.run(&client, |flow| {
+        load.run(&client, |flow| {
             a_while(400);
-            // Some who read are connected already.
-            let readers: Vec<_> =
-                (0..6).map(|_| cluster.client.at(vec![cluster.nodes[old].base()])).collect();
-            readers.iter().skip(3).for_each(|reader| drop(reader.get_from(0, &read_path())));
             let since = Instant::now();
             cluster.nodes[old].pause();
             let paused = Instant::now();
-            outcome.recovered(since, flow.good_after(paused, RECOVERS));
-            write(&cluster, 2 * version);
-            std::thread::sleep((TTL * 3 / 2).saturating_sub(paused.elapsed()));
-            std::thread::scope(|scope| {
-                // They ask while it still sleeps, and go on.
-                let until = Instant::now() + TTL;
-                let reading: Vec<_> = readers
-                    .iter()
-                    .map(|reader| {
-                        scope.spawn(move || {
-                            let mut answers = Vec::new();
-                            while Instant::now() < until {
-                                answers.push(reader.get_from(0, &read_path()));
-                            }
-                            answers
-                        })
-                    })
-                    .collect();
-                std::thread::sleep(Duration::from_millis(100));
-                cluster.nodes[old].resume();
-                reading.into_iter().flat_map(|reading| reading.join().expect("no panic")).collect::<Vec<_>>()
-            })
+            if round % 3 == 2 {
+                std::thread::sleep(TTL.mul_f64(0.6 + 0.8 * fastrand::f64()));
+            } else {
+                let good = flow.good_after(paused, RECOVERS);
+                std::thread::sleep((TTL * 3 / 2).saturating_sub(paused.elapsed()));
+                outcome.recovered(since, good);
+            }
+            cluster.nodes[old].resume();
+            std::thread::sleep(TTL);
         });
-        for answer in answers {
-            if !answer.is_good() {
-                unanswered += 1;
-                continue;
-            }
-            reads += 1;
-            let read = version_of(&answer.body);
-            if read != Some(2 * version) {
-                outcome.is_wrong(&format!(
-                    "the old leader answers {} with {read:?}, where {} was acknowledged: {}",
-                    answer.status,
-                    2 * version,
-                    answer.body
-                ));
-            }
-        }
         cluster.until_all_ready(&mut outcome);
         load.check(&cluster.client, &mut outcome);
     }
-    outcome.note = format!("{reads} reads through the old leader, {unanswered} refused");
+    let (reads, refused) = load.register.reads();
+    outcome.note = format!("{reads} reads through all nodes, {refused} refused");
     cluster.end(&mut load, outcome)
-}
-
-fn read_path() -> String {
-    format!("/fleet/v1/panels/{READ}/profiles")
-}
-
-fn write(cluster: &Cluster, version: u64) {
-    let batch = json!({ "panels": [READ], "upsert": profiles(1, 900, version)["list_items"] });
-    cluster.client.post("/fleet/v1/batches", &batch);
-    let until = Instant::now() + RECOVERS;
-    while version_of(&cluster.client.get(&read_path())) != Some(version) {
-        assert!(Instant::now() < until, "{READ} never holds version {version}");
-    }
-}
-
-fn version_of(listed: &Value) -> Option<u64> {
-    version_in(&listed["items"][0]["profile"])
 }
 
 /// Answers that are no success are wrong where all goes in order; whose connection broke asks again.

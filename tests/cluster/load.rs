@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::client::{Answer, Client};
+use super::register::Register;
 
 /// What was begun when the load is stopped is acknowledged within this time.
 const ENDS: Duration = Duration::from_secs(40);
@@ -42,7 +43,7 @@ pub fn version_in(profile: &Value) -> Option<u64> {
 enum Way {
     /// Batches to one panel.
     Batch(String),
-    /// Batches to all panels.
+    /// Batches to all panels of the writers.
     BatchToAll,
     /// Calls of the panel API.
     Link { panel: String, token: String },
@@ -94,7 +95,7 @@ impl Writer {
                 client.post_to(node, "/fleet/v1/batches", &batch, Some(&key))
             }
             Way::BatchToAll => {
-                let batch = json!({ "all": true, "upsert": body["list_items"] });
+                let batch = json!({ "selector": "written=by-all", "upsert": body["list_items"] });
                 client.post_to(node, "/fleet/v1/batches", &batch, Some(&key))
             }
         }
@@ -181,12 +182,17 @@ impl Flow {
         locked(&self.stopped).get_or_insert_with(Instant::now);
     }
 
-    fn is_stopped(&self) -> bool {
+    /// No other load has this name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn is_stopped(&self) -> bool {
         locked(&self.stopped).is_some()
     }
 
     /// Whether what is not acknowledged by now never will be.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         let over = locked(&self.stopped).is_some_and(|at| at.elapsed() > ENDS);
         *locked(&self.stuck) += u64::from(over);
         over
@@ -227,9 +233,10 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Several writers.
+/// Several writers, and who reads.
 pub struct Load {
     writers: Vec<Writer>,
+    pub register: Register,
     /// Profiles in a call.
     pub items: usize,
     /// Writes that never were acknowledged, and answers that nobody should get.
@@ -258,16 +265,17 @@ impl Load {
             add(node, Way::Link { panel: format!("link-{node}"), token: String::new() });
         }
         add(nodes - 1, Way::BatchToAll);
-        Self { writers, items: 3, wrong: 0 }
+        Self { writers, register: Register::default(), items: 3, wrong: 0 }
     }
 
     /// Registers the panels.
     pub fn prepare(&self, client: &Client) {
         let panels = self.writers.iter().filter_map(Writer::panel);
-        client.import(panels.map(|id| json!({ "id": id })));
+        client.import(panels.map(|id| json!({ "id": id, "labels": { "written": "by-all" } })));
+        Register::prepare(client);
     }
 
-    /// All write while `fault` does its work, and then stop.
+    /// All write and read while `fault` does its work, and then stop.
     pub fn run<R>(&mut self, client: &Client, fault: impl FnOnce(&Flow) -> R) -> R {
         let flow = Flow::new();
         let items = self.items;
@@ -281,7 +289,15 @@ impl Load {
                     }
                 });
             }
-            let result = fault(&flow);
+            let (flow, register) = (&flow, &self.register);
+            let writes = client.of_its_own();
+            scope.spawn(move || register.write(&writes, flow));
+            for node in 0..client.nodes() {
+                for by_one_connection in [true, false] {
+                    scope.spawn(move || register.read(client, node, flow, by_one_connection));
+                }
+            }
+            let result = fault(flow);
             drop(stops);
             result
         });
@@ -295,7 +311,9 @@ impl Load {
         if !unasked.is_empty() {
             println!("answers to good requests, by status: {unasked:?}");
         }
-        self.wrong += stuck + unasked.iter().map(|(_, count)| count).sum::<u64>();
+        let stale = self.register.stale();
+        stale.iter().take(5).for_each(|stale| println!("{stale}"));
+        self.wrong += stale.len() as u64 + stuck + unasked.iter().map(|(_, count)| count).sum::<u64>();
         result
     }
 

@@ -25,6 +25,7 @@ mod older;
 mod postgres;
 mod proxy;
 mod refused;
+mod register;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
