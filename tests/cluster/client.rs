@@ -127,11 +127,15 @@ impl Client {
         self.ask(|node| self.post_to(node, path, body, None)).body
     }
 
-    /// Registers panels, all at once.
+    /// Registers panels, many at once.
     pub fn import(&self, panels: impl Iterator<Item = Value>) {
         let lines: Vec<_> = panels.map(|panel| panel.to_string()).collect();
-        let lines = lines.join("\n");
-        self.ask(|node| self.send_to(node, "/fleet/v1/panels:import", "application/x-ndjson", &lines, None));
+        for lines in lines.chunks(10_000) {
+            let lines = lines.join("\n");
+            self.ask(|node| {
+                self.send_to(node, "/fleet/v1/panels:import", "application/x-ndjson", &lines, None)
+            });
+        }
     }
 }
 

@@ -10,11 +10,11 @@ use panelsync::store::seal::Seal;
 use panelsync::telemetry::Metrics;
 use tempfile::TempDir;
 
-use super::Outcome;
 use super::client::Client;
 use super::load::Load;
 use super::node::Node;
 use super::postgres::Postgres;
+use super::{Outcome, TTL};
 
 /// Within this time after a fault every node is as it should be.
 const SOON: Duration = Duration::from_mins(1);
@@ -29,13 +29,14 @@ pub struct Shape {
     pub standby: bool,
     /// Whether the first node's clock can be set.
     pub clock: bool,
+    pub ttl: Duration,
     /// Further options of `serve`.
     pub further: Vec<String>,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { nodes: 3, standby: false, clock: false, further: Vec::new() }
+        Self { nodes: 3, standby: false, clock: false, ttl: TTL, further: Vec::new() }
     }
 }
 
@@ -55,7 +56,7 @@ pub struct Cluster {
     pub databases: Vec<Postgres>,
     pub client: Client,
     key: PathBuf,
-    further: Vec<String>,
+    shape: Shape,
     folder: TempDir,
 }
 
@@ -74,7 +75,7 @@ impl Cluster {
         std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("set");
         let mut nodes = Vec::new();
         for n in 0..shape.nodes {
-            let mut node = Node::new(&format!("node-{n}"), folder.path(), &key, &databases, &shape.further);
+            let mut node = Node::new(&format!("node-{n}"), folder.path(), &key, &databases, &shape);
             if shape.clock && n == 0 {
                 node.start_with_clock();
             } else {
@@ -85,7 +86,7 @@ impl Cluster {
             nodes.push(node);
         }
         let client = Client::admin(nodes.iter().map(Node::base).collect());
-        let mut cluster = Self { nodes, databases, client, key, further: shape.further, folder };
+        let mut cluster = Self { nodes, databases, client, key, shape, folder };
         assert!(cluster.until_same(), "they do not follow: {:?}", cluster.listed());
         cluster
     }
@@ -93,7 +94,7 @@ impl Cluster {
     /// One more with an empty folder, which does not run yet.
     pub fn add_node(&mut self) -> usize {
         let name = format!("node-{}", self.nodes.len());
-        self.nodes.push(Node::new(&name, self.folder.path(), &self.key, &self.databases, &self.further));
+        self.nodes.push(Node::new(&name, self.folder.path(), &self.key, &self.databases, &self.shape));
         self.client = self.client.at(self.nodes.iter().map(Node::base).collect());
         self.nodes.len() - 1
     }
@@ -102,7 +103,7 @@ impl Cluster {
     pub fn stranger(&self, name: &str) -> Node {
         let folder = self.folder.path().join(format!("stranger-{}", fastrand::u32(..)));
         std::fs::create_dir(&folder).expect("made");
-        Node::new(name, &folder, &self.key, &self.databases, &self.further)
+        Node::new(name, &folder, &self.key, &self.databases, &self.shape)
     }
 
     /// The nodes, as the first one says that answers.

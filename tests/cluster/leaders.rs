@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Shape};
 use super::load::{Flow, Load};
@@ -17,10 +17,20 @@ fn a_while(most_ms: u64) {
 
 /// SIGKILL at a random moment, and started again at once, or when another one leads.
 pub fn killed(times: u32) -> Outcome {
+    kill(times, Shape::default(), 0)
+}
+
+/// The same of a large fleet, with the lead that is usual.
+pub fn killed_of_many(times: u32) -> Outcome {
+    kill(times, Shape { ttl: Duration::from_secs(6), ..Shape::default() }, 100_000)
+}
+
+fn kill(times: u32, shape: Shape, panels: usize) -> Outcome {
     let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
+    let mut cluster = Cluster::start(shape);
     let mut load = Load::new(cluster.nodes.len());
     load.prepare(&cluster.client);
+    cluster.client.import((0..panels).map(|n| json!({ "id": format!("further-{n:06}") })));
     for round in 0..times {
         let leader = cluster.leader();
         let client = cluster.client.of_its_own();

@@ -91,9 +91,10 @@ fn main() {
         std::process::exit(1);
     }
     // How often; and how often with --few.
-    let faults: [(&str, u32, u32, Fault); 20] = [
+    let faults: [(&str, u32, u32, Fault); 21] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
         ("leader killed", 50, 3, leaders::killed),
+        ("leader of 100,000 panels killed", 50, 0, leaders::killed_of_many),
         ("leader paused", 20, 2, leaders::paused),
         ("leader released, stopped", 10, 2, leaders::released),
         ("rolling restart", 3, 1, leaders::rolling),
@@ -123,6 +124,9 @@ fn main() {
             continue;
         }
         let times = if few { few_times } else { times };
+        if times == 0 {
+            continue;
+        }
         let began = Instant::now();
         // What does not even come to its end is a line of the table like the others.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| fault(times))).unwrap_or_else(|_| {

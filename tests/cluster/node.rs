@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::cluster::Shape;
 use super::free_port;
 use super::postgres::{NAME, Postgres};
 use super::proxy::Proxy;
@@ -49,13 +50,14 @@ pub struct Node {
     clock: PathBuf,
     stderr: PathBuf,
     pub key: PathBuf,
+    ttl: Duration,
     further: Vec<String>,
     child: Option<Child>,
 }
 
 impl Node {
     /// One with an empty folder in this one, which does not run yet.
-    pub fn new(name: &str, folder: &Path, key: &Path, databases: &[Postgres], further: &[String]) -> Self {
+    pub fn new(name: &str, folder: &Path, key: &Path, databases: &[Postgres], shape: &Shape) -> Self {
         let port = free_port();
         let clock = folder.join(format!("{name}.clock"));
         std::fs::write(&clock, "+0").expect("written");
@@ -68,7 +70,8 @@ impl Node {
             clock,
             stderr: folder.join(format!("{name}.stderr")),
             key: key.to_path_buf(),
-            further: further.to_vec(),
+            ttl: shape.ttl,
+            further: shape.further.clone(),
             child: None,
         }
     }
@@ -98,7 +101,7 @@ impl Node {
         command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
         command.arg(&self.data).args(["--cluster", &self.cluster_url(), "--node", &self.name]);
         command.args(["--advertise", &format!("http://127.0.0.1:{}", self.from_nodes.port), "--key-file"]);
-        command.arg(&self.key).args(["--cluster-ttl", &format!("{}s", super::TTL.as_secs())]);
+        command.arg(&self.key).args(["--cluster-ttl", &format!("{}s", self.ttl.as_secs())]);
         let child = command
             .args(&self.further)
             .env("PANELSYNC_ADMIN_PASSWORD", PASSWORD)
