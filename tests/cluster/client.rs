@@ -78,6 +78,22 @@ impl Client {
         answer(request.header("authorization", format!("Bearer {}", self.token)).call())
     }
 
+    /// The events of all batches behind this one, for so long at most.
+    pub fn listen_to(&self, node: usize, last: Option<u64>, time: Duration) -> Option<impl std::io::Read> {
+        let mut request = self
+            .agent
+            .get(format!("{}/fleet/v1/events", self.bases[node]))
+            .config()
+            .timeout_global(Some(time))
+            .build()
+            .header("authorization", format!("Bearer {}", self.token));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let answer = request.call().ok()?;
+        answer.status().is_success().then(|| answer.into_body().into_reader())
+    }
+
     pub fn delete_from(&self, node: usize, path: &str) -> Answer {
         let request = self.agent.delete(format!("{}{path}", self.bases[node]));
         answer(request.header("authorization", format!("Bearer {}", self.token)).call())

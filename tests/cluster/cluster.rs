@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::load::Load;
 use super::node::Node;
-use super::postgres::Postgres;
+use super::postgres::{NAME, Postgres};
 use super::{Outcome, TTL};
 
 /// Within this time after a fault every node is as it should be.
@@ -122,6 +122,18 @@ impl Cluster {
 
     pub fn listed_as(&self, node: usize) -> Option<Listed> {
         self.listed()?.into_iter().find(|listed| listed.name == self.nodes[node].name)
+    }
+
+    /// The number of the last entry of the log.
+    pub fn last_entry(&self) -> u64 {
+        let last = self.databases[0].sql(NAME, &format!("select coalesce(max(seq), 0) from {NAME}.commits"));
+        last.parse().expect("a number")
+    }
+
+    /// The number of the last entry that a node, which does not run, has applied.
+    pub fn applied_by(&mut self, node: usize, outcome: &mut Outcome) -> u64 {
+        assert!(!self.nodes[node].runs());
+        applied(&held(&self.nodes[node].data, &self.key, outcome)).expect("it has applied some")
     }
 
     /// Which node leads.

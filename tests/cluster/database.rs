@@ -84,8 +84,8 @@ pub fn turned_bit(times: u32) -> Outcome {
         load.run(&client, |_| std::thread::sleep(Duration::from_millis(200)));
         assert!(cluster.until_same(), "before: {:?}", cluster.listed());
         let follower = cluster.follower();
-        let applied = cluster.listed_as(follower).expect("it is listed").applied;
         cluster.nodes[follower].terminate();
+        let applied = cluster.applied_by(follower, &mut outcome);
         load.run(&client, |_| std::thread::sleep(Duration::from_millis(400)));
         let entry = turn_bit(&cluster, applied);
 

@@ -56,6 +56,7 @@ fn kill(times: u32, shape: Shape, panels: usize) -> Outcome {
             cluster.start_all();
         }
     }
+    outcome.note = format!("{} events, their ids ascend", load.events);
     cluster.end(&mut load, outcome)
 }
 

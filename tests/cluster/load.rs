@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::client::{Answer, Client};
+use super::listener;
 use super::register::Register;
 
 /// What was begun when the load is stopped is acknowledged within this time.
@@ -237,6 +238,8 @@ impl Drop for Stops<'_> {
 pub struct Load {
     writers: Vec<Writer>,
     pub register: Register,
+    /// Events that were listened to.
+    pub events: u64,
     /// Profiles in a call.
     pub items: usize,
     /// Writes that never were acknowledged, and answers that nobody should get.
@@ -265,7 +268,7 @@ impl Load {
             add(node, Way::Link { panel: format!("link-{node}"), token: String::new() });
         }
         add(nodes - 1, Way::BatchToAll);
-        Self { writers, register: Register::default(), items: 3, wrong: 0 }
+        Self { writers, register: Register::default(), events: 0, items: 3, wrong: 0 }
     }
 
     /// Registers the panels.
@@ -279,7 +282,7 @@ impl Load {
     pub fn run<R>(&mut self, client: &Client, fault: impl FnOnce(&Flow) -> R) -> R {
         let flow = Flow::new();
         let items = self.items;
-        let result = std::thread::scope(|scope| {
+        let (result, (events, out_of_order)) = std::thread::scope(|scope| {
             let stops = Stops(&flow);
             for writer in &mut self.writers {
                 let (flow, client) = (&flow, client.of_its_own());
@@ -297,9 +300,11 @@ impl Load {
                     scope.spawn(move || register.read(client, node, flow, by_one_connection));
                 }
             }
+            let listens = client.of_its_own();
+            let listens = scope.spawn(move || listener::listen(&listens, flow));
             let result = fault(flow);
             drop(stops);
-            result
+            (result, listens.join().expect("no panic"))
         });
         let stuck = *locked(&flow.stuck);
         if stuck > 0 {
@@ -311,7 +316,9 @@ impl Load {
         if !unasked.is_empty() {
             println!("answers to good requests, by status: {unasked:?}");
         }
-        let stale = self.register.stale();
+        self.events += events;
+        let mut stale = self.register.stale();
+        stale.extend(out_of_order);
         stale.iter().take(5).for_each(|stale| println!("{stale}"));
         self.wrong += stale.len() as u64 + stuck + unasked.iter().map(|(_, count)| count).sum::<u64>();
         result

@@ -18,6 +18,7 @@ mod devices;
 mod harness;
 mod leaders;
 mod lines;
+mod listener;
 mod load;
 mod members;
 mod node;
