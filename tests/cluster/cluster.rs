@@ -126,7 +126,8 @@ impl Cluster {
 
     /// The number of the last entry of the log.
     pub fn last_entry(&self) -> u64 {
-        let last = self.databases[0].sql(NAME, &format!("select coalesce(max(seq), 0) from {NAME}.commits"));
+        let last =
+            self.databases[0].sql(NAME, &format!("select coalesce(max(number), 0) from {NAME}.commits"));
         last.parse().expect("a number")
     }
 

@@ -121,8 +121,9 @@ pub fn turned_bit(times: u32) -> Outcome {
 /// Of one of the entries after this one, which is named.
 fn turn_bit(cluster: &Cluster, after: u64) -> String {
     let postgres = &cluster.databases[0];
-    let pick =
-        format!("select seq, length(body) from {NAME}.commits where seq > {after} order by random() limit 1");
+    let pick = format!(
+        "select number, length(body) from {NAME}.commits where number > {after} order by random() limit 1"
+    );
     let picked = postgres.sql(NAME, &pick);
     let (entry, length) = picked.split_once('|').expect("there is one");
     let at = fastrand::usize(0..length.parse().expect("a number"));
@@ -130,7 +131,7 @@ fn turn_bit(cluster: &Cluster, after: u64) -> String {
     postgres.sql(
         NAME,
         &format!(
-            "update {NAME}.commits set body = set_byte(body, {at}, get_byte(body, {at}) # {bit}) where seq = {entry}"
+            "update {NAME}.commits set body = set_byte(body, {at}, get_byte(body, {at}) # {bit}) where number = {entry}"
         ),
     );
     entry.to_owned()

@@ -91,6 +91,7 @@ fn main() {
         println!("{missing}");
         std::process::exit(1);
     }
+    std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     // How often; and how often with --few.
     let faults: [(&str, u32, u32, Fault); 21] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
