@@ -17,7 +17,10 @@ use super::postgres::{NAME, Postgres};
 use super::{Outcome, TTL};
 
 /// Within this time after a fault every node is as it should be.
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_secs(40);
+
+/// A node that has ended by itself is started again after this time.
+const RESTARTED: Duration = Duration::from_millis(500);
 
 /// So often nodes are compared anew where something was written in between.
 const COMPARISONS: u32 = 6;
@@ -131,6 +134,12 @@ impl Cluster {
         last.parse().expect("a number")
     }
 
+    /// The first and the last entry that the log has, for people.
+    fn log_range(&self) -> String {
+        let range = format!("select min(number) || ' to ' || max(number) from {NAME}.commits");
+        self.databases[0].try_sql(NAME, &range).unwrap_or_else(|said| said)
+    }
+
     /// The number of the last entry that a node, which does not run, has applied.
     pub fn applied_by(&mut self, node: usize, outcome: &mut Outcome) -> u64 {
         assert!(!self.nodes[node].runs());
@@ -164,25 +173,42 @@ impl Cluster {
         (self.leader() + 1) % self.nodes.len()
     }
 
-    /// Starts all that do not run, and waits until they listen.
-    pub fn start_all(&mut self) {
+    /// Starts all that do not run, and waits until they listen. One that ends by itself is started again, as whatever
+    /// supervises it would; that it has ended is wrong.
+    pub fn start_all(&mut self, outcome: &mut Outcome) {
+        let until = Instant::now() + SOON;
         for node in &mut self.nodes {
-            if !node.runs() {
-                node.kill(); // of one that ended by itself nothing is left
-                node.start();
+            let mut told = false;
+            while !node.runs() || node.probe("healthz") != 200 {
+                if let Some(ended) = node.ended() {
+                    if !told {
+                        outcome.is_wrong(&format!("{} ended with {ended}: {}", node.name, node.said()));
+                        told = true;
+                    }
+                    std::thread::sleep(RESTARTED);
+                }
+                assert!(Instant::now() < until, "{} does not start: {}", node.name, node.said());
+                if !node.runs() {
+                    node.kill(); // of one that ended by itself nothing is left
+                    node.start();
+                }
+                std::thread::sleep(Duration::from_millis(10));
             }
         }
-        self.nodes.iter_mut().for_each(Node::until_healthy);
     }
 
     /// Waits until every node says that it is ready; where one does not, that is wrong.
     pub fn until_all_ready(&mut self, outcome: &mut Outcome) {
         let until = Instant::now() + SOON;
-        for node in &mut self.nodes {
-            while node.probe("readyz") != 200 {
-                if Instant::now() > until || !node.runs() {
-                    let (ended, said) = (node.ended(), node.said());
-                    outcome.is_wrong(&format!("{} is not ready; it ended with {ended:?}: {said}", node.name));
+        for node in 0..self.nodes.len() {
+            while self.nodes[node].probe("readyz") != 200 {
+                if Instant::now() > until || !self.nodes[node].runs() {
+                    let (listed, range) = (self.listed(), self.log_range());
+                    let node = &mut self.nodes[node];
+                    let (ended, said, name) = (node.ended(), node.said(), &node.name);
+                    outcome.is_wrong(&format!(
+                        "{name} is not ready; it ended with {ended:?}; the log is {range}; {listed:?}; {said}"
+                    ));
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -219,7 +245,7 @@ impl Cluster {
     /// times, where one had a further entry. They do not run afterwards.
     pub fn compare(&mut self, outcome: &mut Outcome) {
         for comparison in 1..=COMPARISONS {
-            self.start_all();
+            self.start_all(outcome);
             if !self.until_same() {
                 println!("the nodes do not say that they are the same: {:?}", self.listed());
                 for node in &self.nodes {

@@ -109,7 +109,7 @@ pub fn turned_bit(times: u32) -> Outcome {
         } else {
             cluster.nodes[follower].kill();
             std::fs::remove_dir_all(&cluster.nodes[follower].data).expect("removed");
-            cluster.start_all();
+            cluster.start_all(&mut outcome);
         }
         cluster.until_all_ready(&mut outcome);
         load.check(&cluster.client, &mut outcome);

@@ -150,7 +150,7 @@ pub fn leader_killed(times: u32) -> Outcome {
                 held += before.len();
             }
         });
-        cluster.start_all();
+        cluster.start_all(&mut outcome);
         let since = Instant::now();
         let until = since + CALL + TTL + READ_BACK;
         let mut without = devices.without(version);

@@ -46,14 +46,14 @@ fn kill(times: u32, shape: Shape, panels: usize) -> Outcome {
             if round % 2 == 0 {
                 cluster.nodes[leader].start();
             }
-            cluster.nodes[leader].until_healthy();
+            cluster.start_all(&mut outcome);
             a_while(300);
         });
         cluster.until_all_ready(&mut outcome);
         load.check(&cluster.client, &mut outcome);
         if round % COMPARED_EVERY == COMPARED_EVERY - 1 && round + 1 < times {
             cluster.compare(&mut outcome);
-            cluster.start_all();
+            cluster.start_all(&mut outcome);
         }
     }
     outcome.note = format!("{} events, their ids ascend", load.events);
@@ -130,7 +130,7 @@ pub fn released(times: u32) -> Outcome {
                 outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
             }
             outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
-            cluster.start_all();
+            cluster.start_all(&mut outcome);
             a_while(400);
             in_order(flow, &mut outcome, &mut broken);
             longest = longest.max(flow.longest());
@@ -164,7 +164,7 @@ pub fn rolling(times: u32) -> Outcome {
                     outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
                 }
                 outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
-                cluster.start_all();
+                cluster.start_all(&mut outcome);
                 cluster.until_all_ready(&mut outcome);
             }
             in_order(flow, &mut outcome, &mut broken);

@@ -40,7 +40,7 @@ pub fn away(times: u32) -> Outcome {
             cluster.listed().into_iter().flatten().map(|node| node.applied).max().unwrap_or_default();
         written += newest.saturating_sub(applied);
         let since = Instant::now();
-        cluster.start_all();
+        cluster.start_all(&mut outcome);
         if !cluster.until_same() {
             outcome.is_wrong(&format!("it does not catch up: {:?}", cluster.listed()));
         }
@@ -66,7 +66,7 @@ pub fn follower_killed(times: u32) -> Outcome {
             cluster.nodes[follower].kill();
             outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
             std::thread::sleep(Duration::from_millis(fastrand::u64(0..1000)));
-            cluster.start_all();
+            cluster.start_all(&mut outcome);
         });
         cluster.until_all_ready(&mut outcome);
         load.check(&cluster.client, &mut outcome);
@@ -87,7 +87,7 @@ pub fn all_killed(times: u32) -> Outcome {
             let since = Instant::now();
             cluster.nodes.iter_mut().for_each(super::node::Node::kill);
             let dead = Instant::now();
-            cluster.start_all();
+            cluster.start_all(&mut outcome);
             outcome.recovered(since, flow.good_after(dead, RECOVERS));
         });
         cluster.until_all_ready(&mut outcome);
@@ -150,7 +150,7 @@ pub fn new_node(times: u32) -> Outcome {
             outcome.is_wrong("a node that was removed is listed");
         }
         std::fs::remove_dir_all(&cluster.nodes[new].data).expect("removed");
-        cluster.start_all();
+        cluster.start_all(&mut outcome);
         outcome = cluster.end(&mut load, outcome);
         outcome.acknowledged += before;
     }
