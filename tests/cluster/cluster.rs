@@ -1,7 +1,7 @@
 //! Nodes and their database, and whether all nodes hold the same.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use panelsync::store::Store;
@@ -33,13 +33,15 @@ pub struct Shape {
     /// Whether the first node's clock can be set.
     pub clock: bool,
     pub ttl: Duration,
+    /// Another fleet's key, where it is to have the same.
+    pub key: Option<PathBuf>,
     /// Further options of `serve`.
     pub further: Vec<String>,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { nodes: 3, standby: false, clock: false, ttl: TTL, further: Vec::new() }
+        Self { nodes: 3, standby: false, clock: false, ttl: TTL, key: None, further: Vec::new() }
     }
 }
 
@@ -73,8 +75,11 @@ impl Cluster {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("key");
-        let digits: String = (0..64).map(|_| fastrand::digit(16)).collect();
-        std::fs::write(&key, digits).expect("written");
+        match &shape.key {
+            Some(of_another) => drop(std::fs::copy(of_another, &key).expect("copied")),
+            None => std::fs::write(&key, (0..64).map(|_| fastrand::digit(16)).collect::<String>())
+                .expect("written"),
+        }
         std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("set");
         let mut nodes = Vec::new();
         for n in 0..shape.nodes {
@@ -143,7 +148,7 @@ impl Cluster {
     /// The number of the last entry that a node, which does not run, has applied.
     pub fn applied_by(&mut self, node: usize, outcome: &mut Outcome) -> u64 {
         assert!(!self.nodes[node].runs());
-        applied(&held(&self.nodes[node].data, &self.key, outcome)).expect("it has applied some")
+        applied(&held(&self.nodes[node], outcome)).expect("it has applied some")
     }
 
     /// Which node leads.
@@ -255,7 +260,7 @@ impl Cluster {
                 break;
             }
             self.nodes.iter_mut().for_each(Node::kill);
-            let texts: Vec<_> = self.nodes.iter().map(|node| held(&node.data, &self.key, outcome)).collect();
+            let texts: Vec<_> = self.nodes.iter().map(|node| held(node, outcome)).collect();
             if texts.iter().all(|text| *text == texts[0]) {
                 break;
             }
@@ -295,16 +300,16 @@ fn until_ready(node: &mut Node) {
     }
 }
 
-/// All that a folder holds, as text; of a copy, so that the folder stays as it was left.
-fn held(data: &Path, key: &Path, outcome: &mut Outcome) -> String {
+/// All that a node that does not run holds, as text; of a copy, so that its folder stays as it was left.
+pub fn held(node: &Node, outcome: &mut Outcome) -> String {
     let copy = tempfile::tempdir().expect("a folder");
     let file = "panelsync.redb";
-    std::fs::copy(data.join(file), copy.path().join(file)).expect("copied");
-    let seal = Seal::from_file(key).expect("the key");
+    std::fs::copy(node.data.join(file), copy.path().join(file)).expect("copied");
+    let seal = Seal::from_file(&node.key).expect("the key");
     let store = Store::open_with(copy.path(), seal, &Metrics::default()).expect("it opens");
     let snapshot = store.handle().read().expect("a snapshot");
     for contradiction in render::contradictions(&snapshot).expect("readable") {
-        outcome.is_wrong(&format!("{}: {contradiction}", data.display()));
+        outcome.is_wrong(&format!("{}: {contradiction}", node.name));
     }
     let text = render::text(&snapshot).expect("readable");
     drop(snapshot);

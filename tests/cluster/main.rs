@@ -112,7 +112,7 @@ fn main() {
         ("follower killed", 20, 1, members::follower_killed),
         ("all nodes killed", 10, 1, members::all_killed),
         ("new node under load", 3, 1, members::new_node),
-        ("refused: name, key, fleet", 3, 3, refused::refused),
+        ("refused: name, key, fleet", 4, 4, refused::refused),
         ("devices, leader killed", 20, 2, devices::leader_killed),
         ("clock jumps", 8, 2, clocks::jumps),
     ];

@@ -133,15 +133,21 @@ pub fn new_node(times: u32) -> Outcome {
         // Alive it is not removed, and away it is.
         let name = cluster.nodes[new].name.clone();
         let path = format!("/fleet/v1/nodes/{name}");
-        let refused = cluster.client.delete_from(0, &path).status;
-        if refused != 409 {
-            outcome.is_wrong(&format!("a node that is alive is removed: {refused}"));
+        let refused = cluster.client.delete_from(0, &path);
+        if refused.status != 409 {
+            outcome
+                .is_wrong(&format!("a node that is alive is removed: {} {}", refused.status, refused.body));
         }
         cluster.nodes[new].terminate();
         let until = Instant::now() + RECOVERS;
-        while cluster.client.delete_from(0, &path).status != 204 {
+        loop {
+            let removed = cluster.client.delete_from(0, &path);
+            if removed.status == 204 {
+                break;
+            }
             if Instant::now() > until {
-                outcome.is_wrong("a node that is away cannot be removed");
+                let (status, body) = (removed.status, removed.body);
+                outcome.is_wrong(&format!("a node that is away is not removed: {status} {body}"));
                 break;
             }
             std::thread::sleep(Duration::from_millis(200));

@@ -43,7 +43,11 @@ impl Shared {
     }
 
     fn holds(&self, number: u64) -> bool {
-        self.line() == Line::Holds || number < self.held_before.load(Ordering::Relaxed)
+        self.line() == Line::Holds || self.is_lost(number)
+    }
+
+    fn is_lost(&self, number: u64) -> bool {
+        number < self.held_before.load(Ordering::Relaxed)
     }
 
     fn is_over(&self, since: u64) -> bool {
@@ -91,7 +95,8 @@ impl Proxy {
         }
     }
 
-    /// From now on nothing comes through the connections that are open, and later ones are as the line is.
+    /// From now on nothing comes through the connections that are open, as if those at one end were lost with their
+    /// machine, and later ones are as the line is.
     pub fn hold_open_ones(&self) {
         let connections = self.shared.connections.load(Ordering::Relaxed);
         self.shared.held_before.store(connections, Ordering::Relaxed);
@@ -149,6 +154,7 @@ fn connection(client: TcpStream, shared: &Arc<Shared>) {
 /// Carries what comes, until its end or the end of the connection.
 fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, number: u64, since: u64) {
     let mut bytes = vec![0; 1 << 16];
+    let mut of_the_lost = false;
     while !shared.is_over(since) {
         let length = match from.read(&mut bytes) {
             Ok(length) => length,
@@ -159,7 +165,11 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, number: u64, 
             std::thread::sleep(time);
         }
         while shared.holds(number) && !shared.is_over(since) {
+            of_the_lost |= shared.is_lost(number);
             std::thread::sleep(LOOK);
+        }
+        if of_the_lost {
+            return arrive_late(&bytes[..length], shared, since);
         }
         let mut rest = &bytes[..length];
         while !rest.is_empty() && !shared.is_over(since) {
@@ -172,10 +182,20 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, number: u64, 
                 }
             }
         }
-        if length == 0 && !shared.is_over(since) {
+        if length == 0 {
             let _ = to.shutdown(std::net::Shutdown::Write); // it may be gone
             return;
         }
+    }
+}
+
+/// What a machine that is gone had sent: whoever it was sent to gets it by a connection that stays open, since nobody is there
+/// who would close it.
+fn arrive_late(bytes: &[u8], shared: &Shared, since: u64) {
+    let Ok(mut to) = TcpStream::connect(shared.target) else { return };
+    let _ = to.write_all(bytes); // it may be gone, too
+    while !shared.is_over(since) {
+        std::thread::sleep(LOOK);
     }
 }
 
