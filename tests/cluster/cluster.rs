@@ -116,8 +116,9 @@ impl Cluster {
 
     /// The nodes, as the first one says that answers.
     pub fn listed(&self) -> Option<Vec<Listed>> {
-        let answers = (0..self.nodes.len()).map(|node| self.client.get_from(node, "/fleet/v1/nodes"));
-        let answer = answers.into_iter().find(super::client::Answer::is_good)?;
+        let awake = self.nodes.iter().enumerate().filter(|(_, node)| node.is_awake());
+        let mut answers = awake.map(|(node, _)| self.client.get_from(node, "/fleet/v1/nodes"));
+        let answer = answers.find(super::client::Answer::is_good)?;
         let listed = answer.body["items"].as_array()?.iter().map(|node| Listed {
             name: node["name"].as_str().unwrap_or_default().to_owned(),
             role: node["role"].as_str().unwrap_or_default().to_owned(),

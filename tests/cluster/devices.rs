@@ -101,9 +101,21 @@ fn push(client: &Client, version: u64) {
     }
 }
 
-/// SIGKILL to the leader while it pushes; by turns what it has sent last comes to the devices only when the new leader has
-/// pushed a newer version. Counts as acknowledged each device that holds the newest one in the end, and as lost each other.
-pub fn leader_killed(times: u32) -> Outcome {
+/// How the leader goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// What it has sent last comes to the devices only when the next leader has pushed a newer version.
+    CallsComeLate,
+    /// It is stopped for longer than its lead lasts, and goes on.
+    Paused,
+    Killed,
+}
+
+const WAYS: [Way; 3] = [Way::CallsComeLate, Way::Paused, Way::Killed];
+
+/// The leader goes while it pushes. Counts as acknowledged each device that holds the newest version in the end, and as lost
+/// each other.
+pub fn leader_goes(times: u32) -> Outcome {
     let mut outcome = Outcome::of(times);
     let devices = Devices::start();
     let further = ["--device-timeout".to_owned(), format!("{}s", CALL.as_secs())];
@@ -120,16 +132,18 @@ pub fn leader_killed(times: u32) -> Outcome {
             std::thread::sleep(Duration::from_millis(50));
         }
         let leader = cluster.leader();
-        let comes_late = round % 2 == 1;
+        let way = WAYS[round as usize % WAYS.len()];
+        let comes_late = way == Way::CallsComeLate;
         if comes_late {
             devices.line.set(Line::Holds);
         }
         version += 1;
-        let to_accept = cluster.client.of_its_own();
+        let others = cluster.nodes.iter().enumerate().filter(|(node, _)| *node != leader);
+        let to_accept = cluster.client.at(others.map(|(_, node)| node.base()).collect());
         std::thread::scope(|scope| {
             let under_way = version;
             let to_accept = &to_accept;
-            scope.spawn(move || push(to_accept, under_way));
+            let pushing = scope.spawn(move || push(to_accept, under_way));
             std::thread::sleep(Duration::from_millis(if comes_late {
                 1_000
             } else {
@@ -141,12 +155,21 @@ pub fn leader_killed(times: u32) -> Outcome {
                 devices.line.set(Line::Passes);
             }
             let since = Instant::now();
-            cluster.nodes[leader].kill();
+            if way == Way::Paused {
+                cluster.nodes[leader].pause()
+            } else {
+                cluster.nodes[leader].kill()
+            }
             let killed = Instant::now();
+            pushing.join().expect("it is accepted");
             let new = cluster.leader_but(Some(leader));
             version += 1;
             push(&cluster.client.at(vec![cluster.nodes[new].base()]), version);
             outcome.recovered(since, Some(Instant::now()));
+            if way == Way::Paused {
+                std::thread::sleep((TTL * 3 / 2).saturating_sub(killed.elapsed()));
+                cluster.nodes[leader].resume();
+            }
             if comes_late {
                 std::thread::sleep((CALL * 3 / 4).saturating_sub(killed.elapsed()));
                 let reached = devices.without(version);

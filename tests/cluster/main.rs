@@ -2,7 +2,7 @@
 //! state is the same on all nodes byte for byte, nothing panics, and it recovers without hands.
 //!
 //! `cargo test --release --test cluster` runs all and prints a table; `-- leader database` runs the faults whose names
-//! begin so, `-- --few` all of them a few times. `PANELSYNC_BIN` names another binary than the one that was built.
+//! begin so, `-- --few` all of them a few times, `-- --times=7` each so often. `PANELSYNC_BIN` names another binary than the one that was built.
 //! `RUST_LOG` is what the nodes log; `PANELSYNC_SHOW_ERRORS` prints what writers are answered that is no success.
 //!
 //! It starts PostgreSQL itself, in a temporary folder, as `postgres` or `nobody` where it runs as root. All traffic is on
@@ -87,6 +87,7 @@ type Fault = fn(u32) -> Outcome;
 fn main() {
     let asked: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let few = std::env::args().any(|arg| arg == "--few");
+    let times_asked = std::env::args().find_map(|arg| arg.strip_prefix("--times=")?.parse::<u32>().ok());
     if let Some(missing) = postgres::missing() {
         println!("{missing}");
         std::process::exit(1);
@@ -113,7 +114,7 @@ fn main() {
         ("all nodes killed", 10, 1, members::all_killed),
         ("new node under load", 3, 1, members::new_node),
         ("refused: name, key, fleet", 4, 4, refused::refused),
-        ("devices, leader killed", 20, 2, devices::leader_killed),
+        ("devices, leader gone", 21, 2, devices::leader_goes),
         ("clock jumps", 8, 2, clocks::jumps),
     ];
     println!(
@@ -125,7 +126,7 @@ fn main() {
         if !asked.is_empty() && !asked.iter().any(|word| name.starts_with(word.as_str())) {
             continue;
         }
-        let times = if few { few_times } else { times };
+        let times = times_asked.unwrap_or(if few { few_times } else { times });
         if times == 0 {
             continue;
         }

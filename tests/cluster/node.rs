@@ -53,6 +53,7 @@ pub struct Node {
     ttl: Duration,
     further: Vec<String>,
     child: Option<Child>,
+    paused: bool,
 }
 
 impl Node {
@@ -73,6 +74,7 @@ impl Node {
             ttl: shape.ttl,
             further: shape.further.clone(),
             child: None,
+            paused: false,
         }
     }
 
@@ -150,6 +152,11 @@ impl Node {
         agent.get(format!("{}/{which}", self.base())).call().map_or(0, |answer| answer.status().as_u16())
     }
 
+    /// Whether it can be asked.
+    pub fn is_awake(&self) -> bool {
+        self.child.is_some() && !self.paused
+    }
+
     /// Whether its process is there.
     pub fn runs(&mut self) -> bool {
         let Some(child) = &mut self.child else { return false };
@@ -167,6 +174,7 @@ impl Node {
     }
 
     pub fn kill(&mut self) {
+        self.paused = false;
         if let Some(mut child) = self.child.take() {
             let _ = child.kill(); // it may be gone
             let _ = child.wait();
@@ -174,12 +182,14 @@ impl Node {
     }
 
     /// SIGSTOP.
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
+        self.paused = true;
         super::send(Signal::STOP, self.id());
     }
 
     /// SIGCONT.
-    pub fn resume(&self) {
+    pub fn resume(&mut self) {
+        self.paused = false;
         super::send(Signal::CONT, self.id());
     }
 
