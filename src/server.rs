@@ -39,6 +39,9 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long a node that stops is given to give the lead away before it takes no more requests.
 const GIVE_AWAY: Duration = Duration::from_secs(5);
 
+/// How long it waits then for another to take it: what it was asked meanwhile can be passed on.
+const TAKEN: Duration = Duration::from_secs(1);
+
 /// Connections at most, per HTTP thread.
 const MAX_CONNECTIONS: usize = 10_000;
 
@@ -217,7 +220,7 @@ impl Server {
                     None => {
                         tracing::info!("stopping: giving the lead away");
                         wish.send_replace(Wish::Follow);
-                        self.front.until_elsewhere(GIVE_AWAY).await;
+                        self.front.until_given_away(GIVE_AWAY, TAKEN).await;
                         stop_all(&handles).await;
                         wish.send_replace(Wish::End);
                         life.await

@@ -66,6 +66,11 @@ impl Lead {
         });
     }
 
+    /// Whether it has been ended.
+    pub fn is_over(&self) -> bool {
+        self.until_ns.load(Ordering::Acquire) == ENDED
+    }
+
     /// It leads no more, and will not again.
     pub fn end(&self) {
         self.until_ns.store(ENDED, Ordering::Release);

@@ -114,6 +114,8 @@ impl NodeFront {
 pub struct Front {
     place: ArcSwap<Place>,
     changed: watch::Sender<()>,
+    /// Whether this node has the lead, to the moment at which another may take it.
+    leads: watch::Sender<bool>,
     node: Option<NodeFront>,
 }
 
@@ -123,6 +125,7 @@ impl Front {
         Arc::new(Self {
             place: ArcSwap::from_pointee(Place::Here(shared, None)),
             changed: watch::Sender::new(()),
+            leads: watch::Sender::new(true),
             node: None,
         })
     }
@@ -132,6 +135,7 @@ impl Front {
         Arc::new(Self {
             place: ArcSwap::from_pointee(Place::Nowhere),
             changed: watch::Sender::new(()),
+            leads: watch::Sender::new(false),
             node: Some(node),
         })
     }
@@ -154,15 +158,24 @@ impl Front {
         }
     }
 
-    /// Resolves when nothing is answered here any more, or after this time.
-    pub async fn until_elsewhere(&self, most: Duration) {
-        let mut changed = self.changed.subscribe();
-        let elsewhere = async {
-            while matches!(&**self.place.load(), Place::Here(..)) {
+    /// This node has the lead from now on, or not any more.
+    pub fn set_leads(&self, leads: bool) {
+        self.leads.send_replace(leads);
+    }
+
+    /// Resolves when this node has given its lead away, and another one has it perhaps, or after this time.
+    pub async fn until_given_away(&self, most: Duration, to_another: Duration) {
+        let (mut leads, mut changed) = (self.leads.subscribe(), self.changed.subscribe());
+        let led = *leads.borrow_and_update();
+        let _ = tokio::time::timeout(most, leads.wait_for(|leads| !leads)).await;
+        let taken = async {
+            while !matches!(&**self.place.load(), Place::There(_)) {
                 let _ = changed.changed().await; // the other end is here
             }
         };
-        let _ = tokio::time::timeout(most, elsewhere).await;
+        if led {
+            let _ = tokio::time::timeout(to_another, taken).await;
+        }
     }
 
     /// With several nodes, what this one says of itself.

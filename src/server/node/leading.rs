@@ -24,6 +24,7 @@ impl Node {
         let over = watch::Sender::new(None);
         let led = self.lead_on(&lead, &over).await;
         lead.end();
+        self.front.set_leads(false);
         self.metrics.cluster.leads.set(0);
         match over.borrow().clone() {
             Some(Over::Apart(entry)) => return Err(NodeError::Apart(entry, self.folder())),
@@ -121,6 +122,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let mut is_over = over.subscribe();
         self.metrics.cluster.leads.set(1);
+        self.front.set_leads(true);
         self.front.set(Answered::Here(reign.shared(), Some(Arc::clone(lead))));
         tracing::info!(reign = lead.reign(), "this node leads");
         let mut log: Option<Log> = None;
@@ -147,6 +149,7 @@ impl Node {
             if let Ok(log) = self.address.open().await {
                 let _ = log.release_lead(lead.reign(), &self.me).await; // others take it a little later otherwise
             }
+            self.front.set_leads(false);
             self.let_others_first().await;
         } else {
             lead.end();
@@ -218,6 +221,7 @@ impl Beating {
             let beat = tokio::time::timeout(leads_for(self.ttl), self.beat(&mut log)).await;
             match beat.unwrap_or_else(|_| Err(LogError::Unreachable("no answer".to_owned()))) {
                 Ok(true) => self.lead.renew(sent, leads_for(self.ttl)),
+                Ok(false) if self.lead.is_over() => return, // it was given away
                 Ok(false) => {
                     self.lead.end();
                     self.over.send_if_modified(|over| {
