@@ -49,6 +49,7 @@ mod status;
 mod values;
 mod who;
 mod words;
+mod worker;
 
 use client::Client;
 use settings::ServeArgs;
@@ -210,6 +211,12 @@ enum Command {
     /// The nodes of a fleet that has several
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Talk to the devices of a site for a server that does not reach them: it dials out, and keeps nothing
+    #[command(
+        after_help = "It takes the token from PANELSYNC_TOKEN, since the process list shows every flag; passwords of its devices pass through it.\n\n\
+        Example:\n  PANELSYNC_TOKEN=… panelsync worker --hub https://hub.example:8443 --for site=north"
+    )]
+    Worker(worker::WorkerArgs),
     /// Prepare an empty data folder for a node from a backup of its fleet
     #[command(
         after_help = "A node with an empty folder copies everything from the leader by itself; this is for when there is none, or the way to it is slow.\n\n\
@@ -350,6 +357,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Restore(args) => backup::restore(args),
         Command::Node(command) => node::run(command, client, output),
         Command::Join(args) => node::join(args),
+        Command::Worker(args) => worker::worker(args, cli.global.token.as_deref(), trust()?),
         Command::Key(command) => backup::key(command),
         Command::Doctor(args) => doctor::doctor(args, &client()?, output),
         Command::Completions { shell } => {

@@ -6,7 +6,8 @@
 //! 1. the log: where its entries are, who leads, which nodes there are ([`log`]);
 //! 2. what the store's writer does with it while this node leads ([`ledger`]);
 //! 3. for how long this node leads, by its own clock ([`lead`]);
-//! 4. which nodes there are ([`nodes`]), what they say to each other, and how that is believed ([`peers`]).
+//! 4. which nodes there are ([`nodes`]), what they say to each other, and how that is believed ([`peers`]);
+//! 5. those who talk to devices for the leader ([`worker`]).
 //!
 //! What protects the log is the number of each entry: a node appends the one after the last that it has applied, and where
 //! somebody else has done that before, it does not lead. Who leads stands beside it as a sign of life. The life of a node,
@@ -22,6 +23,7 @@ pub mod ledger;
 pub mod log;
 pub mod nodes;
 pub mod peers;
+pub mod worker;
 
 /// How a node is asked to run.
 #[derive(Debug, Clone)]

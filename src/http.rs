@@ -7,6 +7,7 @@
 //! | `/fleet/v1/…` | the fleet API | [`fleet_api`] |
 //! | `/api/v0/devices/…` | what devices say to this server as to their Link server | [`link_api`] |
 //! | `/cluster/v1/copy` | a copy of everything, for a node that joins | [`fleet_api::backup`] |
+//! | `/cluster/v1/worker` | where those dial in who talk to devices for this server | [`worker_api`] |
 //! | `/healthz`, `/readyz`, `/metrics` | for those who watch | [`probes`] |
 //! | `/` and all else | the web page, which is handed in | [`crate::web`] |
 //! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
@@ -39,6 +40,7 @@ use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
 use crate::cluster::nodes::Nodes;
 use crate::fleet::{Fleet, FleetError};
+use crate::panel::device::relay::Relay;
 use crate::telemetry::{Metrics, MetricsAccess};
 
 pub mod access_stream;
@@ -54,6 +56,7 @@ pub mod openapi;
 pub mod panel_api;
 pub mod probes;
 pub mod problem;
+pub mod worker_api;
 
 use fleet_api::backup::Backups;
 use front::Front;
@@ -87,6 +90,8 @@ pub struct Shared {
     pub listeners: Arc<listeners::Listeners>,
     /// Who may read the metrics.
     pub metrics_access: MetricsAccess,
+    /// Calls to devices that workers make.
+    pub relay: Arc<Relay>,
     /// With several nodes: which there are.
     pub nodes: Option<Arc<Nodes>>,
 }
@@ -151,6 +156,7 @@ pub fn app(
     app.app_data(methods_of(&document))
         .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
+        .route(crate::cluster::worker::PATH, web::post().to(worker_api::exchange))
         .route("/cluster/v1/copy", web::get().to(fleet_api::backup::download_for_node))
         .configure(pages)
         .default_service(web::to(not_found))

@@ -151,6 +151,7 @@ impl Simulator {
             turns: crate::http::body::Turns::default(),
             listeners: crate::http::listeners::Listeners::new(usual.listeners_per_token),
             metrics_access: usual.metrics_access,
+            relay: Arc::default(),
             nodes: None,
         });
         let door = http::front::Front::alone(Arc::clone(&shared));

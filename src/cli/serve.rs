@@ -12,7 +12,9 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     actix_web::rt::System::new().block_on(async move {
         let mut server = Server::build(settings).await?;
-        if let Some(passwords) = server.take_first_passwords() {
+        if let Some(password) = server.take_first_password() {
+            say_first_password(&password);
+        } else if let Some(passwords) = server.take_first_passwords() {
             actix_web::rt::spawn(tell_first_password(passwords));
         }
         note!(
@@ -33,9 +35,13 @@ async fn tell_first_password(mut passwords: tokio::sync::watch::Receiver<Option<
     if let Ok(password) = passwords.wait_for(Option::is_some).await
         && let Some(password) = &*password
     {
-        note!("first start: made the user {FIRST_ADMIN} with the password {password}");
-        note!("it is shown this once; log in with `panelsync login`");
+        say_first_password(password);
     }
+}
+
+fn say_first_password(password: &str) {
+    note!("first start: made the user {FIRST_ADMIN} with the password {password}");
+    note!("it is shown this once; log in with `panelsync login`");
 }
 
 /// Resolves on ctrl-C or SIGTERM.

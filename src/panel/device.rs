@@ -20,6 +20,7 @@ pub mod gate;
 mod holders;
 pub mod line;
 mod named;
+pub mod relay;
 mod trouble;
 mod walk;
 pub mod words;
@@ -30,6 +31,7 @@ pub use trouble::Trouble;
 use ask::{Answer, DeviceItem, Info, Outgoing, Request, Said, Speech};
 use gate::{Gate, MayCall, Pace, Room};
 use line::Lines;
+use relay::{Relay, Via};
 use walk::Walk;
 
 use super::dialect::{ApiVersion, Dialect};
@@ -94,6 +96,8 @@ pub struct DeviceSettings {
     pub pull_events: bool,
     /// With several nodes: whether this one may begin a call now.
     pub may_call: MayCall,
+    /// Calls that others make.
+    pub relay: Arc<Relay>,
 }
 
 impl Default for DeviceSettings {
@@ -109,6 +113,7 @@ impl Default for DeviceSettings {
             person_pause: Duration::from_secs(30),
             pull_events: false,
             may_call: MayCall::default(),
+            relay: Arc::default(),
         }
     }
 }
@@ -143,6 +148,8 @@ pub struct Device {
     limits: ReadLimits,
     token: Option<String>,
     request_id: Option<Arc<str>>,
+    /// Who makes its calls, where that is not this server.
+    via: Option<Via>,
 }
 
 impl Device {
@@ -166,6 +173,7 @@ impl Device {
             limits: ReadLimits::default(),
             token: None,
             request_id: None,
+            via: None,
         }
     }
 
@@ -182,16 +190,29 @@ impl Device {
         self.away = away;
     }
 
+    /// From now on its calls are made by somebody else, or by this server.
+    pub fn travel(&mut self, via: Option<Via>) {
+        self.via = via;
+    }
+
     /// What was learnt of it.
     pub fn habits(&self) -> Habits {
         self.habits
     }
 
     async fn send(&mut self, request: &Request) -> Result<Answer, Trouble> {
-        let call = match &self.remote.address {
-            DeviceAddress::Http(address) => self.lines.send(address, request, self.request_id.as_deref()),
+        let DeviceAddress::Http(address) = &self.remote.address;
+        let call = async {
+            match &self.via {
+                None => self.lines.send(address, request, self.request_id.as_deref()).await,
+                Some(Via { relay, route, .. }) => {
+                    let timeouts = self.lines.timeouts();
+                    relay.send(route, address, request, self.request_id.as_ref(), timeouts).await
+                }
+            }
         };
-        let answer = match &self.gate {
+        let gate = self.via.as_ref().map(|via| &via.gate).or(self.gate.as_ref());
+        let answer = match gate {
             Some(gate) => gate.pass(self.away, &mut self.habits.pace, call).await,
             None => call.await,
         };

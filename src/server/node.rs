@@ -11,9 +11,11 @@
 //!
 //! Stepping down: nothing is waited for. What was not answered is answered by nobody, or as perhaps done.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Arbiter;
 use tokio::sync::watch;
 
 use super::StartError;
@@ -21,9 +23,13 @@ use crate::cluster::lead::{Lead, Moment};
 use crate::cluster::ledger::follows;
 use crate::cluster::log::{Address, EntryRow, LeadRow, Log, LogError, Look, Me};
 use crate::cluster::nodes::Nodes;
+use crate::cluster::peers::Peers;
+use crate::cluster::worker::{Shows, Worker};
 use crate::cluster::{beat_every, leads_for};
 use crate::config::Settings;
 use crate::http::front::{Front, Leader, Place as Answered};
+use crate::panel::device::relay::Hello;
+use crate::panel::settings::Trust;
 use crate::store::OpenError;
 use crate::store::entry::{Place, open_entry};
 use crate::store::follower::Follower;
@@ -109,8 +115,11 @@ pub struct Node {
     me: Me,
     metrics: Metrics,
     front: Arc<Front>,
+    trust: Trust,
     nodes: Arc<Nodes>,
     wish: watch::Receiver<Wish>,
+    /// Told where the leader is, to the part that talks to devices for it.
+    hub: watch::Sender<Option<String>>,
     /// Told the first user's password, where one is made up.
     first_password: watch::Sender<Option<String>>,
 }
@@ -131,6 +140,30 @@ impl Node {
 
     /// Lives until it is to end, or cannot go on.
     pub async fn run(mut self) -> Result<(), NodeError> {
+        let talks_to_devices = self.talk_to_devices();
+        let lived = self.live().await;
+        talks_to_devices.stop();
+        lived
+    }
+
+    /// Talks to devices for whoever leads, on a thread of its own.
+    fn talk_to_devices(&self) -> Arbiter {
+        let arbiter = Arbiter::new();
+        let (seal, trust, hub) = (Arc::clone(&self.seal), self.trust.clone(), self.hub.subscribe());
+        let hello = Hello {
+            name: self.me.name.clone(),
+            run: self.me.run,
+            concurrency: self.settings.devices.concurrency,
+            selector: None,
+        };
+        arbiter.spawn_fn(move || {
+            let shows = Shows::Node(Rc::new(Peers::new(&seal)));
+            actix_web::rt::spawn(Worker { hello, shows, trust, hub }.run());
+        });
+        arbiter
+    }
+
+    async fn live(&mut self) -> Result<(), NodeError> {
         loop {
             match self.follow().await? {
                 Followed::Ended => break,
@@ -253,6 +286,7 @@ impl Node {
                 if let Some(reign) = log.take_lead(&look.lead, &self.me).await? {
                     tracing::info!(reign, silent_ms = silent.as_millis() as u64, "taking the lead");
                     self.front.set_unless_same(Answered::Nowhere); // the one before answers nothing any more
+                    self.hub.send_replace(None);
                     let lead = Arc::new(Lead::new(reign, sent, leads_for(self.ttl)));
                     return Ok((follower, Some(lead)));
                 }
@@ -280,6 +314,11 @@ impl Node {
     }
 
     fn say_who_leads(&self, lead: &LeadRow) {
+        let another = !lead.node.is_empty() && lead.node != self.me.name;
+        self.hub.send_if_modified(|hub| {
+            let now = another.then(|| lead.url.clone());
+            std::mem::replace(hub, now.clone()) != now
+        });
         self.front.set_unless_same(if lead.node.is_empty() || lead.node == self.me.name {
             Answered::Nowhere
         } else {

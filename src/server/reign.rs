@@ -70,6 +70,7 @@ impl Reign {
             turns: http::body::Turns::default(),
             listeners: http::listeners::Listeners::new(settings.listeners_per_token),
             metrics_access: settings.metrics_access,
+            relay: Arc::clone(&settings.devices.relay),
             nodes,
         });
         let kept = KeptTimes { audit: settings.keep_audit, events: settings.keep_events };

@@ -46,7 +46,8 @@ const SHORTEST_SECRET: usize = 8;
 const LONGEST_FIELD: usize = 64 * 1024;
 
 /// The HTTP method of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Reads.
     Get,

@@ -121,6 +121,11 @@ impl Lines {
         Self { timeouts, configs: Configs::default(), devices: Rc::default() }
     }
 
+    /// How long a call may take.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
     /// Sends a request to a device and gives its answer, whatever its status.
     ///
     /// # Cancel safety

@@ -3,20 +3,27 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::facts::KnownRights;
 use crate::panel::delivery::condition::Condition;
 use crate::panel::device::DeviceSettings;
 use crate::panel::device::gate::Gate;
 use crate::panel::device::line::Lines;
+use crate::panel::device::relay::{Route, Via};
 use crate::panel::settings::{Remote, Settings};
 use crate::store::PanelNo;
+
+/// Workers whose gates are kept.
+const MAX_GATES: usize = 2048;
 
 /// What the remote panels of one thread share.
 pub struct Devices {
     pub(super) settings: Rc<DeviceSettings>,
     pub(super) lines: Rc<Lines>,
     pub(super) gate: Rc<Gate>,
+    /// What calls pass that others make.
+    gates: RefCell<HashMap<Route, Rc<Gate>>>,
     /// What identifiers give, which most panels share.
     pub(super) rights: KnownRights,
     tell: Box<dyn Fn(PanelNo, Condition)>,
@@ -34,11 +41,29 @@ impl Devices {
                 settings.read_limits.bytes,
                 settings.may_call.clone(),
             )),
+            gates: RefCell::default(),
             settings: Rc::new(settings),
             rights: KnownRights::default(),
             tell: Box::new(tell),
             leaving: Rc::default(),
         }
+    }
+
+    /// Who makes the calls to a panel's device, where that is not this server.
+    pub(super) fn via(&self, panel: PanelNo, settings: &Settings) -> Option<Via> {
+        let relay = &self.settings.relay;
+        let route = relay.route(panel, settings)?;
+        let mut gates = self.gates.borrow_mut();
+        if gates.len() > MAX_GATES {
+            gates.clear(); // of workers that were; a call that passes one has it still
+        }
+        let gate = gates.entry(route.clone()).or_insert_with(|| {
+            let DeviceSettings { read_limits, may_call, .. } = &*self.settings;
+            Rc::new(Gate::new(route.concurrency, read_limits.bytes, may_call.clone()))
+        });
+        let gate = Rc::clone(gate);
+        drop(gates);
+        Some(Via { relay: Arc::clone(relay), route, gate })
     }
 
     pub(super) fn tell_condition(&self, panel: PanelNo, condition: &Condition) {

@@ -135,6 +135,7 @@ impl Visit<'_> {
             None => session.insert(self.stepper.device()?),
         };
         device.on_behalf_of(self.stepper.request_id.clone(), self.stepper.step.away);
+        device.travel(self.stepper.devices.via(self.stepper.panel, &self.stepper.settings));
         let task = self.stepper.step.task;
         if device.logged_in() {
             if task != Task::Check {

@@ -85,8 +85,14 @@ pub async fn prepare(
     })?;
     let me = Me { name: node.clone(), url, run: Uuid::new_v4() };
     let peers = || Peers::new(&seal);
-    let front =
-        NodeFront::new(node.clone(), peers(), trust, metrics.clone(), settings, web::nodes::nobody_leads);
+    let front = NodeFront::new(
+        node.clone(),
+        peers(),
+        trust.clone(),
+        metrics.clone(),
+        settings,
+        web::nodes::nobody_leads,
+    );
     let front = Front::of_node(front);
     let nodes =
         Arc::new(Nodes::new(node.clone(), Arc::clone(&address), (*ttl).max(Duration::from_secs(3)), peers()));
@@ -98,8 +104,10 @@ pub async fn prepare(
         me,
         metrics: metrics.clone(),
         front: Arc::clone(&front),
+        trust,
         nodes,
         wish,
+        hub: watch::Sender::new(None),
         first_password,
     };
     node.join(&mut log).await?;

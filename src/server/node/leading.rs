@@ -91,6 +91,7 @@ impl Node {
             };
             let mut settings = self.settings.clone();
             let leads = Arc::clone(lead);
+            settings.devices.relay = Arc::default(); // whoever talked to devices for another reign says so anew
             settings.devices.may_call = MayCall::when(move || leads.holds());
             let reign = async {
                 let engine = Engine::on(store, &settings, &self.metrics).await?;

@@ -1,0 +1,42 @@
+//! Where workers dial in: standbys of several nodes, and those at sites that the server does not reach.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::Here;
+use super::auth;
+use super::body;
+use super::problem::Problem;
+use crate::access::Role;
+use crate::clock;
+use crate::cluster::peers::NODE;
+use crate::cluster::worker::{Calls, Exchange};
+use crate::fleet::FleetError;
+
+/// Takes what came of calls, and gives others. A worker for panels of its own shows a token of an admin: passwords of devices
+/// pass through it.
+pub async fn exchange(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: Here,
+) -> Result<HttpResponse, Problem> {
+    let shown = request.headers().get(NODE).and_then(|value| value.to_str().ok());
+    let nodes = shared.nodes.as_ref();
+    let node = nodes.zip(shown).and_then(|(nodes, shown)| nodes.peers.shown(shown, clock::now_ms()));
+    if node.is_none() {
+        auth::at_least(Role::Admin, &request)?;
+    }
+    let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
+    let said: Exchange = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("this is nothing that a worker says: {error}")))?;
+    if node.is_none() && said.worker.selector.is_none() {
+        return Err(Problem::invalid("/worker/for", "a worker that is no node says for which panels it is"));
+    }
+    let wait = Duration::from_millis(said.wait_ms);
+    let exchanged = shared.relay.exchange(&said.worker, said.answers, wait).await;
+    match exchanged {
+        Ok(calls) => Ok(HttpResponse::Ok().json(Calls { calls })),
+        Err(error) => Err(FleetError::Conflict(error.to_string()).into()),
+    }
+}
