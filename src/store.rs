@@ -115,6 +115,8 @@ pub(crate) struct OpenFile {
     identity: OnceLock<Identity>,
     /// Whether it was last closed since the disk was full.
     no_room: AtomicBool,
+    /// With several nodes: whether the log has perhaps more than it, which is read by nobody then.
+    behind: AtomicBool,
     syncs: Syncs,
     open: Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>,
 }
@@ -315,9 +317,9 @@ impl Store {
         let counted = syncs.clone();
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
-        let no_room = AtomicBool::new(false);
+        let (no_room, behind) = (AtomicBool::new(false), AtomicBool::new(false));
         let (seal, events) = (seal.into(), Arc::default());
-        let file = OpenFile { db, seal, events, identity, no_room, syncs, open };
+        let file = OpenFile { db, seal, events, identity, no_room, behind, syncs, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;
@@ -386,6 +388,9 @@ impl Drop for Store {
 impl StoreHandle {
     /// A consistent view of all that is committed now.
     pub fn read(&self) -> Result<Snapshot, StoreError> {
+        if self.file.behind.load(Ordering::Acquire) {
+            return Err(self.file.why_closed());
+        }
         self.file.with(|db| Snapshot::new(db, &self.file.seal))
     }
 

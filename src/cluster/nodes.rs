@@ -115,6 +115,11 @@ impl Nodes {
         states.collect()
     }
 
+    /// Whether another node is heard of.
+    pub fn has_others(&self) -> bool {
+        self.list().iter().any(|node| node.name != self.name && node.role != Role::Away)
+    }
+
     /// The node that leads is to give the lead to another.
     pub fn release(&self) {
         self.release.notify_one();
@@ -132,6 +137,11 @@ impl Nodes {
         }
         let log = self.address.open().await?;
         let removed = log.remove_node(name, self.away_after).await?;
+        if let (true, Some(seen)) = (removed, self.seen.load_full()) {
+            let (mut look, at) = (*seen).clone();
+            look.nodes.retain(|node| node.name != name);
+            self.seen.store(Some(Arc::new((look, at))));
+        }
         Ok(if removed { Removal::Removed } else { Removal::Alive })
     }
 }

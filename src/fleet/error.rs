@@ -74,6 +74,11 @@ pub enum FleetError {
     /// The database has failed a moment ago.
     #[error("the server's database has failed and is being opened again; try again in a moment")]
     StoreFailed,
+    /// With several nodes: the log did not take it, or did not say so.
+    #[error(
+        "the log of all nodes did not say that it has taken it: this is perhaps done. Send it again, a batch with the same Idempotency-Key"
+    )]
+    PerhapsDone,
     /// The database's file is not where it was.
     #[error("{0}")]
     FileGone(String),
@@ -152,7 +157,7 @@ fn what_is_wrong(errors: &[FieldError], all: usize) -> String {
 impl FleetError {
     /// Whether the store fails just now, and is perhaps there again in a moment.
     pub fn is_of_a_failing_store(&self) -> bool {
-        matches!(self, Self::StoreFailed | Self::NoRoom)
+        matches!(self, Self::StoreFailed | Self::NoRoom | Self::PerhapsDone)
     }
 
     /// One wrong place.
@@ -180,7 +185,8 @@ impl From<StoreError> for FleetError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed => Self::Busy,
-            StoreError::Failed | StoreError::Ledger(_) => Self::StoreFailed,
+            StoreError::Failed => Self::StoreFailed,
+            StoreError::Ledger(_) => Self::PerhapsDone,
             StoreError::NoRoom => Self::NoRoom,
             StoreError::Database(_) if error.no_room() => Self::NoRoom,
             StoreError::Gone => Self::FileGone(error.to_string()),

@@ -196,6 +196,7 @@ fn parts_of(error: &FleetError) -> Parts {
         }
         FleetError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much to do"),
         FleetError::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no-room", "No room on the disk"),
+        FleetError::PerhapsDone => (StatusCode::SERVICE_UNAVAILABLE, "perhaps-done", "Perhaps done"),
         FleetError::StoreFailed => {
             (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The database is being opened again")
         }

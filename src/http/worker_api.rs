@@ -13,6 +13,7 @@ use crate::clock;
 use crate::cluster::peers::NODE;
 use crate::cluster::worker::{Calls, Exchange};
 use crate::fleet::FleetError;
+use crate::panel::device::relay::NotTaken;
 
 /// Takes what came of calls, and gives others. A worker for panels of its own shows a token of an admin: passwords of devices
 /// pass through it.
@@ -37,6 +38,7 @@ pub async fn exchange(
     let exchanged = shared.relay.exchange(&said.worker, said.answers, wait).await;
     match exchanged {
         Ok(calls) => Ok(HttpResponse::Ok().json(Calls { calls })),
-        Err(error) => Err(FleetError::Conflict(error.to_string()).into()),
+        Err(error @ NotTaken::Selector(_)) => Err(Problem::invalid("/worker/for", error.to_string())),
+        Err(error @ NotTaken::TooMany) => Err(FleetError::Conflict(error.to_string()).into()),
     }
 }

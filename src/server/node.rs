@@ -49,6 +49,9 @@ const AT_ONCE: u32 = 64;
 /// Between two tries to reach the log, or to open the database.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 
+/// Between two tries to write on a disk that has failed.
+const DISK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Between two looks for entries that nobody needs any more.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
 
@@ -194,6 +197,13 @@ impl Node {
                 // Somebody still reads what was led here.
                 Err(OpenError::InUse(_)) if self.wish() != Wish::End => self.pause(TRY_AGAIN).await,
                 Err(OpenError::InUse(_)) => return Ok(None),
+                Err(error) if is_of_the_disk(&error) => {
+                    tracing::warn!(%error, "what the log has cannot be written here; trying again");
+                    if self.wish() == Wish::End {
+                        return Ok(None);
+                    }
+                    self.pause(DISK_AGAIN).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -225,6 +235,12 @@ impl Node {
                 Ok((_, Some(lead))) => return Ok(Followed::Led(lead)),
                 Ok((_, None)) if self.wish() == Wish::End => return Ok(Followed::Ended),
                 Ok((still, None)) => follower = still,
+                Err(NodeError::Open(error)) if is_of_the_disk(&error) => {
+                    tracing::warn!(%error, "what the log has cannot be written here; trying again");
+                    self.pause(DISK_AGAIN).await;
+                    let Some(again) = self.open_follower().await? else { return Ok(Followed::Ended) };
+                    follower = again;
+                }
                 Err(NodeError::Log(error @ LogError::Unreachable(_))) => {
                     tracing::warn!(%error, "the log's database does not answer; trying again");
                     let Some(again) = self.open_follower().await? else { return Ok(Followed::Ended) };
@@ -372,6 +388,15 @@ impl Node {
             Ok(follower)
         })
         .await?
+    }
+}
+
+/// Whether it is the disk that fails, for a time or for want of room, rather than what stands on it.
+fn is_of_the_disk(error: &OpenError) -> bool {
+    match error {
+        OpenError::Store(_, error) => error.is_of_the_disk(),
+        OpenError::Database(_, error) => matches!(**error, redb::Error::Io(_)),
+        _ => false,
     }
 }
 

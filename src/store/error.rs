@@ -110,6 +110,15 @@ impl StoreError {
         }
     }
 
+    /// Whether it is the disk that fails.
+    pub fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::NoRoom | Self::Failed => true,
+            Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
+            _ => false,
+        }
+    }
+
     /// Whether the disk has no room for what was to be written.
     pub fn no_room(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

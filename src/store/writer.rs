@@ -22,6 +22,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redb::Database;
@@ -30,7 +31,7 @@ use super::follower;
 use super::kept::Noting;
 use super::memory::Memory;
 use super::rows::PanelRows;
-use super::shipped::{Ledger, Position};
+use super::shipped::{Ledger, Position, Refused};
 use super::tables::Tables;
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
@@ -216,8 +217,18 @@ impl Writer<'_> {
         };
         jobs.extend(self.queue.fail(reason));
         tracing::error!(%error, jobs = jobs.len(), "a commit failed; nothing of it was acknowledged");
+        let no_room = error.no_room();
+        let behind = self.ledger.is_some() && !matches!(error, StoreError::Ledger(_));
+        let error = match (&self.ledger, error) {
+            // The log has perhaps taken what this disk has not.
+            (Some(_), error) if !matches!(error, StoreError::Ledger(_) | StoreError::Gone) => {
+                StoreError::Ledger(Refused::Gone)
+            }
+            (_, error) => error,
+        };
         if !matches!(error, StoreError::Gone) {
-            self.file.close_failed(error.no_room());
+            self.file.behind.store(behind, Ordering::Release);
+            self.file.close_failed(no_room);
         }
         self.tell_jobs(jobs, &Err(error), &[]);
         self.recover();
@@ -247,6 +258,7 @@ impl Writer<'_> {
             self.pause = (self.pause * 2).min(PAUSE_MOST);
             match opened {
                 Ok(()) => {
+                    self.file.behind.store(false, Ordering::Release);
                     tracing::info!("the database is open again");
                     if self.queue.has_listener() {
                         self.queue.telling(Telling::Recovered);

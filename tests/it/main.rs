@@ -46,3 +46,4 @@ mod vendor;
 mod web;
 mod who;
 mod wire;
+mod workers;

@@ -18,6 +18,9 @@ use crate::server::reign::Reign;
 use crate::store::{OpenError, Store};
 use crate::telemetry::Metrics;
 
+/// How long a leader whose own disk takes nothing waits for it.
+const FAILS: Duration = Duration::from_secs(2);
+
 impl Node {
     /// Leads until that is over.
     pub(super) async fn lead(&mut self, lead: Arc<Lead>) -> Result<(), NodeError> {
@@ -128,6 +131,7 @@ impl Node {
         tracing::info!(reign = lead.reign(), "this node leads");
         let mut log: Option<Log> = None;
         let mut trimmed = Moment::now();
+        let mut failed_since: Option<Moment> = None;
         let nodes = Arc::clone(&self.nodes);
         let released = loop {
             let mut wish = self.wish.clone();
@@ -136,6 +140,16 @@ impl Node {
                 () = nodes.released() => break true,
                 _ = wish.wait_for(|wish| *wish != Wish::Take) => break true,
                 () = tokio::time::sleep(beat_every(self.ttl)) => {}
+            }
+            // A disk that takes nothing is no reason that nobody is served: others have all that was acknowledged.
+            let works = reign.shared().fleet.store.takes_work();
+            failed_since = if works { None } else { failed_since.or_else(|| Some(Moment::now())) };
+            if failed_since.is_some_and(|since| since.elapsed() > FAILS)
+                && lead.holds()
+                && self.nodes.has_others()
+            {
+                tracing::error!("the data folder's disk takes nothing; another node is to lead");
+                break true;
             }
             // What is seen of the nodes, and tidying up, may fail: it is tried again.
             if self.look_around(&mut log, &reign, &mut trimmed).await.is_err() {
