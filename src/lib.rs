@@ -18,9 +18,10 @@
 //! | [`coordinator`] | the actor that owns what was accepted, over a pure model of running batches; the register, which all read |
 //! | [`access`] | roles, users, tokens, sessions |
 //! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find, who may open |
+//! | [`cluster`] | several nodes: the log in PostgreSQL, who leads, what nodes say to each other, workers |
 //! | [`http`] | the panel API, the fleet API, their errors, the OpenAPI document |
 //! | [`web`] | the page that people look at: rendered here, from what the fleet answers |
-//! | [`server`] | the composition root: store → panels and coordinator → HTTP |
+//! | [`server`] | the composition root: store → panels and coordinator → HTTP; the life of one of several nodes |
 //! | [`simulator`] | panels to test clients against: an engine of embedded panels behind faults |
 //! | [`cli`] | the commands: a server, or a thin client of the fleet API |
 //!
@@ -71,6 +72,14 @@
 //!    all batches that waited for it; then the coordinator is told, as in step 5.
 //! 5. Without an answer nothing is stored. After a pause ([`panel::delivery::patience`]) the panel looks again. What
 //!    was perhaps done is simply done again, since every call names link_ids.
+//!
+//! A call may be made by somebody else ([`panel::device::relay`]): a node that follows, or a worker at a site.
+//!
+//! ## And with several nodes
+//!
+//! What a commit puts and removes is noted where it is put ([`store::shipped`]), and before the commit counts it is an entry of the
+//! log ([`cluster::ledger`]). A node that follows puts the same ([`store::follower`]); it answers nothing itself but passes
+//! requests on ([`http::front`]). Who leads, and for how long, is the life of a node ([`server::node`]).
 
 pub mod profile;
 
