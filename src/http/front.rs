@@ -209,9 +209,9 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
         return Ok(request.into_response(answer).map_into_right_body());
     }
     let passed_value = request.headers().get(PASSED).and_then(|value| value.to_str().ok());
-    let was_passed = passed_value.is_some();
     let passed =
         passed_value.and_then(|value| node.peers.passed(value, method.as_str(), &path_and_query(&request)));
+    let was_passed = passed.is_some();
     if let Some(passed) = passed {
         request.extensions_mut().insert(passed);
     }
@@ -226,7 +226,7 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
                     request.set_payload(passing::as_payload(body));
                 }
                 request.extensions_mut().insert(Arc::clone(shared));
-                return answer_here(request, next, lead.as_ref()).await;
+                return answer_here(node, request, next, lead.as_ref()).await;
             }
             // Whoever passed it on looks for the leader by itself.
             Place::Here(..) | Place::There(_) | Place::Nowhere if was_passed => {
@@ -271,6 +271,7 @@ pub(crate) async fn receive<B: MessageBody + 'static>(
 /// Has it answered by the handlers of this node. Where the lead is over by the time they have, nobody learns what they say:
 /// it is perhaps not true any more.
 async fn answer_here<B: MessageBody + 'static>(
+    node: &NodeFront,
     request: ServiceRequest,
     next: Next<B>,
     lead: Option<&Arc<Lead>>,
@@ -279,7 +280,8 @@ async fn answer_here<B: MessageBody + 'static>(
     let response = next.call(request).await?;
     if !lead.holds() {
         let (request, _) = response.into_parts();
-        let answer = HttpResponse::from_error(actix_web::Error::from(Problem::AnswerLost));
+        let asked = *request.method() == Method::GET;
+        let answer = refusal(node, &request, if asked { Problem::NoLeader } else { Problem::AnswerLost });
         return Ok(ServiceResponse::new(request, answer).map_into_right_body());
     }
     if response.response().body().size() == BodySize::Stream {
@@ -319,13 +321,18 @@ fn refuse<B>(
     request: ServiceRequest,
     problem: Problem,
 ) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let answer = refusal(node, request.request(), problem);
+    request.into_response(answer).map_into_right_body()
+}
+
+/// What says no: a page for people, else a problem.
+fn refusal(node: &NodeFront, request: &HttpRequest, problem: Problem) -> HttpResponse {
     let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
-    let answer = if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+    if accepts.is_some_and(|accepts| accepts.contains("text/html")) {
         (node.page)(&problem, *request.method() == Method::GET)
     } else {
         HttpResponse::from_error(actix_web::Error::from(problem))
-    };
-    request.into_response(answer).map_into_right_body()
+    }
 }
 
 fn not_leading(node: &NodeFront) -> HttpResponse {

@@ -2,7 +2,7 @@
 //! it recovers without hands.
 //!
 //! `cargo test --release --test faults` runs all and prints a table; `-- kill disk` runs the faults whose names begin so,
-//! `-- --few` all of them a few times. All traffic is on loopback, every fault is bounded in number and time, and
+//! `-- --half` all of them half as often, `-- --few` a few times. All traffic is on loopback, every fault is bounded in number and time, and
 //! only processes that were started here are ended. It ends with 1 where something was lost or panicked.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a test")]
 
@@ -46,6 +46,7 @@ type Fault = fn(u32) -> Outcome;
 fn main() {
     let asked: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let few = std::env::args().any(|arg| arg == "--few");
+    let half = std::env::args().any(|arg| arg == "--half");
     let faults: [(&str, u32, Fault); 21] = [
         ("kill under load of four writers", 50, kill),
         ("kill while the file grows", 200, kill_while_growing),
@@ -78,8 +79,13 @@ fn main() {
         if !asked.is_empty() && !asked.iter().any(|word| name.starts_with(word.as_str())) {
             continue;
         }
-        let Outcome { times, acknowledged, lost, panics, recovery, note } =
-            fault(if few { times.min(3) } else { times });
+        let Outcome { times, acknowledged, lost, panics, recovery, note } = fault(if few {
+            times.min(3)
+        } else if half {
+            times.div_ceil(2)
+        } else {
+            times
+        });
         let recovery =
             if recovery.is_zero() { "–".to_owned() } else { format!("{} ms", recovery.as_millis()) };
         println!("{name:<34} {times:>5} {acknowledged:>12} {lost:>5} {panics:>7} {recovery:>12}   {note}");
