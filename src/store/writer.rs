@@ -183,13 +183,16 @@ impl Writer<'_> {
         let syncs = self.file.sync_time();
         let items: usize = jobs.iter().map(Job::items).sum();
         let (memory, file, ledger) = (&mut self.memory, self.file, &mut self.ledger);
-        let gone = file.with(|db| work_through(db, memory, jobs, ledger.as_deref_mut(), || file.stands()))?;
+        let worked = file.with(|db| work_through(db, memory, jobs, ledger.as_deref_mut(), || file.stands()));
+        let (gone, appending) = worked?;
         if !file.stands() {
             return Err(StoreError::Gone); // it went at this very moment: done, in a file that perhaps comes back
         }
         self.memory.keep_transaction();
         self.file.events.committed(self.memory.next_event);
-        let (took, syncs) = (started.elapsed(), self.file.sync_time().saturating_sub(syncs));
+        // The log's answer is waited for as the disk's is, whatever is in the commit.
+        let syncs = self.file.sync_time().saturating_sub(syncs) + appending;
+        let took = started.elapsed();
         if !jobs.iter().any(|job| matches!(job, Job::Along(..))) {
             self.queue.took(items, took, syncs); // what goes along costs more for each item, and comes seldom
         }
@@ -283,12 +286,12 @@ fn work_through(
     jobs: &mut [Job],
     ledger: Option<&mut (dyn Ledger + 'static)>,
     file_stands: impl Fn() -> bool,
-) -> Result<Vec<usize>, StoreError> {
+) -> Result<(Vec<usize>, Duration), StoreError> {
     let noting: Noting = ledger.as_ref().map(|_| Rc::default());
     memory.noting.clone_from(&noting);
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
-    let mut gone = Vec::new();
+    let (mut gone, mut appending) = (Vec::new(), Duration::ZERO);
     {
         let mut tables = Tables::open(&transaction, memory)?;
         for (place, job) in jobs.iter_mut().enumerate() {
@@ -310,10 +313,12 @@ fn work_through(
             return Err(StoreError::Gone);
         }
         if let (Some(ledger), Some(noted)) = (ledger, noting) {
+            let began = Instant::now();
             let tag = ledger.append(tables.position()?, &noted.borrow())?;
+            appending = began.elapsed();
             tables.keep_position(tag)?;
         }
     }
     transaction.commit()?;
-    Ok(gone)
+    Ok((gone, appending))
 }
