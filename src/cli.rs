@@ -36,6 +36,7 @@ mod file;
 mod find;
 mod identifier;
 mod import;
+mod node;
 mod output;
 mod panel;
 mod people;
@@ -206,6 +207,15 @@ enum Command {
         after_help = "Example:\n  panelsync restore /backups/panelsync-2026-11-24.redb --data-dir /var/lib/panelsync"
     )]
     Restore(backup::RestoreArgs),
+    /// The nodes of a fleet that has several
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Prepare an empty data folder for a node from a backup of its fleet
+    #[command(
+        after_help = "A node with an empty folder copies everything from the leader by itself; this is for when there is none, or the way to it is slow.\n\n\
+        Example:\n  panelsync join --from /backups/panelsync-2026-11-24.redb --data-dir /var/lib/panelsync"
+    )]
+    Join(node::JoinArgs),
     /// The key that passwords of devices, identifiers and events are sealed with
     #[command(subcommand)]
     Key(backup::KeyCommand),
@@ -338,6 +348,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),
         Command::Restore(args) => backup::restore(args),
+        Command::Node(command) => node::run(command, client, output),
+        Command::Join(args) => node::join(args),
         Command::Key(command) => backup::key(command),
         Command::Doctor(args) => doctor::doctor(args, &client()?, output),
         Command::Completions { shell } => {

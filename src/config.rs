@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::access::proxy::Network;
+use crate::cluster::ClusterSettings;
 use crate::panel::remote::DeviceSettings;
 use crate::store::event::KEPT_EVENTS;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub workers: usize,
     /// The first admin's password, where the environment gives one.
     pub admin_password: Option<Secret>,
+    /// With several nodes: how this one is one of them.
+    pub cluster: Option<ClusterSettings>,
 }
 
 /// The files of the server's certificate.
@@ -163,6 +166,7 @@ impl Settings {
             devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             admin_password: None,
+            cluster: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `/fleet/v1/as-panel/{selector}/api/…` | the panel API of a whole selection | [`fleet_api::as_panel`] |
 //! | `/fleet/v1/…` | the fleet API | [`fleet_api`] |
 //! | `/api/v0/devices/…` | what devices say to this server as to their Link server | [`link_api`] |
+//! | `/cluster/v1/copy` | a copy of everything, for a node that joins | [`fleet_api::backup`] |
 //! | `/healthz`, `/readyz`, `/metrics` | for those who watch | [`probes`] |
 //! | `/` and all else | the web page, which is handed in | [`crate::web`] |
 //! | `/openapi.json`, `/docs/` | the document, made from the handlers, and a page to read it | [`openapi`] |
@@ -36,6 +37,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::access::proxy::Proxies;
 use crate::access::sessions::Sessions;
+use crate::cluster::nodes::Nodes;
 use crate::fleet::{Fleet, FleetError};
 use crate::telemetry::{Metrics, MetricsAccess};
 
@@ -44,6 +46,7 @@ pub mod auth;
 pub mod body;
 pub mod events;
 pub mod fleet_api;
+pub mod front;
 pub mod link_api;
 pub mod listeners;
 mod methods;
@@ -53,6 +56,7 @@ pub mod probes;
 pub mod problem;
 
 use fleet_api::backup::Backups;
+use front::Front;
 use methods::Methods;
 use problem::Problem;
 
@@ -83,21 +87,26 @@ pub struct Shared {
     pub listeners: Arc<listeners::Listeners>,
     /// Who may read the metrics.
     pub metrics_access: MetricsAccess,
+    /// With several nodes: which there are.
+    pub nodes: Option<Arc<Nodes>>,
 }
 
+/// What is shared, as an argument of a handler.
+pub type Here = web::ReqData<Arc<Shared>>;
+
 impl Shared {
-    /// What the request's app shares. Every app is made with it.
+    /// What this request was let in to: [`front`] lets nothing in without.
     pub fn of(request: &HttpRequest) -> Arc<Self> {
-        match request.app_data::<web::Data<Self>>() {
+        match request.extensions().get::<Arc<Self>>() {
             Some(shared) => Arc::clone(shared),
-            None => unreachable!("both apps below are made with Shared"),
+            None => unreachable!("the front lets requests in with Shared"),
         }
     }
 }
 
 /// The whole server's routes; `pages` adds those of the web page.
 pub fn app(
-    shared: web::Data<Shared>,
+    front: Arc<Front>,
     pages: fn(&mut web::ServiceConfig),
 ) -> actix_web::App<
     impl actix_web::dev::ServiceFactory<
@@ -112,7 +121,6 @@ pub fn app(
         actix_web::App::new()
             .into_utoipa_app()
             .openapi(openapi::Document::openapi())
-            .app_data(shared)
             .app_data(web::QueryConfig::default().error_handler(|error, _| {
                 Problem::bad_request(format!("the query is wrong: {error}")).into()
             }))
@@ -143,14 +151,18 @@ pub fn app(
     app.app_data(methods_of(&document))
         .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::finish(document)))
         .route("/docs", web::get().to(to_docs))
+        .route("/cluster/v1/copy", web::get().to(fleet_api::backup::download_for_node))
         .configure(pages)
         .default_service(web::to(not_found))
         .wrap(actix_web::middleware::from_fn(around))
+        .wrap(actix_web::middleware::from_fn(move |request, next| {
+            front::receive(Arc::clone(&front), request, next)
+        }))
 }
 
 /// The routes of one panel at the root of an address of its own.
 pub fn panel_app(
-    shared: web::Data<Shared>,
+    front: Arc<Front>,
     panel: panel_api::OnlyPanel,
 ) -> actix_web::App<
     impl actix_web::dev::ServiceFactory<
@@ -163,13 +175,15 @@ pub fn panel_app(
 > {
     let (app, document) = actix_web::App::new()
         .into_utoipa_app()
-        .app_data(shared)
         .app_data(panel)
         .service(utoipa_actix_web::scope("/api").configure(panel_api::routes))
         .split_for_parts();
     app.app_data(methods_of(&document))
         .default_service(web::to(panel_api::not_found))
         .wrap(actix_web::middleware::from_fn(around))
+        .wrap(actix_web::middleware::from_fn(move |request, next| {
+            front::receive(Arc::clone(&front), request, next)
+        }))
 }
 
 async fn to_docs() -> HttpResponse {
@@ -234,7 +248,7 @@ pub(crate) async fn around(
         "other"
     };
     let secure = request.app_config().secure();
-    let metrics = request.app_data::<web::Data<Shared>>().map(|shared| shared.metrics.http.clone());
+    let metrics = request.extensions().get::<Arc<Shared>>().map(|shared| shared.metrics.http.clone());
     // The path only: a query may hold a password's MD5.
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.path = %path.chars().take(LOGGED_PATH).collect::<String>());
     request.extensions_mut().insert(RequestSpan(span.clone(), id.as_str().into()));

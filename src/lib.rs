@@ -88,6 +88,8 @@ pub mod access;
 
 pub mod fleet;
 
+pub mod cluster;
+
 pub mod http;
 
 pub mod web;

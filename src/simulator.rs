@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
@@ -129,7 +130,7 @@ impl Simulator {
         access.first_start(Some(PASSWORD.to_owned())).await.map_err(StartError::from)?;
         let stopping = watch::Sender::new(false);
         let usual = Settings::new("", settings.listen);
-        let shared = web::Data::new(Shared {
+        let shared = Arc::new(Shared {
             fleet: Fleet {
                 store: engine.store(),
                 coordinator: engine.coordinator(),
@@ -150,7 +151,10 @@ impl Simulator {
             turns: crate::http::body::Turns::default(),
             listeners: crate::http::listeners::Listeners::new(usual.listeners_per_token),
             metrics_access: usual.metrics_access,
+            nodes: None,
         });
+        let door = http::front::Front::alone(Arc::clone(&shared));
+        let shared = web::Data::from(shared);
         let first_port = settings.port_per_panel.then(|| settings.listen.port());
         let ids = (1..=settings.panels).map(panel_id).collect();
         let panels = Panels::new(ids, first_port, settings.faults, settings.seed, settings.keep_calls);
@@ -174,6 +178,10 @@ impl Simulator {
                 .default_service(web::to(panel_api::not_found))
                 .wrap(from_fn(faults::suffer))
                 .wrap(from_fn(http::around))
+                .wrap(from_fn({
+                    let door = Arc::clone(&door);
+                    move |request, next| http::front::receive(Arc::clone(&door), request, next)
+                }))
         };
         let mut server = HttpServer::new(app.clone())
             .workers(std::thread::available_parallelism().map_or(2, usize::from))

@@ -37,6 +37,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 mod faces;
+pub mod follower;
 mod held_before;
 pub mod json;
 mod kept;
@@ -46,7 +47,7 @@ pub mod migrate;
 mod outcomes;
 pub mod pack;
 mod passes;
-pub mod private;
+pub(crate) mod private;
 pub mod read;
 pub mod records;
 pub mod render;
@@ -85,6 +86,16 @@ pub type BatchSeq = u64;
 pub struct Store {
     handle: StoreHandle,
     writer: Option<JoinHandle<()>>,
+}
+
+/// What becomes of commits beside this store.
+pub enum Shipping {
+    /// Nothing: it is the only one, and of no fleet of several nodes.
+    Alone,
+    /// Nothing: it is that of a node which does not lead, and is only looked at.
+    Node,
+    /// Each goes to a log before it counts.
+    Leading(Box<dyn Ledger>),
 }
 
 /// What the rooms hold: reads and submits work. Cheap to clone.
@@ -233,7 +244,40 @@ impl Store {
     }
 
     /// [`Store::open`] with a key from somewhere else.
-    pub fn open_with(folder: &Path, seal: Seal, metrics: &Metrics) -> Result<Self, OpenError> {
+    pub fn open_with(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, Shipping::Alone)
+    }
+
+    /// [`Store::open_with`], for a node that does not lead, or a look at what it has: nothing may be changed.
+    pub fn open_of_node(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, Shipping::Node)
+    }
+
+    /// [`Store::open_with`], with a log to which each commit goes before it counts, and from which it takes first what is
+    /// not applied here.
+    pub fn open_leading(
+        folder: &Path,
+        seal: Arc<Seal>,
+        metrics: &Metrics,
+        ledger: Box<dyn Ledger>,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(folder, seal, metrics, Shipping::Leading(ledger))
+    }
+
+    fn open_file(
+        folder: &Path,
+        seal: impl Into<Arc<Seal>>,
+        metrics: &Metrics,
+        shipping: Shipping,
+    ) -> Result<Self, OpenError> {
         make_folder(folder)?;
         let file = folder.join(FILE_NAME);
         let private = private::close_folder(folder).and_then(|()| private::file(&file));
@@ -243,7 +287,7 @@ impl Store {
         // A file that is missing later is not made anew: that would be another fleet.
         let open =
             move |syncs: &Syncs| disk::open_file(&path, !opened_before.swap(true, Ordering::Relaxed), syncs);
-        let store = Self::on(folder, seal, metrics, open)?;
+        let store = Self::shipping(folder, seal, metrics, open, shipping)?;
         let _ = store.handle.file.identity.set(Identity::of(&file)); // set here only
         Ok(store)
     }
@@ -256,28 +300,35 @@ impl Store {
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        Self::shipping(folder, seal, metrics, open, None)
+        Self::shipping(folder, seal, metrics, open, Shipping::Alone)
     }
 
-    /// [`Store::on`], with a log to which each commit goes before it counts.
+    /// [`Store::on`], with several nodes perhaps.
     pub fn shipping(
         folder: &Path,
-        seal: Seal,
+        seal: impl Into<Arc<Seal>>,
         metrics: &Metrics,
         open: impl Fn(&Syncs) -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
-        ledger: Option<Box<dyn Ledger>>,
+        shipping: Shipping,
     ) -> Result<Self, OpenError> {
         let syncs = Syncs::default();
         let counted = syncs.clone();
         let open = Box::new(move || open(&counted));
         let (db, identity) = (RwLock::default(), OnceLock::new());
         let no_room = AtomicBool::new(false);
-        let (seal, events) = (Arc::new(seal), Arc::default());
+        let (seal, events) = (seal.into(), Arc::default());
         let file = OpenFile { db, seal, events, identity, no_room, syncs, open };
         let unreadable = |error| OpenError::Store(folder.into(), error);
         let opened = damage::guarded(|| (file.open)()).map_err(unreadable)?;
         let db = opened.map_err(|error| not_opened(folder, error))?;
         file.set(Some(db));
+        if matches!(shipping, Shipping::Alone) && file.with(follower::log_of).map_err(unreadable)?.is_some() {
+            return Err(OpenError::OfSeveral(folder.into()));
+        }
+        let ledger = match shipping {
+            Shipping::Leading(ledger) => Some(ledger),
+            Shipping::Alone | Shipping::Node => None,
+        };
         match file.with(|db| migrate::run(db, &file.seal)).map_err(unreadable)? {
             Migrated::Current => {}
             Migrated::Newer(found) => {

@@ -111,6 +111,8 @@ pub struct Metrics {
     pub devices: DeviceMetrics,
     /// Events at doors.
     pub events: EventMetrics,
+    /// The log of several nodes; counted, and shown with several nodes only.
+    pub cluster: ClusterMetrics,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -134,6 +136,71 @@ impl StoreMetrics {
     /// A commit has failed.
     pub fn failed(&self) {
         self.failures.inc();
+    }
+}
+
+/// What a node does with the log of several nodes.
+#[derive(Clone)]
+pub struct ClusterMetrics {
+    /// 1 while this node leads.
+    pub leads: Gauge,
+    /// The number of the last reign that this node knows.
+    pub reign: Gauge,
+    /// The last entry that is applied here.
+    pub applied: Gauge,
+    /// Entries of the log that are not applied here yet.
+    pub behind: Gauge,
+    /// Signs of life that the log did not take.
+    pub beats_missed: Counter,
+    /// Requests passed on to the leader.
+    pub passed: Counter,
+    append_seconds: Histogram,
+    append_bytes: Counter,
+}
+
+impl Default for ClusterMetrics {
+    fn default() -> Self {
+        Self {
+            leads: Gauge::default(),
+            reign: Gauge::default(),
+            applied: Gauge::default(),
+            behind: Gauge::default(),
+            beats_missed: Counter::default(),
+            passed: Counter::default(),
+            append_seconds: seconds(),
+            append_bytes: Counter::default(),
+        }
+    }
+}
+
+impl ClusterMetrics {
+    /// An entry of so many bytes was appended within this time.
+    pub fn appended(&self, bytes: usize, took: Duration) {
+        self.append_bytes.inc_by(bytes as u64);
+        self.append_seconds.observe(took.as_secs_f64());
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register("cluster_leads", "1 while this node leads", self.leads.clone());
+        registry.register("cluster_reign", "How often the lead has changed", self.reign.clone());
+        registry.register("cluster_applied", "The last entry of the log applied here", self.applied.clone());
+        registry.register(
+            "cluster_behind_entries",
+            "Entries of the log not applied here",
+            self.behind.clone(),
+        );
+        registry.register(
+            "cluster_beats_missed",
+            "Signs of life that the log did not take",
+            self.beats_missed.clone(),
+        );
+        registry.register("cluster_requests_passed", "Requests passed on to the leader", self.passed.clone());
+        registry.register(
+            "cluster_append_seconds",
+            "Time of one append to the log",
+            self.append_seconds.clone(),
+        );
+        registry.register("cluster_append_bytes", "Bytes appended to the log", self.append_bytes.clone());
     }
 }
 
@@ -253,6 +320,13 @@ impl HttpMetrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl Metrics {
+    /// Those of one server, or of one of several nodes.
+    pub fn new(several_nodes: bool) -> Self {
         let mut registry = Registry::with_prefix("panelsync");
         let store = StoreMetrics {
             commits: Counter::default(),
@@ -307,11 +381,13 @@ impl Default for Metrics {
         registry.register("profiles_rejected", "Profiles that devices refuse", devices.rejected.clone());
         let events = EventMetrics::default();
         registry.register("door_events_told", "Events at doors that devices told", events.told.clone());
-        Self { store, batches, http, devices, events, registry: std::sync::Arc::new(registry) }
+        let cluster = ClusterMetrics::default();
+        if several_nodes {
+            cluster.register(&mut registry);
+        }
+        Self { store, batches, http, devices, events, cluster, registry: std::sync::Arc::new(registry) }
     }
-}
 
-impl Metrics {
     /// All numbers in the text format of Prometheus.
     pub fn prometheus(&self) -> String {
         prometheus::from_open_metrics(&self.open_metrics())

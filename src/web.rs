@@ -22,6 +22,7 @@
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
 //! | `/audit` | who did what | [`audit`] |
+//! | `/nodes` | the nodes of a fleet that has several | [`nodes`] |
 //! | `/login`, `/logout` | | [`login`] |
 //! | `/password` | one's own password | [`password`] |
 //! | `/assets/{file}` | style, script, icon | [`assets`] |
@@ -41,6 +42,7 @@ pub mod identifiers;
 pub mod layout;
 pub mod live;
 pub mod login;
+pub mod nodes;
 pub mod panel;
 pub mod panel_form;
 pub mod password;
@@ -95,6 +97,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(batches::retry)
         .service(batches::cancel)
         .service(audit::list)
+        .service(nodes::show)
+        .service(nodes::release)
         .service(login::login_form)
         .service(login::log_in)
         .service(login::log_out)

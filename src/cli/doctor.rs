@@ -14,8 +14,10 @@ use crate::clock;
 use crate::config::{KeySource, Settings};
 use crate::store::backup::{self, BackupError, KeyFound};
 use crate::store::migrate::FORMAT;
-use crate::store::{FILE_NAME, OpenError, damage, private, render, seal};
+use crate::store::{FILE_NAME, OpenError, Store, damage, private, render, seal};
 use crate::telemetry::Metrics;
+
+mod nodes;
 
 /// Less free space is too little for a start.
 const LEAST_FREE: u64 = 64 << 20;
@@ -84,6 +86,7 @@ pub fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Result<Exit
     findings.push(open_files());
     findings.extend(certificate(&settings));
     findings.push(address(&settings, client));
+    findings.extend(nodes::findings(&settings));
     findings.extend(panels(client));
     match output {
         Output::Json => output::json(&findings)?,
@@ -245,7 +248,13 @@ fn deep(settings: &Settings) -> Finding {
         Err(error) => return Finding::wrong(CHECK, error.to_string(), restore),
     }
     let contradictions = || -> Result<Vec<String>, OpenError> {
-        let store = settings.key.open(&settings.data_dir, &Metrics::default())?;
+        let store = match settings.key.open(&settings.data_dir, &Metrics::default()) {
+            Err(OpenError::OfSeveral(_)) => {
+                let seal = settings.key.seal(&settings.data_dir)?;
+                Store::open_of_node(&settings.data_dir, seal, &Metrics::default())?
+            }
+            opened => opened?,
+        };
         let found = store.handle().read().and_then(|snapshot| render::contradictions(&snapshot));
         store.close();
         found.map_err(|error| OpenError::Store(settings.data_dir.clone(), error))

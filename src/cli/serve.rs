@@ -3,7 +3,7 @@
 use super::settings::ServeArgs;
 use super::{Exit, Failure};
 use crate::access::FIRST_ADMIN;
-use crate::server::{Server, StartError};
+use crate::server::{RunError, Server, StartError};
 
 /// Runs the server until it is told to stop.
 pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
@@ -12,9 +12,8 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     actix_web::rt::System::new().block_on(async move {
         let mut server = Server::build(settings).await?;
-        if let Some(password) = server.take_first_password() {
-            note!("first start: made the user {FIRST_ADMIN} with the password {password}");
-            note!("it is shown this once; log in with `panelsync login`");
+        if let Some(passwords) = server.take_first_passwords() {
+            actix_web::rt::spawn(tell_first_password(passwords));
         }
         note!(
             "panelsync serves {} on {scheme}://{} (stop with ctrl-C)",
@@ -27,6 +26,16 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
         server.run(stop_signal()).await?;
         Ok(Exit::Done)
     })
+}
+
+/// Tells the first user's password, where one is made up; with several nodes that is once this one leads.
+async fn tell_first_password(mut passwords: tokio::sync::watch::Receiver<Option<String>>) {
+    if let Ok(password) = passwords.wait_for(Option::is_some).await
+        && let Some(password) = &*password
+    {
+        note!("first start: made the user {FIRST_ADMIN} with the password {password}");
+        note!("it is shown this once; log in with `panelsync login`");
+    }
 }
 
 /// Resolves on ctrl-C or SIGTERM.
@@ -45,10 +54,22 @@ pub async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await; // without signals there is only the process's end
 }
 
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let exit = match error {
+            RunError::Io(_) => Exit::Failed,
+            RunError::Node(_) => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match error {
-            StartError::Open(_) | StartError::Listen(..) | StartError::Tls(_) => Exit::Usage,
+            StartError::Open(_) | StartError::Listen(..) | StartError::Tls(_) | StartError::Node(_) => {
+                Exit::Usage
+            }
             StartError::Store(_) | StartError::Access(_) | StartError::Engine => Exit::Failed,
         };
         Self::new(exit, error.to_string())

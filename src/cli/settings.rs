@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::access::proxy::Network;
+use crate::cluster::ClusterSettings;
 use crate::config::{KeySource, Secret, Settings, TlsFiles};
 use crate::telemetry::MetricsAccess;
 
@@ -97,6 +98,22 @@ pub struct ServeArgs {
     /// one it takes no events of them
     #[arg(long, env = "PANELSYNC_LINK_PASSWORD_FILE", value_name = "FILE")]
     pub link_password_file: Option<PathBuf>,
+    /// Be one of several nodes whose log is in this PostgreSQL database, such as postgres://panelsync@db1,db2/panelsync;
+    /// a password in it belongs into PANELSYNC_CLUSTER, since the process list shows every flag
+    #[arg(long, env = "PANELSYNC_CLUSTER", hide_env_values = true, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// This node's name, which no other node has
+    #[arg(long, env = "PANELSYNC_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+    /// Where the other nodes reach this one, such as https://10.0.0.5:8443
+    #[arg(long, env = "PANELSYNC_ADVERTISE", value_name = "URL")]
+    pub advertise: Option<String>,
+    /// How long the node that leads is not heard of before another takes over; the same for all nodes [default: 6s]
+    #[arg(long, env = "PANELSYNC_CLUSTER_TTL", value_name = "TIME", value_parser = time)]
+    pub cluster_ttl: Option<Duration>,
+    /// The CA of the database's and the other nodes' certificates, PEM [default: what the system trusts]
+    #[arg(long, env = "PANELSYNC_CLUSTER_CA_FILE", value_name = "FILE")]
+    pub cluster_ca_file: Option<PathBuf>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -133,6 +150,11 @@ struct File {
     keep_events: Option<FileLongTime>,
     keep_events_number: Option<u64>,
     link_password_file: Option<PathBuf>,
+    cluster: Option<String>,
+    node: Option<String>,
+    advertise: Option<String>,
+    cluster_ttl: Option<FileTime>,
+    cluster_ca_file: Option<PathBuf>,
     #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
@@ -247,6 +269,29 @@ impl ServeArgs {
             }
             devices.read_limits.bytes = bytes;
         }
+        let node = self.node.clone().or(file.node);
+        let advertise = self.advertise.clone().or(file.advertise);
+        let ttl = self.cluster_ttl.or(from_file(file.cluster_ttl)).unwrap_or(Duration::from_secs(6));
+        let ca_file = self.cluster_ca_file.clone().or(file.cluster_ca_file);
+        settings.cluster = match (self.cluster.clone().or(file.cluster), node, advertise) {
+            (None, None, None) => None,
+            (None, ..) => return Err(ConfigError::Range("node and advertise", "a cluster with them")),
+            (Some(_), None, _) => {
+                return Err(ConfigError::Range("cluster", "a node with it: the name of this one"));
+            }
+            (Some(_), _, None) => {
+                return Err(ConfigError::Range(
+                    "cluster",
+                    "an advertise with it: where the other nodes reach this one",
+                ));
+            }
+            (Some(database), Some(node), Some(advertise)) => {
+                if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&ttl) {
+                    return Err(ConfigError::Range("cluster_ttl", "1s to 10m"));
+                }
+                Some(ClusterSettings { database: Secret(database), node, advertise, ttl, ca_file })
+            }
+        };
         settings.panel_listen.clone_from(&self.panel_listen);
         settings.panel_listen.extend(file.panel_listen);
         // From the environment only: the process list shows every flag.

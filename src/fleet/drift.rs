@@ -14,7 +14,9 @@ use crate::coordinator::register::Entry;
 use crate::panel::remote::record::{Difference, Findings, Found};
 use crate::panel::settings::PanelId;
 use crate::panel::{Attend, Origin};
+use crate::store::PanelNo;
 use crate::store::row::Reported;
+use crate::store::tables::Tables;
 
 /// Panels asked at once. The devices' own limit is further down; this one bounds what waits for it.
 const AT_ONCE: usize = 256;
@@ -226,6 +228,23 @@ impl Fleet {
             }
         }
         Ok(found)
+    }
+
+    /// Has devices read and put right to which another node was perhaps talking when its lead was over: a call of it has
+    /// perhaps come there after the first one of this node. A device that is away is read when it is back.
+    pub async fn make_sure_of(&self, panels: &[PanelNo]) -> Result<(), FleetError> {
+        let register = self.register.now();
+        let panels = panels.iter().filter_map(|panel| register.by_number(*panel));
+        let panels: Vec<_> = panels.filter(|panel| panel.settings.is_device()).cloned().collect();
+        for some in panels.chunks(AT_ONCE) {
+            let numbers: Vec<_> = some.iter().map(|panel| panel.number).collect();
+            let marked = move |tables: &mut Tables<'_>| {
+                numbers.iter().try_for_each(|panel| tables.mark_to_reconcile(*panel))
+            };
+            self.store.change(marked).await?;
+            compare_all(some, &self.until(WAIT)).await; // what could not be read now is read later
+        }
+        Ok(())
     }
 
     /// How far the repair of what was found is.

@@ -8,15 +8,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, web};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Shared;
+use super::Here;
 use super::events::{HEARTBEAT, RETRY, text};
 use super::fleet_api::access_events::AccessEventBody;
 use super::listeners::Place;
@@ -35,7 +35,7 @@ const PACE_EACH: Duration = Duration::from_millis(1);
 const TOKEN_LOOK: Duration = Duration::from_secs(1);
 
 struct Listener {
-    shared: web::Data<Shared>,
+    shared: Here,
     place: Place,
     token: Uuid,
     token_seen: Instant,
@@ -49,7 +49,7 @@ struct Listener {
 
 /// The events that a filter picks, behind the last one that the client knows.
 pub async fn stream_events(
-    shared: web::Data<Shared>,
+    shared: Here,
     who: &Principal,
     filter: EventFilter,
     last: Option<u64>,

@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::panel_api::error::PanelError;
 use super::problem::Problem;
-use super::{RequestSpan, Shared, panel_api};
+use super::{RequestSpan, Shared, front, panel_api};
 use crate::access::actor::Actor;
 use crate::access::{Principal, Role};
 use crate::batch::selector::is_key;
@@ -142,19 +142,14 @@ pub fn cookie(request: &HttpRequest) -> Option<&str> {
     pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
-/// Where the request comes from: the connection's other end, which nobody can make up, or where that is a trusted proxy,
-/// the client of which it tells.
+/// Where the request comes from, which nobody can make up.
 pub fn address(request: &HttpRequest) -> String {
-    let Some(peer) = request.peer_addr() else { return String::new() };
-    let lines = |name: &'static str| request.headers().get_all(name).filter_map(|line| line.to_str().ok());
-    let client = Shared::of(request).proxies.client(peer.ip(), lines("x-forwarded-for"), lines("forwarded"));
-    client.to_string()
+    front::client(request, &Shared::of(request).proxies).map_or_else(String::new, |client| client.to_string())
 }
 
-/// Whether the client speaks TLS: to this server, or to a trusted proxy in front that says so.
+/// Whether the client speaks TLS.
 pub fn is_secure(request: &HttpRequest) -> bool {
-    let trusted = request.peer_addr().is_some_and(|peer| Shared::of(request).proxies.has(peer.ip()));
-    request.app_config().secure() || (trusted && request.connection_info().scheme() == "https")
+    front::is_secure(request, &Shared::of(request).proxies)
 }
 
 /// Who asks, from where, in which span.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
@@ -29,9 +29,9 @@ use crate::batch::{BatchRecord, BatchState};
 use crate::coordinator::events::{Chunk, Event, Feed, Found, What};
 use crate::coordinator::{Progress, Subscribe};
 use crate::fleet::FleetError;
-use crate::http::Shared;
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
+use crate::http::{Here, Shared};
 use crate::store::read::Snapshot;
 use crate::store::{BatchSeq, StoreError, StoreHandle};
 
@@ -58,7 +58,7 @@ pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
 
 /// A client that listens.
 struct Listener {
-    shared: web::Data<Shared>,
+    shared: Here,
     place: Place,
     /// What it showed; the stream ends with it.
     token: Uuid,
@@ -82,7 +82,7 @@ struct Listener {
 /// The events of a batch, or of all that happens, behind the last one that the client knows. Of a batch that is over, whose
 /// end it knows: no content.
 pub async fn stream_events(
-    shared: web::Data<Shared>,
+    shared: Here,
     who: &Principal,
     last: Option<u64>,
     batch: Option<BatchSeq>,

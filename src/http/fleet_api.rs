@@ -19,6 +19,7 @@ pub mod batches;
 pub mod drift;
 pub mod events;
 pub mod identifiers;
+pub mod nodes;
 pub mod panels;
 pub mod profiles;
 pub mod session;
@@ -70,6 +71,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(access::add_token)
         .service(access::revoke_token)
         .service(access::list_audit)
+        .service(nodes::list_nodes)
+        .service(nodes::release)
+        .service(nodes::remove)
         .service(backup::download);
 }
 

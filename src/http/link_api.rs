@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::body::{self, BodyError, SMALL};
 use super::problem::{Problem, ProblemBody};
-use super::{Shared, auth};
+use super::{Here, auth};
 use crate::access::actor::Actor;
 use crate::clock;
 use crate::identifier::event::told;
@@ -89,11 +89,7 @@ pub struct DeviceEventInfo {
     responses((status = 200, body = DeviceSession), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 #[post("/login")]
-async fn login(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+async fn login(request: HttpRequest, payload: web::Payload, shared: Here) -> Result<HttpResponse, Problem> {
     let body = body::read_untyped(&request, payload, SMALL).await.map_err(too_large_here)?;
     let DeviceLogin { login, password } = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body is not a JSON object with login and password"))?;
@@ -107,11 +103,7 @@ async fn login(
     responses((status = 200, description = "Taken, and on disk"), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, description = "No room on the disk", body = ProblemBody)))]
 #[put("/logs")]
-async fn logs(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+async fn logs(request: HttpRequest, payload: web::Payload, shared: Here) -> Result<HttpResponse, Problem> {
     let fleet = &shared.fleet;
     let panel = fleet.device_of(auth::bearer(&request))?;
     let packet = fleet.begin_packet(panel)?;
@@ -128,7 +120,7 @@ async fn logs(
 #[utoipa::path(tag = "link", operation_id = "device_is_there",
     responses((status = 200), (status = 401, body = ProblemBody)))]
 #[post("/pong")]
-async fn pong(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+async fn pong(request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     shared.fleet.device_of(auth::bearer(&request))?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -137,7 +129,7 @@ async fn pong(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpRes
 #[utoipa::path(tag = "link", operation_id = "refresh_device_session",
     responses((status = 200), (status = 401, body = ProblemBody)))]
 #[post("/refresh")]
-async fn refresh(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+async fn refresh(request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     shared.fleet.device_of(auth::bearer(&request))?;
     Ok(HttpResponse::Ok().finish())
 }

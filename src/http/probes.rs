@@ -6,10 +6,10 @@ use actix_web::http::header::{Accept, ContentType, Header, Quality};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use super::problem::{Problem, ProblemBody};
-use super::{Shared, auth};
+use super::{Here, Shared, auth};
 use crate::access::Role;
 use crate::coordinator::Subscribe;
-use crate::telemetry::MetricsAccess;
+use crate::telemetry::{Metrics, MetricsAccess};
 
 /// The process runs.
 #[utoipa::path(tag = "probes", operation_id = "healthz", security(()),
@@ -28,11 +28,21 @@ const ANSWER: Duration = Duration::from_secs(2);
     (status = 503, body = String, content_type = "text/plain", description = "Not ready"),
 ))]
 #[get("/readyz")]
-pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
+pub async fn readyz(shared: Here) -> HttpResponse {
+    readiness(is_ready(&shared).await)
+}
+
+/// Whether the store can be read and written, and the coordinator answers.
+pub async fn is_ready(shared: &Shared) -> bool {
     let store = shared.fleet.store.read().is_ok();
     let writer = tokio::time::timeout(ANSWER, shared.fleet.store.writer_answers()).await.unwrap_or(false);
     let coordinator = tokio::time::timeout(ANSWER, shared.fleet.coordinator.send(Subscribe)).await;
-    if store && writer && matches!(coordinator, Ok(Ok(_))) {
+    store && writer && matches!(coordinator, Ok(Ok(_)))
+}
+
+/// The answer that says so.
+pub fn readiness(ready: bool) -> HttpResponse {
+    if ready {
         HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")
     } else {
         HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("not ready\n")
@@ -48,7 +58,7 @@ const OPEN_METRICS_VERSION: &str = "1.0.0";
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")), description = "All metrics as text"),
         (status = 401, body = ProblemBody)))]
 #[get("/metrics")]
-pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     let open = match shared.metrics_access {
         MetricsAccess::Open => true,
         MetricsAccess::Local => is_local(&request),
@@ -61,15 +71,18 @@ pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<
     let store = shared.fleet.store.clone();
     let counts = web::block(move || store.read()?.all_reported_counts()).await??;
     shared.metrics.devices.set(connections, counts.pending, counts.drifted, counts.refused);
-    Ok(if asks_for_open_metrics(&request) {
+    Ok(numbers_of(&request, &shared.metrics))
+}
+
+/// The metrics, in the format that is asked for.
+pub fn numbers_of(request: &HttpRequest, numbers: &Metrics) -> HttpResponse {
+    if asks_for_open_metrics(request) {
         HttpResponse::Ok()
             .content_type(format!("{OPEN_METRICS}; version={OPEN_METRICS_VERSION}; charset=utf-8"))
-            .body(shared.metrics.open_metrics())
+            .body(numbers.open_metrics())
     } else {
-        HttpResponse::Ok()
-            .content_type("text/plain; version=0.0.4; charset=utf-8")
-            .body(shared.metrics.prometheus())
-    })
+        HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(numbers.prometheus())
+    }
 }
 
 /// Whether OpenMetrics, in the version that is written here, is named and wanted no less than plain text.
@@ -88,7 +101,7 @@ fn asks_for_open_metrics(request: &HttpRequest) -> bool {
 }
 
 /// Whether the request comes from this machine, and not through a proxy on it.
-fn is_local(request: &HttpRequest) -> bool {
+pub fn is_local(request: &HttpRequest) -> bool {
     let passed_on = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
     let direct = passed_on.iter().all(|name| !request.headers().contains_key(*name));
     direct && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())

@@ -54,6 +54,24 @@ pub enum Problem {
     /// A packet of a device.
     #[error(transparent)]
     Packet(PacketFault),
+    /// With several nodes: nobody leads.
+    #[error(
+        "no node leads at the moment, so nothing can be read or changed; try again in a moment. If it stays so, look at the nodes' logs and at the log's database"
+    )]
+    NoLeader,
+    /// With several nodes: the leader, named here, is not reached from this one.
+    #[error("the leader, {0}, is not reached from this node; ask another node, or try again in a moment")]
+    LeaderAway(String),
+    /// With several nodes: the leader was gone before it answered.
+    #[error(
+        "the leader was gone before it had answered: this is perhaps done. Send it again, a batch with the same Idempotency-Key"
+    )]
+    AnswerLost,
+    /// With several nodes: what is asked for is read at this node only, from its own machine.
+    #[error(
+        "the metrics of a node that follows are read from its own machine, or with --metrics-access open"
+    )]
+    OnlyHere,
     /// The body took too long to come.
     #[error("the body took too long to come; send it within {} s", crate::http::body::TIME.as_secs())]
     TooSlow,
@@ -120,6 +138,12 @@ impl Problem {
             Self::Packet(PacketFault::TooMany) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-many-items", "The request names too many items")
             }
+            Self::NoLeader => (StatusCode::SERVICE_UNAVAILABLE, "no-leader", "No node leads"),
+            Self::LeaderAway(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "leader-away", "The leader is not reached")
+            }
+            Self::AnswerLost => (StatusCode::BAD_GATEWAY, "answer-lost", "The answer was lost"),
+            Self::OnlyHere => (StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body is too slow"),
         }
     }
@@ -141,6 +165,10 @@ impl Problem {
             | Self::MethodNotAllowed(_)
             | Self::Link(_)
             | Self::Packet(_)
+            | Self::NoLeader
+            | Self::LeaderAway(_)
+            | Self::AnswerLost
+            | Self::OnlyHere
             | Self::TooSlow => &[],
         }
     }

@@ -28,7 +28,7 @@ pub use named::Named;
 pub use trouble::Trouble;
 
 use ask::{Answer, DeviceItem, Info, Outgoing, Request, Said, Speech};
-use gate::{Gate, Pace, Room};
+use gate::{Gate, MayCall, Pace, Room};
 use line::Lines;
 use walk::Walk;
 
@@ -92,6 +92,8 @@ pub struct DeviceSettings {
     pub person_pause: Duration,
     /// Whether devices that do not tell what happens at their doors are asked.
     pub pull_events: bool,
+    /// With several nodes: whether this one may begin a call now.
+    pub may_call: MayCall,
 }
 
 impl Default for DeviceSettings {
@@ -106,6 +108,7 @@ impl Default for DeviceSettings {
             person_after: Duration::from_mins(1),
             person_pause: Duration::from_secs(30),
             pull_events: false,
+            may_call: MayCall::default(),
         }
     }
 }

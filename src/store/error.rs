@@ -27,6 +27,11 @@ pub enum OpenError {
         /// The newest known format.
         known: u32,
     },
+    /// It is of a fleet of several nodes, and is used without them.
+    #[error(
+        "the data folder {0} is of a fleet of several nodes: start it with --cluster, as the others are, or take it out of that fleet with `panelsync node leave --data-dir {0}`"
+    )]
+    OfSeveral(PathBuf),
     /// There is no key.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -61,6 +61,7 @@ impl<'t, K: Key + 'static, V: Value + 'static> Kept<'t, K, V> {
     }
 
     /// [`Table::pop_first`].
+    #[expect(clippy::type_complexity, reason = "what the table gives")]
     pub fn pop_first(&mut self) -> Result<Option<(AccessGuard<'_, K>, AccessGuard<'_, V>)>, StorageError> {
         let first = self.table.pop_first()?;
         if let Some((key, _)) = &first {
@@ -130,6 +131,15 @@ impl<'t, K: Key + 'static, V: Value + 'static> Kept<'t, K, V> {
             noting: noting.as_ref().zip(bytes),
             key: std::marker::PhantomData,
         }))
+    }
+
+    /// Puts what every node knows by itself.
+    pub(super) fn put_unnoted<'k, 'v>(
+        &mut self,
+        key: impl Borrow<K::SelfType<'k>>,
+        value: impl Borrow<V::SelfType<'v>>,
+    ) -> Result<(), StorageError> {
+        self.table.insert(key, value).map(|_| ())
     }
 
     /// Puts what another node put: bytes of a key and of its value, or none where the key is removed.

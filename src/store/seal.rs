@@ -179,6 +179,13 @@ impl Seal {
         Some(text)
     }
 
+    /// A key for another purpose, made of this one.
+    pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut derived = [0; 32];
+        derived.copy_from_slice(hmac::sign(&self.tags, &[b"key ", purpose].concat()).as_ref());
+        derived
+    }
+
     /// A digest of what a secret is a part of, by which nobody without the key can try which secret it is.
     pub(super) fn keyed(&self, digest: &[u8; 32]) -> [u8; 32] {
         let mut keyed = *digest;
@@ -215,6 +222,14 @@ fn place(table: &str, key: &[u8]) -> Vec<u8> {
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that hex digits spell.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16).map(|digit| digit as u8);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    rest.is_empty().then_some(())?;
+    pairs.iter().map(|[high, low]| Some(digit(*high)? * 16 + digit(*low)?)).collect()
 }
 
 fn write_key(path: &Path, key: &[u8]) -> std::io::Result<()> {

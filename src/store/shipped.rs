@@ -5,18 +5,32 @@
 //! what it shares with the one before, and a value that is that of the one before takes one byte.
 
 use super::StoreError;
+use super::entry::{EntryTag, NO_ENTRY};
 
 /// The place of a table in the list of all tables.
 pub(super) type TableNo = u8;
 
-/// Where each commit goes before it counts.
-pub trait Ledger: Send {
-    /// Makes this the entry of this number, which is the one after the last that is applied here; returns once it is
-    /// durable. It runs on the writer's thread, and may block.
-    fn append(&mut self, number: u64, changes: &Changes) -> Result<(), Refused>;
+/// How far the log of all nodes is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the last entry; 0 before the first one.
+    pub number: u64,
+    /// Its tag.
+    pub tag: EntryTag,
+}
 
-    /// What the log has under this number, if anything: it is there though nobody has said so.
-    fn entry(&mut self, number: u64) -> Result<Option<Changes>, Refused>;
+impl Position {
+    /// Before the first entry.
+    pub const START: Self = Self { number: 0, tag: NO_ENTRY };
+}
+
+/// Where each commit goes before it counts. It runs on the writer's thread, and may block.
+pub trait Ledger: Send {
+    /// Makes this the entry after the last that is applied here; returns its tag once it is durable.
+    fn append(&mut self, after: Position, changes: &Changes) -> Result<EntryTag, Refused>;
+
+    /// The entry after this one, if there is one: it is there though nobody has said so.
+    fn entry(&mut self, after: Position) -> Result<Option<(Changes, EntryTag)>, Refused>;
 }
 
 /// Why an entry did not become the one of its number.
@@ -26,8 +40,11 @@ pub enum Refused {
     #[error("another node leads")]
     Taken,
     /// There was no answer: perhaps it is there.
-    #[error("the log does not answer")]
+    #[error("the log of all nodes does not answer; it is perhaps done")]
     Gone,
+    /// What the log has does not follow from what is applied here.
+    #[error("the log of all nodes went another way than this node")]
+    Apart,
 }
 
 /// Puts and removals, as they are written down.
@@ -171,7 +188,9 @@ mod tests {
 
     use super::*;
 
-    fn all(changes: &Changes) -> Result<Vec<(TableNo, Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    type Noted = (TableNo, Vec<u8>, Option<Vec<u8>>);
+
+    fn all(changes: &Changes) -> Result<Vec<Noted>, StoreError> {
         let mut all = Vec::new();
         changes.each(|(table, key, value)| {
             all.push((table, key.to_vec(), value.map(<[u8]>::to_vec)));

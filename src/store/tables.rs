@@ -2,7 +2,7 @@
 //!
 //! | table | key | value | a row goes when |
 //! | --- | --- | --- | --- |
-//! | `meta` | name | 8 bytes, a number: the format, the fleet's own, the next panel, body, batch and audit numbers, the last start | never |
+//! | `meta` | name | 8 bytes, a number: the format, the fleet's own, the next panel, body, batch and audit numbers, the last start; with several nodes the log's id, the last entry that is applied, and its tag | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
@@ -48,9 +48,11 @@ use std::any::Any;
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use rustc_hash::FxHashMap;
+use uuid::Uuid;
 
 use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
+use super::entry::EntryTag;
 use super::event::EventTag;
 use super::faces::FaceChanges;
 use super::kept::Kept;
@@ -60,7 +62,7 @@ use super::read::Snapshot;
 use super::render::{self, Failed};
 use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
 use super::seal::NumberTag;
-use super::shipped::{Changes, TableNo};
+use super::shipped::{Changes, Position, TableNo};
 use super::{BatchSeq, PanelNo, StoreError};
 
 pub use super::changes::access::KEPT_SESSIONS;
@@ -203,6 +205,25 @@ tables! {
     ACCESS_EVENT_TAGS access_event_tags: (PanelNo, u64, &'static EventTag) => u64, render::with_its_event;
 }
 
+/// Under which names `meta` has what is applied of the log of all nodes, and which log that is.
+const APPLIED: &str = "applied";
+const TAG: [&str; 2] = ["applied_tag_high", "applied_tag_low"];
+const LOG_ID: [&str; 2] = ["log_high", "log_low"];
+
+/// The last entry of the log of all nodes that is applied.
+pub(super) fn position_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Position, StoreError> {
+    let number = |name| Ok::<_, StoreError>(meta.get(name)?.map_or(0, |number| number.value()));
+    let tag = u128::from(number(TAG[0])?) << 64 | u128::from(number(TAG[1])?);
+    Ok(Position { number: number(APPLIED)?, tag: tag.to_be_bytes() })
+}
+
+/// The id of the log, if the fleet is in one.
+pub(super) fn log_id_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Option<Uuid>, StoreError> {
+    let half = |name| Ok::<_, StoreError>(meta.get(name)?.map(|number| number.value()));
+    let halves = half(LOG_ID[0])?.zip(half(LOG_ID[1])?);
+    Ok(halves.map(|(high, low)| Uuid::from_u64_pair(high, low)))
+}
+
 fn copy<K: Key + 'static, V: Value + 'static>(
     from: &ReadTransaction,
     into: &WriteTransaction,
@@ -263,11 +284,41 @@ impl<'t> Tables<'t> {
         Ok(start << NUMBERS_OF_START)
     }
 
-    /// The number of the entry that this transaction is, in the log of all nodes.
-    pub(super) fn next_entry(&mut self) -> Result<u64, StoreError> {
-        let number = self.meta.get("applied")?.map_or(1, |applied| applied.value() + 1);
-        self.meta.insert("applied", number)?;
-        Ok(number)
+    /// The last entry of the log of all nodes that is applied.
+    pub(super) fn position(&self) -> Result<Position, StoreError> {
+        position_in(&*self.meta)
+    }
+
+    /// What this transaction changes is the entry after the last, and has this tag. It is not noted: whoever puts the same
+    /// entry knows it, too.
+    pub(super) fn keep_position(&mut self, tag: EntryTag) -> Result<(), StoreError> {
+        let number = self.position()?.number + 1;
+        self.set_position(Position { number, tag })
+    }
+
+    /// Says which entry is the last that is applied.
+    pub(super) fn set_position(&mut self, position: Position) -> Result<(), StoreError> {
+        let (high, low) = (u128::from_be_bytes(position.tag) >> 64, u128::from_be_bytes(position.tag) as u64);
+        for (name, number) in [(APPLIED, position.number), (TAG[0], high as u64), (TAG[1], low)] {
+            self.meta.put_unnoted(name, number)?;
+        }
+        Ok(())
+    }
+
+    /// The fleet is in this log from now on, or in none, and nothing of it is applied.
+    pub(super) fn set_log_id(&mut self, id: Option<Uuid>) -> Result<(), StoreError> {
+        match id.map(|id| id.as_u64_pair()) {
+            Some((high, low)) => {
+                self.meta.put_unnoted(LOG_ID[0], high)?;
+                self.meta.put_unnoted(LOG_ID[1], low)?;
+            }
+            None => {
+                for name in LOG_ID {
+                    self.meta.remove(name)?;
+                }
+            }
+        }
+        self.set_position(Position::START)
     }
 
     /// The next of a run of numbers that begins at 1.

@@ -24,12 +24,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase};
+use redb::Database;
 
+use super::follower;
+use super::kept::Noting;
 use super::memory::Memory;
 use super::rows::PanelRows;
-use super::shipped::Ledger;
-use super::tables::{META, Tables};
+use super::shipped::{Ledger, Position};
+use super::tables::Tables;
 use super::{OpenFile, PanelNo, StoreError};
 use crate::telemetry::StoreMetrics;
 
@@ -225,21 +227,12 @@ impl Writer<'_> {
     /// answer was lost.
     fn catch_up(&mut self) -> Result<(), StoreError> {
         let Some(ledger) = self.ledger.as_deref_mut() else { return Ok(()) };
-        let mut applied = self.file.with(|db| {
-            let meta = db.begin_read()?.open_table(META)?;
-            Ok::<_, StoreError>(meta.get("applied")?.map_or(0, |applied| applied.value()))
-        })?;
-        while let Some(changes) = ledger.entry(applied + 1)? {
+        let mut position = self.file.with(follower::position)?;
+        while let Some((changes, tag)) = ledger.entry(position)? {
             let memory = &mut self.memory;
-            self.file.with(|db| {
-                let mut transaction = db.begin_write()?;
-                transaction.set_quick_repair(true);
-                Tables::open(&transaction, memory)?.follow(&changes)?;
-                transaction.commit()?;
-                Ok::<_, StoreError>(())
-            })?;
+            self.file.with(|db| follower::put(db, memory, &[(changes, tag)]))?;
             self.memory.forget_transaction();
-            applied += 1;
+            position = Position { number: position.number + 1, tag };
         }
         Ok(())
     }
@@ -279,8 +272,8 @@ fn work_through(
     ledger: Option<&mut (dyn Ledger + 'static)>,
     file_stands: impl Fn() -> bool,
 ) -> Result<Vec<usize>, StoreError> {
-    memory.noting = ledger.as_ref().map(|_| Rc::default());
-    let mut number = 0;
+    let noting: Noting = ledger.as_ref().map(|_| Rc::default());
+    memory.noting.clone_from(&noting);
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
     let mut gone = Vec::new();
@@ -299,16 +292,15 @@ fn work_through(
             }
         }
         tables.finish()?;
-        if ledger.is_some() {
-            number = tables.next_entry()?;
+        if !file_stands() {
+            drop(tables);
+            transaction.abort()?; // in a file that nobody finds, nothing is to be done that was refused
+            return Err(StoreError::Gone);
         }
-    }
-    if !file_stands() {
-        transaction.abort()?; // in a file that nobody finds, nothing is to be done that was refused
-        return Err(StoreError::Gone);
-    }
-    if let (Some(ledger), Some(noted)) = (ledger, memory.noting.take()) {
-        ledger.append(number, &noted.borrow())?;
+        if let (Some(ledger), Some(noted)) = (ledger, noting) {
+            let tag = ledger.append(tables.position()?, &noted.borrow())?;
+            tables.keep_position(tag)?;
+        }
     }
     transaction.commit()?;
     Ok(gone)

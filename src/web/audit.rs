@@ -1,6 +1,6 @@
 //! Who did what, when, from where.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -11,7 +11,7 @@ use super::visitor::{Fields, Visitor};
 use crate::access::Role;
 use crate::fleet::FleetError;
 use crate::fleet::audit::AuditFilter;
-use crate::http::{Shared, percent};
+use crate::http::{Here, percent};
 use crate::store::tables::AuditRecord;
 
 /// Entries on a page.
@@ -19,11 +19,7 @@ const PAGE: usize = 100;
 
 /// The list.
 #[get("/audit")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Admin)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (actor, from, to) = (query.one("actor"), query.one("from"), query.one("to"));

@@ -11,7 +11,7 @@ use crate::access::{Role, actor};
 use crate::batch::{BatchRecord, BatchState, Content, Operations, PanelState};
 use crate::fleet::batches::BatchPanel;
 use crate::fleet::{Fleet, FleetError, Page};
-use crate::http::{Shared, auth, events, percent};
+use crate::http::{Here, auth, events, percent};
 use crate::store::BatchSeq;
 
 /// Batches on a page.
@@ -38,11 +38,7 @@ impl BatchState {
 
 /// The list.
 #[get("/batches")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (by, wanted) = (query.one("by").to_owned(), query.one("state").to_owned());
     let before: BatchSeq = query.one("before").parse().unwrap_or(BatchSeq::MAX);
@@ -147,7 +143,7 @@ pub async fn show(
     visitor: Visitor,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let seq = shared.fleet.batch(&id)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
@@ -293,7 +289,7 @@ pub async fn watch_batch(
     visitor: Visitor,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let seq = shared.fleet.batch(&id)?;
     Ok(events::stream_events(shared, &visitor.who, events::last_event_id(&request), Some(seq)).await?)
@@ -304,7 +300,7 @@ pub async fn watch_batch(
 pub async fn watch_list(
     visitor: Visitor,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     Ok(events::stream_events(shared, &visitor.who, events::last_event_id(&request), None).await?)
 }
@@ -315,7 +311,7 @@ pub async fn retry(
     Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     shared.fleet.retry(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see(&format!("/batches/{id}")))
@@ -327,7 +323,7 @@ pub async fn cancel(
     Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     shared.fleet.cancel(&id, auth::origin(&request, &visitor.who.actor())).await?;
     Ok(layout::see(&format!("/batches/{id}")))

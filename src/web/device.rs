@@ -14,7 +14,7 @@ use crate::batch::item::Kind;
 use crate::coordinator::Target;
 use crate::fleet::FleetError;
 use crate::fleet::drift::{self, DiffState, PanelDiff};
-use crate::http::{Shared, auth};
+use crate::http::{Here, auth};
 use crate::panel::remote::record::Difference;
 use crate::profile::text;
 
@@ -26,7 +26,7 @@ const REPAIR: Duration = Duration::from_secs(8);
 pub async fn compare(
     visitor: Visitor,
     id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let panel = shared.fleet.panel(&id)?;
     if !panel.settings.is_device() {
@@ -42,7 +42,7 @@ pub async fn reconcile(
     Posted { visitor, .. }: Posted<ByOperator>,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let target = Target::Panels(vec![id.clone()]);
     let origin = auth::origin(&request, &visitor.who.actor());

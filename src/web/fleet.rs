@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get};
 use maud::{Markup, html};
 use rustc_hash::FxHashMap;
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::batch::selector::Selector;
 use crate::coordinator::fleet::Changes;
 use crate::coordinator::register::Entry;
 use crate::fleet::{Fleet, FleetError};
-use crate::http::{Shared, events, percent};
+use crate::http::{Here, events, percent};
 use crate::panel::settings::PanelId;
 use crate::store::read::Snapshot;
 use crate::store::{PanelNo, StoreError};
@@ -178,11 +178,7 @@ async fn look(view: View, fleet: &Fleet) -> Result<(View, Shown), FleetError> {
 
 /// The fleet.
 #[get("/")]
-pub async fn show(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn show(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let (view, wrong) = View::parse(request.query_string())?;
     let (view, shown) = look(view, &shared.fleet).await?;
     let query = view.query(None, 0);
@@ -214,7 +210,7 @@ pub async fn show(
 pub async fn more(
     _visitor: Visitor,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, _) = View::parse(request.query_string())?;
     let (view, shown) = look(view, &shared.fleet).await?;
@@ -352,7 +348,7 @@ fn tile(id: &PanelId, facts: &Facts) -> Markup {
 pub async fn watch_fleet(
     visitor: Visitor,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let (view, _) = View::parse(request.query_string())?;
     let watched = Watched {
@@ -368,7 +364,7 @@ pub async fn watch_fleet(
 
 /// What a page knows.
 struct Watched {
-    shared: web::Data<Shared>,
+    shared: Here,
     view: View,
     /// The label by which it is grouped, once looked at.
     by: Option<String>,

@@ -23,7 +23,7 @@ use crate::fleet::batches::{IdempotencyKey, Plan};
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion};
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
-use crate::http::{Shared, auth};
+use crate::http::{Here, Shared, auth};
 use crate::identifier::photo::{FaceDigest, Photo};
 use crate::identifier::rule::Kind;
 use crate::identifier::sentence::sentence;
@@ -43,7 +43,7 @@ const AT: &str = "/identifiers/upsert/0";
 pub async fn new_identifier(
     visitor: Visitor,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
@@ -64,7 +64,7 @@ pub async fn new_identifier(
 pub async fn edit_identifier(
     visitor: Visitor,
     link_id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let found = shared.fleet.identifier(&link_id).await?;
@@ -82,7 +82,7 @@ pub async fn edit_identifier(
 #[post("/identifiers/check")]
 pub async fn dry_run(
     PostedWithPhoto { visitor, fields, mut parts, .. }: PostedWithPhoto<ByOperator>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let (store, session) = (&shared.fleet.store, visitor.form_token.as_str());
     let before = store.open_of_form(session, fields.one("carried"));
@@ -125,7 +125,7 @@ pub async fn dry_run(
 pub async fn send(
     PostedWithPhoto { visitor, fields, parts: _place, .. }: PostedWithPhoto<ByOperator>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let (store, session) = (&shared.fleet.store, visitor.form_token.as_str());
     let items = store.open_of_form(session, fields.one("items"));

@@ -18,7 +18,7 @@ use crate::fleet::events::{DoorEvent, EventsWanted};
 use crate::fleet::held::ItemState;
 use crate::fleet::identifiers::{FleetIdentifierVersions, IdentifierVersion, PanelIdentifier};
 use crate::http::fleet_api::identifiers::picture;
-use crate::http::{Shared, auth, percent};
+use crate::http::{Here, Shared, auth, percent};
 use crate::identifier::Identifier;
 use crate::identifier::rule::{Kind, Lock, OwnerKind};
 use crate::profile::{LinkId, text};
@@ -31,11 +31,7 @@ const NAMED: usize = 200;
 
 /// The list.
 #[get("/identifiers")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let after: Option<LinkId> = query.one("after").parse().ok();
     let page = shared.fleet.page_of_identifiers(None, after, PAGE).await?;
@@ -95,7 +91,7 @@ pub async fn show(
     visitor: Visitor,
     link_id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let found = shared.fleet.identifier(&link_id).await?;
     let events = events_of(&shared, &found).await?;
@@ -109,7 +105,7 @@ pub async fn reveal(
     Posted { visitor, .. }: Posted<ByOperator>,
     link_id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let origin = auth::origin(&request, &visitor.who.actor());
     let found = shared.fleet.reveal_identifier(&link_id, &origin).await?;
@@ -126,7 +122,7 @@ pub async fn show_photo(
     visitor: Visitor,
     link_id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let origin = auth::origin(&request, &visitor.who.actor());

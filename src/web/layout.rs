@@ -31,17 +31,20 @@ pub enum Place {
     Batches,
     /// `/audit`
     Audit,
+    /// `/nodes`, where there are several.
+    Nodes,
     /// `/password`, which is in no navigation.
     Password,
 }
 
-const PLACES: [(Place, &str, &str, Role); 6] = [
+const PLACES: [(Place, &str, &str, Role); 7] = [
     (Place::Fleet, "/", "Fleet", Role::Viewer),
     (Place::Profiles, "/profiles", "Profiles", Role::Viewer),
     (Place::Identifiers, "/identifiers", "Identifiers", Role::Viewer),
     (Place::Push, "/push", "Push", Role::Operator),
     (Place::Batches, "/batches", "Batches", Role::Viewer),
     (Place::Audit, "/audit", "Audit", Role::Admin),
+    (Place::Nodes, "/nodes", "Nodes", Role::Viewer),
 ];
 
 /// A whole page for a visitor.
@@ -59,7 +62,9 @@ pub fn page_with(
 ) -> HttpResponse {
     let navigation = html! {
         nav aria-label="Main" {
-            @for (at, path, name, _) in PLACES.into_iter().filter(|(.., role)| visitor.may(*role)) {
+            @for (at, path, name, _) in PLACES.into_iter().filter(|(at, .., role)| {
+                visitor.may(*role) && (*at != Place::Nodes || visitor.has_several_nodes())
+            }) {
                 a href=(path) aria-current=[(at == place).then_some("page")] { (name) }
             }
         }

@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, web};
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::visitor::Visitor;
 
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::events::{HEARTBEAT, RETRY};
 use crate::http::listeners::Place;
 use crate::http::problem::Problem;
@@ -37,7 +37,7 @@ impl<E: std::error::Error> From<E> for Over {
 
 struct Stream<W> {
     watch: W,
-    shared: web::Data<Shared>,
+    shared: Here,
     /// Held while it is watched.
     _place: Place,
     /// The session's; the stream ends with it.
@@ -48,11 +48,7 @@ struct Stream<W> {
 }
 
 /// The stream.
-pub fn stream<W: Watch>(
-    shared: web::Data<Shared>,
-    visitor: &Visitor,
-    watch: W,
-) -> Result<HttpResponse, Problem> {
+pub fn stream<W: Watch>(shared: Here, visitor: &Visitor, watch: W) -> Result<HttpResponse, Problem> {
     let (token, stopping) = (visitor.who.token, shared.fleet.stopping.clone());
     let place = shared.listeners.join(token)?;
     let stream =

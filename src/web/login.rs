@@ -2,7 +2,7 @@
 
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post};
 use maud::{Markup, html};
 
 use super::layout;
@@ -15,7 +15,7 @@ use crate::fleet::FleetError;
 use crate::fleet::accounts::Login;
 use crate::http::body::SMALL;
 use crate::http::problem::Problem;
-use crate::http::{Shared, auth};
+use crate::http::{Here, auth};
 
 /// The form.
 #[get("/login")]
@@ -46,7 +46,7 @@ impl FromRequest for Body {
 pub async fn log_in(
     Body(payload): Body,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let fields = posted::read(&request, payload, SMALL).await.map_err(small)?;
     let (user, to) = (fields.one("username"), ours(fields.one("to")));
@@ -72,7 +72,7 @@ pub async fn log_in(
 pub async fn log_out(
     Posted { visitor, .. }: Posted<ByViewer>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let origin = auth::origin(&request, &visitor.who.actor());
     shared.fleet.log_out(&visitor.who, &origin).await?;

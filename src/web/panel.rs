@@ -27,7 +27,7 @@ use crate::fleet::identifiers::PanelIdentifier;
 use crate::fleet::profiles::{self, PanelProfile};
 use crate::fleet::status::PanelStatus;
 use crate::fleet::{self, FleetError};
-use crate::http::{Shared, auth, events, percent};
+use crate::http::{Here, auth, events, percent};
 use crate::profile::text;
 use crate::profile::windows::{Schedule, Window};
 use crate::store::read::Snapshot;
@@ -69,7 +69,7 @@ pub async fn show(
     visitor: Visitor,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let panel = shared.fleet.panel(&id)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
@@ -398,7 +398,7 @@ pub async fn remove(
     Posted { visitor, fields, .. }: Posted<ByAdmin>,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     if !fields.ticked("sure") {
         return Err(FleetError::invalid("/sure", "tick that you are sure").into());
@@ -412,7 +412,7 @@ pub async fn remove(
 pub async fn watch_panel(
     visitor: Visitor,
     id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let id = id.into_inner();
     shared.fleet.panel(&id)?;
@@ -421,7 +421,7 @@ pub async fn watch_panel(
 }
 
 struct Watched {
-    shared: web::Data<Shared>,
+    shared: Here,
     id: String,
     known: Option<[u8; 32]>,
 }

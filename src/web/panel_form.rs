@@ -14,7 +14,7 @@ use crate::coordinator::register::Entry;
 use crate::fleet::fields::PanelFields;
 use crate::fleet::meeting::Introduction;
 use crate::fleet::{FieldError, FleetError};
-use crate::http::{Shared, auth};
+use crate::http::{Here, auth};
 use crate::profile::rule::Family;
 
 /// The fields that go into the record as they are.
@@ -35,7 +35,7 @@ pub async fn new_panel(visitor: Visitor) -> Result<HttpResponse, PageProblem> {
 pub async fn add(
     Posted { visitor, fields, .. }: Posted<ByAdmin>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let added = match record(&fields).and_then(PanelFields::read) {
         Ok(record) => {
@@ -52,7 +52,7 @@ pub async fn add(
 pub async fn edit(
     visitor: Visitor,
     id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Admin)?;
     let panel = shared.fleet.panel(&id)?;
@@ -66,7 +66,7 @@ pub async fn change(
     Posted { visitor, fields, .. }: Posted<ByAdmin>,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let changed = match record(&fields) {
         Ok(mut changes) => {

@@ -1,7 +1,7 @@
 //! Changing one's own password with a browser.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, get, post};
 use maud::{Markup, html};
 
 use super::layout::{self, Place};
@@ -12,7 +12,7 @@ use crate::access::MIN_PASSWORD;
 use crate::fleet::FleetError;
 use crate::fleet::accounts::NewPassword;
 use crate::http::problem::Problem;
-use crate::http::{Shared, auth};
+use crate::http::{Here, auth};
 
 /// The form.
 #[get("/password")]
@@ -25,7 +25,7 @@ pub async fn password_form(visitor: Visitor) -> HttpResponse {
 pub async fn change(
     Posted { visitor, fields, .. }: Posted<ByViewer>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let (old, new) = (fields.exactly("old_password"), fields.exactly("password"));
     if new != fields.exactly("again") {

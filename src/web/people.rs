@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, HttpResponseBuilder, get, post, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, get, post};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::access::Role;
 use crate::fleet::batches::Plan;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
-use crate::http::Shared;
+use crate::http::{Here, Shared};
 use crate::identifier::people::{self, Entry, Faults, Names};
 use crate::identifier::sentence::sentence;
 use crate::panel::settings::Zone;
@@ -37,7 +37,7 @@ const CARRIED: usize = 900 * 1024;
 
 /// The form for a list.
 #[get("/identifiers/import")]
-pub async fn import_form(visitor: Visitor, shared: web::Data<Shared>) -> Result<HttpResponse, PageProblem> {
+pub async fn import_form(visitor: Visitor, shared: Here) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let zone = zones(&shared.fleet).into_iter().next().unwrap_or_else(|| "UTC".to_owned());
     let fields = Fields::of([("zone".to_owned(), zone)]);
@@ -48,7 +48,7 @@ pub async fn import_form(visitor: Visitor, shared: web::Data<Shared>) -> Result<
 #[post("/identifiers/import")]
 pub async fn dry_run(
     Posted { visitor, fields, .. }: Posted<ByOperator>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     match planned(&shared, &visitor, &fields).await {
         Ok(plan) => Ok(show(HttpResponse::Ok(), &visitor, &shared.fleet, &fields, &[], Some(&plan))),

@@ -20,7 +20,7 @@ use crate::access::Role;
 use crate::clock;
 use crate::fleet::profiles;
 use crate::fleet::{FieldError, Fleet};
-use crate::http::Shared;
+use crate::http::Here;
 use crate::panel::settings::Zone;
 use crate::profile::rule::WEEKDAYS;
 use crate::profile::sentence::sentence;
@@ -59,7 +59,7 @@ const DAY_TYPES: [(&str, &str); 10] = [
 
 /// The form for a new profile: a work week that begins today.
 #[get("/profiles/new")]
-pub async fn new_profile(visitor: Visitor, shared: web::Data<Shared>) -> Result<HttpResponse, PageProblem> {
+pub async fn new_profile(visitor: Visitor, shared: Here) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let zones = zones(&shared.fleet);
     let zone = zones.first().and_then(|name| Zone::new(name)).unwrap_or_else(Zone::utc);
@@ -87,7 +87,7 @@ pub async fn new_profile(visitor: Visitor, shared: web::Data<Shared>) -> Result<
 pub async fn edit_profile(
     visitor: Visitor,
     link_id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let held = push::held(&shared.fleet, &link_id, None).await?;
@@ -101,7 +101,7 @@ pub async fn edit_profile(
 #[post("/profiles/check")]
 pub async fn check_form(
     Posted { visitor, fields, .. }: Posted<ByOperator>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let read = Read::of(&fields);
     if !read.errors.is_empty() {

@@ -11,7 +11,7 @@ use crate::access::Role;
 use crate::fleet::held::StateCounts;
 use crate::fleet::profiles::{ProfileVersion, read};
 use crate::fleet::{Fleet, FleetError};
-use crate::http::{Shared, percent};
+use crate::http::{Here, percent};
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
 use crate::profile::{LinkId, text, wire};
@@ -24,11 +24,7 @@ const NAMED: usize = 60;
 
 /// The list.
 #[get("/profiles")]
-pub async fn list(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn list(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let after: Option<LinkId> = query.one("after").parse().ok();
     let page = shared.fleet.page_of_profiles(after, PAGE).await?;
@@ -91,7 +87,7 @@ pub fn states(counts: &StateCounts) -> Markup {
 pub async fn show(
     visitor: Visitor,
     link_id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let found = shared.fleet.profile(&link_id).await?;
     let link = found.link_id;

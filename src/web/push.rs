@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::fleet::batches::{self, IdempotencyKey, ItemResult, PlannedPanel};
 use crate::fleet::profiles::ProfileVersion;
 use crate::fleet::wanted::Wanted;
 use crate::fleet::{FieldError, Fleet, FleetError};
-use crate::http::{Shared, auth};
+use crate::http::{Here, Shared, auth};
 use crate::identifier::file;
 use crate::panel::settings::Zone;
 use crate::profile::sentence::sentence;
@@ -68,7 +68,7 @@ pub async fn held(fleet: &Fleet, link_id: &str, like: Option<&str>) -> Result<He
 pub async fn push_form(
     visitor: Visitor,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     visitor.needs(Role::Operator)?;
     let query = Fields::parse(request.query_string().as_bytes())?;
@@ -110,7 +110,7 @@ pub async fn choose(visitor: &Visitor, fleet: &Fleet, profile: &Value) -> Result
 #[post("/push")]
 pub async fn dry_run(
     Posted { visitor, fields, .. }: Posted<ByOperator>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let planned = match body(&fields) {
         Ok(body) => planned(&shared, &body).await,
@@ -147,7 +147,7 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
 pub async fn send_batch(
     Posted { visitor, fields, .. }: Posted<ByOperator>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PageProblem> {
     let body = body(&fields).map_err(FleetError::Invalid)?;
     let wanted = Wanted::parse(&body, shared.max_items)?;

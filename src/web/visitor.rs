@@ -41,6 +41,11 @@ impl Visitor {
         self.who.role >= role
     }
 
+    /// Whether there are nodes to be looked at.
+    pub fn has_several_nodes(&self) -> bool {
+        Shared::of(&self.request).nodes.is_some()
+    }
+
     /// The problem with a visitor who may not.
     pub fn needs(&self, role: Role) -> Result<(), FleetError> {
         needs(role, &self.who).inspect_err(|_| auth::denied(&self.request, &self.who.actor()))

@@ -1,6 +1,6 @@
 //! Who may open which door, when, and why: a question of a panel, an identifier, or both.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -15,7 +15,7 @@ use crate::fleet::who::{Confirmed, Doors, Opening};
 use crate::fleet::{Fleet, FleetError};
 use crate::http::fleet_api::place_of_item;
 use crate::http::fleet_api::who::cursor_of;
-use crate::http::{Shared, percent};
+use crate::http::{Here, percent};
 use crate::identifier::opens::When;
 use crate::panel::settings::PanelId;
 use crate::profile::{LinkId, opens, text};
@@ -25,11 +25,7 @@ const PAGE: usize = 100;
 
 /// The form, and what it was asked last.
 #[get("/access")]
-pub async fn show(
-    visitor: Visitor,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PageProblem> {
+pub async fn show(visitor: Visitor, request: HttpRequest, shared: Here) -> Result<HttpResponse, PageProblem> {
     let query = Fields::parse(request.query_string().as_bytes())?;
     let (status, answer) = match Question::read(&query, &shared.fleet) {
         Ok(None) => (HttpResponse::Ok(), html! {}),

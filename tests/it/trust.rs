@@ -50,6 +50,9 @@ viewer   GET    /fleet/v1/events
 viewer   GET    /fleet/v1/identifiers
 viewer   GET    /fleet/v1/identifiers/{link_id}
 operator GET    /fleet/v1/identifiers/{link_id}/photo
+viewer   GET    /fleet/v1/nodes
+admin    DELETE /fleet/v1/nodes/{name}
+admin    POST   /fleet/v1/nodes:release
 viewer   GET    /fleet/v1/panels
 admin    POST   /fleet/v1/panels
 admin    DELETE /fleet/v1/panels/{id}

@@ -26,12 +26,14 @@ use panelsync::profile::{LinkId, parse};
 use panelsync::server::Engine;
 use panelsync::store::changes::panels::PanelChanged;
 use panelsync::store::disk::{Synced, Syncs};
+use panelsync::store::entry::EntryTag;
 use panelsync::store::read::Snapshot;
 use panelsync::store::seal::Seal;
-use panelsync::store::shipped::{Changes, Ledger, Refused};
-use panelsync::store::{BatchSeq, Store, StoreError, render};
+use panelsync::store::shipped::{Changes, Ledger, Position, Refused};
+use panelsync::store::{BatchSeq, Shipping, Store, StoreError, render};
 use panelsync::telemetry::Metrics;
 use redb::{Builder, StorageBackend};
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -148,10 +150,19 @@ impl Disk {
             Builder::new().create_with_backend(Synced::open(Opened { disk: disk.clone(), crashes }, syncs)?)
         };
         let crashes = self.state().crashes;
-        let ledger: Option<Box<dyn Ledger>> =
-            self.state().log.is_some().then(|| Box::new(Log { disk: self.clone(), crashes }) as _);
-        Store::shipping(Path::new("a disk in memory"), Seal::new([7; 32]), &Metrics::default(), open, ledger)
-            .expect("it opens")
+        let shipping = if self.state().log.is_some() {
+            Shipping::Leading(Box::new(Log { disk: self.clone(), crashes }))
+        } else {
+            Shipping::Alone
+        };
+        Store::shipping(
+            Path::new("a disk in memory"),
+            Seal::new([7; 32]),
+            &Metrics::default(),
+            open,
+            shipping,
+        )
+        .expect("it opens")
     }
 }
 
@@ -169,30 +180,40 @@ impl Log {
 }
 
 impl Ledger for Log {
-    fn append(&mut self, number: u64, changes: &Changes) -> Result<(), Refused> {
+    fn append(&mut self, after: Position, changes: &Changes) -> Result<EntryTag, Refused> {
         let mut state = self.disk.state();
         if state.crashes != self.crashes {
             return Err(Refused::Gone);
         }
         let fails = Self::fails(&state);
         let log = state.log.as_mut().expect("a log");
-        if log.len() as u64 + 1 != number {
+        if log.len() as u64 != after.number {
             return Err(Refused::Taken);
         }
         if !fails || fastrand::bool() {
             log.push(changes.as_bytes().to_vec());
         }
-        if fails { Err(Refused::Gone) } else { Ok(()) }
+        if fails { Err(Refused::Gone) } else { Ok(tag_of(after, changes)) }
     }
 
-    fn entry(&mut self, number: u64) -> Result<Option<Changes>, Refused> {
+    fn entry(&mut self, after: Position) -> Result<Option<(Changes, EntryTag)>, Refused> {
         let state = self.disk.state();
         if state.crashes != self.crashes || Self::fails(&state) {
             return Err(Refused::Gone);
         }
         let log = state.log.as_ref().expect("a log");
-        Ok(log.get(number as usize - 1).map(|bytes| Changes::from_bytes(bytes.clone())))
+        let changes = log.get(after.number as usize).map(|bytes| Changes::from_bytes(bytes.clone()));
+        Ok(changes.map(|changes| {
+            let tag = tag_of(after, &changes);
+            (changes, tag)
+        }))
     }
+}
+
+/// A tag of an entry and of all before it.
+fn tag_of(after: Position, changes: &Changes) -> EntryTag {
+    let digest = Sha256::digest([&after.tag[..], changes.as_bytes()].concat());
+    *digest.first_chunk().expect("32 bytes")
 }
 
 /// The disk's file, opened after so many crashes.

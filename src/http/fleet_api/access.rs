@@ -11,7 +11,7 @@ use crate::access::Role;
 use crate::clock;
 use crate::fleet::accounts::{Login, NewPassword, is_own, needs};
 use crate::fleet::audit;
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::{self, Admin, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::store::tables::{AuditRecord, TokenRecord};
@@ -42,7 +42,7 @@ pub struct NewUser {
 /// The users, by name.
 #[utoipa::path(tag = "access", operation_id = "list_users", responses((status = 200, body = Page<UserBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/users")]
-pub async fn list_users(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list_users(_who: Admin, shared: Here) -> Result<HttpResponse, Problem> {
     let users = shared.fleet.users()?;
     let items = users
         .into_iter()
@@ -64,7 +64,7 @@ pub async fn add_user(
     Admin(who): Admin,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let NewUser { name, role, password } = read_json(&request, payload, &shared).await?;
     let origin = auth::origin(&request, &who.actor());
@@ -106,7 +106,7 @@ pub async fn remove_user(
     name: web::Path<String>,
     removal: web::Query<Removal>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let origin = auth::origin(&request, &who.actor());
     let revoked = removal.revoke_tokens;
@@ -139,7 +139,7 @@ pub async fn set_password(
     name: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     if !is_own(&who, &name)
         && let Err(error) = needs(Role::Admin, &who)
@@ -218,7 +218,7 @@ pub struct CreatedToken {
 /// The tokens and sessions that have not expired.
 #[utoipa::path(tag = "access", operation_id = "list_tokens", responses((status = 200, body = Page<TokenBody>), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody)))]
 #[get("/tokens")]
-pub async fn list_tokens(_who: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list_tokens(_who: Admin, shared: Here) -> Result<HttpResponse, Problem> {
     let items = shared.fleet.tokens()?.into_iter().map(TokenBody::from).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }
@@ -232,7 +232,7 @@ pub async fn add_token(
     Admin(who): Admin,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let TokenInput { name, role, expires_in } = read_json(&request, payload, &shared).await?;
     let origin = auth::origin(&request, &who.actor());
@@ -248,7 +248,7 @@ pub async fn revoke_token(
     Admin(who): Admin,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     shared.fleet.revoke_token(&id, auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -295,7 +295,7 @@ pub async fn list_audit(
     _who: Admin,
     filter: web::Query<AuditFilter>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let (before, limit) = (paging.number(u64::MAX)?, paging.limit()?);
     let page = shared.fleet.page_of_audit(filter.into_inner().read()?, before, limit).await?;

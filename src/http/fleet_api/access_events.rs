@@ -10,7 +10,7 @@ use super::{Page, Paging, not_a_cursor};
 use crate::clock;
 use crate::fleet::events::{DoorEvent, EventsWanted};
 use crate::fleet::present::PresentInput;
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::access_stream::stream_events;
 use crate::http::auth::{self, Listening, Operator, Viewer};
 use crate::http::events::last_event_id;
@@ -104,7 +104,7 @@ pub async fn list_events(
     _who: Viewer,
     filter: web::Query<EventsFilter>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let EventsFilter { panel, identifier, from, to } = filter.into_inner();
     let wanted = EventsWanted {
@@ -135,7 +135,7 @@ pub async fn stream(
     Listening(who): Listening,
     filter: web::Query<StreamFilter>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let StreamFilter { panel, identifier } = filter.into_inner();
     let wanted = EventsWanted { panel, identifier: link_id(identifier)?, ..EventsWanted::default() };
@@ -182,7 +182,7 @@ pub async fn present(
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let Present { kind, number, at } = read_small_json(&request, payload).await?;
     let input = PresentInput { kind, number, at_ms: moment("at", at.as_deref())? };

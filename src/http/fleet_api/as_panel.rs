@@ -27,7 +27,7 @@ use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::link::{LinkIds, LinkItems, LinkResult, LinkResults, read_link_ids};
 use crate::http::panel_api::session::{self, Accounts, Info, LoggedIn, close, log_in};
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, Shared, auth, body};
 use crate::panel::dialect::Dialect;
 use crate::profile::LinkId;
 use crate::profile::parse;
@@ -108,10 +108,7 @@ async fn who(request: &HttpRequest) -> Result<(Actor, Role), PanelError> {
 #[utoipa::path(tag = "as-panel", operation_id = "as_panel_info", params(("selector" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 422, body = ErrorBody)))]
 #[get("/info")]
-pub async fn info(
-    Selection(selector): Selection,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PanelError> {
+pub async fn info(Selection(selector): Selection, shared: Here) -> Result<HttpResponse, PanelError> {
     let (selector, fleet) = (selector.to_string(), shared.fleet.store.read()?.fleet_number()?);
     let selection = hex(&Sha256::digest(selector.as_bytes())[..6]).to_uppercase();
     let serial = format!("PS-{fleet:08X}-S{selection}");
@@ -128,7 +125,7 @@ pub async fn login(
     _selection: Selection,
     query: web::Query<HashMap<String, String>>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     log_in(&shared, Scope::Fleet, Accounts::From(Role::Operator), &query, &request).await
 }
@@ -140,7 +137,7 @@ pub async fn login(
 pub async fn logout(
     _selection: Selection,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     end_session(&request, &shared).await
 }
@@ -152,7 +149,7 @@ pub async fn logout(
 pub async fn logout_by_post(
     _selection: Selection,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     end_session(&request, &shared).await
 }
@@ -172,7 +169,7 @@ pub async fn upsert(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_upserts(selector, who, request, payload, &shared).await
 }
@@ -187,7 +184,7 @@ pub async fn upsert_at_link(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_upserts(selector, who, request, payload, &shared).await
 }
@@ -220,7 +217,7 @@ pub async fn delete_items(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let of_profiles = |deletes| Operations::of_profiles(Vec::new(), deletes, false);
     apply_deletes(selector, who, request, payload, &shared, of_profiles).await
@@ -236,7 +233,7 @@ pub async fn delete_by_post(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let of_profiles = |deletes| Operations::of_profiles(Vec::new(), deletes, false);
     apply_deletes(selector, who, request, payload, &shared, of_profiles).await

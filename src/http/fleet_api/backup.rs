@@ -13,11 +13,13 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use utoipa::ToSchema;
 
+use crate::clock;
+use crate::cluster::peers::NODE;
 use crate::fleet::FleetError;
-use crate::http::Shared;
 use crate::http::auth::{self, Admin};
 use crate::http::panel_api;
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::{Here, Shared};
 use crate::store::{StoreError, backup};
 
 /// Bytes of the copy that are read at once.
@@ -37,7 +39,7 @@ struct StoreCopy(Vec<u8>);
 pub async fn download(
     Admin(who): Admin,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     if panel_api::is_head(&request) {
         return Ok(HttpResponse::Ok().content_type("application/octet-stream").finish());
@@ -51,6 +53,21 @@ pub async fn download(
         }
         result => result?,
     }
+    copy(&shared, turn).await
+}
+
+/// A copy for a node that joins, which shows itself as one.
+pub async fn download_for_node(request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
+    let shown = request.headers().get(NODE).and_then(|value| value.to_str().ok());
+    let nodes = shared.nodes.as_ref();
+    let node = nodes.zip(shown).and_then(|(nodes, shown)| nodes.peers.shown(shown, clock::now_ms()));
+    let Some(node) = node else { return Err(FleetError::Unauthorized.into()) };
+    tracing::info!(node, "a node copies everything");
+    let turn = shared.backups.turn()?;
+    copy(&shared, turn).await
+}
+
+async fn copy(shared: &Shared, turn: OwnedSemaphorePermit) -> Result<HttpResponse, Problem> {
     let (store, data_dir) = (shared.fleet.store.clone(), shared.data_dir.clone());
     let copied = web::block(move || -> Result<_, Problem> {
         // Beside the store, where there is room for a store.

@@ -22,7 +22,7 @@ use crate::fleet::batches::{self as asked, IdempotencyKey, Plan};
 use crate::fleet::wanted::Wanted;
 use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, body};
+use crate::http::{Here, Shared, body};
 use crate::store::{BatchSeq, PanelNo, tables};
 
 /// Seconds that a submission waits for the outcomes without a word on it, and at most.
@@ -232,7 +232,7 @@ pub async fn submit(
     Operator(who): Operator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let wait = wait(&request)?;
     let key = idempotency_key(&request)?;
@@ -297,7 +297,7 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 pub async fn list_batches(
     _who: Viewer,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let page = shared.fleet.page_of_batches(paging.number(BatchSeq::MAX)?, paging.limit()?).await?;
     Ok(HttpResponse::Ok().json(Page::of(page, BatchBody::from)))
@@ -307,11 +307,7 @@ pub async fn list_batches(
 #[utoipa::path(tag = "batches", operation_id = "show_batch", params(("id" = Uuid, Path)),
     responses((status = 200, body = BatchBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/batches/{id}")]
-pub async fn show(
-    _who: Viewer,
-    id: web::Path<String>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let seq = shared.fleet.batch(&id)?;
     Ok(HttpResponse::Ok().json(BatchBody::from(shared.fleet.report(seq).await?)))
 }
@@ -392,7 +388,7 @@ pub async fn list_panels(
     filter: web::Query<OutcomeFilter>,
     paging: web::Query<Paging>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let seq = shared.fleet.batch(&id)?;
     let limit = paging.limit()?;
@@ -415,7 +411,7 @@ pub async fn list_panels(
 
 /// A batch's panels as lines of JSON. An error cuts the answer off, so that nobody takes it for a whole one.
 fn lines(
-    shared: web::Data<Shared>,
+    shared: Here,
     seq: BatchSeq,
     wanted: Option<PanelState>,
     after: PanelNo,
@@ -445,7 +441,7 @@ pub async fn cancel(
     Operator(who): Operator,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let seq = shared.fleet.cancel(&id, auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::Ok().json(BatchBody::from(shared.fleet.report(seq).await?)))
@@ -462,7 +458,7 @@ pub async fn retry(
     Operator(who): Operator,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let wait = wait(&request)?;
     let submitted = shared.fleet.retry(&id, auth::origin(&request, &who.actor())).await?;

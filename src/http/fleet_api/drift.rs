@@ -18,7 +18,7 @@ use crate::batch::selector::Selector;
 use crate::coordinator::Target;
 use crate::fleet;
 use crate::fleet::drift::{self, WAIT, compare_all};
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::panel::remote::record::Found;
@@ -152,7 +152,7 @@ pub async fn show_diff(
     paging: web::Query<Paging>,
     patience: web::Query<Patience>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let until = shared.fleet.until(patience.wait(&request)?);
     let (selector, after, limit) = selection.parts(&paging)?;
@@ -193,7 +193,7 @@ pub async fn reconcile(
     Operator(who): Operator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let until = shared.fleet.until(wait(&request)?);
     let wanted: ReconcileRequest = read_json(&request, payload, &shared).await?;

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::Listening;
 use crate::http::events::{last_event_id, stream_events};
 use crate::http::problem::{Problem, ProblemBody};
@@ -19,7 +19,7 @@ pub async fn of_batch(
     Listening(who): Listening,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let seq = shared.fleet.batch(&id)?;
     stream_events(shared, &who, last_event_id(&request), Some(seq)).await
@@ -33,7 +33,7 @@ pub async fn of_batch(
 pub async fn all(
     Listening(who): Listening,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     stream_events(shared, &who, last_event_id(&request), None).await
 }

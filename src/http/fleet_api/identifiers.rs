@@ -14,7 +14,7 @@ use crate::access::Role;
 use crate::batch::item::Kind;
 use crate::batch::selector::Selector;
 use crate::fleet::{self, identifiers as held};
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::{self, Operator, Viewer};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::identifier::Identifier;
@@ -140,7 +140,7 @@ pub async fn of_panel(
     _who: Viewer,
     id: web::Path<String>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
     let after = paging.item(Kind::Identifier)?;
@@ -193,7 +193,7 @@ pub async fn list_identifiers(
     _who: Viewer,
     among: web::Query<Among>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
     let after: Option<LinkId> =
@@ -283,7 +283,7 @@ pub async fn show(
     link_id: web::Path<String>,
     reveal: web::Query<Reveal>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     match reveal.reveal.as_deref() {
         None => {
@@ -317,7 +317,7 @@ pub async fn show_photo(
     Operator(who): Operator,
     link_id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let photo = shared.fleet.photo_of_identifier(&link_id, &auth::origin(&request, &who.actor())).await?;
     Ok(picture(&photo))

@@ -19,7 +19,7 @@ use crate::fleet::{FieldError, FleetError, meeting};
 use crate::http::auth::{self, Admin, Operator, Viewer};
 use crate::http::openapi::schemas::{PanelChange, PanelInput};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::panel::settings::{PanelId, PanelRecord};
 use crate::profile::LinkId;
 use crate::store::tables::ConnectionRecord;
@@ -196,7 +196,7 @@ pub async fn list_panels(
     _who: Viewer,
     selection: web::Query<Selection>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let (selector, after, limit) = selection.parts(&paging)?;
     let page = shared.fleet.page_of_statuses(selector, after, limit).await?;
@@ -213,7 +213,7 @@ pub async fn add(
     introduction: web::Query<Introduction>,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let fields = PanelFields::read(read_json(&request, payload, &shared).await?)?;
     let origin = auth::origin(&request, &who.actor());
@@ -255,7 +255,7 @@ pub async fn import(
     haste: web::Query<Haste>,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, body::NDJSON, shared.body_limit).await?;
     let (most, force) = (shared.max_items, haste.force);
@@ -302,11 +302,7 @@ fn parse_import(body: &[u8], most: usize, force: bool) -> Result<Vec<ImportedPan
 #[utoipa::path(tag = "panels", operation_id = "show_panel", params(("id" = String, Path)),
     responses((status = 200, body = PanelBody), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/panels/{id}")]
-pub async fn show(
-    _who: Viewer,
-    id: web::Path<String>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.panel(&id)?;
     Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status(panel)?)))
 }
@@ -332,7 +328,7 @@ pub struct ConnectionBody {
 pub async fn list_connections(
     _who: Viewer,
     id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.panel(&id)?;
     let items = shared.fleet.connections(&panel)?.into_iter().map(ConnectionBody::from).collect();
@@ -359,7 +355,7 @@ pub async fn change(
     introduction: web::Query<Introduction>,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let fields = PanelFields::read(read_json(&request, payload, &shared).await?)?;
     let origin = auth::origin(&request, &who.actor());
@@ -375,7 +371,7 @@ pub async fn remove(
     Admin(who): Admin,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     shared.fleet.remove_panel(&id, auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -390,7 +386,7 @@ pub async fn resync(
     Operator(who): Operator,
     id: web::Path<String>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.resync_panel(&id, auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::Ok().json(PanelBody::from(shared.fleet.status_after_change(panel).await?)))

@@ -9,7 +9,7 @@ use super::types::TimeProfileBody;
 use super::{Page, Paging, cursor_of_item};
 use crate::batch::item::Kind;
 use crate::fleet::{self, profiles as held};
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::Viewer;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::profile::LinkId;
@@ -60,7 +60,7 @@ pub async fn of_panel(
     _who: Viewer,
     id: web::Path<String>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
     let after = paging.item(Kind::Profile)?;
@@ -77,7 +77,7 @@ pub async fn of_panel(
 pub async fn calendar_of_panel(
     _who: Viewer,
     id: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let panel = shared.fleet.panel(&id)?;
     let text = shared.fleet.calendar_of(panel).await?;
@@ -134,7 +134,7 @@ impl From<held::FleetProfile> for FleetProfile {
 pub async fn list_profiles(
     _who: Viewer,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
     let after: Option<LinkId> =
@@ -208,11 +208,7 @@ impl From<held::FleetProfileVersions> for FleetProfileVersions {
 #[utoipa::path(tag = "profiles", operation_id = "show_profile", params(("link_id" = uuid::Uuid, Path)),
     responses((status = 200, body = FleetProfileVersions), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody)))]
 #[get("/profiles/{link_id}")]
-pub async fn show(
-    _who: Viewer,
-    link_id: web::Path<String>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn show(_who: Viewer, link_id: web::Path<String>, shared: Here) -> Result<HttpResponse, Problem> {
     let profile = shared.fleet.profile(&link_id).await?;
     Ok(HttpResponse::Ok().json(FleetProfileVersions::from(profile)))
 }

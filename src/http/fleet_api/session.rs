@@ -12,7 +12,7 @@ use crate::fleet::{FieldError, FleetError};
 use crate::http::auth::{self, Viewer};
 use crate::http::body::{BodyError, SMALL};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, body};
+use crate::http::{Here, Shared, body};
 use crate::profile::error::WireError;
 use crate::profile::wire::{Json, Unread};
 
@@ -46,7 +46,7 @@ pub struct SessionBody {
 pub async fn open(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let Credentials { username, password } = read_small_json(&request, payload).await?;
     let origin = auth::origin(&request, &Actor::Claimed(username.clone()));
@@ -58,11 +58,7 @@ pub async fn open(
 /// Ends the session, or revokes the token that is shown.
 #[utoipa::path(tag = "session", operation_id = "log_out", responses((status = 204), (status = 401, body = ProblemBody)))]
 #[delete("/session")]
-pub async fn close(
-    Viewer(who): Viewer,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn close(Viewer(who): Viewer, request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     shared.fleet.log_out(&who, &auth::origin(&request, &who.actor())).await?;
     Ok(HttpResponse::NoContent().finish())
 }

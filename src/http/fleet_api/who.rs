@@ -9,7 +9,7 @@ use super::{Page, Paging, cursor_of_item, not_a_cursor};
 use crate::batch::item::Kind;
 use crate::clock;
 use crate::fleet::who::{At, Doors, Opening};
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::auth::Viewer;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::identifier::opens::{When, WhenError};
@@ -156,7 +156,7 @@ pub async fn show_access(
     _who: Viewer,
     query: web::Query<AccessQuery>,
     paging: web::Query<Paging>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let limit = paging.limit()?;
     let when = query.when()?;

@@ -10,7 +10,7 @@ use crate::fleet::error::Gathered;
 use crate::fleet::{FieldError, FleetError};
 use crate::http::auth::Viewer;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::panel::settings::Zone;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
@@ -75,7 +75,7 @@ pub async fn show_windows(
     _who: Viewer,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, body::JSON, shared.body_limit).await?;
     let question = shared.turns.parse(body, Question::parse).await??;

@@ -14,7 +14,7 @@ use super::{Account, Administrator, Detaches, list, profiles};
 use crate::batch::item::Kind;
 use crate::batch::{Body, ItemOutcome};
 use crate::http::fleet_api::types::TimeProfileBody;
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, Shared, auth, body};
 use crate::panel::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::{opens, parse};
@@ -42,7 +42,7 @@ pub async fn create(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let profile = read_profile(&who, &request, payload, &shared).await?;
     match apply(&who, &request, UidOperation::Create(profile), "panel.create").await? {
@@ -55,11 +55,7 @@ pub async fn create(
 #[utoipa::path(tag = "panel", operation_id = "panel_show_profile", params(("panel" = String, Path), ("uid" = u32, Path)),
     responses((status = 200, body = list::ListItem), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/access/timeprofile/item/{uid}")]
-pub async fn show(
-    account: Account,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PanelError> {
+pub async fn show(account: Account, request: HttpRequest, shared: Here) -> Result<HttpResponse, PanelError> {
     let profile = find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))
@@ -86,7 +82,7 @@ pub async fn replace(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     replace_one(who, request, payload, shared).await
 }
@@ -96,7 +92,7 @@ pub(super) async fn replace_one(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uid = uid(&request)?;
     let profile = read_profile(&who, &request, payload, &shared).await?;
@@ -127,7 +123,7 @@ pub(super) async fn delete_one(who: Administrator, request: HttpRequest) -> Resu
 pub async fn read(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     read_all(account, query, shared).await
 }
@@ -139,7 +135,7 @@ pub async fn read(
 pub async fn read_older(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     read_all(account, query, shared).await
 }
@@ -148,7 +144,7 @@ pub async fn read_older(
 pub(super) async fn read_all(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;
@@ -165,7 +161,7 @@ pub async fn delete_many(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     delete_named(who, request, payload, shared).await
 }
@@ -175,7 +171,7 @@ pub(super) async fn delete_named(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uids = read_uids(&request, payload, &shared).await?;
     detach(&who, &request, uids.iter().copied().map(ProfileName::Uid)).await?;

@@ -15,7 +15,7 @@ use super::error::{ErrorBody, PanelError};
 use super::session::Accounts;
 use super::{Account, Administrator, PanelRef, by_uid, link, list, session};
 use crate::access::sessions::Scope;
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::panel::{UidAnswer, UidOperation};
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
@@ -82,7 +82,7 @@ pub async fn log_in(
     PanelRef(panel): PanelRef,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     if panel.settings.family() != Family::DoorController {
         return Err(PanelError::MethodNotAllowed("GET, HEAD".into()));
@@ -99,7 +99,7 @@ async fn create(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let profile = by_uid::read_profile(&who, &request, payload, &shared).await?;
     match by_uid::apply(&who, &request, UidOperation::Create(profile), "panel.create").await? {
@@ -108,11 +108,7 @@ async fn create(
     }
 }
 
-async fn show(
-    account: Account,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, PanelError> {
+async fn show(account: Account, request: HttpRequest, shared: Here) -> Result<HttpResponse, PanelError> {
     let profile = by_uid::find(&account, &request, &shared).await?;
     let item = list::item(&profile, account.panel.settings.family(), false);
     Ok(HttpResponse::Ok().content_type(body::JSON).body(item))

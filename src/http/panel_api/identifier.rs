@@ -18,7 +18,7 @@ use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::IdentifierBody;
-use crate::http::{Shared, body};
+use crate::http::{Here, Shared, body};
 use crate::identifier::LinkedIdentifier;
 use crate::identifier::number::Credential;
 use crate::identifier::parse::{self, Given};
@@ -47,7 +47,7 @@ pub async fn upsert(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let api = panel.settings.identifier_api().ok_or(PanelError::NotFound)?;
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
@@ -131,7 +131,7 @@ pub async fn delete(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_deletes(who, request, payload, shared).await
 }
@@ -145,7 +145,7 @@ pub async fn delete_by_post(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_deletes(who, request, payload, shared).await
 }
@@ -154,7 +154,7 @@ async fn apply_deletes(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let deletes = read_link_ids(&request, payload, &shared).await?;
     let operations = Operations::of_identifiers(Vec::new(), deletes, false);
@@ -170,7 +170,7 @@ async fn apply_deletes(
 pub async fn read(
     who: Administrator,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = who.panel.settings.dialect;
     if matches!(dialect.family, Family::Camdroid | Family::IngenicMips) {

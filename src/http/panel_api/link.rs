@@ -16,7 +16,7 @@ use crate::access::sessions::Session;
 use crate::batch::{ItemResult, Operations};
 use crate::coordinator::register::Entry;
 use crate::http::fleet_api::types::TimeProfileBody;
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, Shared, auth, body};
 use crate::panel::dialect::Dialect;
 use crate::panel::{Apply, ProfileName, Reply, Work};
 use crate::profile::{LinkId, parse};
@@ -79,7 +79,7 @@ pub async fn upsert(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_upserts(who, request, payload, shared).await
 }
@@ -93,7 +93,7 @@ pub async fn upsert_at_link(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_upserts(who, request, payload, shared).await
 }
@@ -103,7 +103,7 @@ pub(super) async fn apply_upserts(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let (family, most) = (panel.settings.family(), shared.max_items);
@@ -123,7 +123,7 @@ pub async fn delete(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_deletes(who, request, payload, shared).await
 }
@@ -137,7 +137,7 @@ pub async fn delete_by_post(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     apply_deletes(who, request, payload, shared).await
 }
@@ -147,7 +147,7 @@ pub(super) async fn apply_deletes(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let deletes = read_link_ids(&request, payload, &shared).await?;
     by_uid::detach(&who, &request, deletes.iter().copied().map(ProfileName::Link)).await?;
@@ -198,7 +198,7 @@ pub(super) fn answer(panel: &Entry, results: impl Iterator<Item = ItemResult>, n
 pub async fn read(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     list_linked(account, query, shared).await
 }
@@ -207,7 +207,7 @@ pub async fn read(
 pub(super) async fn list_linked(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_PROFILES)?;

@@ -13,7 +13,7 @@ use super::{Account, Administrator, is_head};
 use crate::access::Role;
 use crate::clock;
 use crate::http::body::SMALL;
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, Shared, auth, body};
 use crate::panel::dialect::{Limit, ListNotes};
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
@@ -159,7 +159,7 @@ struct LogSort {
 pub async fn open(
     who: Administrator,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let lock = request.match_info().get("lock").and_then(|lock| lock.parse().ok());
     let lock = lock.filter(|lock| *lock <= LOCKS).ok_or(PanelError::Parameter("lock"))?;
@@ -179,7 +179,7 @@ pub async fn open_in_emergency(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let locks = read_locks(&request, payload).await?;
     // Of the other families no word for it is known.
@@ -203,7 +203,7 @@ pub async fn close_in_emergency(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let _ = read_locks(&request, payload).await?;
     log(&who, &request, &shared, "panel.close", Vec::new()).await?;
@@ -281,7 +281,7 @@ pub struct LogParameters {
 pub async fn read_log(
     account: Account,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = account.panel.settings.dialect;
     let (limit, page) = page(&query)?;

@@ -20,7 +20,7 @@ use crate::access::Role;
 use crate::access::sessions::Scope;
 use crate::coordinator::register::Entry;
 use crate::http::body::SMALL;
-use crate::http::{Shared, auth, body};
+use crate::http::{Here, auth, body};
 use crate::profile::error::WireError;
 use crate::store::StoreError;
 
@@ -166,7 +166,7 @@ async fn read(
     setting: &'static Setting,
     Account { panel, session }: Account,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     if setting.secret && session.role < Role::Admin {
         auth::denied(&request, &session.actor());
@@ -197,7 +197,7 @@ async fn set(
     request: HttpRequest,
     payload: web::Payload,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let sent = body::read_of_panel(&request, payload, SMALL).await?;
     let mut fields = Map::new();
@@ -262,7 +262,7 @@ fn merge(into: &mut Map<String, Value>, fields: Map<String, Value>) {
 pub async fn reboot(
     Administrator { panel, session }: Administrator,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     if !is_head(&request) {
         let audit =

@@ -14,7 +14,7 @@ use crate::access::{PasswordMd5, Role};
 use crate::batch::selector::is_key;
 use crate::clock;
 use crate::http::body::SMALL;
-use crate::http::{Shared, auth};
+use crate::http::{Here, Shared, auth};
 use crate::panel::settings::ApiVersion;
 use crate::profile::rule::Family;
 
@@ -58,7 +58,7 @@ impl Info {
 #[utoipa::path(tag = "panel", operation_id = "panel_info", params(("panel" = String, Path)), security(()),
     responses((status = 200, body = Info), (status = 404, body = ErrorBody)))]
 #[get("/info")]
-pub async fn info(PanelRef(panel): PanelRef, shared: web::Data<Shared>) -> Result<HttpResponse, PanelError> {
+pub async fn info(PanelRef(panel): PanelRef, shared: Here) -> Result<HttpResponse, PanelError> {
     let settings = &panel.settings;
     let fleet = shared.fleet.store.read()?.fleet_number()?;
     let serial = format!("PS-{fleet:08X}-{:06}", panel.number);
@@ -150,7 +150,7 @@ pub async fn login(
     PanelRef(panel): PanelRef,
     query: web::Query<HashMap<String, String>>,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     if panel.settings.family() == Family::DoorController {
         return Err(PanelError::MethodNotAllowed("POST".into()));
@@ -162,7 +162,7 @@ pub async fn login(
 #[utoipa::path(tag = "panel", operation_id = "panel_logout", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[get("/v1/logout")]
-pub async fn logout(account: Account, request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub async fn logout(account: Account, request: HttpRequest, shared: Here) -> HttpResponse {
     close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 
@@ -170,11 +170,7 @@ pub async fn logout(account: Account, request: HttpRequest, shared: web::Data<Sh
 #[utoipa::path(tag = "panel", operation_id = "panel_logout_by_post", params(("panel" = String, Path)),
     responses((status = 200), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 #[post("/v1/logout")]
-pub async fn logout_by_post(
-    account: Account,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> HttpResponse {
+pub async fn logout_by_post(account: Account, request: HttpRequest, shared: Here) -> HttpResponse {
     close(&request, &shared, &account.session, account.panel.settings.id.as_str()).await
 }
 

@@ -11,12 +11,36 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// A device whose calls take so long on average counts as slow.
 const SLOW: Duration = Duration::from_secs(2);
 
+/// Between two looks whether a call may begin.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Devices that are read at once.
 const READINGS: usize = 64;
 
 /// What is kept of all of them together until it has been compared, in bytes, and in what steps.
 const ROOM: usize = 64 * 1024 * 1024;
 const STEP: usize = 64 * 1024;
+
+/// Whether a call to a device may begin now; always, unless somebody says otherwise.
+#[derive(Clone, Default)]
+pub struct MayCall(Option<std::sync::Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl MayCall {
+    /// While this says so.
+    pub fn when(says: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(std::sync::Arc::new(says)))
+    }
+
+    fn now(&self) -> bool {
+        self.0.as_ref().is_none_or(|says| says())
+    }
+}
+
+impl std::fmt::Debug for MayCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.now() { "MayCall(now)" } else { "MayCall(not now)" })
+    }
+}
 
 /// The permits of all devices of one thread.
 pub struct Gate {
@@ -27,6 +51,7 @@ pub struct Gate {
     away: Semaphore,
     readings: Semaphore,
     room: Semaphore,
+    may_call: MayCall,
 }
 
 /// The room that the reading of one device takes. It is given back at the reading's end.
@@ -75,14 +100,15 @@ impl Pace {
 
 impl Gate {
     /// So many calls at once; half of them at most to slow devices, and half as many more to those that are offline. Of
-    /// one device up to so many bytes are read.
-    pub fn new(concurrency: usize, read_bytes: usize) -> Self {
+    /// one device up to so many bytes are read. A call begins when it may.
+    pub fn new(concurrency: usize, read_bytes: usize, may_call: MayCall) -> Self {
         Self {
             all: Semaphore::new(concurrency.max(1)),
             slow: Semaphore::new((concurrency / 2).max(1)),
             away: Semaphore::new(concurrency.div_ceil(2).max(1)),
             readings: Semaphore::new(READINGS),
             room: Semaphore::new(ROOM.max(read_bytes) / STEP + 1),
+            may_call,
         }
     }
 
@@ -91,6 +117,9 @@ impl Gate {
     pub async fn pass<T>(&self, away: bool, pace: &mut Pace, call: impl Future<Output = T>) -> T {
         let _among_slow = if !away && pace.slow() { self.slow.acquire().await.ok() } else { None }; // never closed
         let _permit = if away { &self.away } else { &self.all }.acquire().await; // never closed
+        while !self.may_call.now() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
         let begun = Instant::now();
         let mut call = pin!(call);
         let answer = match tokio::time::timeout(SLOW, &mut call).await {
@@ -121,7 +150,7 @@ mod tests {
 
     #[actix::test]
     async fn devices_whose_calls_take_long_leave_room_for_the_others() {
-        let gate = Gate::new(4, 1);
+        let gate = Gate::new(4, 1, MayCall::default());
         let forever = |away, pace| {
             let gate = &gate;
             async move { gate.pass(away, &mut { pace }, std::future::pending::<()>()).await }
@@ -156,9 +185,29 @@ mod tests {
     }
 
     #[actix::test]
+    async fn a_call_begins_when_it_may() {
+        let may = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let says = std::sync::Arc::clone(&may);
+        let may_call = MayCall::when(move || says.load(std::sync::atomic::Ordering::SeqCst));
+        let gate = Gate::new(4, 1, may_call);
+        let call = async { assert!(may.load(std::sync::atomic::Ordering::SeqCst), "it may not begin yet") };
+        let pace = &mut Pace::default();
+        let passing = gate.pass(false, pace, call);
+        tokio::select! {
+            biased;
+            () = passing => {}
+            () = async {
+                tokio::task::yield_now().await;
+                may.store(true, std::sync::atomic::Ordering::SeqCst);
+                std::future::pending::<()>().await;
+            } => {}
+        }
+    }
+
+    #[actix::test]
     async fn what_is_kept_of_all_readings_together_is_bounded_and_each_comes_to_its_end() {
         let one = ROOM / 4;
-        let gate = Gate::new(4, one);
+        let gate = Gate::new(4, one, MayCall::default());
         let (mut kept, mut most, mut restarts) = (0_usize, 0, 0);
         let state = std::cell::RefCell::new((&mut kept, &mut most, &mut restarts));
         let reading = |()| async {

@@ -29,7 +29,11 @@ impl Devices {
     pub fn new(settings: DeviceSettings, tell: impl Fn(PanelNo, Condition) + 'static) -> Self {
         Self {
             lines: Rc::new(Lines::new(settings.timeouts)),
-            gate: Rc::new(Gate::new(settings.concurrency, settings.read_limits.bytes)),
+            gate: Rc::new(Gate::new(
+                settings.concurrency,
+                settings.read_limits.bytes,
+                settings.may_call.clone(),
+            )),
             settings: Rc::new(settings),
             rights: KnownRights::default(),
             tell: Box::new(tell),

@@ -1,5 +1,7 @@
 //! Reads of a panel's items, of who has a number, and of what a device perhaps holds.
 
+use redb::ReadableTable;
+
 use super::{Snapshot, StoredItem};
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
@@ -7,9 +9,23 @@ use crate::identifier::photo::{FaceDigest, Photo};
 use crate::store::bodies::{NumberKey, body_text, number_of, numbers_of};
 use crate::store::row::{self, ItemKey, Row, RowName};
 use crate::store::seal::NumberTag;
+use crate::store::shipped::Position;
 use crate::store::{PanelNo, StoreError, damage, last_held, tables};
 
 impl Snapshot {
+    /// The last entry of the log of all nodes that is in it.
+    pub fn position(&self) -> Result<Position, StoreError> {
+        tables::position_in(&self.transaction.open_table(tables::META)?)
+    }
+
+    /// The panels for whose devices something waits.
+    pub fn panels_with_pending(&self) -> Result<Vec<PanelNo>, StoreError> {
+        damage::read(|| {
+            let pending = self.transaction.open_table(tables::PENDING)?;
+            pending.iter()?.map(|entry| Ok(entry?.0.value())).collect()
+        })
+    }
+
     /// What authenticates a body of an identifier where it stands: the same number with the same of these is the same text.
     pub fn body_print(&self, number: u64) -> Result<[u8; 16], StoreError> {
         damage::read(|| {

@@ -21,7 +21,7 @@ use crate::http::panel_api::identifier::shown::{self, LinkedIdentifierItem};
 use crate::http::panel_api::identifier::{IdentifierLinkItems, sort_out};
 use crate::http::panel_api::link::{LinkIds, LinkResult, LinkResults};
 use crate::http::panel_api::list::{self, InList, Wanted};
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::identifier::rule::Api;
 use crate::identifier::{Identifier, parse};
 use crate::panel::dialect::Dialect;
@@ -43,7 +43,7 @@ pub async fn upsert(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let body = body::read_of_panel(&request, payload, shared.body_limit).await?;
     let most = shared.max_items;
@@ -68,7 +68,7 @@ pub async fn delete(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let of_identifiers = |deletes| Operations::of_identifiers(Vec::new(), deletes, false);
     apply_deletes(selector, who, request, payload, &shared, of_identifiers).await
@@ -84,7 +84,7 @@ pub async fn delete_by_post(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let of_identifiers = |deletes| Operations::of_identifiers(Vec::new(), deletes, false);
     apply_deletes(selector, who, request, payload, &shared, of_identifiers).await
@@ -100,7 +100,7 @@ pub async fn read(
     Selection(selector): Selection,
     _who: Administrator,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let wanted = Wanted::parse(&query, dialect(), Field::OF_IDENTIFIERS)?;
     let identifiers = ask(shared, move |fleet| {

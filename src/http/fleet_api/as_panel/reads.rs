@@ -27,7 +27,7 @@ use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::filter::Field;
 use crate::http::panel_api::list::{self, Listed, Wanted};
 use crate::http::panel_api::session::DeviceTime;
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::panel::dialect::Dialect;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
@@ -66,20 +66,20 @@ pub(super) fn dialect() -> &'static Dialect {
 
 /// Asks the fleet on a thread that may take its time.
 pub(super) async fn ask<T: Send + 'static>(
-    shared: web::Data<Shared>,
+    shared: Here,
     question: impl FnOnce(&Fleet) -> Result<T, SubmitError> + Send + 'static,
 ) -> Result<T, PanelError> {
     let answer = web::block(move || question(&shared.fleet)).await;
     Ok(answer.map_err(|_| PanelError::Busy)??)
 }
 
-async fn profiles(shared: web::Data<Shared>, selector: Selector) -> Result<Vec<CommonItem>, PanelError> {
+async fn profiles(shared: Here, selector: Selector) -> Result<Vec<CommonItem>, PanelError> {
     ask(shared, move |fleet| fleet.common_items(selector, Kind::Profile)).await
 }
 
 /// The page that the query asks for of those of the common profiles that are wanted.
 async fn list_common(
-    shared: web::Data<Shared>,
+    shared: Here,
     selector: Selector,
     query: &HashMap<String, String>,
     is_wanted: fn(&CommonItem) -> bool,
@@ -97,7 +97,7 @@ async fn list_common(
 pub async fn device_time(
     Selection(selector): Selection,
     _reader: Reader,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let zone = ask(shared, move |fleet| fleet.common_zone(selector)).await?;
     Ok(HttpResponse::Ok().json(DeviceTime::now(zone.ok_or(PanelError::DifferentZones)?)))
@@ -111,7 +111,7 @@ pub async fn read(
     Selection(selector): Selection,
     _reader: Reader,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     list_common(shared, selector, &query, |_| true).await
 }
@@ -124,7 +124,7 @@ pub async fn read_older(
     Selection(selector): Selection,
     _reader: Reader,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     list_common(shared, selector, &query, |_| true).await
 }
@@ -137,7 +137,7 @@ pub async fn read_linked(
     Selection(selector): Selection,
     _reader: Reader,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     list_common(shared, selector, &query, |profile| profile.link_id.is_some()).await
 }
@@ -150,7 +150,7 @@ pub async fn show(
     Selection(selector): Selection,
     _reader: Reader,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uid = by_uid::uid(&request)?;
     let mut profiles = profiles(shared, selector).await?.into_iter();

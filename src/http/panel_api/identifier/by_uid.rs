@@ -18,7 +18,7 @@ use crate::http::panel_api::by_uid::{Created, UidItems, apply, read_uids, uid_in
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::http::panel_api::filter::Field;
 use crate::http::panel_api::list::{self, InList, Wanted};
-use crate::http::{Shared, body};
+use crate::http::{Here, Shared, body};
 use crate::identifier::parse::{UidIdentifier, uid_body};
 use crate::identifier::{Refusal, error};
 use crate::panel::{UidAnswer, UidItem, UidOperation};
@@ -33,7 +33,7 @@ pub async fn create(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let identifier = read_identifier(&who, &request, payload, &shared).await?;
     let item = UidItem::Identifier(Box::new(identifier));
@@ -51,7 +51,7 @@ pub async fn create(
 pub async fn show(
     who: Administrator,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let shown = shown::identifier(&shared, &who.panel, uid(&request)?).await?;
     let item = InUidForm { shown, in_list: false }.json(who.panel.settings.dialect);
@@ -67,7 +67,7 @@ pub async fn replace(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uid = uid(&request)?;
     let identifier = read_identifier(&who, &request, payload, &shared).await?;
@@ -95,7 +95,7 @@ pub async fn delete(who: Administrator, request: HttpRequest) -> Result<HttpResp
 pub async fn read(
     who: Administrator,
     query: web::Query<HashMap<String, String>>,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let dialect = who.panel.settings.dialect;
     let wanted = Wanted::parse(&query, dialect, Field::OF_IDENTIFIERS)?;
@@ -113,7 +113,7 @@ pub async fn delete_many(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let uids = read_uids(&request, payload, &shared).await.map_err(|error| match error {
         PanelError::Body(WireError::Uid) => PanelError::IdentifierUid,

@@ -12,7 +12,7 @@ use crate::http::body::parts::{self, FilePart, Limits, Parts};
 use crate::http::panel_api::Administrator;
 use crate::http::panel_api::by_uid::{apply, uid_in};
 use crate::http::panel_api::error::{ErrorBody, PanelError};
-use crate::http::{Shared, body};
+use crate::http::{Here, body};
 use crate::identifier::photo::Photo;
 use crate::panel::UidOperation;
 use crate::profile::rule::Family;
@@ -39,7 +39,7 @@ pub async fn upload(
     who: Administrator,
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     if who.panel.settings.family() != Family::Android {
         return Err(PanelError::NotFound);

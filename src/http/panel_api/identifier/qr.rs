@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get};
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use qrcode::{Color, QrCode};
@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::by_uid::uid;
 use super::shown;
-use crate::http::Shared;
+use crate::http::Here;
 use crate::http::panel_api::Administrator;
 use crate::http::panel_api::error::{ErrorBody, PanelError};
 use crate::identifier::error::WireError;
@@ -42,7 +42,7 @@ struct QrParameters {
 pub async fn show(
     who: Administrator,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: Here,
 ) -> Result<HttpResponse, PanelError> {
     let found = shown::identifier(&shared, &who.panel, uid(&request)?).await?;
     let credential = &found.identifier.credential;

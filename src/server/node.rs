@@ -1,0 +1,342 @@
+//! The life of one of several nodes: it follows the log, takes the lead when nobody has it, and leads until it is deposed, gives
+//! the lead away, or stops.
+//!
+//! Following: entries are applied as they come. The lead is taken once no sign of life was seen for the time that is set, by this
+//! node's own clock, which begins anew with every connection: that the database was away deposes nobody. To take it is to be
+//! the first to write down a new reign; then what the log has is applied to its end, and the first commit, which every start
+//! makes, is the entry from which on nobody of an earlier reign can append.
+//!
+//! Leading: a sign of life goes out every sixth of that time, and the node leads for two thirds of it from when the last one
+//! was *sent* that the log has taken. So it has stopped before anybody else begins, whatever pauses it.
+//!
+//! Stepping down: nothing is waited for. What was not answered is answered by nobody, or as perhaps done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::cluster::lead::{Lead, Moment};
+use crate::cluster::ledger::follows;
+use crate::cluster::log::{Address, EntryRow, LeadRow, Log, LogError, Look, Me};
+use crate::cluster::nodes::Nodes;
+use crate::cluster::{beat_every, leads_for};
+use crate::config::Settings;
+use crate::http::front::{Front, Leader, Place as Answered};
+use crate::store::OpenError;
+use crate::store::entry::{Place, open_entry};
+use crate::store::follower::Follower;
+use crate::store::migrate::FORMAT;
+use crate::store::seal::Seal;
+use crate::store::shipped::Position;
+use crate::telemetry::Metrics;
+
+mod joining;
+mod leading;
+
+pub use joining::prepare;
+
+/// Entries that are applied in one transaction at most.
+const AT_ONCE: u32 = 64;
+
+/// Between two tries to reach the log, or to open the database.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// Between two looks for entries that nobody needs any more.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+
+/// What a node is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Follow, and lead when nobody does.
+    Take,
+    /// Follow only.
+    Follow,
+    /// End.
+    End,
+}
+
+/// Why a node cannot be one of this fleet. Somebody has to look at it.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The log's database.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// What it is asked to do cannot be done.
+    #[error("{0}")]
+    Cannot(String),
+    /// Its history and the log's are not the same.
+    #[error(
+        "this node and the log went different ways at entry {0}: the log's database has lost entries, or was put back to an older copy. \
+         Nothing is changed here. Look at `panelsync node ls` on another node; to follow the log again, move the data folder {1} away \
+         and start with an empty one"
+    )]
+    Apart(u64, String),
+    /// An entry that cannot be read.
+    #[error(
+        "entry {0} of the log cannot be opened: it was changed in the database, or this node's history is another one. Nothing is changed \
+         here. To follow the log behind it, move the data folder {1} away and start with an empty one"
+    )]
+    Unreadable(u64, String),
+    /// An entry of a later version.
+    #[error(
+        "entry {0} of the log has format {1}, and this version reads formats up to {FORMAT}; upgrade this node"
+    )]
+    Newer(u64, u32),
+    /// Another run of a node with this name.
+    #[error(
+        "another node is called {0} now, and has taken this one's place; give each a --node name of its own"
+    )]
+    NameTaken(String),
+    /// The data folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The rooms above.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process.
+    #[error("the node's work ended: {0}")]
+    Ended(String),
+}
+
+/// One of several nodes.
+pub struct Node {
+    settings: Settings,
+    ttl: Duration,
+    address: Arc<Address>,
+    seal: Arc<Seal>,
+    me: Me,
+    metrics: Metrics,
+    front: Arc<Front>,
+    nodes: Arc<Nodes>,
+    wish: watch::Receiver<Wish>,
+    /// Told the first user's password, where one is made up.
+    first_password: watch::Sender<Option<String>>,
+}
+
+/// What follows after following.
+enum Followed {
+    /// The lead was taken.
+    Led(Arc<Lead>),
+    /// It is to end.
+    Ended,
+}
+
+impl Node {
+    /// What is said where the node's history is not the log's.
+    fn folder(&self) -> String {
+        self.settings.data_dir.display().to_string()
+    }
+
+    /// Lives until it is to end, or cannot go on.
+    pub async fn run(mut self) -> Result<(), NodeError> {
+        loop {
+            match self.follow().await? {
+                Followed::Ended => break,
+                Followed::Led(lead) => self.lead(lead).await?,
+            }
+        }
+        self.front.set(Answered::Nowhere);
+        if let Ok(log) = self.address.open().await {
+            let _ = log.leave(&self.me).await; // it is found away a little later otherwise
+        }
+        Ok(())
+    }
+
+    fn wish(&self) -> Wish {
+        *self.wish.borrow()
+    }
+
+    /// Waits for this long, or until something else is wished.
+    async fn pause(&mut self, time: Duration) {
+        let _ = tokio::time::timeout(time, self.wish.changed()).await;
+    }
+
+    async fn open_follower(&mut self) -> Result<Option<Follower>, NodeError> {
+        loop {
+            let (folder, seal) = (self.settings.data_dir.clone(), Arc::clone(&self.seal));
+            match blocking(move || Follower::open(&folder, seal)).await? {
+                Ok(follower) => return Ok(Some(follower)),
+                // Somebody still reads what was led here.
+                Err(OpenError::InUse(_)) if self.wish() != Wish::End => self.pause(TRY_AGAIN).await,
+                Err(OpenError::InUse(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Follows the log, until the lead is taken or the node is to end.
+    async fn follow(&mut self) -> Result<Followed, NodeError> {
+        let Some(mut follower) = self.open_follower().await? else { return Ok(Followed::Ended) };
+        self.metrics.cluster.leads.set(0);
+        let mut said = false;
+        loop {
+            if self.wish() == Wish::End {
+                return Ok(Followed::Ended);
+            }
+            let log = match self.connect().await {
+                Ok(log) => log,
+                Err(error) => {
+                    if !said {
+                        tracing::warn!(%error, "the log's database is not reached; trying again");
+                    }
+                    said = true;
+                    self.front.set(Answered::Nowhere);
+                    self.pause(TRY_AGAIN).await;
+                    continue;
+                }
+            };
+            said = false;
+            match self.follow_on(&log, follower).await {
+                Ok((_, Some(lead))) => return Ok(Followed::Led(lead)),
+                Ok((_, None)) if self.wish() == Wish::End => return Ok(Followed::Ended),
+                Ok((still, None)) => follower = still,
+                Err(NodeError::Log(error @ LogError::Unreachable(_))) => {
+                    tracing::warn!(%error, "the log's database does not answer; trying again");
+                    let Some(again) = self.open_follower().await? else { return Ok(Followed::Ended) };
+                    follower = again;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Log, LogError> {
+        let log = self.address.open().await?;
+        log.listen().await?;
+        Ok(log)
+    }
+
+    /// Follows the log on one connection. Comes back without a lead when the database is to be opened again, or the node is
+    /// to end.
+    async fn follow_on(
+        &mut self,
+        log: &Log,
+        follower: Follower,
+    ) -> Result<(Follower, Option<Arc<Lead>>), NodeError> {
+        let mut follower = self.catch_up_with_trimmed(log, follower).await?;
+        let mut seen: Option<(LeadRow, Moment)> = None;
+        let mut known: Option<(u64, Moment)> = None;
+        loop {
+            let position = follower.position();
+            let entries = log.after(position.number, AT_ONCE).await?;
+            let more = !entries.is_empty();
+            if more {
+                follower = self.apply(follower, entries).await?;
+            }
+            let applied = follower.position();
+            if let (Some((last, at)), Some(node)) = (known, self.front.node())
+                && applied.number >= last
+            {
+                node.caught_up.store(Arc::new(Some(at)));
+            }
+            let sent = Moment::now();
+            let look = log.look(&self.me, applied).await?;
+            if !look.is_me {
+                return Err(NodeError::NameTaken(self.me.name.clone()));
+            }
+            known = Some((look.last, sent));
+            self.note(&look, applied);
+            if self.wish() == Wish::End {
+                return Ok((follower, None));
+            }
+            self.say_who_leads(&look.lead);
+            if !seen.as_ref().is_some_and(|(lead, _)| *lead == look.lead) {
+                seen = Some((look.lead.clone(), sent));
+            }
+            let silent = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+            // What this name led in an earlier run, or before it stepped down, nobody leads.
+            let is_free = look.lead.node.is_empty() || look.lead.node == self.me.name || silent > self.ttl;
+            if is_free && self.wish() == Wish::Take {
+                let sent = Moment::now();
+                if let Some(reign) = log.take_lead(&look.lead, &self.me).await? {
+                    tracing::info!(reign, silent_ms = silent.as_millis() as u64, "taking the lead");
+                    self.front.set_unless_same(Answered::Nowhere); // the one before answers nothing any more
+                    let lead = Arc::new(Lead::new(reign, sent, leads_for(self.ttl)));
+                    return Ok((follower, Some(lead)));
+                }
+                continue;
+            }
+            if !more {
+                let mut wish = self.wish.clone();
+                tokio::select! {
+                    () = log.news() => {}
+                    _ = wish.changed() => {}
+                    () = tokio::time::sleep(beat_every(self.ttl)) => {}
+                }
+                let _ = self.wish.has_changed();
+            }
+        }
+    }
+
+    /// Tells whoever asks how the nodes are.
+    fn note(&self, look: &Look, applied: Position) {
+        let cluster = &self.metrics.cluster;
+        cluster.reign.set(look.lead.reign as i64);
+        cluster.applied.set(applied.number as i64);
+        cluster.behind.set(look.last.saturating_sub(applied.number) as i64);
+        self.nodes.see(look.clone());
+    }
+
+    fn say_who_leads(&self, lead: &LeadRow) {
+        self.front.set_unless_same(if lead.node.is_empty() || lead.node == self.me.name {
+            Answered::Nowhere
+        } else {
+            Answered::There(Leader { node: lead.node.clone(), url: lead.url.clone() })
+        });
+    }
+
+    /// Where the log does not reach back to what this node has, it is copied from the leader again. Where the log has another
+    /// history, the node ends.
+    async fn catch_up_with_trimmed(&mut self, log: &Log, follower: Follower) -> Result<Follower, NodeError> {
+        let position = follower.position();
+        if follows(log, position).await? {
+            return Ok(follower);
+        }
+        let (_, range) = log.tag_at(position.number).await?;
+        match range {
+            Some((first, _)) if position.number + 1 < first => {
+                tracing::warn!(
+                    applied = position.number,
+                    first,
+                    "this node was away for so long that the log has dropped what it needs; copying everything from the leader"
+                );
+                drop(follower);
+                joining::copy_again(self, log).await?;
+                let opened = self.open_follower().await?;
+                opened.ok_or_else(|| NodeError::Ended("it was to end while it copied".into()))
+            }
+            _ => Err(NodeError::Apart(position.number, self.folder())),
+        }
+    }
+
+    async fn apply(&self, mut follower: Follower, rows: Vec<EntryRow>) -> Result<Follower, NodeError> {
+        let (seal, folder) = (Arc::clone(&self.seal), self.folder());
+        blocking(move || {
+            let mut at = follower.position();
+            let mut entries = Vec::with_capacity(rows.len());
+            for row in rows {
+                if row.number != at.number + 1 {
+                    return Err(NodeError::Apart(at.number + 1, folder));
+                }
+                if row.format != FORMAT {
+                    return Err(NodeError::Newer(row.number, row.format));
+                }
+                let place = Place { number: row.number, reign: row.reign, before: at.tag };
+                let opened = open_entry(&seal, &place, &row.body);
+                let (changes, tag) = opened.map_err(|_| NodeError::Unreadable(row.number, folder.clone()))?;
+                at = Position { number: row.number, tag };
+                entries.push((changes, tag));
+            }
+            follower.apply(&entries)?;
+            Ok(follower)
+        })
+        .await?
+    }
+}
+
+/// Does what takes a while on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| NodeError::Ended(error.to_string()))
+}
