@@ -306,7 +306,7 @@ pub fn held(node: &Node, outcome: &mut Outcome) -> String {
     let copy = tempfile::tempdir().expect("a folder");
     std::fs::copy(node.data.join(DATABASE), copy.path().join(DATABASE)).expect("copied");
     let seal = Seal::from_file(&node.key).expect("the key");
-    let store = Store::open_with(copy.path(), seal, &Metrics::default()).expect("it opens");
+    let store = Store::open_of_node(copy.path(), seal, &Metrics::default()).expect("it opens");
     let snapshot = store.handle().read().expect("a snapshot");
     for contradiction in render::contradictions(&snapshot).expect("readable") {
         outcome.is_wrong(&format!("{}: {contradiction}", node.name));
