@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::client::Client;
 use super::load::Load;
-use super::node::Node;
+use super::node::{DATABASE, Node};
 use super::postgres::{NAME, Postgres};
 use super::{Outcome, TTL};
 
@@ -304,10 +304,9 @@ fn until_ready(node: &mut Node) {
 /// All that a node that does not run holds, as text; of a copy, so that its folder stays as it was left.
 pub fn held(node: &Node, outcome: &mut Outcome) -> String {
     let copy = tempfile::tempdir().expect("a folder");
-    let file = "panelsync.redb";
-    std::fs::copy(node.data.join(file), copy.path().join(file)).expect("copied");
+    std::fs::copy(node.data.join(DATABASE), copy.path().join(DATABASE)).expect("copied");
     let seal = Seal::from_file(&node.key).expect("the key");
-    let store = Store::open_with(copy.path(), seal, &Metrics::default()).expect("it opens");
+    let store = Store::open_of_node(copy.path(), seal, &Metrics::default()).expect("it opens");
     let snapshot = store.handle().read().expect("a snapshot");
     for contradiction in render::contradictions(&snapshot).expect("readable") {
         outcome.is_wrong(&format!("{}: {contradiction}", node.name));

@@ -156,9 +156,9 @@ pub fn leader_goes(times: u32) -> Outcome {
             }
             let since = Instant::now();
             if way == Way::Paused {
-                cluster.nodes[leader].pause()
+                cluster.nodes[leader].pause();
             } else {
-                cluster.nodes[leader].kill()
+                cluster.nodes[leader].kill();
             }
             let killed = Instant::now();
             pushing.join().expect("it is accepted");

@@ -11,6 +11,9 @@ use super::{Outcome, RECOVERS, TTL};
 /// So often within a long fault all nodes are compared.
 const COMPARED_EVERY: u32 = 10;
 
+/// So soon a node knows that it is asked to go.
+const ASKED: Duration = Duration::from_millis(10);
+
 fn a_while(most_ms: u64) {
     std::thread::sleep(Duration::from_millis(fastrand::u64(most_ms / 4..=most_ms)));
 }
@@ -129,7 +132,7 @@ pub fn released(times: u32) -> Outcome {
                 let said = cluster.nodes[leader].said();
                 outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
             }
-            outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
+            outcome.recovered(since, flow.good_after(since + ASKED, RECOVERS));
             cluster.start_all(&mut outcome);
             a_while(400);
             in_order(flow, &mut outcome, &mut broken);
@@ -163,7 +166,7 @@ pub fn rolling(times: u32) -> Outcome {
                     let said = cluster.nodes[node].said();
                     outcome.is_wrong(&format!("an orderly stop does not end well: {said}"));
                 }
-                outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
+                outcome.recovered(since, flow.good_after(since + ASKED, RECOVERS));
                 cluster.start_all(&mut outcome);
                 cluster.until_all_ready(&mut outcome);
             }

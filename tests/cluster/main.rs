@@ -15,6 +15,7 @@ mod clocks;
 mod cluster;
 mod database;
 mod devices;
+mod disk;
 mod harness;
 mod leaders;
 mod lines;
@@ -94,7 +95,7 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     // How often; and how often with --few.
-    let faults: [(&str, u32, u32, Fault); 21] = [
+    let faults: [(&str, u32, u32, Fault); 23] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
         ("leader killed", 50, 3, leaders::killed),
         ("leader of 100,000 panels killed", 50, 0, leaders::killed_of_many),
@@ -113,8 +114,10 @@ fn main() {
         ("follower killed", 20, 1, members::follower_killed),
         ("all nodes killed", 10, 1, members::all_killed),
         ("new node under load", 3, 1, members::new_node),
+        ("copy of a new node broken", 12, 3, members::copy_broken),
         ("refused: name, key, fleet", 4, 4, refused::refused),
         ("devices, leader gone", 21, 2, devices::leader_goes),
+        ("disk of one node full", 6, 1, disk::full),
         ("clock jumps", 8, 2, clocks::jumps),
     ];
     println!(

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::cluster::{Cluster, Shape};
 use super::load::Load;
+use super::proxy::Line;
 use super::{Outcome, RECOVERS};
 
 /// Within this time a node has all again.
@@ -162,4 +163,60 @@ pub fn new_node(times: u32) -> Outcome {
     }
     outcome.note = format!("{panels} panels; the same {} ms after the start at most", longest.as_millis());
     outcome
+}
+
+/// A new node copies, and in the midst of it the leader is killed, or the new node, or the line between them breaks: when it
+/// is started again, as whatever supervises it would, it has all.
+pub fn copy_broken(times: u32) -> Outcome {
+    let mut outcome = Outcome::of(times);
+    let mut cluster = Cluster::start(Shape::default());
+    let mut load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    cluster.client.import((0..10_000).map(|n| json!({ "id": format!("further-{n:05}") })));
+    let client = cluster.client.of_its_own();
+    let new = cluster.add_node();
+    let mut starts = 0;
+    for round in 0..times {
+        let leader = cluster.leader();
+        load.run(&client, |flow| {
+            let since = Instant::now();
+            cluster.nodes[new].start();
+            std::thread::sleep(Duration::from_millis(fastrand::u64(10..500)));
+            match round % 3 {
+                0 => cluster.nodes[leader].kill(),
+                1 => cluster.nodes[new].kill(),
+                _ => {
+                    cluster.nodes[leader].from_nodes.set(Line::Resets);
+                    std::thread::sleep(Duration::from_millis(300));
+                    cluster.nodes[leader].from_nodes.set(Line::Passes);
+                }
+            }
+            outcome.recovered(since, flow.good_after(Instant::now(), RECOVERS));
+            let follows = |cluster: &Cluster| {
+                let listed = cluster.listed_as(new);
+                listed.is_some_and(|node| node.role == "follower" && node.same == Some(true))
+            };
+            while !follows(&cluster) && since.elapsed() < CATCHES_UP {
+                for node in [leader, new] {
+                    if !cluster.nodes[node].runs() {
+                        cluster.nodes[node].kill(); // of one that ended by itself nothing is left
+                        cluster.nodes[node].start();
+                        starts += u32::from(node == new);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            if !follows(&cluster) {
+                let (listed, said) = (cluster.listed(), cluster.nodes[new].said());
+                outcome.is_wrong(&format!("it does not follow: {listed:?}; {said}"));
+            }
+        });
+        cluster.start_all(&mut outcome);
+        cluster.until_all_ready(&mut outcome);
+        load.check(&cluster.client, &mut outcome);
+        cluster.nodes[new].terminate();
+        std::fs::remove_dir_all(&cluster.nodes[new].data).expect("removed");
+    }
+    outcome.note = format!("it was started again {starts} times");
+    cluster.end(&mut load, outcome)
 }

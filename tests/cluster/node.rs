@@ -14,6 +14,9 @@ use super::proxy::Proxy;
 
 pub const PASSWORD: &str = "cluster-password";
 
+/// The database in its folder.
+pub const DATABASE: &str = "panelsync.redb";
+
 /// A start takes no longer, unless it never ends.
 const START: Duration = Duration::from_mins(1);
 
@@ -94,7 +97,9 @@ impl Node {
     fn spawn(&mut self, with_clock: bool) {
         assert!(self.child.is_none(), "{} runs", self.name);
         let stderr = File::options().append(true).create(true).open(&self.stderr).expect("a file");
-        let mut command = Command::new(binary());
+        // A write beyond a file's largest size is an error, and not the process's end.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         if let (true, Some(library)) = (with_clock, faketime()) {
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &self.clock);
@@ -179,6 +184,18 @@ impl Node {
             let _ = child.kill(); // it may be gone
             let _ = child.wait();
         }
+    }
+
+    /// How large its database is.
+    pub fn file_size(&self) -> u64 {
+        std::fs::metadata(self.data.join(DATABASE)).map_or(0, |file| file.len())
+    }
+
+    /// Its files may not be larger from now on; bytes, or `unlimited`.
+    pub fn limit_file_size(&self, bytes: &str) {
+        let (process, limit) = (self.id().to_string(), format!("--fsize={bytes}:unlimited"));
+        let set = Command::new("prlimit").args(["--pid", &process, &limit]).status().expect("prlimit runs");
+        assert!(set.success());
     }
 
     /// SIGSTOP.

@@ -45,7 +45,7 @@ pub fn put_back(times: u32) -> Outcome {
 
         cluster.databases[0].stop();
         cluster.databases[0].put_copy_back();
-        let said: Vec<_> = cluster.nodes.iter().map(Node::said_so_far).collect();
+        let mut said: Vec<_> = cluster.nodes.iter().map(Node::said_so_far).collect();
         cluster.databases[0].start();
         let ahead: Vec<_> = (0..cluster.nodes.len()).filter(|node| Some(*node) != away).collect();
         let mut looked = Vec::new();
@@ -60,6 +60,7 @@ pub fn put_back(times: u32) -> Outcome {
             }
             for node in &ahead {
                 cluster.nodes[*node].kill();
+                said[*node] = cluster.nodes[*node].said_so_far();
                 cluster.nodes[*node].start();
             }
         }

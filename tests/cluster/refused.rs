@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use super::cluster::{Cluster, Shape, held};
 use super::load::Load;
-use super::node::Node;
+use super::node::{DATABASE, Node};
 
 /// Within this time it has ended.
 const REFUSED: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ fn files(node: &Node, outcome: &mut Outcome) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(&node.data) else { return BTreeMap::new() };
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
     let mut read = |name: &str| match name {
-        "panelsync.redb" => held(node, outcome).into_bytes(),
+        DATABASE => held(node, outcome).into_bytes(),
         name => std::fs::read(node.data.join(name)).unwrap_or_default(),
     };
     names.map(|name| (name.clone(), read(&name))).collect()
