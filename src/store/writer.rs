@@ -257,6 +257,11 @@ impl Writer<'_> {
         let mut said = false;
         while !self.queue.is_closed() {
             let opened = self.file.open().and_then(|()| self.catch_up());
+            if let Err(error) = &opened
+                && !matches!(error, StoreError::Gone | StoreError::Ledger(_))
+            {
+                self.file.close_failed(error.no_room()); // it refuses all that comes after a write that failed
+            }
             std::thread::sleep(self.pause);
             self.pause = (self.pause * 2).min(PAUSE_MOST);
             match opened {
