@@ -109,8 +109,18 @@ async fn take(worker: &Worker, calls: &TakesCalls) {
     let mut said = false;
     loop {
         let url = worker.url().await;
+        let mut hub = worker.hub.clone();
+        let elsewhere = async {
+            if hub.wait_for(|now| now.as_deref() != Some(url.as_str())).await.is_err() {
+                std::future::pending::<()>().await; // whoever knows it has gone
+            }
+        };
         let sent = Moment::now();
-        match line.exchange(worker, &url, Vec::new(), WAIT).await {
+        let given = tokio::select! {
+            given = line.exchange(worker, &url, Vec::new(), WAIT) => given,
+            () = elsewhere => continue, // who does not lead any more has no calls
+        };
+        match given {
             Ok(given) => {
                 if said {
                     tracing::info!(url, "the leader is reached again");

@@ -23,7 +23,7 @@ use crate::store::StoreHandle;
 use crate::telemetry::Metrics;
 
 /// How long requests that are being answered are waited for where the lead is given away.
-const LET_GO: Duration = Duration::from_secs(1);
+const LET_GO: Duration = Duration::from_secs(3);
 
 /// How long the ends of sessions at devices are waited for then.
 const LOG_OUT: Duration = Duration::from_millis(200);

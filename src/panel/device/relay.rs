@@ -366,7 +366,8 @@ impl Relay {
                 calls: VecDeque::new(),
                 wake: Arc::default(),
                 waiting: HashMap::new(),
-                next: 0,
+                // A worker may tell what came of another leader's call, which is none of ours.
+                next: fastrand::u64(..u64::MAX / 2),
             }
         });
         worker.heard = asked;
