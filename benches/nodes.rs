@@ -34,6 +34,10 @@ use several::{Several, WAIT, until};
 /// Clients that have batches accepted.
 const CLIENTS: usize = 8;
 
+/// What is measured against one node.
+const ALONE: &str = "leader alone ÷ one node";
+const WITH_FOLLOWER: &str = "leader, and a follower on its cores, ÷ one node";
+
 /// Profiles of a panel that gets many of its own.
 const OWN: usize = 100;
 
@@ -63,13 +67,14 @@ fn main() {
     println!("\n{:>4}  {:<74} {:>10}", "GOAL", "WHAT", "FIGURE");
     bench.grow(bench.size.panels);
     if wanted(2) {
-        bench.alike("leader alone ÷ one node");
+        bench.alike(ALONE);
     }
     if wanted(3) {
         bench.own_bodies();
     }
     if wanted(5) {
-        bench.link_calls();
+        bench.link_calls(1, ALONE, Goal::Most(1.5));
+        bench.link_calls(MANY, ALONE, Goal::Least(0.7));
     }
     if wanted(6) {
         bench.accepted(false);
@@ -78,17 +83,20 @@ fn main() {
         bench.grow(bench.size.most);
     }
     if wanted(2) {
-        bench.alike("leader alone ÷ one node");
+        bench.alike(ALONE);
     }
     if wanted(4) {
         bench.bytes();
     }
-    if [2, 7, 14, 15].into_iter().any(wanted) {
+    if [2, 5, 7, 14, 15].into_iter().any(wanted) {
         bench.several.add_follower();
         bench.several.settle();
     }
     if wanted(2) {
-        bench.alike("leader, and a follower on its cores, ÷ one node");
+        bench.alike(WITH_FOLLOWER);
+    }
+    if wanted(5) {
+        bench.link_calls(MANY, WITH_FOLLOWER, Goal::None);
     }
     if wanted(7) {
         bench.behind();
@@ -231,28 +239,22 @@ impl Bench {
         self.runtime.block_on(calls(at, &lists, Some(self.size.seconds)))
     }
 
-    fn link_calls(&self) {
+    fn link_calls(&self, connections: usize, which: &str, goal: Goal) {
         let sessions = [&self.one, self.several.leader()].map(|server| (server.address(), session(server)));
-        let [mut one, mut several] = [const { Vec::new() }; 2];
-        for connections in [1, MANY] {
-            (one.clear(), several.clear());
-            for _ in 0..self.size.rounds {
-                for ((at, token), figures) in sessions.iter().zip([&mut one, &mut several]) {
-                    self.settle();
-                    let calls = self.link(*at, token, connections);
-                    figures.push(if connections == 1 { calls.p50() } else { calls.rate() });
-                }
-            }
-            let (middle, ratio) = (median(one.clone()), ratio(&several, &one));
-            if connections == 1 {
-                print(5, "a link call, p50: one node", middle, "ms", Goal::None);
-                print(5, "a link call, p50: leader alone ÷ one node", ratio, "", Goal::Most(1.5));
-            } else {
-                let what = format!("link calls, {connections} connections");
-                print(5, &format!("{what}: one node"), middle, "/s", Goal::None);
-                print(5, &format!("{what}: leader alone ÷ one node"), ratio, "", Goal::Least(0.7));
+        let (mut one, mut several) = (Vec::new(), Vec::new());
+        for _ in 0..self.size.rounds {
+            for ((at, token), figures) in sessions.iter().zip([&mut one, &mut several]) {
+                self.settle();
+                let calls = self.link(*at, token, connections);
+                figures.push(if connections == 1 { calls.p50() } else { calls.rate() });
             }
         }
+        let (what, unit) = match connections {
+            1 => ("a link call, p50".to_owned(), "ms"),
+            many => (format!("link calls, {many} connections"), "/s"),
+        };
+        print(5, &format!("{what}: one node"), median(one.clone()), unit, Goal::None);
+        print(5, &format!("{what}: {which}"), ratio(&several, &one), "", goal);
     }
 
     /// Batches that are accepted, and done later, each client's to a panel of its own.
