@@ -14,6 +14,9 @@ use crate::several::WAIT;
 /// Connections of calls that come at once.
 pub const MANY: usize = 64;
 
+/// What a connection sends, one after the other.
+pub type Requests = Rc<Vec<Vec<u8>>>;
+
 pub fn id(panel: usize) -> String {
     format!("panel-{panel:06}")
 }
@@ -31,7 +34,7 @@ pub fn batch_request(batch: &Value, token: &str, wait: u32) -> Vec<u8> {
 }
 
 /// For each connection its batches: one to each panel.
-pub fn lists(panels: usize, own: usize, variant: usize, token: &str) -> Vec<Rc<Vec<Vec<u8>>>> {
+pub fn lists(panels: usize, own: usize, variant: usize, token: &str) -> Vec<Requests> {
     let ask = |panel: usize| {
         let mut upsert = Vec::new();
         for part in 0..own / ITEMS {
@@ -57,7 +60,7 @@ pub fn session(server: &Server) -> String {
 }
 
 /// Calls of the panel API that each change one profile.
-pub fn link_requests(token: &str) -> Rc<Vec<Vec<u8>>> {
+pub fn link_requests(token: &str) -> Requests {
     let path = format!("/panels/{}/api/v1/access/timeprofile/items/link", id(0));
     let ask = |variant| {
         let body = json!({ "list_items": &profiles(variant)[..1] }).to_string();
@@ -84,10 +87,10 @@ impl Calls {
 }
 
 /// Each connection makes its calls one after the other, again and again for so long, or once.
-pub async fn calls(at: SocketAddr, lists: &[Rc<Vec<Vec<u8>>>], seconds: Option<f64>) -> Calls {
+pub async fn calls(at: SocketAddr, lists: &[Requests], seconds: Option<f64>) -> Calls {
     let lines = join_all(lists.iter().map(|_| Line::to(at))).await;
     let started = Instant::now();
-    let connection = |(n, (mut line, requests)): (usize, (Line, &Rc<Vec<Vec<u8>>>))| {
+    let connection = |(n, (mut line, requests)): (usize, (Line, &Requests))| {
         let requests = Rc::clone(requests);
         async move {
             let mut each = Vec::new();

@@ -5,8 +5,9 @@
 //! `-- 2 5` runs those goals only, `-- --test` everything once and small. It starts PostgreSQL itself, as `tests/cluster` does.
 //! All nodes are processes of the real binary (`PANELSYNC_BIN` names another one than the one that was built), and so is
 //! the one server without `--cluster` that does the same work in the same run, in rounds that take turns: the limit.
-//! All of it, the database and whoever measures too, shares this machine: where a follower takes part, it takes from the
-//! same cores what it would have of its own elsewhere, and the first lines of each goal are without one.
+//! All of it, the database and whoever measures too, shares this machine. A follower takes from the same cores what it would
+//! have of its own elsewhere: so what is held against one node is the leader alone, and with a follower there is a line
+//! without a goal beside it.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 mod calls;
@@ -27,7 +28,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use calls::{Calls, MANY, at, batch_request, calls, id, link_requests, lists, session};
+use calls::{Calls, MANY, Requests, at, batch_request, calls, id, link_requests, lists, session};
 use served::{ITEMS, Server, median, profiles};
 use several::{Several, WAIT, until};
 
@@ -67,7 +68,7 @@ fn main() {
     println!("\n{:>4}  {:<74} {:>10}", "GOAL", "WHAT", "FIGURE");
     bench.grow(bench.size.panels);
     if wanted(2) {
-        bench.alike(ALONE);
+        bench.alike(ALONE, Goal::Least(0.7));
     }
     if wanted(3) {
         bench.own_bodies();
@@ -83,7 +84,7 @@ fn main() {
         bench.grow(bench.size.most);
     }
     if wanted(2) {
-        bench.alike(ALONE);
+        bench.alike(ALONE, Goal::Least(0.7));
     }
     if wanted(4) {
         bench.bytes();
@@ -93,7 +94,7 @@ fn main() {
         bench.several.settle();
     }
     if wanted(2) {
-        bench.alike(WITH_FOLLOWER);
+        bench.alike(WITH_FOLLOWER, Goal::None);
     }
     if wanted(5) {
         bench.link_calls(MANY, WITH_FOLLOWER, Goal::None);
@@ -182,7 +183,7 @@ impl Bench {
         if self.panels > 10_000 { self.size.rounds.min(3) } else { self.size.rounds }
     }
 
-    fn alike(&mut self, which: &str) {
+    fn alike(&mut self, which: &str, goal: Goal) {
         let (mut one, mut several) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds() {
             self.variant += 1;
@@ -194,7 +195,7 @@ impl Bench {
         }
         let what = format!("{ITEMS} × {}, panels alike", self.panels);
         print(2, &format!("{what}: one node"), median(one.clone()), "/s", Goal::None);
-        print(2, &format!("{what}: {which}"), ratio(&several, &one), "", Goal::Least(0.7));
+        print(2, &format!("{what}: {which}"), ratio(&several, &one), "", goal);
     }
 
     /// A batch to each panel, of profiles that no other has.
@@ -266,7 +267,7 @@ impl Bench {
             self.settle();
             syncs.push(sync_ms());
             for (server, rates) in [(&self.one, &mut one), (self.several.leader(), &mut several)] {
-                let requests = |client: usize| -> Rc<Vec<Vec<u8>>> {
+                let requests = |client: usize| -> Requests {
                     let variants = (0..MANY).map(|n| self.variant + client * MANY + n);
                     let ask = |variant| {
                         let batch = json!({ "panels": [id(client)], "upsert": profiles(variant) });
@@ -286,8 +287,8 @@ impl Bench {
         let each_s = 1000.0 / sync;
         let with = if standby.is_some() { "with a synchronous standby" } else { "leader alone" };
         let what = format!("batches of {length} bytes accepted, {CLIENTS} clients");
+        print(6, "fdatasync of what was appended to a file", sync, "ms", Goal::None);
         if standby.is_none() {
-            print(6, "fdatasync of what was appended to a file", sync, "ms", Goal::None);
             print(6, &format!("{what}: one node"), median(one.clone()), "/s", Goal::None);
         }
         let least = if standby.is_some() { 1000.0 } else { 2000.0_f64 };
