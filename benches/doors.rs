@@ -11,10 +11,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::line::{Line, body_of, request};
 use crate::served::median;
 
 /// What a child is to be: `devices`, or `taker`.
@@ -143,61 +144,6 @@ fn answer(value: &Value) {
     out.flush().expect("it is heard");
 }
 
-/// One connection over which requests go one after the other. Where the server has closed it, it is made anew.
-struct Line {
-    at: SocketAddr,
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Line {
-    async fn to(at: SocketAddr) -> Self {
-        let stream = TcpStream::connect(at).await.expect("a connection");
-        stream.set_nodelay(true).expect("set");
-        Self { at, stream, buffer: Vec::new() }
-    }
-
-    /// Gives the body of the answer, which has to be 200.
-    async fn ask(&mut self, method: &str, path: &str, token: &str, body: &str) -> &[u8] {
-        let request = format!(
-            "{method} /api/v0/devices/{path} HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let from = match self.exchange(request.as_bytes()).await {
-            Some(from) => from,
-            None => {
-                *self = Self::to(self.at).await;
-                self.exchange(request.as_bytes()).await.expect("an answer")
-            }
-        };
-        assert!(self.buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&self.buffer));
-        &self.buffer[from..]
-    }
-
-    /// Where the body of the answer begins; nothing where the connection was closed.
-    async fn exchange(&mut self, request: &[u8]) -> Option<usize> {
-        self.stream.write_all(request).await.ok()?;
-        self.buffer.clear();
-        loop {
-            if self.stream.read_buf(&mut self.buffer).await.ok()? == 0 {
-                return None;
-            }
-            if let Some(from) = body_of(&self.buffer) {
-                return Some(from);
-            }
-        }
-    }
-}
-
-/// Where the body begins, once a message is whole.
-fn body_of(message: &[u8]) -> Option<usize> {
-    let from = message.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&message[..from]).expect("a text").to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.map_or(0, |length| length.trim().parse().expect("a number"));
-    (message.len() >= from + length).then_some(from)
-}
-
 fn now_ms() -> u64 {
     panelsync::clock::now_ms().cast_unsigned()
 }
@@ -234,7 +180,7 @@ impl Door {
 
     async fn tell(&mut self, events: usize, until_ms: u64, apart_ms: u64) {
         let packet = self.packet(events, until_ms, apart_ms);
-        self.line.ask("PUT", "logs", &self.token, &packet).await;
+        self.line.ask(&request("PUT", "/api/v0/devices/logs", &self.token, "", &packet)).await;
     }
 
     /// A packet when it is due, and then every second, until it is over. Gives the milliseconds from when each was due
@@ -257,7 +203,8 @@ impl Door {
 async fn log_in(at: SocketAddr, serial: &str, cards: u64) -> Door {
     let mut line = Line::to(at).await;
     let body = json!({ "login": serial, "password": PASSWORD }).to_string();
-    let answer: Value = serde_json::from_slice(line.ask("POST", "login", "", &body).await).expect("JSON");
+    let login = request("POST", "/api/v0/devices/login", "", "", &body);
+    let answer: Value = serde_json::from_slice(line.ask(&login).await).expect("JSON");
     let token = answer["token"].as_str().expect("a token").to_owned();
     Door { line, token, cards, shown: 0 }
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 mod doors;
+mod line;
 mod served;
 
 use std::time::{Duration, Instant};

@@ -17,8 +17,9 @@ pub fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
+/// The binary; `PANELSYNC_BIN` names another one than the one that was built with the bench.
 pub fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_panelsync"))
+    Command::new(std::env::var_os("PANELSYNC_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_panelsync").into()))
 }
 
 /// A process that says where it listens, and ends with this.
@@ -96,13 +97,25 @@ pub struct Server {
 impl Server {
     pub fn start(wait: u32, args: &[&str]) -> Self {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--device-concurrency", "1000"];
-        let running = Running::start(command().args(serve).args(args), 1);
+        Self::of(Running::start(command().args(serve).args(args), 1), wait)
+    }
+
+    /// The one that runs there.
+    pub fn of(running: Running, wait: u32) -> Self {
         let base = format!("http://{}/fleet/v1", running.addresses[0]);
         let mut server = Self { base, token: String::new(), wait, running };
         let session = json!({ "username": "admin", "password": "bench" }).to_string();
         let session = server.post("/session", "application/json", session);
         session["token"].as_str().expect("a token").clone_into(&mut server.token);
         server
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running.addresses[0]
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Registers the first so many of these devices.
