@@ -2,7 +2,8 @@
 //! makes the same of it.
 //!
 //! Neighbours are alike: panels of a fleet hold the same rows, and keys of a table begin alike. So a key is written without
-//! what it shares with the one before, and a value that is that of the one before takes one byte.
+//! what it shares with the one before, and a value that is that of the one before takes one byte. So does a whole change that is
+//! the one before for the next panel.
 
 use super::StoreError;
 use super::entry::{EntryTag, NO_ENTRY};
@@ -60,10 +61,15 @@ struct Last {
     table: TableNo,
     key: Vec<u8>,
     value: Vec<u8>,
+    /// Whether the value before was put by it.
+    is_put: bool,
 }
 
 /// One change: the table, the key, and the value, or none where the key is removed.
 pub(super) type Change<'c> = (TableNo, &'c [u8], Option<&'c [u8]>);
+
+/// In the place of a table: the change before, for the panel whose number is one higher.
+const NEXT: u8 = 0xff;
 
 const REMOVED: u64 = 0;
 const AS_BEFORE: u64 = 1;
@@ -89,6 +95,12 @@ impl Changes {
     /// Notes that a key has this value from now on, or is removed.
     pub(super) fn note(&mut self, table: TableNo, key: &[u8], value: Option<&[u8]>) {
         let Self { bytes, last } = self;
+        if table == last.table && value == Some(&last.value) && last.is_put && is_next(&last.key, key) {
+            bytes.push(NEXT);
+            last.key.clear();
+            last.key.extend_from_slice(key);
+            return;
+        }
         let shared = if table == last.table {
             key.iter().zip(&last.key).take_while(|(one, other)| one == other).count()
         } else {
@@ -109,6 +121,7 @@ impl Changes {
             }
         }
         last.table = table;
+        last.is_put = value.is_some();
         last.key.truncate(shared);
         last.key.extend_from_slice(&key[shared..]);
     }
@@ -122,6 +135,12 @@ impl Changes {
         let mut last = Last::default();
         while let Some((table, after)) = rest.split_first() {
             rest = after;
+            if *table == NEXT {
+                let next = next_of(&last.key).filter(|_| last.is_put).ok_or(UNREADABLE)?;
+                last.key[..4].copy_from_slice(&next);
+                each((last.table, &last.key, Some(&last.value)))?;
+                continue;
+            }
             let shared = usize::try_from(read_number(&mut rest)?).map_err(|_| UNREADABLE)?;
             if shared > 0 && (*table != last.table || shared > last.key.len()) {
                 return Err(UNREADABLE);
@@ -140,10 +159,24 @@ impl Changes {
                     Some(last.value.as_slice())
                 }
             };
-            each((*table, &last.key, value))?;
+            let value = value.is_some();
+            last.is_put = value;
+            each((*table, &last.key, value.then_some(&*last.value)))?;
         }
         Ok(())
     }
+}
+
+/// The first four bytes of the key of the next panel, where the key begins with a panel's number, the highest byte first.
+fn next_of(key: &[u8]) -> Option<[u8; 4]> {
+    let panel = u32::from_be_bytes(*key.first_chunk()?);
+    panel.checked_add(1).map(u32::to_be_bytes)
+}
+
+fn is_next(before: &[u8], key: &[u8]) -> bool {
+    before.len() == key.len()
+        && before.get(4..) == key.get(4..)
+        && next_of(before).as_ref() == key.first_chunk()
 }
 
 const UNREADABLE: StoreError = StoreError::Corrupt("changes of another node");
@@ -207,14 +240,21 @@ mod tests {
             let key = [&panel.to_be_bytes()[..], &[0; 17]].concat();
             changes.note(4, &key, Some(&pack));
         }
-        assert!(changes.as_bytes().len() < 1000 * 24 + 400, "{}", changes.as_bytes().len());
+        assert!(changes.as_bytes().len() < 1000 + 400, "{}", changes.as_bytes().len());
+        assert_eq!(
+            all(&changes).expect("readable").last().map(|change| change.1.clone()),
+            Some([&999_u32.to_be_bytes()[..], &[0; 17]].concat())
+        );
     }
 
     proptest! {
         #[test]
         fn what_was_noted_is_read_again(
             noted in proptest::collection::vec(
-                (0..4_u8, proptest::collection::vec(0..3_u8, 0..6), proptest::option::of(proptest::collection::vec(0..3_u8, 0..300))),
+                (0..2_u8, prop_oneof![
+                    proptest::collection::vec(0..3_u8, 0..6),
+                    (0..6_u32).prop_map(|panel| [&(panel + 254).to_be_bytes()[..], &[7]].concat()),
+                ], proptest::option::of(proptest::collection::vec(0..3_u8, 0..300))),
                 0..40,
             )
         ) {
