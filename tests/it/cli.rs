@@ -387,6 +387,10 @@ fn help_and_completions_are_as_they_were() {
         ("present", "present --help"),
         ("user_add", "user add --help"),
         ("token_create", "token create --help"),
+        ("node_ls", "node ls --help"),
+        ("node_leave", "node leave --help"),
+        ("join", "join --help"),
+        ("worker", "worker --help"),
     ] {
         let ran = shell.run(&args.split(' ').collect::<Vec<_>>());
         assert_eq!(ran.exit, Some(0), "{ran}");
