@@ -267,10 +267,12 @@ impl Node {
         let mut follower = self.catch_up_with_trimmed(log, follower).await?;
         let mut seen: Option<(LeadRow, Moment)> = None;
         let mut known: Option<(u64, Moment)> = None;
+        let mut looked: Option<Moment> = None;
+        let mut more = false;
         loop {
             let position = follower.position();
             let entries = log.after(position.number, AT_ONCE).await?;
-            let more = !entries.is_empty();
+            let had_more = std::mem::replace(&mut more, !entries.is_empty());
             if more {
                 follower = self.apply(follower, entries).await?;
             }
@@ -280,7 +282,17 @@ impl Node {
             {
                 node.caught_up.store(Arc::new(Some(at)));
             }
+            self.metrics.cluster.applied.set(applied.number as i64);
+            let is_due = looked.is_none_or(|at| at.elapsed() >= beat_every(self.ttl));
+            // While entries come, who leads is as it was; a look costs the log's database a write.
+            if (more || had_more) && !is_due {
+                if !more {
+                    self.await_news(log).await;
+                }
+                continue;
+            }
             let sent = Moment::now();
+            looked = Some(sent);
             let look = log.look(&self.me, applied).await?;
             if !look.is_me {
                 return Err(NodeError::NameTaken(self.me.name.clone()));
@@ -309,14 +321,17 @@ impl Node {
                 continue;
             }
             if !more {
-                let mut wish = self.wish.clone();
-                tokio::select! {
-                    () = log.news() => {}
-                    _ = wish.changed() => {}
-                    () = tokio::time::sleep(beat_every(self.ttl)) => {}
-                }
-                let _ = self.wish.has_changed();
+                self.await_news(log).await;
             }
+        }
+    }
+
+    /// Waits until something is perhaps new in the log, or something else is wished; as long as to the next look at most.
+    async fn await_news(&mut self, log: &Log) {
+        tokio::select! {
+            () = log.news() => {}
+            _ = self.wish.changed() => {}
+            () = tokio::time::sleep(beat_every(self.ttl)) => {}
         }
     }
 

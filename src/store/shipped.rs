@@ -3,7 +3,7 @@
 //!
 //! Neighbours are alike: panels of a fleet hold the same rows, and keys of a table begin alike. So a key is written without
 //! what it shares with the one before, and a value that is that of the one before takes one byte. So does a whole change that is
-//! the one before for the next panel.
+//! the one before for the next panel. A list of panels is written as its runs of numbers that follow each other.
 
 use super::StoreError;
 use super::entry::{EntryTag, NO_ENTRY};
@@ -73,8 +73,16 @@ const NEXT: u8 = 0xff;
 
 const REMOVED: u64 = 0;
 const AS_BEFORE: u64 = 1;
+/// A list of numbers follows: how many runs there are, and of each its first number and how many there are in it.
+const RUNS: u64 = 2;
 /// Lengths of values are written so much greater.
-const LENGTH: u64 = 2;
+const LENGTH: u64 = 3;
+
+/// Shorter lists of numbers are written as they are, in bytes.
+const LONG_LIST: usize = 64;
+
+/// The longest list that is read, in numbers.
+const LONGEST_LIST: u64 = 1 << 26;
 
 impl Changes {
     /// Whether nothing was changed.
@@ -114,8 +122,20 @@ impl Changes {
             None => write_number(bytes, REMOVED),
             Some(value) if value == last.value => write_number(bytes, AS_BEFORE),
             Some(value) => {
-                write_number(bytes, value.len() as u64 + LENGTH);
-                bytes.extend_from_slice(value);
+                match runs_of(value) {
+                    Some(runs) => {
+                        write_number(bytes, RUNS);
+                        write_number(bytes, runs.len() as u64);
+                        for (first, count) in runs {
+                            write_number(bytes, u64::from(first));
+                            write_number(bytes, count);
+                        }
+                    }
+                    None => {
+                        write_number(bytes, value.len() as u64 + LENGTH);
+                        bytes.extend_from_slice(value);
+                    }
+                }
                 last.value.clear();
                 last.value.extend_from_slice(value);
             }
@@ -152,6 +172,10 @@ impl Changes {
             let value = match read_number(&mut rest)? {
                 REMOVED => None,
                 AS_BEFORE => Some(last.value.as_slice()),
+                RUNS => {
+                    read_runs(&mut rest, &mut last.value)?;
+                    Some(last.value.as_slice())
+                }
                 length => {
                     let value = take(&mut rest, length - LENGTH)?;
                     last.value.clear();
@@ -177,6 +201,40 @@ fn is_next(before: &[u8], key: &[u8]) -> bool {
     before.len() == key.len()
         && before.get(4..) == key.get(4..)
         && next_of(before).as_ref() == key.first_chunk()
+}
+
+/// The runs of a long list of numbers, the highest byte first, where writing these is shorter by far.
+fn runs_of(value: &[u8]) -> Option<Vec<(u32, u64)>> {
+    let (numbers, rest) = value.as_chunks::<4>();
+    if value.len() < LONG_LIST || !rest.is_empty() {
+        return None;
+    }
+    let mut runs: Vec<(u32, u64)> = Vec::new();
+    for number in numbers.iter().map(|bytes| u32::from_be_bytes(*bytes)) {
+        let many = runs.len() >= numbers.len() / 8;
+        match runs.last_mut() {
+            Some((first, count)) if u64::from(*first) + *count == u64::from(number) => *count += 1,
+            _ if many => return None,
+            _ => runs.push((number, 1)),
+        }
+    }
+    Some(runs)
+}
+
+fn read_runs(rest: &mut &[u8], value: &mut Vec<u8>) -> Result<(), StoreError> {
+    value.clear();
+    let mut left = LONGEST_LIST;
+    for _ in 0..read_number(rest)? {
+        let first = u32::try_from(read_number(rest)?).map_err(|_| UNREADABLE)?;
+        let count = read_number(rest)?;
+        left = left.checked_sub(count.max(1)).ok_or(UNREADABLE)?;
+        let end = u64::from(first) + count;
+        if end > 1 << 32 {
+            return Err(UNREADABLE);
+        }
+        (u64::from(first)..end).for_each(|number| value.extend_from_slice(&(number as u32).to_be_bytes()));
+    }
+    Ok(())
 }
 
 const UNREADABLE: StoreError = StoreError::Corrupt("changes of another node");
@@ -245,6 +303,26 @@ mod tests {
             all(&changes).expect("readable").last().map(|change| change.1.clone()),
             Some([&999_u32.to_be_bytes()[..], &[0; 17]].concat())
         );
+    }
+
+    #[test]
+    fn lists_of_panels_are_short() {
+        let list = |panels: &[u32]| panels.iter().flat_map(|panel| panel.to_be_bytes()).collect::<Vec<_>>();
+        let all: Vec<_> = (1..100_000_u32).filter(|panel| panel % 1000 != 7).collect();
+        for panels in
+            [all, vec![u32::MAX; 40], (0..40).map(|panel| panel * 2).collect(), vec![u32::MAX - 1, u32::MAX]]
+        {
+            let mut changes = Changes::default();
+            changes.note(1, b"a", Some(&list(&panels)));
+            changes.note(1, b"b", Some(&list(&panels)));
+            let [(.., one), (.., other)] = all_of(&changes);
+            assert_eq!((one.as_deref(), other.as_deref()), (Some(&*list(&panels)), Some(&*list(&panels))));
+            assert!(panels.len() < 1000 || changes.as_bytes().len() < 1000, "{}", changes.as_bytes().len());
+        }
+    }
+
+    fn all_of(changes: &Changes) -> [Noted; 2] {
+        all(changes).expect("readable").try_into().expect("two")
     }
 
     proptest! {
