@@ -45,6 +45,11 @@ pub fn beat_every(ttl: Duration) -> Duration {
     ttl / 6
 }
 
+/// Between two looks at who leads and how the nodes are.
+pub fn look_every(ttl: Duration) -> Duration {
+    beat_every(ttl).min(Duration::from_secs(1))
+}
+
 /// For how long a leader leads after a sign of life was sent, where others take over after so long.
 pub fn leads_for(ttl: Duration) -> Duration {
     ttl * 2 / 3

@@ -207,6 +207,9 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
 pub fn forget_passwords(folder: &Path, seal: Seal) -> Result<Forgotten, OpenError> {
     let unreadable = |error| OpenError::Store(folder.into(), error);
     let db = open_as_it_is(folder)?;
+    if damage::guarded(|| follower::log_of(&db)).and_then(|log| log).map_err(unreadable)?.is_some() {
+        return Err(OpenError::OfSeveral(folder.into()));
+    }
     let forgotten = damage::guarded(|| migrate::forget_passwords(&db)).and_then(|forgotten| forgotten);
     let forgotten = forgotten.map_err(unreadable)?;
     drop(db);

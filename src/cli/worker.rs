@@ -63,12 +63,21 @@ pub fn worker(args: &WorkerArgs, token: Option<&str>, trust: Option<Trust>) -> R
     let shows = Shows::Token(Rc::from(token));
     let worker = Worker { hello, shows, trust: trust.unwrap_or(Trust::System), hub: told };
     note!("panelsync worker talks to the devices of {} for {} (stop with ctrl-C)", args.selector, args.hub);
-    actix_web::rt::System::new().block_on(async move {
+    let refused = actix_web::rt::System::new().block_on(async move {
         tokio::select! {
-            () = worker.run() => {}
-            () = stop_signal() => {}
+            refused = worker.run() => Some(refused),
+            () = stop_signal() => None,
         }
     });
     drop(hub);
-    Ok(Exit::Done)
+    match refused {
+        None => Ok(Exit::Done),
+        Some((401 | 403, _)) => Err(Failure::new(
+            Exit::NotAllowed,
+            "the server does not take this token: a worker needs one of an admin, as `panelsync token create worker --role admin` makes",
+        )),
+        Some((status, said)) => {
+            Err(Failure::usage(format!("the server refuses this worker (HTTP {status}): {said}")))
+        }
+    }
 }

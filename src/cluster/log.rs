@@ -79,7 +79,7 @@ fn is_of_the_moment(code: &SqlState) -> bool {
     let class = code.code().get(..2).unwrap_or_default();
     // Connections, invalid state, resources, a person's or the system's doing, input and output; and a standby, which
     // takes no writes.
-    matches!(class, "08" | "25" | "53" | "55" | "57" | "58" | "40")
+    matches!(class, "08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX")
 }
 
 /// Where the log's database is.
@@ -350,12 +350,13 @@ impl Log {
         look_of(&Self::within(ANSWER_WITHIN, self.client.query(schema::PEEK, &[])).await?, me)
     }
 
-    /// Takes the lead from the one who was seen to have it, unless that has changed. Gives the new reign.
-    pub async fn take_lead(&self, was: &LeadRow, me: &Me) -> Result<Option<u64>, LogError> {
+    /// Takes the lead from the one who was seen to have it, unless that has changed, for a node that vouches for where it
+    /// is. Gives the new reign.
+    pub async fn take_lead(&self, was: &LeadRow, me: &Me, url: &str) -> Result<Option<u64>, LogError> {
         let (reign, beat) = (was.reign as i64, was.beat as i64);
         let row = Self::within(
             ANSWER_WITHIN,
-            self.client.query_opt(schema::TAKE_LEAD, &[&reign, &beat, &me.name, &me.url]),
+            self.client.query_opt(schema::TAKE_LEAD, &[&reign, &beat, &me.name, &url]),
         )
         .await?;
         row.map(|row| number_in(&row, 0)).transpose()

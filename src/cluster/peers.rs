@@ -71,6 +71,17 @@ impl Peers {
         Some(Passed { client: client.parse().ok()?, secure: secure == "1", node: node.to_owned() })
     }
 
+    /// Where a node is, with its word for it.
+    pub fn vouch(&self, node: &str, url: &str) -> String {
+        format!("{url} {}", self.sign(&format!("at\n{node}\n{url}")))
+    }
+
+    /// Where a node is, where one of the fleet has said so.
+    pub fn vouched(&self, node: &str, said: &str) -> Option<String> {
+        let (url, signature) = said.rsplit_once(' ')?;
+        self.is_signed(&format!("at\n{node}\n{url}"), signature).then(|| url.to_owned())
+    }
+
     /// The value of [`NODE`] by which a node shows itself at this moment, in Unix milliseconds.
     pub fn show(&self, node: &str, now_ms: i64) -> String {
         let said = format!("{node} {}", now_ms / 1000);
@@ -111,6 +122,16 @@ mod tests {
         for wrong in ["", " ", "1.2.3.4", "1.2.3.4 1 north", "1.2.3.4 1 north zz"] {
             assert_eq!(one.passed(wrong, "GET", "/"), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn where_the_leader_is_nobody_says_who_has_not_the_key() {
+        let (one, other) = (Peers::new(&Seal::new([1; 32])), Peers::new(&Seal::new([2; 32])));
+        let said = one.vouch("north", "https://10.0.0.5:8443");
+        assert_eq!(one.vouched("north", &said).as_deref(), Some("https://10.0.0.5:8443"));
+        assert_eq!(one.vouched("south", &said), None);
+        assert_eq!(other.vouched("north", &said), None);
+        assert_eq!(one.vouched("north", "https://10.0.0.66:8443"), None);
     }
 
     #[test]

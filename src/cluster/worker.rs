@@ -6,7 +6,10 @@
 //!
 //! A call that is under way when its time is over is broken off here, by this machine's own clock: the leader counts on that.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -35,7 +38,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Answers that are told at once, in number and in bytes.
 const TOLD_AT_ONCE: usize = 512;
-const BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
+const BYTES_AT_ONCE: usize = 1024 * 1024;
+
+/// No call takes longer.
+const LONGEST_CALL: Duration = Duration::from_mins(10);
 
 /// The longest list of calls, in bytes.
 const LONGEST: usize = 1 << 30;
@@ -80,13 +86,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until it is dropped.
-    pub async fn run(self) {
+    /// Works until it is dropped. One that shows a token ends where that, or what it is for, is not taken: with the HTTP
+    /// status, and what was said.
+    pub async fn run(self) -> (u16, String) {
         let worker = Rc::new(self);
         let (tell, told) = mpsc::unbounded_channel(); // the leader gives no more calls than it says at its gate
-        let lines = Rc::new(Lines::new(Timeouts::default()));
+        // Each call says how long it may take.
+        let timeouts = Timeouts { request: LONGEST_CALL, slow: LONGEST_CALL, ..Timeouts::default() };
+        let lines = Rc::new(Lines::new(timeouts));
         let calls = TakesCalls { lines, tell };
-        tokio::join!(take(&worker, &calls), answer(&worker, &calls, told));
+        tokio::select! {
+            refused = take(&worker, &calls) => refused,
+            refused = answer(&worker, &calls, told) => refused,
+        }
     }
 
     /// The leader's place, once it is known.
@@ -104,7 +116,7 @@ impl Worker {
 }
 
 /// Asks for calls, again and again.
-async fn take(worker: &Worker, calls: &TakesCalls) {
+async fn take(worker: &Worker, calls: &TakesCalls) -> (u16, String) {
     let mut line = Line::default();
     let mut said = false;
     loop {
@@ -128,6 +140,11 @@ async fn take(worker: &Worker, calls: &TakesCalls) {
                 said = false;
                 calls.make(given, sent);
             }
+            Err(Missed::Refused(status, why))
+                if matches!((&worker.shows, status), (Shows::Token(_), 401 | 403 | 422)) =>
+            {
+                return (status, why);
+            }
             Err(why) => {
                 if !said {
                     tracing::warn!(url, "no calls to devices are taken: {why}; trying again");
@@ -140,7 +157,11 @@ async fn take(worker: &Worker, calls: &TakesCalls) {
 }
 
 /// Tells what came of calls, as soon as something has.
-async fn answer(worker: &Worker, calls: &TakesCalls, mut told: mpsc::UnboundedReceiver<RelayedAnswer>) {
+async fn answer(
+    worker: &Worker,
+    calls: &TakesCalls,
+    mut told: mpsc::UnboundedReceiver<RelayedAnswer>,
+) -> (u16, String) {
     let mut line = Line::default();
     while let Some(first) = told.recv().await {
         let mut bytes = first.length();
@@ -160,6 +181,7 @@ async fn answer(worker: &Worker, calls: &TakesCalls, mut told: mpsc::UnboundedRe
             Err(why) => tracing::debug!(url, "what came of calls to devices was not told: {why}"),
         }
     }
+    std::future::pending().await // the calls have gone
 }
 
 /// Makes calls, each by itself.
@@ -195,9 +217,30 @@ async fn make(
     if left.is_zero() {
         return Err(unsent("its worker got the call too late"));
     }
-    match tokio::time::timeout(left, lines.send(&device, &request, request_id.as_deref())).await {
-        Ok(result) => result,
-        Err(_) => Err(Trouble::NoAnswer(format!("no whole answer came within {until:?}"))),
+    let over = || Trouble::NoAnswer(format!("no whole answer came within {until:?}"));
+    let mut sending = pin!(lines.send(&device, &request, request_id.as_deref()));
+    // After a pause of this machine the time is over, though no timer has said so: nothing is written then.
+    let guarded =
+        poll_fn(
+            |cx| {
+                if asked.elapsed() >= until { Poll::Ready(Err(over())) } else { sending.as_mut().poll(cx) }
+            },
+        );
+    tokio::time::timeout(left, guarded).await.unwrap_or_else(|_| Err(over()))
+}
+
+/// Why there was no exchange.
+#[derive(Debug, thiserror::Error)]
+enum Missed {
+    #[error("{0}")]
+    Silent(String),
+    #[error("HTTP {0}: {1}")]
+    Refused(u16, String),
+}
+
+impl From<String> for Missed {
+    fn from(why: String) -> Self {
+        Self::Silent(why)
     }
 }
 
@@ -215,18 +258,26 @@ impl Line {
         url: &str,
         answers: Vec<RelayedAnswer>,
         wait: Duration,
-    ) -> Result<Vec<RelayedCall>, String> {
+    ) -> Result<Vec<RelayedCall>, Missed> {
         let said = Exchange { worker: worker.hello.clone(), wait_ms: wait.as_millis() as u64, answers };
         let said = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
-        let exchange = self.send(worker, url, said);
+        let said = bytes::Bytes::from(said);
+        let exchange = async {
+            let was_kept = self.kept.is_some();
+            match self.send(worker, url, said.clone()).await {
+                // One that was kept is perhaps closed by now. What is told twice is taken once.
+                Err(_) if was_kept => self.send(worker, url, said).await,
+                answered => answered,
+            }
+        };
         let calls: Calls = match tokio::time::timeout(wait + PATIENCE * 2, exchange).await {
             Ok(answer) => serde_json::from_slice(&answer?).map_err(|error| error.to_string())?,
-            Err(_) => return Err("no answer in time".to_owned()),
+            Err(_) => return Err("no answer in time".to_owned().into()),
         };
         Ok(calls.calls)
     }
 
-    async fn send(&mut self, worker: &Worker, url: &str, said: Vec<u8>) -> Result<bytes::Bytes, String> {
+    async fn send(&mut self, worker: &Worker, url: &str, said: bytes::Bytes) -> Result<bytes::Bytes, Missed> {
         let address = Address::parse(url)?;
         let mut line = match self.kept.take() {
             Some((kept, line)) if kept == url => line,
@@ -235,7 +286,7 @@ impl Line {
                 .map_err(|error| format!("{error:?}"))?,
         };
         let (uri, authority) = address.below(PATH)?;
-        let mut request = hyper::Request::new(Full::from(said));
+        let mut request = hyper::Request::new(Full::new(said));
         *request.method_mut() = hyper::Method::POST;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -247,14 +298,15 @@ impl Line {
             }
             Shows::Token(token) => (AUTHORIZATION, format!("Bearer {token}")),
         };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| "the token cannot stand in a header")?;
+        let mut value =
+            HeaderValue::from_str(&value).map_err(|_| "the token cannot stand in a header".to_owned())?;
         value.set_sensitive(true);
         headers.insert(name, value);
         let head = line.send(request).await.map_err(|broken| broken.why)?;
         let body = line.whole(LONGEST).await.map_err(|broken| broken.why)?;
         if !head.status.is_success() {
             let said = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
-            return Err(format!("HTTP {}: {said}", head.status));
+            return Err(Missed::Refused(head.status.as_u16(), said));
         }
         if line.afterwards().await == Afterwards::Kept {
             self.kept = Some((url.to_owned(), line));

@@ -35,7 +35,12 @@ pub async fn exchange(
         return Err(Problem::invalid("/worker/for", "a worker that is no node says for which panels it is"));
     }
     let wait = Duration::from_millis(said.wait_ms);
-    let exchanged = shared.relay.exchange(&said.worker, said.answers, wait).await;
+    let mut stopping = shared.fleet.stopping.clone();
+    let exchanged = tokio::select! {
+        biased;
+        exchanged = shared.relay.exchange(&said.worker, said.answers, wait) => exchanged,
+        _ = stopping.wait_for(|stopping| *stopping) => Ok(Vec::new()),
+    };
     match exchanged {
         Ok(calls) => Ok(HttpResponse::Ok().json(Calls { calls })),
         Err(error @ NotTaken::Selector(_)) => Err(Problem::invalid("/worker/for", error.to_string())),

@@ -61,13 +61,14 @@ impl Engine {
 
     /// Starts the coordinator with every panel that is registered in this store.
     pub async fn on(store: Store, settings: &Settings, metrics: &Metrics) -> Result<Self, StartError> {
-        let arbiter = Arbiter::new();
+        let thread = PanelThread(Some(Arbiter::new())); // it ends with this, whatever comes next
         let (started, start) = oneshot::channel();
         let kept = Kept { batches: settings.keep_batches, keys: settings.keep_keys };
         let (handle, devices) = (store.handle(), settings.devices.clone());
         let metrics = metrics.batches.clone();
         let now = clock::now_ms();
         let first = handle.change(move |tables| tables.first_of_start(now)).await?;
+        let PanelThread(Some(arbiter)) = &thread else { return Err(StartError::Engine) };
         arbiter.spawn_fn(move || {
             parts::this_thread_is("the thread of the coordinator and all panels");
             let mut coordinator = Coordinator::new(handle, kept, devices, metrics, first);
@@ -77,7 +78,7 @@ impl Engine {
             let _ = started.send(result); // the other end waits below
         });
         let (coordinator, register) = start.await.map_err(|_| StartError::Engine)??;
-        Ok(Self { store, coordinator, register, thread: PanelThread(Some(arbiter)) })
+        Ok(Self { store, coordinator, register, thread })
     }
 
     /// For reads, and for what changes beside the panels.

@@ -25,7 +25,7 @@ use crate::cluster::log::{Address, EntryRow, LeadRow, Log, LogError, Look, Me};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::peers::Peers;
 use crate::cluster::worker::{Shows, Worker};
-use crate::cluster::{beat_every, leads_for};
+use crate::cluster::{leads_for, look_every};
 use crate::config::Settings;
 use crate::http::front::{Front, Leader, Place as Answered};
 use crate::panel::device::relay::Hello;
@@ -273,6 +273,9 @@ impl Node {
             let position = follower.position();
             let entries = log.after(position.number, AT_ONCE).await?;
             let had_more = std::mem::replace(&mut more, !entries.is_empty());
+            if entries.first().is_some_and(|entry| entry.number != position.number + 1) {
+                return Ok((follower, None)); // what comes next was dropped: it is looked at anew
+            }
             if more {
                 follower = self.apply(follower, entries).await?;
             }
@@ -283,9 +286,9 @@ impl Node {
                 node.caught_up.store(Arc::new(Some(at)));
             }
             self.metrics.cluster.applied.set(applied.number as i64);
-            let is_due = looked.is_none_or(|at| at.elapsed() >= beat_every(self.ttl));
+            let is_due = looked.is_none_or(|at| at.elapsed() >= look_every(self.ttl));
             // While entries come, who leads is as it was; a look costs the log's database a write.
-            if (more || had_more) && !is_due {
+            if (more || had_more) && !is_due && self.wish() != Wish::End {
                 if !more {
                     self.await_news(log).await;
                 }
@@ -304,14 +307,17 @@ impl Node {
             }
             self.say_who_leads(&look.lead);
             if !seen.as_ref().is_some_and(|(lead, _)| *lead == look.lead) {
-                seen = Some((look.lead.clone(), sent));
+                seen = Some((look.lead.clone(), Moment::now())); // it may have been said since the look began
             }
             let silent = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
             // What this name led in an earlier run, or before it stepped down, nobody leads.
             let is_free = look.lead.node.is_empty() || look.lead.node == self.me.name || silent > self.ttl;
-            if is_free && self.wish() == Wish::Take {
+            // One that has all goes first.
+            let has_all = applied.number >= look.last || silent > self.ttl * 2;
+            if is_free && has_all && self.wish() == Wish::Take {
                 let sent = Moment::now();
-                if let Some(reign) = log.take_lead(&look.lead, &self.me).await? {
+                let url = self.nodes.peers.vouch(&self.me.name, &self.me.url);
+                if let Some(reign) = log.take_lead(&look.lead, &self.me, &url).await? {
                     tracing::info!(reign, silent_ms = silent.as_millis() as u64, "taking the lead");
                     self.front.set_unless_same(Answered::Nowhere); // the one before answers nothing any more
                     self.hub.send_replace(None);
@@ -331,7 +337,7 @@ impl Node {
         tokio::select! {
             () = log.news() => {}
             _ = self.wish.changed() => {}
-            () = tokio::time::sleep(beat_every(self.ttl)) => {}
+            () = tokio::time::sleep(look_every(self.ttl)) => {}
         }
     }
 
@@ -345,15 +351,14 @@ impl Node {
     }
 
     fn say_who_leads(&self, lead: &LeadRow) {
-        let another = !lead.node.is_empty() && lead.node != self.me.name;
+        let url = leader_url(&self.nodes.peers, lead).filter(|_| lead.node != self.me.name);
         self.hub.send_if_modified(|hub| {
-            let now = another.then(|| lead.url.clone());
-            std::mem::replace(hub, now.clone()) != now
+            let before = std::mem::replace(hub, url.clone());
+            before != url
         });
-        self.front.set_unless_same(if lead.node.is_empty() || lead.node == self.me.name {
-            Answered::Nowhere
-        } else {
-            Answered::There(Leader { node: lead.node.clone(), url: lead.url.clone() })
+        self.front.set_unless_same(match url {
+            Some(url) => Answered::There(Leader { node: lead.node.clone(), url }),
+            None => Answered::Nowhere,
         });
     }
 
@@ -404,6 +409,22 @@ impl Node {
         })
         .await?
     }
+}
+
+/// Where the leader is, where there is one, and it has vouched for that: whoever can write to the database could send
+/// everybody elsewhere otherwise.
+fn leader_url(peers: &Peers, lead: &LeadRow) -> Option<String> {
+    if lead.node.is_empty() {
+        return None;
+    }
+    let url = peers.vouched(&lead.node, &lead.url);
+    if url.is_none() {
+        tracing::error!(
+            node = lead.node,
+            "the address of the leader in the log's database is none of the fleet's"
+        );
+    }
+    url
 }
 
 /// Whether it is the disk that fails, for a time or for want of room, rather than what stands on it.

@@ -103,8 +103,9 @@ delete from panelsync.commits where number in (
   select number from panelsync.commits
   where number < (select max(number) from panelsync.commits)
     and (number <= (select min(applied) from panelsync.nodes where seen > clock_timestamp() - interval '1 day')
-      or at < clock_timestamp() - interval '1 day'
-      or (select pg_total_relation_size('panelsync.commits')) > 4294967296)
+      or ((at < clock_timestamp() - interval '1 day' or (select pg_total_relation_size('panelsync.commits')) > 4294967296)
+        and number <= (select coalesce(min(applied), 9223372036854775807) from panelsync.nodes
+          where seen > clock_timestamp() - interval '1 minute')))
   order by number limit 1000)";
 
 pub(super) const RISKS: &str = "

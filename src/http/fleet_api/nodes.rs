@@ -80,6 +80,9 @@ fn several(shared: &Shared) -> Result<&Arc<Nodes>, Problem> {
 #[post("/nodes:release")]
 pub async fn release(Admin(who): Admin, request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
     let nodes = several(&shared)?;
+    if !nodes.has_others() {
+        return Err(FleetError::Conflict("no other node is heard of that could take the lead".into()).into());
+    }
     let audit = auth::origin(&request, &who.actor()).audit("node.release", "");
     shared.fleet.store.change(move |tables| tables.audit(&audit)).await?;
     nodes.release();

@@ -20,7 +20,7 @@ use crate::cluster::peers::{NOT_LEADING, PASSED, Passed};
 use crate::http::body::TIME;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::problem::Problem;
-use crate::panel::device::line::connection::{Address, Afterwards, Connection};
+use crate::panel::device::line::connection::{Address, Afterwards, Broken, Connection};
 use crate::panel::device::line::trust::Configs;
 
 /// How long a connection to the leader may take.
@@ -28,6 +28,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// A leader that does not answer for so long is asked whether it is there at all.
 const SILENT: Duration = Duration::from_secs(5);
+
+/// From one piece of a long answer to the next; streams of events have a sign of life in between.
+const BETWEEN_PIECES: Duration = Duration::from_mins(1);
+
+fn silent() -> Broken {
+    Broken { why: "nothing came for a minute".to_owned(), unsent: false, silent: false, garbled: false }
+}
 
 /// How long an answer may be on its way from a node that leads no more.
 const UNDER_WAY: Duration = Duration::from_millis(500);
@@ -192,18 +199,25 @@ impl Errand<'_> {
                 None => answer.finish(),
             });
         }
+        if matches!(head.status.as_u16(), 204 | 304) {
+            keep(url, line).await;
+            return Passing::Answered(answer.finish()); // it has no body, and nothing that says so
+        }
         match length {
-            Some(length) if length <= SHORT => match line.whole(SHORT as usize).await {
-                Ok(body) => {
-                    keep(url, line).await;
-                    Passing::Answered(answer.body(body))
+            Some(length) if length <= SHORT => {
+                match tokio::time::timeout(SILENT * 2, line.whole(SHORT as usize)).await {
+                    Ok(Ok(body)) => {
+                        keep(url, line).await;
+                        Passing::Answered(answer.body(body))
+                    }
+                    Ok(Err(_)) | Err(_) => unsure,
                 }
-                Err(_) => unsure,
-            },
+            }
             length => {
                 let pieces = stream::unfold(Some((line, url)), |state| async move {
                     let (mut line, url) = state?;
-                    match line.piece().await {
+                    let piece = tokio::time::timeout(BETWEEN_PIECES, line.piece()).await;
+                    match piece.unwrap_or_else(|_| Err(silent())) {
                         Ok(Some(piece)) => Some((Ok(piece), Some((line, url)))),
                         Ok(None) => {
                             keep(url, line).await;

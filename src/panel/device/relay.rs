@@ -35,7 +35,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(6);
 pub const WAIT: Duration = Duration::from_secs(2);
 
 /// How much longer an answer is awaited than the call may take.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
+pub const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 /// Workers at most.
 const MAX_WORKERS: usize = 1024;
@@ -390,6 +390,10 @@ impl Relay {
         wanted
             .map(|(call, made)| RelayedCall {
                 since_ms: made.saturating_duration_since(asked).as_millis() as u64,
+                // What it has waited for its worker is over.
+                within_ms: call
+                    .within_ms
+                    .saturating_sub(asked.saturating_duration_since(made).as_millis() as u64),
                 ..call
             })
             .collect()

@@ -9,10 +9,10 @@ use http_body_util::Full;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Node, NodeError, Wish, blocking};
+use super::{Node, NodeError, Wish, blocking, leader_url};
 use crate::clock;
 use crate::cluster::ledger::follows;
-use crate::cluster::log::{Address, FleetRow, Log, Me};
+use crate::cluster::log::{Address, FleetRow, Log, LogError, Me};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::peers::{NODE, Peers, is_name};
 use crate::cluster::{ClusterSettings, beat_every};
@@ -167,7 +167,10 @@ impl Node {
                     "the fleet is of an earlier version; stop all its nodes, and start one of them with this version first",
                 ));
             }
-            _ => copy_again(self, log).await?,
+            _ => {
+                self.enrol(log).await?; // from now on the log is kept for it
+                copy_again(self, log).await?;
+            }
         }
         self.enrol(log).await
     }
@@ -203,7 +206,15 @@ impl Node {
         let key_check = self.seal.seal_in("cluster", id.as_bytes(), b"of this fleet");
         let key_check = key_check.map_err(|error| cannot(error.to_string()))?;
         let mine = FleetRow { id, key_check, format: FORMAT, base: Position::START };
-        let there = log.found(&mine).await?;
+        let there = match log.found(&mine).await {
+            Ok(there) => there,
+            // Nothing was made: a server that has run alone can go on alone.
+            Err(error @ LogError::Refused(_)) => {
+                self.leave_log().await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         if there.id == id {
             tracing::info!(fleet = %id, "founded the log of all nodes");
             return Ok(None);
@@ -215,7 +226,14 @@ impl Node {
             copy_again(self, log).await?;
             return Ok(None);
         }
+        self.leave_log().await?;
         Ok(Some(there))
+    }
+
+    /// The folder is in no log any more.
+    async fn leave_log(&self) -> Result<(), NodeError> {
+        let folder = self.settings.data_dir.clone();
+        Ok(blocking(move || follower::set_log(&folder, None)).await??)
     }
 
     /// A name is another node's while that shows itself under it.
@@ -286,10 +304,10 @@ pub(super) async fn copy_again(node: &Node, log: &Log) -> Result<(), NodeError> 
             return Err(NodeError::Ended("it was to end while it copied".into()));
         }
         let lead = log.peek(&node.me).await?.lead;
-        let copied = if lead.node.is_empty() || lead.node == node.me.name {
-            Err("no node leads".to_owned())
-        } else {
-            copy_from(node, &lead.url).await
+        let url = leader_url(&node.nodes.peers, &lead).filter(|_| lead.node != node.me.name);
+        let copied = match url {
+            None => Err("no node leads".to_owned()),
+            Some(url) => copy_from(node, &url).await,
         };
         match copied {
             Ok(()) => return Ok(()),

@@ -9,9 +9,10 @@ use super::{Node, NodeError, TRIM_EVERY, TRY_AGAIN, Wish, blocking};
 use crate::cluster::lead::{Lead, Moment};
 use crate::cluster::ledger::{Over, PostgresLedger};
 use crate::cluster::log::{Address, Log, LogError, Me};
-use crate::cluster::{beat_every, leads_for};
+use crate::cluster::{beat_every, leads_for, look_every};
 use crate::http::front::Place as Answered;
 use crate::panel::device::gate::MayCall;
+use crate::panel::device::relay::ON_THE_WAY;
 use crate::server::StartError;
 use crate::server::engine::Engine;
 use crate::server::reign::Reign;
@@ -103,7 +104,8 @@ impl Node {
             match reign.await {
                 Ok((reign, password)) => {
                     let timeouts = settings.devices.timeouts;
-                    reign.make_sure_of_devices(timeouts.connect + timeouts.request + self.ttl);
+                    let longest = timeouts.request.max(timeouts.slow) + timeouts.connect + ON_THE_WAY;
+                    reign.make_sure_of_devices(longest + self.ttl);
                     if password.is_some() {
                         self.first_password.send_replace(password);
                     }
@@ -139,7 +141,7 @@ impl Node {
                 _ = is_over.wait_for(Option::is_some) => break false,
                 () = nodes.released() => break true,
                 _ = wish.wait_for(|wish| *wish != Wish::Take) => break true,
-                () = tokio::time::sleep(beat_every(self.ttl)) => {}
+                () = tokio::time::sleep(look_every(self.ttl)) => {}
             }
             // A disk that takes nothing is no reason that nobody is served: others have all that was acknowledged.
             let works = reign.shared().fleet.store.takes_work();
@@ -232,12 +234,10 @@ impl Beating {
     async fn run(self) {
         let mut log = None;
         loop {
-            let sent = Moment::now();
-            let beat = tokio::time::timeout(leads_for(self.ttl), self.beat(&mut log)).await;
-            match beat.unwrap_or_else(|_| Err(LogError::Unreachable("no answer".to_owned()))) {
-                Ok(true) => self.lead.renew(sent, leads_for(self.ttl)),
-                Ok(false) if self.lead.is_over() => return, // it was given away
-                Ok(false) => {
+            match self.beat(&mut log).await {
+                Ok(Some(sent)) => self.lead.renew(sent, leads_for(self.ttl)),
+                Ok(None) if self.lead.is_over() => return, // it was given away
+                Ok(None) => {
                     self.lead.end();
                     self.over.send_if_modified(|over| {
                         let is_new = over.is_none();
@@ -257,11 +257,15 @@ impl Beating {
         }
     }
 
-    async fn beat(&self, log: &mut Option<Log>) -> Result<bool, LogError> {
+    /// When the sign was sent that the log has taken; nothing where another node leads.
+    async fn beat(&self, log: &mut Option<Log>) -> Result<Option<Moment>, LogError> {
         let log = match log {
             Some(log) => log,
             None => log.insert(self.address.open().await?),
         };
-        log.beat(self.lead.reign(), &self.me).await
+        let sent = Moment::now();
+        let beat = tokio::time::timeout(leads_for(self.ttl), log.beat(self.lead.reign(), &self.me)).await;
+        let beat = beat.unwrap_or_else(|_| Err(LogError::Unreachable("no answer".to_owned())))?;
+        Ok(beat.then_some(sent))
     }
 }
