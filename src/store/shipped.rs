@@ -198,9 +198,8 @@ fn next_of(key: &[u8]) -> Option<[u8; 4]> {
 }
 
 fn is_next(before: &[u8], key: &[u8]) -> bool {
-    before.len() == key.len()
-        && before.get(4..) == key.get(4..)
-        && next_of(before).as_ref() == key.first_chunk()
+    let (Some(next), Some((panel, rest))) = (next_of(before), key.split_first_chunk()) else { return false };
+    next == *panel && before[4..] == *rest
 }
 
 /// The runs of a long list of numbers, the highest byte first, where writing these is shorter by far.
@@ -332,7 +331,11 @@ mod tests {
                 (0..2_u8, prop_oneof![
                     proptest::collection::vec(0..3_u8, 0..6),
                     (0..6_u32).prop_map(|panel| [&(panel + 254).to_be_bytes()[..], &[7]].concat()),
-                ], proptest::option::of(proptest::collection::vec(0..3_u8, 0..300))),
+                ], proptest::option::of(prop_oneof![
+                    Just(vec![7]),
+                    proptest::collection::vec(0..3_u8, 0..300),
+                    (0..300_u32).prop_map(|end| (0..end).flat_map(u32::to_be_bytes).collect::<Vec<u8>>()),
+                ])),
                 0..40,
             )
         ) {

@@ -104,8 +104,10 @@ impl Node {
             match reign.await {
                 Ok((reign, password)) => {
                     let timeouts = settings.devices.timeouts;
-                    let longest = timeouts.request.max(timeouts.slow) + timeouts.connect + ON_THE_WAY;
-                    reign.make_sure_of_devices(longest + self.ttl);
+                    // Calls of the node before are over then: most of them, and those in which a device looks at a photo.
+                    for call in [timeouts.request, timeouts.slow] {
+                        reign.make_sure_of_devices(call + timeouts.connect + ON_THE_WAY + self.ttl);
+                    }
                     if password.is_some() {
                         self.first_password.send_replace(password);
                     }
