@@ -10,6 +10,7 @@ use super::client::Client;
 use super::{Exit, Failure, output};
 use crate::config::KeySource;
 use crate::store::backup::{self, BackupError, Contents};
+use crate::store::follower;
 use crate::store::migrate::Forgotten;
 use crate::store::seal::{KEY_FILE, Seal};
 use crate::store::{self, OpenError, Store, private};
@@ -66,7 +67,15 @@ pub fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
     if !args.data_dir.join(KEY_FILE).exists() {
         note!("put the key of the server that it is from into {KEY_FILE} there, or give it with --key-file");
     }
-    note!("start it with `panelsync serve --data-dir {}`", args.data_dir.display());
+    let shown = args.data_dir.display();
+    if follower::look(&args.data_dir)?.is_some_and(|standing| standing.log.is_some()) {
+        note!(
+            "it is of a fleet of several nodes: `panelsync serve --cluster …` goes on in that fleet from there; to run it alone as it is, \
+             take it out first with `panelsync node leave --data-dir {shown} --yes`"
+        );
+    } else {
+        note!("start it with `panelsync serve --data-dir {shown}`");
+    }
     Ok(Exit::Done)
 }
 

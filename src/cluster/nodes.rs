@@ -94,7 +94,7 @@ impl Nodes {
         let states = look.nodes.iter().map(|node| {
             // Whoever is asked is here.
             let unseen = if node.name == self.name { Duration::ZERO } else { node.unseen + since };
-            let role = if unseen > self.away_after {
+            let role = if unseen > self.away_after || node.has_left() {
                 Role::Away
             } else if node.name == look.lead.node {
                 Role::Leader

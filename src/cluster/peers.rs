@@ -101,7 +101,9 @@ impl Peers {
 
 /// Whether a node may be called this: it stands in headers, tables and commands.
 pub fn is_name(name: &str) -> bool {
-    crate::batch::selector::is_key(name)
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 #[cfg(test)]

@@ -53,6 +53,13 @@ pub struct NodeRow {
     pub run: Uuid,
 }
 
+impl NodeRow {
+    /// Whether it has stopped in order, and nobody runs under its name.
+    pub fn has_left(&self) -> bool {
+        self.run.is_nil()
+    }
+}
+
 /// A node that shows itself.
 #[derive(Debug, Clone)]
 pub struct Me {

@@ -92,10 +92,11 @@ with released as (
 select pg_notify('panelsync', '') from released";
 
 pub(super) const LEAVE: &str =
-    "update panelsync.nodes set seen = clock_timestamp() - interval '1 hour' where name = $1 and run = $2";
+    "update panelsync.nodes set run = '00000000-0000-0000-0000-000000000000' where name = $1 and run = $2";
 
 pub(super) const REMOVE_NODE: &str = "
-delete from panelsync.nodes where name = $1 and extract(epoch from clock_timestamp() - seen)::float8 > $2
+delete from panelsync.nodes where name = $1
+  and (extract(epoch from clock_timestamp() - seen)::float8 > $2 or run = '00000000-0000-0000-0000-000000000000')
   and name <> (select node from panelsync.lead)";
 
 pub(super) const TRIM: &str = "

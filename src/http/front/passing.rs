@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use actix_web::body::BodySize;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{LINES, Leader, NodeFront, ROOM, STEP};
 use crate::cluster::peers::{NOT_LEADING, PASSED, Passed};
+use crate::http::HeadOnly;
 use crate::http::body::TIME;
 use crate::http::panel_api::OnlyPanel;
 use crate::http::problem::Problem;
@@ -194,10 +196,8 @@ impl Errand<'_> {
         let url = leader.url.clone();
         if *self.request.method() == Method::HEAD {
             keep(url, line).await;
-            return Passing::Answered(match length {
-                Some(length) => answer.no_chunking(length).finish(),
-                None => answer.finish(),
-            });
+            let size = length.map_or(BodySize::Stream, BodySize::Sized);
+            return Passing::Answered(answer.body(HeadOnly(size)));
         }
         if matches!(head.status.as_u16(), 204 | 304) {
             keep(url, line).await;

@@ -54,10 +54,13 @@ pub async fn prepare(
 ) -> Result<(Node, Arc<Front>), NodeError> {
     let ClusterSettings { database, node, advertise, ttl, ca_file } = cluster;
     if !is_name(node) {
-        return Err(cannot(format!("--node {node:?} is no name: it takes letters, digits, - _ . and :")));
+        return Err(cannot(format!(
+            "--node {node:?} is no name: it takes up to 63 letters, digits, - _ and ., and begins with one of the first two"
+        )));
     }
     let url = advertise.trim_end_matches('/').to_owned();
-    if connection::Address::parse(&url).is_err() {
+    let is_bare = url.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?', '#', '@']));
+    if connection::Address::parse(&url).is_err() || !is_bare {
         return Err(cannot(format!("--advertise {advertise:?} is no URL such as https://10.0.0.5:8443")));
     }
     if matches!(settings.key, KeySource::DataFolder) {
@@ -244,7 +247,7 @@ impl Node {
             let Some(other) = seen.nodes.into_iter().find(|node| node.name == self.me.name) else {
                 return Ok(());
             };
-            if other.unseen > self.ttl.max(Duration::from_secs(3)) {
+            if other.has_left() || other.unseen > self.ttl.max(Duration::from_secs(3)) {
                 return Ok(());
             }
             // What was seen less long ago than before has shown itself: once it may have done so with its last breath.
@@ -267,7 +270,8 @@ impl Node {
     async fn upgrade(&self, log: &Log, fleet: &FleetRow, standing: Standing) -> Result<(), NodeError> {
         let seen = log.peek(&self.me).await?;
         let away = self.ttl.max(Duration::from_secs(3));
-        let running = seen.nodes.iter().filter(|node| node.name != self.me.name && node.unseen < away);
+        let running = seen.nodes.iter().filter(|node| node.name != self.me.name && !node.has_left());
+        let running = running.filter(|node| node.unseen < away);
         let running: Vec<_> = running.map(|node| node.name.as_str()).collect();
         if !running.is_empty() {
             return Err(cannot(format!(

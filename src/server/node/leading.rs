@@ -161,6 +161,7 @@ impl Node {
             }
         };
         self.front.set(Answered::Nowhere);
+        self.metrics.cluster.leads.set(0);
         if released {
             tracing::info!(reign = lead.reign(), "giving the lead away");
             reign.hand_over().await;
