@@ -1,5 +1,5 @@
 //! The front: where a request is answered. With one server that is here. With several nodes it is where the leader is: here, or
-//! there, and then the request is passed on ([`passing`]), answer and all; and while nobody leads it is held for a while.
+//! there, and then the request is passed on (`passing.rs`), answer and all; and while nobody leads it is held for a while.
 //!
 //! What is answered here always is what tells of this node alone: whether it lives, whether it is ready, its metrics.
 
