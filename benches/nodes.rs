@@ -15,20 +15,22 @@ mod line;
 #[path = "../tests/cluster/postgres.rs"]
 #[allow(dead_code, reason = "the test needs more of it")]
 mod postgres;
+#[path = "../tests/cluster/process.rs"]
+mod process;
 mod served;
 mod several;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use calls::{Calls, MANY, Requests, at, batch_request, calls, id, link_requests, lists, session};
+use process::{free_port, send};
 use served::{ITEMS, Server, median, profiles};
 use several::{Several, WAIT, until};
 
@@ -392,23 +394,4 @@ fn sync_ms() -> f64 {
         file.sync_data().expect("synced");
     }
     started.elapsed().as_secs_f64() * 1000.0 / f64::from(TIMES)
-}
-
-/// Sends a signal to a process that was started here.
-fn send(signal: Signal, process: u32) {
-    if let Some(process) = Pid::from_raw(process as i32) {
-        let _ = kill_process(process, signal); // it may be gone
-    }
-}
-
-/// A port of loopback that nobody listens on, and that the kernel gives to no connection.
-fn free_port() -> u16 {
-    const FIRST: u16 = 23_000;
-    const PORTS: u16 = 1_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let _ = NEXT.compare_exchange(0, fastrand::u16(1..=PORTS), Ordering::Relaxed, Ordering::Relaxed); // the first call
-    (0..PORTS)
-        .map(|_| FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port")
 }

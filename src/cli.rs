@@ -372,9 +372,9 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
 /// The trust in the server's certificate that was asked for.
 fn trust(ca_file: Option<&std::path::Path>, pin: Option<&str>) -> Result<Option<Trust>, Failure> {
     match (ca_file, pin) {
-        (Some(file), _) => client::read_certificates(file)
-            .map(Some)
-            .map_err(|why| Failure::usage(format!("--ca-file: {why}"))),
+        (Some(file), _) => {
+            Trust::from_file(file).map(Some).map_err(|why| Failure::usage(format!("--ca-file: {why}")))
+        }
         (None, Some(pin)) => {
             let trust = Trust::from_pin(pin);
             trust.map(Some).ok_or_else(|| {

@@ -50,6 +50,11 @@ pub fn look_every(ttl: Duration) -> Duration {
     beat_every(ttl).min(Duration::from_secs(1))
 }
 
+/// A node that was not heard of for so long is away: a leader that may be silent for a moment only is given more.
+pub fn away_after(ttl: Duration) -> Duration {
+    ttl.max(Duration::from_secs(3))
+}
+
 /// For how long a leader leads after a sign of life was sent, where others take over after so long.
 pub fn leads_for(ttl: Duration) -> Duration {
     ttl * 2 / 3

@@ -28,6 +28,7 @@ pub mod tls;
 pub use engine::Engine;
 use node::{Node, NodeError, Wish};
 use reign::Reign;
+pub use reign::share;
 use tls::TlsError;
 
 /// How long a stop waits for requests that are being answered, in seconds.

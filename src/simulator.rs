@@ -20,19 +20,13 @@ use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::access::Access;
-use crate::access::devices::DeviceSessions;
-use crate::access::proxy::Proxies;
-use crate::access::sessions::Sessions;
 use crate::config::{Settings, TlsFiles};
 use crate::coordinator::fleet::{AddError, AddPanels, NewPanel};
-use crate::fleet::Fleet;
-use crate::fleet::link::Link;
-use crate::http::fleet_api::backup::Backups;
-use crate::http::{self, Shared, panel_api};
+use crate::http::{self, panel_api};
 use crate::panel::Origin;
 use crate::panel::settings::{PanelRecord, Settings as PanelSettings};
 use crate::server::tls::{self, TlsError};
-use crate::server::{Engine, StartError};
+use crate::server::{Engine, StartError, share};
 use crate::telemetry::Metrics;
 
 mod content;
@@ -124,36 +118,13 @@ impl Simulator {
     /// Starts the panels, with what they held before where the data folder is not new.
     pub async fn build(settings: SimulatorSettings) -> Result<Self, SimulateError> {
         let metrics = Metrics::default();
-        let engine = Engine::start(&Settings::new(&settings.data_dir, settings.listen), &metrics).await?;
+        let usual = Settings::new(&settings.data_dir, settings.listen);
+        let engine = Engine::start(&usual, &metrics).await?;
         add_panels(&engine, &settings).await?;
         let access = Access::new(engine.store()).map_err(StartError::from)?;
         access.first_start(Some(PASSWORD.to_owned())).await.map_err(StartError::from)?;
         let stopping = watch::Sender::new(false);
-        let usual = Settings::new("", settings.listen);
-        let shared = Arc::new(Shared {
-            fleet: Fleet {
-                store: engine.store(),
-                coordinator: engine.coordinator(),
-                register: engine.register(),
-                access,
-                keep_keys: usual.keep_keys,
-                link: Link::new(None, DeviceSessions::default()),
-                device_timeouts: usual.devices.timeouts,
-                stopping: stopping.subscribe(),
-            },
-            sessions: Sessions::default(),
-            metrics,
-            data_dir: settings.data_dir.clone(),
-            backups: Backups::new(std::time::Duration::from_mins(1)),
-            proxies: Proxies::default(),
-            body_limit: usual.body_limit,
-            max_items: usual.max_items,
-            turns: crate::http::body::Turns::default(),
-            listeners: crate::http::listeners::Listeners::new(usual.listeners_per_token),
-            metrics_access: usual.metrics_access,
-            relay: Arc::default(),
-            nodes: None,
-        });
+        let shared = share(&engine, access, &usual, &metrics, stopping.subscribe(), None);
         let door = http::front::Front::alone(Arc::clone(&shared));
         let shared = web::Data::from(shared);
         let first_port = settings.port_per_panel.then(|| settings.listen.port());

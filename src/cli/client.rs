@@ -208,11 +208,8 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Failure> {
-        let (uri, host) = self.address.below(path).map_err(Failure::usage)?;
-        let mut request = Request::new(Full::default());
-        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        let mut request = self.address.request(method, path, Bytes::new()).map_err(Failure::usage)?;
         let headers = request.headers_mut();
-        headers.insert(header::HOST, host);
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
@@ -370,13 +367,7 @@ fn system_trust() -> Result<Trust, Failure> {
     let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) else {
         return Ok(Trust::System);
     };
-    read_certificates(&PathBuf::from(file)).map_err(|why| Failure::usage(format!("SSL_CERT_FILE: {why}")))
-}
-
-/// Trust in the certificates that a file holds.
-pub fn read_certificates(file: &std::path::Path) -> Result<Trust, String> {
-    let pem = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Trust::from_pem(&pem).ok_or_else(|| format!("{} holds no certificates in PEM", file.display()))
+    Trust::from_file(&PathBuf::from(file)).map_err(|why| Failure::usage(format!("SSL_CERT_FILE: {why}")))
 }
 
 /// What is kept of a server between two commands. Earlier versions kept the bare token.

@@ -1,6 +1,6 @@
 //! `panelsync worker`: talks to the devices of a site for a server that does not reach them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::sync::watch;
@@ -60,7 +60,7 @@ pub fn worker(args: &WorkerArgs, token: Option<&str>, trust: Option<Trust>) -> R
         selector: Some(args.selector.clone()),
     };
     let (hub, told) = watch::channel(Some(args.hub.trim_end_matches('/').to_owned()));
-    let shows = Shows::Token(Rc::from(token));
+    let shows = Shows::Token(Arc::from(token));
     let worker = Worker { hello, shows, trust: trust.unwrap_or(Trust::System), hub: told };
     note!("panelsync worker talks to the devices of {} for {} (stop with ctrl-C)", args.selector, args.hub);
     let refused = actix_web::rt::System::new().block_on(async move {

@@ -67,7 +67,7 @@ pub enum Removal {
 /// The nodes.
 pub struct Nodes {
     /// Signs and checks what nodes say to each other.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
     name: String,
     address: Arc<Address>,
     away_after: Duration,
@@ -77,7 +77,7 @@ pub struct Nodes {
 
 impl Nodes {
     /// None is seen yet by the node of this name. One that was not heard of for so long is away.
-    pub fn new(name: String, address: Arc<Address>, away_after: Duration, peers: Peers) -> Self {
+    pub fn new(name: String, address: Arc<Address>, away_after: Duration, peers: Arc<Peers>) -> Self {
         Self { peers, name, address, away_after, seen: ArcSwapOption::default(), release: Notify::new() }
     }
 

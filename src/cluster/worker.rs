@@ -9,11 +9,11 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -68,9 +68,9 @@ pub struct Calls {
 #[derive(Clone)]
 pub enum Shows {
     /// As a node of the fleet.
-    Node(Rc<Peers>),
+    Node(Arc<Peers>),
     /// By a token.
-    Token(Rc<str>),
+    Token(Arc<str>),
 }
 
 /// A worker.
@@ -285,12 +285,8 @@ impl Line {
                 .await
                 .map_err(|error| format!("{error:?}"))?,
         };
-        let (uri, authority) = address.below(PATH)?;
-        let mut request = hyper::Request::new(Full::new(said));
-        *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = uri;
+        let mut request = address.request(hyper::Method::POST, PATH, said)?;
         let headers = request.headers_mut();
-        headers.insert(HOST, authority);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let (name, value) = match &worker.shows {
             Shows::Node(peers) => {

@@ -16,6 +16,8 @@ use super::{RequestSpan, Shared, front, panel_api};
 use crate::access::actor::Actor;
 use crate::access::{Principal, Role};
 use crate::batch::selector::is_key;
+use crate::clock;
+use crate::cluster::peers::NODE;
 use crate::fleet::FleetError;
 use crate::fleet::accounts::needs;
 use crate::panel::Origin;
@@ -150,6 +152,12 @@ pub fn address(request: &HttpRequest) -> String {
 /// Whether the client speaks TLS.
 pub fn is_secure(request: &HttpRequest) -> bool {
     front::is_secure(request, &Shared::of(request).proxies)
+}
+
+/// The node of the fleet that shows itself.
+pub fn node(request: &HttpRequest, shared: &Shared) -> Option<String> {
+    let shown = request.headers().get(NODE)?.to_str().ok()?;
+    shared.nodes.as_ref()?.peers.shown(shown, clock::now_ms())
 }
 
 /// Who asks, from where, in which span.

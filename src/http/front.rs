@@ -67,7 +67,7 @@ pub struct NodeFront {
     /// Its name.
     pub node: String,
     /// Signs what it passes on.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
     /// What it trusts where the leader speaks TLS.
     pub trust: Trust,
     /// Whose word is taken for where a request comes from.
@@ -89,7 +89,7 @@ impl NodeFront {
     /// Of a node that has caught up with nothing yet.
     pub fn new(
         node: String,
-        peers: Peers,
+        peers: Arc<Peers>,
         trust: Trust,
         metrics: Metrics,
         settings: &Settings,
@@ -142,19 +142,14 @@ impl Front {
 
     /// Requests are answered there from now on.
     pub fn set(&self, place: Place) {
-        self.place.store(Arc::new(place));
-        self.changed.send_replace(());
-    }
-
-    /// [`Front::set`], where that is not so already.
-    pub fn set_unless_same(&self, place: Place) {
         let same = match (&**self.place.load(), &place) {
             (Place::Nowhere, Place::Nowhere) => true,
             (Place::There(one), Place::There(other)) => one == other,
             _ => false,
         };
         if !same {
-            self.set(place);
+            self.place.store(Arc::new(place));
+            self.changed.send_replace(());
         }
     }
 

@@ -9,8 +9,6 @@ use super::auth;
 use super::body;
 use super::problem::Problem;
 use crate::access::Role;
-use crate::clock;
-use crate::cluster::peers::NODE;
 use crate::cluster::worker::{Calls, Exchange};
 use crate::fleet::FleetError;
 use crate::panel::device::relay::NotTaken;
@@ -22,9 +20,7 @@ pub async fn exchange(
     payload: web::Payload,
     shared: Here,
 ) -> Result<HttpResponse, Problem> {
-    let shown = request.headers().get(NODE).and_then(|value| value.to_str().ok());
-    let nodes = shared.nodes.as_ref();
-    let node = nodes.zip(shown).and_then(|(nodes, shown)| nodes.peers.shown(shown, clock::now_ms()));
+    let node = auth::node(&request, &shared);
     if node.is_none() {
         auth::at_least(Role::Admin, &request)?;
     }

@@ -11,7 +11,6 @@
 //!
 //! Stepping down: nothing is waited for. What was not answered is answered by nobody, or as perhaps done.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,7 +151,8 @@ impl Node {
     /// Talks to devices for whoever leads, on a thread of its own.
     fn talk_to_devices(&self) -> Arbiter {
         let arbiter = Arbiter::new();
-        let (seal, trust, hub) = (Arc::clone(&self.seal), self.trust.clone(), self.hub.subscribe());
+        let shows = Shows::Node(Arc::clone(&self.nodes.peers));
+        let (trust, hub) = (self.trust.clone(), self.hub.subscribe());
         let hello = Hello {
             name: self.me.name.clone(),
             run: self.me.run,
@@ -160,7 +160,6 @@ impl Node {
             selector: None,
         };
         arbiter.spawn_fn(move || {
-            let shows = Shows::Node(Rc::new(Peers::new(&seal)));
             actix_web::rt::spawn(Worker { hello, shows, trust, hub }.run());
         });
         arbiter
@@ -212,7 +211,6 @@ impl Node {
     /// Follows the log, until the lead is taken or the node is to end.
     async fn follow(&mut self) -> Result<Followed, NodeError> {
         let Some(mut follower) = self.open_follower().await? else { return Ok(Followed::Ended) };
-        self.metrics.cluster.leads.set(0);
         let mut said = false;
         loop {
             if self.wish() == Wish::End {
@@ -319,7 +317,7 @@ impl Node {
                 let url = self.nodes.peers.vouch(&self.me.name, &self.me.url);
                 if let Some(reign) = log.take_lead(&look.lead, &self.me, &url).await? {
                     tracing::info!(reign, silent_ms = silent.as_millis() as u64, "taking the lead");
-                    self.front.set_unless_same(Answered::Nowhere); // the one before answers nothing any more
+                    self.front.set(Answered::Nowhere); // the one before answers nothing any more
                     self.hub.send_replace(None);
                     let lead = Arc::new(Lead::new(reign, sent, leads_for(self.ttl)));
                     return Ok((follower, Some(lead)));
@@ -356,7 +354,7 @@ impl Node {
             let before = std::mem::replace(hub, url.clone());
             before != url
         });
-        self.front.set_unless_same(match url {
+        self.front.set(match url {
             Some(url) => Answered::There(Leader { node: lead.node.clone(), url }),
             None => Answered::Nowhere,
         });

@@ -46,59 +46,39 @@ impl Reign {
         let access = Access::new(engine.store())?;
         let admin_password = settings.admin_password.as_ref().map(|password| password.0.clone());
         let first_password = access.first_start(admin_password).await?;
-        let link_password = settings.link_password.as_ref().map(|password| password.0.clone());
         engine.store().events().keep(settings.keep_events_number);
         let stopping = watch::Sender::new(false);
-        let shared = Arc::new(Shared {
-            fleet: Fleet {
-                store: engine.store(),
-                coordinator: engine.coordinator(),
-                register: engine.register(),
-                access,
-                keep_keys: settings.keep_keys,
-                link: Link::new(link_password.as_deref(), DeviceSessions::default()),
-                device_timeouts: settings.devices.timeouts,
-                stopping: stopping.subscribe(),
-            },
-            sessions: Sessions::default(),
-            metrics: metrics.clone(),
-            data_dir: settings.data_dir.clone(),
-            backups: Backups::new(settings.backup_patience),
-            proxies: Proxies::new(settings.trust_proxy.clone()),
-            body_limit: settings.body_limit,
-            max_items: settings.max_items,
-            turns: http::body::Turns::default(),
-            listeners: http::listeners::Listeners::new(settings.listeners_per_token),
-            metrics_access: settings.metrics_access,
-            relay: Arc::clone(&settings.devices.relay),
-            nodes,
-        });
+        let shared = share(&engine, access, settings, metrics, stopping.subscribe(), nodes);
         let kept = KeptTimes { audit: settings.keep_audit, events: settings.keep_events };
         actix_web::rt::spawn(tidy(engine.store(), kept, stopping.subscribe()));
         Ok((Self { engine, shared, stopping }, first_password))
     }
 
-    /// Has devices made sure of after this time, for which something waits now: the node that led before was perhaps talking to
-    /// them, and a call of it is over by then.
-    pub fn make_sure_of_devices(&self, after: Duration) {
+    /// Has devices made sure of at these times from now on, in order, for which something waits now: the node that led before
+    /// was perhaps talking to them, and a call of it is over by then.
+    pub fn make_sure_of_devices(&self, times: [Duration; 2]) {
         let (shared, mut stopping) = (Arc::downgrade(&self.shared), self.stopping.subscribe());
         let pending = self.engine.store().read().and_then(|snapshot| snapshot.panels_with_pending());
+        let began = tokio::time::Instant::now();
         actix_web::rt::spawn(async move {
             let pending = match pending {
                 Ok(pending) if !pending.is_empty() => pending,
                 Ok(_) => return,
                 Err(error) => return tracing::warn!(%error, "devices are not made sure of"),
             };
-            if tokio::time::timeout(after, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
-                return;
-            }
-            let Some(shared) = shared.upgrade() else { return };
-            tracing::info!(
-                panels = pending.len(),
-                "reading devices to which another node was perhaps talking"
-            );
-            if let Err(error) = shared.fleet.make_sure_of(&pending).await {
-                tracing::warn!(%error, "devices are not made sure of");
+            for time in times {
+                let stops = stopping.wait_for(|stopping| *stopping);
+                if tokio::time::timeout_at(began + time, stops).await.is_ok() {
+                    return;
+                }
+                let Some(shared) = shared.upgrade() else { return };
+                tracing::info!(
+                    panels = pending.len(),
+                    "reading devices to which another node was perhaps talking"
+                );
+                if let Err(error) = shared.fleet.make_sure_of(&pending).await {
+                    tracing::warn!(%error, "devices are not made sure of");
+                }
             }
         });
     }
@@ -138,6 +118,42 @@ impl Reign {
         drop(self.shared);
         self.engine.close().await;
     }
+}
+
+/// What handlers share, over this engine.
+pub fn share(
+    engine: &Engine,
+    access: Access,
+    settings: &Settings,
+    metrics: &Metrics,
+    stopping: watch::Receiver<bool>,
+    nodes: Option<Arc<Nodes>>,
+) -> Arc<Shared> {
+    let link_password = settings.link_password.as_ref().map(|password| password.0.as_str());
+    Arc::new(Shared {
+        fleet: Fleet {
+            store: engine.store(),
+            coordinator: engine.coordinator(),
+            register: engine.register(),
+            access,
+            keep_keys: settings.keep_keys,
+            link: Link::new(link_password, DeviceSessions::default()),
+            device_timeouts: settings.devices.timeouts,
+            stopping,
+        },
+        sessions: Sessions::default(),
+        metrics: metrics.clone(),
+        data_dir: settings.data_dir.clone(),
+        backups: Backups::new(settings.backup_patience),
+        proxies: Proxies::new(settings.trust_proxy.clone()),
+        body_limit: settings.body_limit,
+        max_items: settings.max_items,
+        turns: http::body::Turns::default(),
+        listeners: http::listeners::Listeners::new(settings.listeners_per_token),
+        metrics_access: settings.metrics_access,
+        relay: Arc::clone(&settings.devices.relay),
+        nodes,
+    })
 }
 
 /// Between two looks for what has ended or is too old.

@@ -95,16 +95,8 @@ impl Seal {
     /// With the key that the text spells in hex digits; `source` is for the message.
     pub fn from_hex(text: &str, source: &str) -> Result<Self, KeyError> {
         let no_key = || KeyError::NoKey(source.to_owned());
-        let digits = text.trim().as_bytes();
-        let mut key = [0; 32];
-        if digits.len() != 64 {
-            return Err(no_key());
-        }
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or_else(no_key);
-            *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-        }
-        Ok(Self::new(key))
+        let key = unhex(text.trim()).and_then(|key| key.try_into().ok());
+        key.map(Self::new).ok_or_else(no_key)
     }
 
     /// With the key in this file.

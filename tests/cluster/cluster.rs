@@ -65,6 +65,14 @@ pub struct Cluster {
     folder: TempDir,
 }
 
+/// What a fault begins with: nodes that follow the first one, and writers that are known to it.
+pub fn begin(times: u32, shape: Shape) -> (Outcome, Cluster, Load) {
+    let cluster = Cluster::start(shape);
+    let load = Load::new(cluster.nodes.len());
+    load.prepare(&cluster.client);
+    (Outcome::of(times), cluster, load)
+}
+
 impl Cluster {
     /// A database, and nodes that all follow the first one.
     pub fn start(shape: Shape) -> Self {

@@ -2,37 +2,49 @@
 
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, Shape};
+use super::cluster::{Cluster, Shape, begin};
 use super::load::Load;
-use super::postgres::NAME;
+use super::postgres::{NAME, Postgres};
 use super::{Outcome, RECOVERS, TTL};
+
+/// SIGKILL to the database that takes writes, while writers write, until one is there again by `mended`. Gives how long after
+/// that a write was acknowledged.
+fn outage(
+    cluster: &mut Cluster,
+    load: &mut Load,
+    outcome: &mut Outcome,
+    mended: impl FnOnce(&mut Vec<Postgres>),
+) -> Duration {
+    let client = cluster.client.of_its_own();
+    let mut after = Duration::ZERO;
+    load.run(&client, |flow| {
+        std::thread::sleep(Duration::from_millis(fastrand::u64(100..500)));
+        let since = Instant::now();
+        cluster.databases[0].kill();
+        let dead = Instant::now();
+        mended(&mut cluster.databases);
+        let there = Instant::now();
+        let good = flow.good_after(dead, RECOVERS);
+        after = good.map_or(RECOVERS, |good| good.saturating_duration_since(there));
+        outcome.recovered(since, good);
+        std::thread::sleep(Duration::from_millis(300));
+    });
+    after
+}
 
 /// SIGKILL to all its processes, and started again: soon, or after longer than the lead lasts.
 pub fn killed(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let mut after = Duration::ZERO;
     for round in 0..times {
-        let client = cluster.client.of_its_own();
-        load.run(&client, |flow| {
-            std::thread::sleep(Duration::from_millis(fastrand::u64(100..500)));
-            let since = Instant::now();
-            cluster.databases[0].kill();
-            let dead = Instant::now();
+        after = after.max(outage(&mut cluster, &mut load, &mut outcome, |databases| {
             std::thread::sleep(if round % 2 == 0 {
                 Duration::from_millis(fastrand::u64(0..800))
             } else {
                 TTL * 3 / 2
             });
-            cluster.databases[0].start();
-            let there = Instant::now();
-            let good = flow.good_after(dead, RECOVERS);
-            after = after.max(good.map_or(RECOVERS, |good| good.saturating_duration_since(there)));
-            outcome.recovered(since, good);
-            std::thread::sleep(Duration::from_millis(300));
-        });
+            databases[0].start();
+        }));
         cluster.until_all_ready(&mut outcome);
         load.check(&cluster.client, &mut outcome);
     }
@@ -42,25 +54,10 @@ pub fn killed(times: u32) -> Outcome {
 
 /// The one that takes writes is killed, and its synchronous standby promoted; then it gets a standby of its own.
 pub fn fails_over(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape { standby: true, ..Shape::default() });
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape { standby: true, ..Shape::default() });
     let mut after = Duration::ZERO;
     for _ in 0..times {
-        let client = cluster.client.of_its_own();
-        load.run(&client, |flow| {
-            std::thread::sleep(Duration::from_millis(fastrand::u64(100..500)));
-            let since = Instant::now();
-            cluster.databases[0].kill();
-            let dead = Instant::now();
-            cluster.databases[1].promote();
-            let there = Instant::now();
-            let good = flow.good_after(dead, RECOVERS);
-            after = after.max(good.map_or(RECOVERS, |good| good.saturating_duration_since(there)));
-            outcome.recovered(since, good);
-            std::thread::sleep(Duration::from_millis(300));
-        });
+        after = after.max(outage(&mut cluster, &mut load, &mut outcome, |databases| databases[1].promote()));
         let lost = cluster.databases.remove(0).port;
         let standby = cluster.databases[0].synchronous_standby(Some(lost));
         cluster.databases.push(standby);
@@ -74,10 +71,7 @@ pub fn fails_over(times: u32) -> Outcome {
 /// A bit of an entry is turned in the database before a node reads it: the node stops at it and names it, and has never
 /// anything else than the others. The others, who have read it, go on.
 pub fn turned_bit(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let mut copied = 0;
     for _ in 0..times {
         let client = cluster.client.of_its_own();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Shape};
-use super::load::{Flow, Load};
+use super::cluster::{Shape, begin};
+use super::load::Flow;
 use super::{Outcome, RECOVERS, TTL};
 
 /// So often within a long fault all nodes are compared.
@@ -29,10 +29,7 @@ pub fn killed_of_many(times: u32) -> Outcome {
 }
 
 fn kill(times: u32, shape: Shape, panels: usize) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(shape);
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, shape);
     cluster.client.import((0..panels).map(|n| json!({ "id": format!("further-{n:06}") })));
     for round in 0..times {
         let leader = cluster.leader();
@@ -66,10 +63,7 @@ fn kill(times: u32, shape: Shape, panels: usize) -> Outcome {
 /// SIGSTOP for longer than the lead lasts, and SIGCONT, while all read through the old leader, too; every third time for
 /// about as long as it lasts.
 pub fn paused(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     for round in 0..times {
         let old = cluster.leader();
         let client = cluster.client.of_its_own();
@@ -111,10 +105,7 @@ fn in_order(flow: &Flow, outcome: &mut Outcome, broken: &mut u64) {
 
 /// `nodes:release`, and SIGTERM to the leader: clients wait, and that is all.
 pub fn released(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let (mut broken, mut longest, mut kept) = (0, Duration::ZERO, 0);
     for round in 0..times {
         let leader = cluster.leader();
@@ -151,10 +142,7 @@ pub fn released(times: u32) -> Outcome {
 
 /// Every node is stopped and started again, one after the other.
 pub fn rolling(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let (mut broken, mut longest) = (0, Duration::ZERO);
     for _ in 0..times {
         let client = cluster.client.of_its_own();

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, Shape};
-use super::load::Load;
+use super::cluster::{Cluster, Shape, begin};
 use super::proxy::{Line, Proxy};
 use super::{Outcome, RECOVERS, TTL};
 
@@ -40,10 +39,7 @@ fn break_line(line: &Proxy, way: Way) {
 }
 
 fn breaking(times: u32, line: impl for<'c> Fn(&'c Cluster, usize) -> &'c Proxy) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let mut longest = Duration::ZERO;
     for round in 0..times {
         let way = WAYS[round as usize % WAYS.len()];
@@ -85,10 +81,7 @@ pub fn node_to_leader(times: u32) -> Outcome {
 
 /// All lines are slow, though not so slow that nobody can lead: nobody stops leading, and nothing is wrong.
 pub fn slow(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let mut changes = 0;
     for _ in 0..times {
         let leader = cluster.leader();

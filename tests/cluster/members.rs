@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::cluster::{Cluster, Shape};
+use super::cluster::{Cluster, Shape, begin};
 use super::load::Load;
 use super::proxy::Line;
 use super::{Outcome, RECOVERS};
@@ -15,10 +15,7 @@ const CATCHES_UP: Duration = Duration::from_mins(2);
 /// A follower is stopped while thousands of entries are written, and has them all when it is back.
 pub fn away(times: u32) -> Outcome {
     let entries = if times > 1 { 5_000 } else { 1_500 };
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let (mut written, mut longest) = (0, Duration::ZERO);
     for round in 0..times {
         let follower = cluster.follower();
@@ -54,10 +51,7 @@ pub fn away(times: u32) -> Outcome {
 
 /// SIGKILL to followers: nobody waits for them.
 pub fn follower_killed(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     for _ in 0..times {
         let follower = cluster.follower();
         let client = cluster.client.of_its_own();
@@ -77,10 +71,7 @@ pub fn follower_killed(times: u32) -> Outcome {
 
 /// SIGKILL to all at once, under load.
 pub fn all_killed(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     for _ in 0..times {
         let client = cluster.client.of_its_own();
         load.run(&client, |flow| {
@@ -168,10 +159,7 @@ pub fn new_node(times: u32) -> Outcome {
 /// A new node copies, and in the midst of it the leader is killed, or the new node, or the line between them breaks: when it
 /// is started again, as whatever supervises it would, it has all.
 pub fn copy_broken(times: u32) -> Outcome {
-    let mut outcome = Outcome::of(times);
-    let mut cluster = Cluster::start(Shape::default());
-    let mut load = Load::new(cluster.nodes.len());
-    load.prepare(&cluster.client);
+    let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     cluster.client.import((0..10_000).map(|n| json!({ "id": format!("further-{n:05}") })));
     let client = cluster.client.of_its_own();
     let new = cluster.add_node();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Finding;
-use crate::cluster::ClusterSettings;
 use crate::cluster::ledger::follows;
 use crate::cluster::log::{Address, FleetRow, Log, LogError, Look, Me};
+use crate::cluster::{ClusterSettings, away_after};
 use crate::config::{KeySource, Settings};
 use crate::panel::settings::Trust;
 use crate::store::follower::{self, Standing};
@@ -27,7 +27,7 @@ pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn look(settings: &Settings, cluster: &ClusterSettings) -> Vec<Finding> {
-    let trust = match cluster.ca_file.as_deref().map(read_ca) {
+    let trust = match cluster.ca_file.as_deref().map(Trust::from_file) {
         None => Trust::System,
         Some(Ok(trust)) => trust,
         Some(Err(why)) => {
@@ -64,11 +64,6 @@ async fn look(settings: &Settings, cluster: &ClusterSettings) -> Vec<Finding> {
         Err(error) => found.push(unanswered(NODES, &error)),
     }
     found
-}
-
-fn read_ca(file: &std::path::Path) -> Result<Trust, String> {
-    let pem = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Trust::from_pem(&pem).ok_or_else(|| format!("{} holds no certificates in PEM", file.display()))
 }
 
 fn unanswered(check: &'static str, error: &LogError) -> Finding {
@@ -175,7 +170,7 @@ fn nodes(look: &Look, ttl: Duration) -> Finding {
     let away: Vec<_> = look
         .nodes
         .iter()
-        .filter(|node| node.unseen > ttl.max(Duration::from_secs(3)))
+        .filter(|node| node.unseen > away_after(ttl))
         .map(|node| node.name.as_str())
         .collect();
     let other: Vec<_> =

@@ -13,8 +13,6 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use utoipa::ToSchema;
 
-use crate::clock;
-use crate::cluster::peers::NODE;
 use crate::fleet::FleetError;
 use crate::http::auth::{self, Admin};
 use crate::http::panel_api;
@@ -58,10 +56,7 @@ pub async fn download(
 
 /// A copy for a node that joins, which shows itself as one.
 pub async fn download_for_node(request: HttpRequest, shared: Here) -> Result<HttpResponse, Problem> {
-    let shown = request.headers().get(NODE).and_then(|value| value.to_str().ok());
-    let nodes = shared.nodes.as_ref();
-    let node = nodes.zip(shown).and_then(|(nodes, shown)| nodes.peers.shown(shown, clock::now_ms()));
-    let Some(node) = node else { return Err(FleetError::Unauthorized.into()) };
+    let Some(node) = auth::node(&request, &shared) else { return Err(FleetError::Unauthorized.into()) };
     tracing::info!(node, "a node copies everything");
     let turn = shared.backups.turn()?;
     copy(&shared, turn).await

@@ -252,11 +252,12 @@ impl Errand<'_> {
         if let Some(OnlyPanel(panel)) = request.app_data::<OnlyPanel>() {
             path = format!("/panels/{}{path}", crate::http::percent(panel));
         }
-        let (uri, authority) = address.below(&path).ok()?;
-        let mut outgoing = hyper::Request::new(Full::new(self.body.bytes.clone()));
-        *outgoing.method_mut() = hyper::Method::from_bytes(request.method().as_str().as_bytes()).ok()?;
-        *outgoing.uri_mut() = uri;
+        let method = hyper::Method::from_bytes(request.method().as_str().as_bytes()).ok()?;
+        let mut outgoing = address.request(method, &path, self.body.bytes.clone()).ok()?;
         let headers = outgoing.headers_mut();
+        if request.headers().contains_key(header::HOST) {
+            headers.remove(hyper::header::HOST); // as the client says it
+        }
         for (name, value) in request.headers() {
             let passes = !is_of_connection(name.as_str())
                 && name != header::CONTENT_LENGTH
@@ -270,9 +271,6 @@ impl Errand<'_> {
             {
                 headers.append(name, value);
             }
-        }
-        if !headers.contains_key(hyper::header::HOST) {
-            headers.insert(hyper::header::HOST, authority);
         }
         let node = self.node;
         let passed = Passed {

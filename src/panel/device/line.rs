@@ -350,17 +350,14 @@ fn outgoing(
     request_id: Option<&str>,
     only_one: bool,
 ) -> Result<hyper::Request<Full<Bytes>>, Trouble> {
-    let (uri, host) = address.below(&request.path).map_err(Trouble::Unreachable)?;
     let body = request.body.as_ref().map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.as_bytes()));
-    let mut outgoing = hyper::Request::new(Full::new(body));
-    *outgoing.uri_mut() = uri;
-    *outgoing.method_mut() = match request.method {
+    let method = match request.method {
         Method::Get => hyper::Method::GET,
         Method::Post => hyper::Method::POST,
         Method::Delete => hyper::Method::DELETE,
     };
+    let mut outgoing = address.request(method, &request.path, body).map_err(Trouble::Unreachable)?;
     let headers = outgoing.headers_mut();
-    headers.insert(header::HOST, host);
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {

@@ -26,7 +26,7 @@ use super::line::Timeouts;
 use crate::batch::selector::Selector;
 use crate::panel::settings::{HttpAddress, Settings, Trust};
 use crate::store::PanelNo;
-use crate::store::seal::{hex, unhex};
+use crate::store::seal::hex;
 
 /// A worker that was not heard of for so long gets no calls any more.
 const HEARD_WITHIN: Duration = Duration::from_secs(6);
@@ -95,7 +95,7 @@ impl RelayedCall {
         let trust = match self.trust {
             RelayedTrust::System => Trust::System,
             RelayedTrust::Ca(pem) => Trust::Ca(pem),
-            RelayedTrust::Pin(digest) => Trust::Pin(unhex(&digest)?.try_into().ok()?),
+            RelayedTrust::Pin(digest) => Trust::from_pin(&digest)?,
         };
         let Self { method, path, token, body, slow, .. } = self;
         Some((HttpAddress { url: self.url, trust }, Request { method, path, token, body, is_slow: slow }))

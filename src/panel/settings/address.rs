@@ -1,6 +1,7 @@
 //! Where a device is, how it is spoken to, and what vouches for it.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use hyper::Uri;
 use rustls::pki_types::pem::PemObject;
@@ -63,6 +64,12 @@ impl Trust {
     pub fn from_pem(pem: &str) -> Option<Self> {
         let good = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
         good.is_ok_and(|certificates| !certificates.is_empty()).then(|| Self::Ca(pem.into()))
+    }
+
+    /// In the certificates that a file holds; the error names the file.
+    pub fn from_file(file: &Path) -> Result<Self, String> {
+        let pem = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Self::from_pem(&pem).ok_or_else(|| format!("{} holds no certificates in PEM", file.display()))
     }
 
     /// In the certificate with this SHA-256, in hex.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use bytes::Bytes;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use crate::cluster::ledger::follows;
 use crate::cluster::log::{Address, FleetRow, Log, LogError, Me};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::peers::{NODE, Peers, is_name};
-use crate::cluster::{ClusterSettings, beat_every};
+use crate::cluster::{ClusterSettings, away_after, beat_every};
 use crate::config::{KeySource, Settings};
 use crate::http::front::{Front, NodeFront};
 use crate::panel::device::line::connection::{self, Connection};
@@ -69,7 +69,7 @@ pub async fn prepare(
         ));
     }
     let trust = match ca_file {
-        Some(file) => read_ca(file).map_err(|why| cannot(format!("--cluster-ca-file: {why}")))?,
+        Some(file) => Trust::from_file(file).map_err(|why| cannot(format!("--cluster-ca-file: {why}")))?,
         None => Trust::System,
     };
     let seal = Arc::new(settings.key.seal(&settings.data_dir).map_err(crate::store::OpenError::from)?);
@@ -87,18 +87,17 @@ pub async fn prepare(
         cannot(format!("{error} ({}); is --cluster right, and does PostgreSQL run there?", address.hosts()))
     })?;
     let me = Me { name: node.clone(), url, run: Uuid::new_v4() };
-    let peers = || Peers::new(&seal);
+    let peers = Arc::new(Peers::new(&seal));
     let front = NodeFront::new(
         node.clone(),
-        peers(),
+        Arc::clone(&peers),
         trust.clone(),
         metrics.clone(),
         settings,
         web::nodes::nobody_leads,
     );
     let front = Front::of_node(front);
-    let nodes =
-        Arc::new(Nodes::new(node.clone(), Arc::clone(&address), (*ttl).max(Duration::from_secs(3)), peers()));
+    let nodes = Arc::new(Nodes::new(node.clone(), Arc::clone(&address), away_after(*ttl), peers));
     let node = Node {
         settings: settings.clone(),
         ttl: *ttl,
@@ -115,11 +114,6 @@ pub async fn prepare(
     };
     node.join(&mut log).await?;
     Ok((node, front))
-}
-
-fn read_ca(file: &Path) -> Result<Trust, String> {
-    let pem = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Trust::from_pem(&pem).ok_or_else(|| format!("{} holds no certificates in PEM", file.display()))
 }
 
 impl Node {
@@ -247,7 +241,7 @@ impl Node {
             let Some(other) = seen.nodes.into_iter().find(|node| node.name == self.me.name) else {
                 return Ok(());
             };
-            if other.has_left() || other.unseen > self.ttl.max(Duration::from_secs(3)) {
+            if other.has_left() || other.unseen > away_after(self.ttl) {
                 return Ok(());
             }
             // What was seen less long ago than before has shown itself: once it may have done so with its last breath.
@@ -269,7 +263,7 @@ impl Node {
     /// Brings the fleet to this version's format, which one node does while all others are stopped.
     async fn upgrade(&self, log: &Log, fleet: &FleetRow, standing: Standing) -> Result<(), NodeError> {
         let seen = log.peek(&self.me).await?;
-        let away = self.ttl.max(Duration::from_secs(3));
+        let away = away_after(self.ttl);
         let running = seen.nodes.iter().filter(|node| node.name != self.me.name && !node.has_left());
         let running = running.filter(|node| node.unseen < away);
         let running: Vec<_> = running.map(|node| node.name.as_str()).collect();
@@ -352,16 +346,12 @@ fn take(folder: &Path, coming: &PathBuf) -> Result<(), backup::BackupError> {
 }
 
 async fn download(node: &Node, url: &str, to: &Path) -> Result<(), String> {
-    let Some(front) = node.front.node() else { return Err("this is no node".into()) };
     let address = connection::Address::parse(url)?;
-    let opened = Connection::open(&address, &front.trust, &Configs::default(), COPY_PATIENCE / 6).await;
+    let opened = Connection::open(&address, &node.trust, &Configs::default(), COPY_PATIENCE / 6).await;
     let mut line = opened.map_err(|error| format!("{url} is not reached: {error:?}"))?;
-    let (uri, authority) = address.below("/cluster/v1/copy")?;
-    let mut request = hyper::Request::new(Full::default());
-    *request.uri_mut() = uri;
-    let shown = front.peers.show(&node.me.name, clock::now_ms());
+    let mut request = address.request(hyper::Method::GET, "/cluster/v1/copy", Bytes::new())?;
+    let shown = node.nodes.peers.show(&node.me.name, clock::now_ms());
     let shown = hyper::header::HeaderValue::from_str(&shown).map_err(|error| error.to_string())?;
-    request.headers_mut().insert(hyper::header::HOST, authority);
     request.headers_mut().insert(NODE, shown);
     let head = tokio::time::timeout(COPY_PATIENCE * 10, line.send(request)).await;
     let head = head.map_err(|_| "the leader does not answer")?.map_err(|broken| broken.why)?;

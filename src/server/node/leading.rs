@@ -29,7 +29,6 @@ impl Node {
         let led = self.lead_on(&lead, &over).await;
         lead.end();
         self.front.set_leads(false);
-        self.metrics.cluster.leads.set(0);
         match over.borrow().clone() {
             Some(Over::Apart(entry)) => return Err(NodeError::Apart(entry, self.folder())),
             Some(Over::Deposed) => tracing::warn!(reign = lead.reign(), "another node leads"),
@@ -105,9 +104,10 @@ impl Node {
                 Ok((reign, password)) => {
                     let timeouts = settings.devices.timeouts;
                     // Calls of the node before are over then: most of them, and those in which a device looks at a photo.
-                    for call in [timeouts.request, timeouts.slow] {
-                        reign.make_sure_of_devices(call + timeouts.connect + ON_THE_WAY + self.ttl);
-                    }
+                    let over = [timeouts.request, timeouts.slow];
+                    reign.make_sure_of_devices(
+                        over.map(|call| call + timeouts.connect + ON_THE_WAY + self.ttl),
+                    );
                     if password.is_some() {
                         self.first_password.send_replace(password);
                     }

@@ -20,9 +20,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HeaderValue;
+use hyper::header::{HOST, HeaderValue};
 use hyper::http::response::Parts;
-use hyper::{Request, Uri};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -72,13 +72,16 @@ impl Address {
         self.tls.is_some()
     }
 
-    /// What a request line and the header `Host` say of a path below this address.
-    pub fn below(&self, path: &str) -> Result<(Uri, HeaderValue), String> {
+    /// A request for a path below this address, with the header `Host`.
+    pub fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
         let whole = format!("{}{path}", self.base);
         // What stands behind the path may be secret.
         let shown = whole.split('?').next().unwrap_or_default();
         let uri = whole.parse().map_err(|error| format!("{shown:?} cannot be asked for: {error}"))?;
-        Ok((uri, self.authority.clone()))
+        let mut request = Request::new(Full::new(body));
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        request.headers_mut().insert(HOST, self.authority.clone());
+        Ok(request)
     }
 }
 
