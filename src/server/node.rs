@@ -193,19 +193,28 @@ impl Node {
             let (folder, seal) = (self.settings.data_dir.clone(), Arc::clone(&self.seal));
             match blocking(move || Follower::open(&folder, seal)).await? {
                 Ok(follower) => return Ok(Some(follower)),
+                Err(OpenError::InUse(_)) if self.wish() == Wish::End => return Ok(None),
+                Err(error) if is_of_the_disk(&error) && self.wish() == Wish::End => return Ok(None),
                 // Somebody still reads what was led here.
-                Err(OpenError::InUse(_)) if self.wish() != Wish::End => self.pause(TRY_AGAIN).await,
-                Err(OpenError::InUse(_)) => return Ok(None),
-                Err(error) if is_of_the_disk(&error) => {
-                    tracing::warn!(%error, "what the log has cannot be written here; trying again");
-                    if self.wish() == Wish::End {
-                        return Ok(None);
-                    }
-                    self.pause(DISK_AGAIN).await;
-                }
+                Err(OpenError::InUse(_)) => self.pause(TRY_AGAIN).await,
+                Err(error) if is_of_the_disk(&error) => self.await_disk(error).await,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Waits until the disk perhaps has room again. Requests find the leader meanwhile.
+    async fn await_disk(&mut self, error: OpenError) {
+        tracing::warn!(%error, "what the log has cannot be written here; trying again");
+        let seen = match self.address.open().await {
+            Ok(log) => log.peek(&self.me).await,
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok(look) => self.say_who_leads(&look.lead),
+            Err(_) => self.front.set(Answered::Nowhere),
+        }
+        self.pause(DISK_AGAIN).await;
     }
 
     /// Follows the log, until the lead is taken or the node is to end.
@@ -234,8 +243,7 @@ impl Node {
                 Ok((_, None)) if self.wish() == Wish::End => return Ok(Followed::Ended),
                 Ok((still, None)) => follower = still,
                 Err(NodeError::Open(error)) if is_of_the_disk(&error) => {
-                    tracing::warn!(%error, "what the log has cannot be written here; trying again");
-                    self.pause(DISK_AGAIN).await;
+                    self.await_disk(error).await;
                     let Some(again) = self.open_follower().await? else { return Ok(Followed::Ended) };
                     follower = again;
                 }

@@ -29,6 +29,12 @@ pub fn full(times: u32) -> Outcome {
             let full = Instant::now();
             outcome.recovered(since, flow.good_after(full, RECOVERS));
             handed_over += u32::from(cluster.leader() != leader);
+            // It has no room, and knows who leads all the same.
+            let answer = client.get_from(node, "/fleet/v1/panels?limit=1");
+            if !answer.is_good() {
+                outcome
+                    .is_wrong(&format!("the node without room answers {}: {}", answer.status, answer.body));
+            }
             cluster.nodes[node].limit_file_size("unlimited");
         });
         cluster.until_all_ready(&mut outcome);

@@ -111,8 +111,9 @@ impl Writer {
             let sent = Instant::now();
             let answer = self.try_once(client, node, &flow.name, items);
             match answer.status {
-                // 202: accepted and durable, and not done within the time that it was waited for.
-                200 | 202 => {
+                // 202: accepted and durable, and not done within the time that it was waited for. 410: its key says that it
+                // was accepted by an earlier try, since when very many newer batches were.
+                200 | 202 | 410 => {
                     self.acknowledged = self.sent;
                     self.count += 1;
                     return flow.note(Good { begun, sent, answered: Instant::now() });
