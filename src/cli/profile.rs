@@ -18,7 +18,7 @@ use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
 use crate::profile::text::Lines;
-use crate::profile::windows::{Schedule, Window};
+use crate::profile::windows::{Openings, Window};
 use crate::profile::wire::Json;
 use crate::profile::{LinkId, ical, lint, opens, parse};
 
@@ -338,8 +338,8 @@ fn show_windows(
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout());
     for (i, linked) in profiles.iter().enumerate() {
-        let schedule = Schedule::new(&linked.profile, zone.rules());
-        let windows = schedule
+        let openings = Openings::new(&linked.profile, zone.rules());
+        let windows = openings
             .windows(range.from, range.to)
             .map_err(|error| Failure::usage(format!("{}: {error}", linked.link_id)))?;
         if output == Output::Json {
@@ -356,7 +356,7 @@ fn show_windows(
         }
         say!("{} ({})", linked.profile.name.as_str(), linked.link_id);
         say!("{}; zone {}\n", sentence(&linked.profile, zone.rules()), zone.name());
-        calendar(&schedule, zone, range.from);
+        calendar(&openings, zone, range.from);
         say!();
         for window in windows.iter().take(LISTED) {
             say!("{}", window_text(*window, zone));
@@ -393,7 +393,7 @@ pub(super) fn window_text(window: Window, zone: &Zone) -> String {
 }
 
 /// Four weeks from the Monday on or before a moment: for each day, when the door opens.
-fn calendar(schedule: &Schedule<'_>, zone: &Zone, from: i64) {
+fn calendar(openings: &Openings<'_>, zone: &Zone, from: i64) {
     let Some(today) = local(from, zone).map(DateTime::date) else { return };
     let monday = today.saturating_sub(jiff::Span::new().days(today.weekday().to_monday_zero_offset()));
     let days: Vec<_> = monday.series(jiff::Span::new().days(1)).take(29).collect();
@@ -403,7 +403,7 @@ fn calendar(schedule: &Schedule<'_>, zone: &Zone, from: i64) {
     };
     let rows = days.windows(2).map(|day| {
         let [start, end] = [midnight(&day[0]), midnight(&day[1])];
-        let windows = schedule.windows(start, end).unwrap_or_default();
+        let windows = openings.windows(start, end).unwrap_or_default();
         day_text(&windows, start, end, zone)
     });
     let cells: Vec<_> = rows.collect();

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::Identifier;
 use super::rule::{Passes, ValidTime};
-use crate::profile::windows::{Schedule, Standing, Window};
+use crate::profile::windows::{Openings, Standing, Window};
 use crate::profile::{LinkId, TimeProfile, opens};
 
 /// The longest range of one question, in days.
@@ -81,14 +81,14 @@ pub struct Hours {
 impl Hours {
     /// Of a profile, for a question.
     pub fn of(profile: &TimeProfile, zone: &TimeZone, when: When) -> Self {
-        let schedule = Schedule::new(profile, zone);
+        let openings = Openings::new(profile, zone);
         let Window { from, to } = when.range;
         if !when.is_moment {
             // The range is one that schedules take.
-            let windows = schedule.windows(from, to).unwrap_or_default();
+            let windows = openings.windows(from, to).unwrap_or_default();
             return Self { windows: windows.into(), next: None };
         }
-        match schedule.standing(from) {
+        match openings.standing(from) {
             Standing::Open(window) => Self { windows: [window].into(), next: None },
             Standing::Shut { next } => Self { windows: Box::default(), next },
         }

@@ -6,7 +6,7 @@ use super::TimeProfile;
 use super::opens::{self, DAY, LAST, local_parts};
 use super::recurrence::{CivilDate, Dates, days_in_month};
 use super::rule::{CustomDates, DayType, NthDay, Repeat, Rule, WeekOrder};
-use super::windows::{Schedule, Window};
+use super::windows::{Openings, Window};
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -52,12 +52,12 @@ pub fn warnings(profile: &TimeProfile, zone: &TimeZone, now: i64) -> Vec<Warning
     if opens::check(profile, zone).is_err() {
         return Vec::new();
     }
-    let schedule = Schedule::new(profile, zone);
+    let openings = Openings::new(profile, zone);
     let mut warnings = Vec::new();
     if let Some(repeat) = &profile.repeat {
-        warnings.extend(of_repeat(profile, repeat, &schedule, zone));
+        warnings.extend(of_repeat(profile, repeat, &openings, zone));
         let begin = now.max(profile.from);
-        if let Some(day) = schedule.vanishes(begin, begin.saturating_add(AHEAD).min(LAST)) {
+        if let Some(day) = openings.vanishes(begin, begin.saturating_add(AHEAD).min(LAST)) {
             warnings.push(Warning::VanishesWhenClocksChange(day));
         }
         if local_parts(profile.from, zone)
@@ -69,7 +69,7 @@ pub fn warnings(profile: &TimeProfile, zone: &TimeZone, now: i64) -> Vec<Warning
             warnings.push(Warning::EndBeyondCalendar);
         }
     }
-    if !schedule.is_open(now) && schedule.next_change(now).is_none() && profile.from <= now {
+    if !openings.is_open(now) && openings.next_change(now).is_none() && profile.from <= now {
         warnings.push(Warning::Over);
     }
     warnings
@@ -101,7 +101,7 @@ const NO_LEAP_YEAR: i64 = 2025;
 fn of_repeat(
     profile: &TimeProfile,
     repeat: &Repeat,
-    schedule: &Schedule<'_>,
+    openings: &Openings<'_>,
     zone: &TimeZone,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
@@ -129,7 +129,7 @@ fn of_repeat(
     let begin = first.saturating_mul(DAY) + 2 * DAY;
     let end = repeat.until.map_or(begin + 8 * 366 * DAY, |until| until.min(begin + 8 * 366 * DAY));
     if end - begin > 7 * DAY
-        && schedule.windows(begin, end).is_ok_and(|all| all == [Window { from: begin, to: end }])
+        && openings.windows(begin, end).is_ok_and(|all| all == [Window { from: begin, to: end }])
     {
         warnings.push(Warning::AlwaysOpen);
     }

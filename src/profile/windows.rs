@@ -66,7 +66,7 @@ pub enum RangeError {
 }
 
 /// A profile in a zone.
-pub struct Schedule<'p> {
+pub struct Openings<'p> {
     /// `None` when the rules never open a door.
     rules: Option<Rules>,
     zone: &'p TimeZone,
@@ -84,7 +84,7 @@ struct Rules {
     repeat: Option<(Dates, Option<i64>)>,
 }
 
-impl<'p> Schedule<'p> {
+impl<'p> Openings<'p> {
     /// The profile's rules in this zone.
     pub fn new(profile: &TimeProfile, zone: &'p TimeZone) -> Self {
         let rules = opens::check(profile, zone).ok().and_then(|()| Rules::new(profile, zone));

@@ -29,7 +29,7 @@ use crate::fleet::status::PanelStatus;
 use crate::fleet::{self, FleetError};
 use crate::http::{Here, auth, events, percent};
 use crate::profile::text;
-use crate::profile::windows::{Schedule, Window};
+use crate::profile::windows::{Openings, Window};
 use crate::store::read::Snapshot;
 use crate::store::tables::ConnectionRecord;
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -124,21 +124,21 @@ fn look(snapshot: &Snapshot, panel: Entry, week: &str) -> Result<Shown, StoreErr
         };
         let link = profile.link_id();
         let profile = profiles::read(&profile.json)?;
-        let schedule = Schedule::new(&profile, zone);
+        let openings = Openings::new(&profile, zone);
         let name = profile.name.as_str();
         let (from, to) = week.range();
-        lanes.push(Lane { name: name.to_owned(), windows: windows(&schedule, from, to), unsure });
+        lanes.push(Lane { name: name.to_owned(), windows: windows(&openings, from, to), unsure });
         if let Some(why) = unsure {
-            if schedule.is_open(now) {
+            if openings.is_open(now) {
                 unsure_open.push(format!("{name} ({why})"));
             }
             continue;
         }
-        if schedule.is_open(now) {
+        if openings.is_open(now) {
             open.push((name.to_owned(), link));
         }
-        soon.extend(windows(&schedule, now, now + AHEAD));
-        later.extend(schedule.next_change(now));
+        soon.extend(windows(&openings, now, now + AHEAD));
+        later.extend(openings.next_change(now));
     }
     let binding = Binding::of(snapshot, &panel, now)?;
     let mut notes = binding.notes(&open);
@@ -180,8 +180,8 @@ fn batches_of(snapshot: &Snapshot, panel: PanelNo) -> Result<Vec<(BatchRecord, P
 }
 
 /// The windows of a range; none beyond the calendar.
-fn windows(schedule: &Schedule<'_>, from: i64, to: i64) -> Vec<Window> {
-    schedule.windows(from, to).unwrap_or_default()
+fn windows(openings: &Openings<'_>, from: i64, to: i64) -> Vec<Window> {
+    openings.windows(from, to).unwrap_or_default()
 }
 
 /// When the door, which opens by all these windows from now to [`AHEAD`], changes next. Where there is none of them, the

@@ -24,7 +24,7 @@ use crate::http::Here;
 use crate::panel::settings::Zone;
 use crate::profile::rule::WEEKDAYS;
 use crate::profile::sentence::sentence;
-use crate::profile::windows::Schedule;
+use crate::profile::windows::Openings;
 use crate::profile::{TimeProfile, lint};
 
 pub mod fields;
@@ -319,14 +319,14 @@ fn outcome(read: &Read, week: &str) -> Markup {
 }
 
 fn of_profile(profile: &TimeProfile, zone: &TimeZone, week: &str, now: i64) -> Markup {
-    let schedule = Schedule::new(profile, zone);
-    let next = schedule.next_change(now);
-    let open = schedule.is_open(now);
+    let openings = Openings::new(profile, zone);
+    let next = openings.next_change(now);
+    let open = openings.is_open(now);
     // Unless asked for another, the first week from now on in which it opens.
     let first = if open { now } else { next.unwrap_or(profile.from) };
     let week = Week::parse(week, first, zone);
     let (from, to) = week.range();
-    let windows = schedule.windows(from, to).unwrap_or_default();
+    let windows = openings.windows(from, to).unwrap_or_default();
     let lane = Lane { name: profile.name.as_str().to_owned(), windows, unsure: None };
     let named = [profile.name.as_str()];
     html! {

@@ -5,7 +5,7 @@
 mod device;
 mod faults;
 mod rights;
-mod schedule;
+mod windows;
 mod wording;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use panelsync::batch::Body;
 use panelsync::profile::parse::{self, LinkedProfile};
 use panelsync::profile::rule::Family;
-use panelsync::profile::windows::Schedule;
+use panelsync::profile::windows::Openings;
 use panelsync::profile::{opens, wire};
 use proptest::collection::vec;
 use proptest::option;
@@ -263,7 +263,7 @@ proptest! {
         prop_assert!(profile.unknown_to(Family::Android).is_some(), "no other panel can be told that");
         prop_assert!(profile.unknown_to(Family::DoorController).is_none());
         let zone = TimeZone::get(zone).expect("a zone");
-        let windows = Schedule::new(&profile, &zone).windows(at, at + 40 * 86_400).expect("a range");
+        let windows = Openings::new(&profile, &zone).windows(at, at + 40 * 86_400).expect("a range");
         if profile.repeat.is_none() {
             let open = |date: &str| lacking["time_options"][date].as_i64();
             let (from, to) = (open("date_from"), open("date_to"));

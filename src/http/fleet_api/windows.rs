@@ -15,7 +15,7 @@ use crate::panel::settings::Zone;
 use crate::profile::error::WireError;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
-use crate::profile::windows::{RangeError, Schedule, Window};
+use crate::profile::windows::{Openings, RangeError, Window};
 use crate::profile::wire::{self, Json, MAX_VALUES, Unread};
 use crate::profile::{LinkId, TimeProfile, lint, opens, parse};
 
@@ -154,7 +154,7 @@ impl Question {
 
     fn answer(self) -> Result<WindowsBody, FleetError> {
         let Self { link_id, profile, zone, from, to } = self;
-        let range = Schedule::new(&profile, zone.rules()).windows(from, to);
+        let range = Openings::new(&profile, zone.rules()).windows(from, to);
         let windows = range.map_err(|error| {
             let path = if error == RangeError::Backwards { "/from" } else { "/to" };
             FleetError::invalid(path, error.to_string())

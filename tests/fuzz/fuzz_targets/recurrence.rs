@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use panelsync::profile::ical::{self, Entry};
 use panelsync::profile::rule::Family;
-use panelsync::profile::windows::Schedule;
+use panelsync::profile::windows::Openings;
 use panelsync::profile::{opens, parse, sentence};
 
 const ZONES: [&str; 6] =
@@ -19,18 +19,18 @@ fuzz_target!(|input: (u8, i64, &[u8])| {
     for linked in profiles.iter().take(4) {
         let profile = &linked.profile;
         let ever = opens::check(profile, &zone).is_ok();
-        let schedule = Schedule::new(profile, &zone);
+        let openings = Openings::new(profile, &zone);
         let from = at.clamp(-60_000_000_000, 200_000_000_000);
-        let windows = schedule.windows(from, from + 40 * 86_400).expect("a range");
+        let windows = openings.windows(from, from + 40 * 86_400).expect("a range");
         assert!(ever || windows.is_empty(), "what never opens has no window");
         let mut last = from;
         for window in &windows {
             assert!(window.from < window.to, "{window:?}");
             assert!(window.from >= last, "ascending and apart");
-            assert!(schedule.is_open(window.from) && schedule.is_open(window.to - 1), "{window:?}");
+            assert!(openings.is_open(window.from) && openings.is_open(window.to - 1), "{window:?}");
             last = window.to;
         }
-        let _ = schedule.next_change(at);
+        let _ = openings.next_change(at);
         let _ = sentence::sentence(profile, &zone);
         let _ = ical::calendar("fuzz", name, &zone, 0, &[Entry::linked(linked.link_id, profile)]);
     }

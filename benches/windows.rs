@@ -1,5 +1,5 @@
 //! When the door opens: windows of a year, the verdict on hostile rules, a whole file through the command line, and who
-//! may open in a week at a thousand panels. `cargo bench --bench schedule`; `-- --test` asks that of a few panels.
+//! may open in a week at a thousand panels. `cargo bench --bench windows`; `-- --test` asks that of a few panels.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
 mod served;
@@ -17,7 +17,7 @@ use panelsync::fleet::who::held::Held;
 use panelsync::identifier::opens::When;
 use panelsync::panel::settings::{PanelRecord, Settings};
 use panelsync::profile::rule::Family;
-use panelsync::profile::windows::Schedule;
+use panelsync::profile::windows::Openings;
 use panelsync::profile::{TimeProfile, opens, parse};
 use panelsync::store::StoreError;
 use panelsync::telemetry::Metrics;
@@ -206,7 +206,7 @@ fn main() {
     let one = median(
         Box::new(|| {
             for _ in 0..1000 {
-                black_box(Schedule::new(black_box(&work_week), &zone).windows(from, from + YEAR))
+                black_box(Openings::new(black_box(&work_week), &zone).windows(from, from + YEAR))
                     .expect("within the limits");
             }
         }),

@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp};
 use panelsync::profile::rule::{
     CustomDates, DayType, DaysOfMonth, Every, Months, Name, NthDay, Repeat, Rule, WeekOrder, Weekdays,
 };
-use panelsync::profile::windows::{Schedule, Standing, Window};
+use panelsync::profile::windows::{Openings, Standing, Window};
 use panelsync::profile::{TimeProfile, opens};
 use proptest::prelude::*;
 
@@ -222,18 +222,18 @@ proptest! {
         }
         let from = 1_514_764_800 + shift + begin * 86_400 + 5 * HALF_HOUR;
         let to = from + days * 86_400;
-        let schedule = Schedule::new(&profile, &zone);
-        let windows = schedule.windows(from, to).expect("within the limits");
+        let openings = Openings::new(&profile, &zone);
+        let windows = openings.windows(from, to).expect("within the limits");
         prop_assert_eq!(&windows, &walked(&profile, &zone, from, to));
         // What the others say follows from the windows.
         for at in [from, from + (to - from) / 3, to - 1] {
             let open = windows.iter().any(|window| (window.from..window.to).contains(&at));
-            prop_assert_eq!(schedule.is_open(at), open);
+            prop_assert_eq!(openings.is_open(at), open);
             let edges = windows.iter().flat_map(|window| [window.from, window.to]);
             if let Some(next) = edges.filter(|edge| *edge > at && *edge < to).min() {
-                prop_assert_eq!(schedule.next_change(at), Some(next));
+                prop_assert_eq!(openings.next_change(at), Some(next));
             }
-            prop_assert_eq!(schedule.standing(at), standing(&profile, &zone, at));
+            prop_assert_eq!(openings.standing(at), standing(&profile, &zone, at));
         }
     }
 
@@ -241,8 +241,8 @@ proptest! {
     fn what_never_opens_has_no_window_and_what_opens_has_one(profile in profile(), zone in 0..ZONES.len()) {
         let zone = TimeZone::get(ZONES[zone]).expect("a zone");
         let opens = opens::check(&profile, &zone).is_ok();
-        let schedule = Schedule::new(&profile, &zone);
-        let soon = schedule.next_change(profile.from - 2 * 86_400);
+        let openings = Openings::new(&profile, &zone);
+        let soon = openings.next_change(profile.from - 2 * 86_400);
         prop_assert!(opens || soon.is_none());
         // Within 50 years every rule of an interval up to 4 that opens at all does so, but a leap day needs 100.
         let short = |every: &Every| every.get() <= 4;
@@ -250,7 +250,7 @@ proptest! {
             Some(Rule::Custom { every, on }) => short(every) && !matches!(on, CustomDates::Year(..)),
             _ => true,
         };
-        prop_assert!(!frequent || opens == (soon.is_some() || schedule.is_open(profile.from - 2 * 86_400)));
+        prop_assert!(!frequent || opens == (soon.is_some() || openings.is_open(profile.from - 2 * 86_400)));
     }
 }
 
@@ -291,8 +291,8 @@ fn around_each_daylight_saving_change_local_times_stay() {
             let ends = starts.saturating_add(Span::new().hours(3));
             let early = |at: DateTime| at.saturating_sub(Span::new().days(3));
             let schedule_of = daily(&zone, early(starts), early(ends));
-            let schedule = Schedule::new(&schedule_of, &zone);
-            let day = schedule.windows(at - 12 * 3600, at + 12 * 3600).expect("within the limits");
+            let openings = Openings::new(&schedule_of, &zone);
+            let day = openings.windows(at - 12 * 3600, at + 12 * 3600).expect("within the limits");
             let window = day[0];
             if jump > 0 {
                 // 15 minutes into the gap do not exist: the start moves forward by the gap.
@@ -316,7 +316,7 @@ fn around_each_daylight_saving_change_local_times_stay() {
                 let time =
                     |unix: i64| zone.to_datetime(Timestamp::from_second(unix).expect("a moment")).time();
                 let then = at + other * 86_400;
-                let around = schedule.windows(then - 12 * 3600, then + 12 * 3600).expect("within the limits");
+                let around = openings.windows(then - 12 * 3600, then + 12 * 3600).expect("within the limits");
                 let whole = around.iter().find(|w| w.to - w.from == 3 * 3600).expect("a usual window");
                 assert_eq!(
                     (time(whole.from), time(whole.to)),
@@ -338,17 +338,17 @@ fn questions_beyond_the_limits_are_refused() {
         "2024-01-01T08:00:00".parse().expect("a time"),
         "2024-01-01T09:00:00".parse().expect("a time"),
     );
-    let schedule = Schedule::new(&profile, &zone);
+    let openings = Openings::new(&profile, &zone);
     let year = 366 * 86_400;
-    assert_eq!(schedule.windows(1, 0), Err(RangeError::Backwards));
-    assert_eq!(schedule.windows(0, 50 * year + 1), Err(RangeError::TooLong));
-    assert_eq!(schedule.windows(i64::MIN, i64::MAX), Err(RangeError::TooLong));
-    assert_eq!(schedule.windows(i64::MAX - 9, i64::MAX), Err(RangeError::OutOfCalendar));
-    assert_eq!(schedule.windows(5, 5), Ok(Vec::new()));
+    assert_eq!(openings.windows(1, 0), Err(RangeError::Backwards));
+    assert_eq!(openings.windows(0, 50 * year + 1), Err(RangeError::TooLong));
+    assert_eq!(openings.windows(i64::MIN, i64::MAX), Err(RangeError::TooLong));
+    assert_eq!(openings.windows(i64::MAX - 9, i64::MAX), Err(RangeError::OutOfCalendar));
+    assert_eq!(openings.windows(5, 5), Ok(Vec::new()));
     let far = 100 * year;
-    assert_eq!(schedule.windows(far, far + 50 * year).map(|windows| windows.len()), Ok(50 * 366));
-    assert!(!schedule.is_open(i64::MAX) && !schedule.is_open(i64::MIN));
-    assert_eq!(schedule.next_change(i64::MAX), None);
+    assert_eq!(openings.windows(far, far + 50 * year).map(|windows| windows.len()), Ok(50 * 366));
+    assert!(!openings.is_open(i64::MAX) && !openings.is_open(i64::MIN));
+    assert_eq!(openings.next_change(i64::MAX), None);
 }
 
 #[test]
@@ -359,15 +359,15 @@ fn windows_longer_than_their_period_are_one() {
         "2024-01-01T08:00:00".parse().expect("a time"),
         "2024-01-02T08:00:00".parse().expect("a time"),
     );
-    let schedule = Schedule::new(&profile, &zone);
+    let openings = Openings::new(&profile, &zone);
     let (from, to) = (1_750_000_000, 1_800_000_000);
-    assert_eq!(schedule.windows(from, to), Ok(vec![Window { from, to }]), "touching ones merge");
-    assert_eq!(schedule.next_change(from), None, "it never shuts");
+    assert_eq!(openings.windows(from, to), Ok(vec![Window { from, to }]), "touching ones merge");
+    assert_eq!(openings.next_change(from), None, "it never shuts");
     // A window of 300 years every day, asked for long after.
     let mut long = profile.clone();
     long.to = long.from + 300 * 366 * 86_400;
     long.repeat = Some(Repeat { rule: Rule::Day, until: Some(long.from + 10 * 86_400) });
-    assert_eq!(Schedule::new(&long, &zone).windows(from, to), Ok(vec![Window { from, to }]));
+    assert_eq!(Openings::new(&long, &zone).windows(from, to), Ok(vec![Window { from, to }]));
 }
 
 #[test]
@@ -395,11 +395,11 @@ fn at_the_ends_of_the_calendar_there_is_an_answer_and_no_panic() {
                         repeat: Some(Repeat { rule: rule.clone(), until }),
                         wording: None,
                     };
-                    let schedule = Schedule::new(&profile, &zone);
+                    let openings = Openings::new(&profile, &zone);
                     for at in ends {
-                        let _ = schedule.windows(at, at.saturating_add(200_000));
-                        let _ = schedule.windows(at.saturating_sub(200_000), at);
-                        let _ = (schedule.is_open(at), schedule.next_change(at));
+                        let _ = openings.windows(at, at.saturating_add(200_000));
+                        let _ = openings.windows(at.saturating_sub(200_000), at);
+                        let _ = (openings.is_open(at), openings.next_change(at));
                     }
                     let _ = panelsync::profile::lint::warnings(&profile, &zone, 0);
                     let _ = panelsync::profile::sentence::sentence(&profile, &zone);
