@@ -1,5 +1,5 @@
 //! The command line: `serve` and `demo` run a server, the rest is a thin client of the fleet API, and
-//! `profile`, `identifier check` and `completions` need no server.
+//! `profile`, `schedule`, `identifier check` and `completions` need no server.
 //!
 //! Standard output is data, standard error the rest. Exit codes: [`Exit`].
 
@@ -42,6 +42,7 @@ mod panel;
 mod people;
 mod present;
 mod profile;
+mod schedule;
 mod serve;
 mod settings;
 mod simulate;
@@ -175,6 +176,9 @@ enum Command {
     /// Time profiles in a file, without a server
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
+    /// Opening hours as people say them, in a file, without a server
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Identifiers: cards, codes, faces and their like
     #[command(subcommand)]
     Identifier(identifier::IdentifierCommand),
@@ -347,6 +351,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Reconcile(args) => drift::reconcile(args, &client()?, output),
         Command::Status => status::status(&client()?, output),
         Command::Profile(command) => profile::run(command, output),
+        Command::Schedule(command) => schedule::run(command, output),
         Command::Identifier(command) => identifier::run(command, client, output),
         Command::Access(command) => who::run(command, &client()?, output),
         Command::Events(args) => events::events(args, &client()?, output),

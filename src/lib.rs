@@ -11,6 +11,7 @@
 //! | room | holds |
 //! | --- | --- |
 //! | [`profile`] | the time profile, parsing into it, its wire errors, what its rules mean; pure |
+//! | [`schedule`] | opening hours as people say them, calendars of holidays, and the time profiles that say them to panels; pure |
 //! | [`identifier`] | who may open: cards, codes, faces and their like, bound to time profiles; what files hold; pure |
 //! | [`batch`] | operations, item results, outcomes, the aggregated report, selectors; pure |
 //! | [`store`] | redb: tables, encodings, migrations, and the one writer that commits for all panels |
@@ -82,6 +83,8 @@
 //! requests on ([`http::front`]). Who leads, and for how long, is the life of a node ([`server::node`]).
 
 pub mod profile;
+
+pub mod schedule;
 
 pub mod identifier;
 

@@ -18,7 +18,7 @@ use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::sentence::sentence;
 use crate::profile::text::Lines;
-use crate::profile::windows::{Openings, Window};
+use crate::profile::windows::{Openings, RangeError, Window};
 use crate::profile::wire::Json;
 use crate::profile::{LinkId, ical, lint, opens, parse};
 
@@ -67,13 +67,16 @@ pub struct FileArgs {
     zone: String,
 }
 
-fn link_id(text: &str) -> Result<LinkId, String> {
+pub(super) fn link_id(text: &str) -> Result<LinkId, String> {
     text.parse().map_err(|error: crate::profile::NotALinkId| error.to_string())
 }
 
-fn moment(text: &str) -> Result<i64, String> {
+pub(super) fn moment(text: &str) -> Result<i64, String> {
     opens::moment(text).ok_or_else(|| format!("{text:?} is no moment such as 2026-11-23T00:00:00Z"))
 }
+
+/// How long a range is that nobody gave, in seconds.
+pub(super) const FOUR_WEEKS: i64 = 28 * 86_400;
 
 /// Windows listed for people at most, for each profile; JSON has them all.
 const LISTED: usize = 20;
@@ -151,8 +154,17 @@ pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
                 }
             }
             let from = from.unwrap_or(clock::now_ms() / 1000);
-            let to = to.unwrap_or_else(|| from.saturating_add(28 * 86_400).min(opens::LAST + 1));
-            show_windows(&profiles, &zone, Window { from, to }, output)?;
+            let to = to.unwrap_or_else(|| from.saturating_add(FOUR_WEEKS).min(opens::LAST + 1));
+            let shown = profiles.iter().map(|linked| {
+                let openings = Openings::new(&linked.profile, zone.rules());
+                Shown {
+                    link_id: linked.link_id,
+                    name: linked.profile.name.as_str(),
+                    sentence: sentence(&linked.profile, zone.rules()),
+                    windows: Box::new(move |from, to| openings.windows(from, to)),
+                }
+            });
+            show_windows(shown, &zone, Window { from, to }, output)?;
             Ok(Exit::Done)
         }
         ProfileCommand::Ics(file) => {
@@ -322,7 +334,7 @@ pub(super) fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// A line of `profile windows --output json`.
+/// A line of `profile windows --output json`, and of `schedule windows`.
 #[derive(Serialize)]
 struct Opens<'a> {
     link_id: LinkId,
@@ -330,21 +342,30 @@ struct Opens<'a> {
     windows: Vec<WindowBody>,
 }
 
-fn show_windows(
-    profiles: &[LinkedProfile],
+/// Something that opens doors.
+pub(super) struct Shown<'a> {
+    pub link_id: LinkId,
+    pub name: &'a str,
+    pub sentence: String,
+    /// Its windows within a range.
+    pub windows: Box<dyn Fn(i64, i64) -> Result<Vec<Window>, RangeError> + 'a>,
+}
+
+/// When each of them opens a door: a calendar and the windows of a range.
+pub(super) fn show_windows<'a>(
+    all: impl Iterator<Item = Shown<'a>>,
     zone: &Zone,
     range: Window,
     output: Output,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout());
-    for (i, linked) in profiles.iter().enumerate() {
-        let openings = Openings::new(&linked.profile, zone.rules());
-        let windows = openings
-            .windows(range.from, range.to)
-            .map_err(|error| Failure::usage(format!("{}: {error}", linked.link_id)))?;
+    for (i, shown) in all.enumerate() {
+        let Shown { link_id, name, sentence, windows: windows_of } = shown;
+        let windows = windows_of(range.from, range.to)
+            .map_err(|error| Failure::usage(format!("{link_id}: {error}")))?;
         if output == Output::Json {
             let windows = windows.iter().map(WindowBody::from).collect();
-            let line = Opens { link_id: linked.link_id, zone: zone.name(), windows };
+            let line = Opens { link_id, zone: zone.name(), windows };
             let line = serde_json::to_string(&line).map_err(std::io::Error::other)?;
             if writeln!(out, "{line}").is_err() {
                 return Ok(()); // whoever reads it has left
@@ -354,9 +375,9 @@ fn show_windows(
         if i > 0 {
             say!();
         }
-        say!("{} ({})", linked.profile.name.as_str(), linked.link_id);
-        say!("{}; zone {}\n", sentence(&linked.profile, zone.rules()), zone.name());
-        calendar(&openings, zone, range.from);
+        say!("{name} ({link_id})");
+        say!("{sentence}; zone {}\n", zone.name());
+        calendar(&*windows_of, zone, range.from);
         say!();
         for window in windows.iter().take(LISTED) {
             say!("{}", window_text(*window, zone));
@@ -393,7 +414,7 @@ pub(super) fn window_text(window: Window, zone: &Zone) -> String {
 }
 
 /// Four weeks from the Monday on or before a moment: for each day, when the door opens.
-fn calendar(openings: &Openings<'_>, zone: &Zone, from: i64) {
+fn calendar(windows_of: &dyn Fn(i64, i64) -> Result<Vec<Window>, RangeError>, zone: &Zone, from: i64) {
     let Some(today) = local(from, zone).map(DateTime::date) else { return };
     let monday = today.saturating_sub(jiff::Span::new().days(today.weekday().to_monday_zero_offset()));
     let days: Vec<_> = monday.series(jiff::Span::new().days(1)).take(29).collect();
@@ -403,7 +424,7 @@ fn calendar(openings: &Openings<'_>, zone: &Zone, from: i64) {
     };
     let rows = days.windows(2).map(|day| {
         let [start, end] = [midnight(&day[0]), midnight(&day[1])];
-        let windows = openings.windows(start, end).unwrap_or_default();
+        let windows = windows_of(start, end).unwrap_or_default();
         day_text(&windows, start, end, zone)
     });
     let cells: Vec<_> = rows.collect();

@@ -46,6 +46,9 @@ pub enum FileError {
         "it has no list of profiles under profiles or list_items, and none of identifiers under identifiers"
     )]
     NoList,
+    /// No schedules, where these are looked at.
+    #[error("it has no list of schedules under schedules")]
+    NoSchedules,
     /// Something else.
     #[error("it is neither a list of profiles nor an object with profiles, identifiers or list_items")]
     Neither,
@@ -56,10 +59,12 @@ pub enum FileError {
     #[error("it has list_items, which are profiles, and {0} beside them; put the profiles under profiles")]
     TwoForms(&'static str),
     /// What the command cannot do with this key yet.
-    #[error("it has {0}, which this version does not take yet")]
+    #[error(
+        "it has {0}, which are not pushed as such yet; `panelsync schedule compile` makes profiles of schedules"
+    )]
     NotYet(&'static str),
     /// A key that says nothing here.
-    #[error("it has {0}, which is none of profiles and identifiers")]
+    #[error("it has {0}, which is none of profiles, identifiers, schedules and calendars")]
     Unknown(String),
     /// So many identifiers, where only profiles are taken.
     #[error(
@@ -76,6 +81,18 @@ const NOT_YET: [&str; 2] = ["schedules", "calendars"];
 /// Reads a text.
 pub fn read(text: &str) -> Result<Content, FileError> {
     content(text::value(text)?)
+}
+
+/// The schedules of a text, and the calendars that stand beside them.
+pub fn schedules(text: &str) -> Result<(Vec<Value>, Vec<Value>), FileError> {
+    let Value::Object(mut object) = text::value(text)? else { return Err(FileError::NoSchedules) };
+    let schedules = list(&mut object, "schedules")?.ok_or(FileError::NoSchedules)?;
+    let calendars = list(&mut object, "calendars")?.unwrap_or_default();
+    object.retain(|key, _| !["profiles", "identifiers"].contains(&key.as_str()) && !key.starts_with("x-"));
+    match object.keys().next() {
+        Some(key) => Err(FileError::Unknown(text::short(key).into_owned())),
+        None => Ok((schedules, calendars)),
+    }
 }
 
 /// The profiles of a text, where identifiers cannot be taken.
@@ -181,8 +198,8 @@ mod tests {
             (r#"{"profiles":[],"identifiers":{}}"#, "no list under identifiers"),
             (r#"{"profiles":[],"identifers":[]}"#, "it has identifers"),
             (r#"{"list_items":[],"identifiers":[]}"#, "identifiers beside them"),
-            (r#"{"profiles":[],"schedules":[]}"#, "schedules, which this version does not take yet"),
-            (r#"{"calendars":[]}"#, "calendars, which this version does not take yet"),
+            (r#"{"profiles":[],"schedules":[]}"#, "it has schedules, which are not pushed as such yet"),
+            (r#"{"calendars":[]}"#, "it has calendars, which are not pushed as such yet"),
             ("{", "not JSON"),
         ] {
             let error = read(text).expect_err(text).to_string();

@@ -22,7 +22,8 @@ pub const MAX_YEARS: i64 = 50;
 /// The most windows of one answer.
 pub const MAX_WINDOWS: usize = 100_000;
 
-const LONGEST: i64 = MAX_YEARS * 366 * DAY;
+/// The same in seconds.
+pub(crate) const LONGEST: i64 = MAX_YEARS * 366 * DAY;
 
 /// From `from` on the door opens, and at `to` it is shut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -286,7 +287,7 @@ impl Rules {
 }
 
 /// Local times of a zone around a range, from one look at its changes.
-struct Local {
+pub(crate) struct Local {
     first: i64,
     /// From which local second on which offset holds, ascending.
     changes: Vec<(i64, i64)>,
@@ -296,7 +297,7 @@ struct Local {
 
 impl Local {
     /// For instants of the range, and local times that fall into it.
-    fn new(zone: &TimeZone, from: i64, to: i64) -> Result<Self, RangeError> {
+    pub(crate) fn new(zone: &TimeZone, from: i64, to: i64) -> Result<Self, RangeError> {
         // A range may end with the year 9999, some hours after the zones' calendar does.
         if from < Timestamp::MIN.as_second() || from > opens::LAST || to > opens::LAST + 1 {
             return Err(RangeError::OutOfCalendar);
@@ -320,13 +321,18 @@ impl Local {
     }
 
     /// The instant of a local time, given as seconds since the local 1970-01-01.
-    fn instant(&self, local: i64) -> i64 {
+    pub(crate) fn instant(&self, local: i64) -> i64 {
         local - self.offset(&self.changes, local)
     }
 
+    /// The local time of an instant, as seconds since the local 1970-01-01.
+    pub(crate) fn local(&self, unix: i64) -> i64 {
+        unix.saturating_add(self.offset(&self.instants, unix))
+    }
+
     /// The local day of an instant.
-    fn day(&self, unix: i64) -> i64 {
-        unix.saturating_add(self.offset(&self.instants, unix)).div_euclid(DAY)
+    pub(crate) fn day(&self, unix: i64) -> i64 {
+        self.local(unix).div_euclid(DAY)
     }
 
     fn offset(&self, changes: &[(i64, i64)], at: i64) -> i64 {
