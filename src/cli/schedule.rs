@@ -283,16 +283,12 @@ fn check(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
             }))?;
         }
         Output::Table => {
-            if !lines.is_empty() {
-                output::table(
-                    ["link_id", "name", "opens", ">profiles"],
-                    lines.iter().map(|(linked, sentence, profiles)| {
-                        let profiles =
-                            profiles.map_or_else(|| "-".to_owned(), |profiles| profiles.to_string());
-                        let name = linked.schedule.name.as_str().to_owned();
-                        [linked.link_id.to_string(), name, sentence.clone(), profiles]
-                    }),
-                );
+            for (linked, sentence, profiles) in &lines {
+                say!("{} ({})", linked.schedule.name.as_str(), linked.link_id);
+                say!("{sentence}");
+                if let Some(profiles) = profiles {
+                    say!("{} for a panel in {}", count(*profiles, "time profile"), zone.name());
+                }
                 say!();
             }
             for problem in problems {

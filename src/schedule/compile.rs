@@ -103,30 +103,35 @@ impl<'s> Plan<'s> {
             link_id: derived(link_id, &name),
             profile: TimeProfile { name: self.part_name(&name), all_day, from, to, repeat, wording: None },
         };
-        let instants = |day: Day, span: Span| {
-            (local.instant(day.0 * DAY + span.start), local.instant(day.0 * DAY + span.end))
-        };
-        let repeated = rules.iter().filter_map(|(span, rule)| {
-            // Where the clocks are set forward over the first window there is none on that day.
-            let first = named_from(rule).find(|day| {
-                let (begins, ends) = instants(*day, *span);
-                begins < ends
-            })?;
-            let (begins, ends) = instants(first, *span);
-            let all_day = *span == Span::ALL_DAY;
-            let yearly = if rule.names == Names::Yearly { ", every year" } else { "" };
-            let name = format!("{} from {}{yearly}", plain(*span), rule.first);
-            // What goes on for ever ends with the schedule.
-            let later = self.shift.map_or(0, |shift| days_later(*span, shift));
-            let last = rule.last.or(self.schedule.until.map(|until| Day(until.0 + later)));
-            let until = last.map(|last| local.instant(last.0 * DAY + span.start));
-            let repeat = (rule.last != Some(first)).then(|| Repeat { rule: said(rule), until });
-            Some(part(name, all_day, begins, ends - i64::from(all_day), repeat))
-        });
+        let mut parts = Vec::with_capacity(rules.len() + self.once.len());
+        for (span, rule) in rules {
+            let all_day = span == Span::ALL_DAY;
+            for first in named_from(rule) {
+                let clock = (first.0 * DAY + span.start, first.0 * DAY + span.end);
+                let (begins, ends) = (local.instant(clock.0), local.instant(clock.1));
+                // A window that a change of the clock moves would move all that follow it.
+                if !all_day && (local.local(begins), local.local(ends)) != clock {
+                    if begins < ends {
+                        parts.push(part(format!("{} on {first}", plain(span)), false, begins, ends, None));
+                    }
+                    continue;
+                }
+                let yearly = if rule.names == Names::Yearly { ", every year" } else { "" };
+                let name = format!("{} from {}{yearly}", plain(span), rule.first);
+                // What goes on for ever ends with the schedule.
+                let later = self.shift.map_or(0, |shift| days_later(span, shift));
+                let last = rule.last.or(self.schedule.until.map(|until| Day(until.0 + later)));
+                let until = last.map(|last| local.instant(last.0 * DAY + span.start));
+                let repeat = (rule.last != Some(first)).then(|| Repeat { rule: said(rule), until });
+                parts.push(part(name, all_day, begins, ends - i64::from(all_day), repeat));
+                break;
+            }
+        }
         let once = self.once.iter().filter(|(_, to)| *to > (from.0 - 2) * DAY);
         let once =
             once.map(|(begins, ends)| part(format!("once from {begins}"), false, *begins, *ends, None));
-        Ok(repeated.chain(once).collect())
+        parts.extend(once);
+        Ok(parts)
     }
 
     /// The schedule's name, cut where it is long, and what tells this part from the others.

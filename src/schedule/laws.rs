@@ -104,7 +104,7 @@ fn holidays() -> Calendar {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 96 } else { 2_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn what_was_compiled_opens_a_door_exactly_when_the_schedule_does(

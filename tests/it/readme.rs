@@ -47,6 +47,28 @@ fn every_command_of_the_tour_prints_what_the_readme_shows() {
 }
 
 #[test]
+fn every_command_on_opening_hours_prints_what_the_readme_shows() {
+    let readme = include_str!("../../README.md");
+    let hours = section(readme, "Opening hours");
+    let server = TestServer::start();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    shell.file("hours.yaml", blocks(hours, "yaml").first().expect("a schedule"));
+    let commands = blocks(hours, "console");
+    assert!(commands.len() >= 3, "only {} commands", commands.len());
+    for block in commands {
+        let (line, shown) = block.split_once('\n').expect("a command");
+        let mut stdout = String::new();
+        for command in line.strip_prefix("$ ").expect("a command").split(" | ") {
+            let args = command.strip_prefix("panelsync ").unwrap_or_else(|| panic!("no command: {line}"));
+            let ran = shell.run_with(&words(args), &stdout);
+            assert!(ran.stderr.is_empty(), "{line}\n{}", ran.stderr);
+            stdout = ran.stdout;
+        }
+        assert_eq!(redact(stdout.trim_end()), redact(shown.trim_end()), "{line}");
+    }
+}
+
+#[test]
 fn every_command_with_devices_prints_what_the_readme_shows() {
     let readme = include_str!("../../README.md");
     let devices = Simulated::start(3, &["--latency", "20ms"]);
