@@ -5,7 +5,7 @@
 //!
 //! The first day that is not covered yet begins a rule. How far that reaches is the choice: the further, the fewer weekdays
 //! it can have, since one goes where a day of it is missing. All choices are followed side by side, a rule at a time, and of
-//! what they reach the best are kept: those that nothing else surpasses on every weekday, at most [`KEPT`] of them. With few
+//! what they reach the best are kept: those that nothing else surpasses on every weekday, at most `KEPT` of them. With few
 //! days missing, that is all of them, and the answer is the best there is; the laws compare it with a search through
 //! everything on small cases. Days that come each year are tried as rules of each year too.
 

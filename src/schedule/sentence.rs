@@ -21,7 +21,9 @@ pub fn sentence(schedule: &Schedule) -> String {
             continue;
         }
         let same: Vec<usize> = (weekday..7).filter(|other| schedule.hours[*other] == *hours).collect();
-        same.iter().for_each(|other| told[*other] = true);
+        for other in &same {
+            told[*other] = true;
+        }
         parts.push(format!("{} {}", weekdays(&same), spans(hours)));
     }
     let instead = schedule.instead.iter().map(|(dates, hours)| {

@@ -38,6 +38,7 @@ mod present;
 mod quirks;
 mod readme;
 mod rights;
+mod schedules;
 mod state;
 mod support;
 mod trust;
