@@ -11,14 +11,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
+use panelsync::batch::{Operations, Zoned};
 use panelsync::config::KeySource;
+use panelsync::fleet::opening::{DAYS, Foretelling};
 use panelsync::fleet::who::answers::Answers;
 use panelsync::fleet::who::held::Held;
 use panelsync::identifier::opens::When;
+use panelsync::panel::decide::decide;
+use panelsync::panel::embedded::SnapshotRows;
 use panelsync::panel::settings::{PanelRecord, Settings};
 use panelsync::profile::rule::Family;
 use panelsync::profile::windows::Openings;
+use panelsync::profile::wire::Json;
 use panelsync::profile::{TimeProfile, opens, parse};
+use panelsync::schedule::Day;
 use panelsync::store::StoreError;
 use panelsync::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -186,6 +192,67 @@ fn who_may_open(panels: usize, cards: usize) -> Who {
     Who { one_identifier, one_panel, all }
 }
 
+/// Seconds of a dry run of ten profiles on so many panels in five zones that hold ten others under the same link_ids: what
+/// would come of the items alone, and of opening hours within four weeks too.
+fn foretold(panels: usize) -> [f64; 2] {
+    let mut server = Server::start(300, &[]);
+    let zones = ["UTC", "Europe/Kyiv", "America/New_York", "Australia/Sydney", "Asia/Tokyo"];
+    let line = |n: usize| json!({ "id": format!("p{n:05}"), "zone": zones[n % zones.len()] }).to_string();
+    server.post(
+        "/panels:import",
+        "application/x-ndjson",
+        (0..panels).map(line).collect::<Vec<_>>().join("\n"),
+    );
+    let profile = |n: usize, longer: usize| {
+        let mut profile: Value =
+            serde_json::from_str(&custom(n, "week", n as u32 % 3 + 1, WORK_WEEK)).expect("JSON");
+        profile["time_options"]["date_to"] = json!(1_735_840_800 + n * 600 + longer * 1_800);
+        profile
+    };
+    server
+        .push(&json!({ "all": true, "upsert": (0..10).map(|n| profile(n, 0)).collect::<Vec<_>>() }), panels);
+    server.running.stop();
+    let store =
+        KeySource::DataFolder.open(server.running.folder.path(), &Metrics::default()).expect("it opens");
+    let snapshot = store.handle().read().expect("a snapshot");
+    let mut all = Vec::new();
+    let each = snapshot.each_panel(|number, record| {
+        let record: PanelRecord = serde_json::from_slice(record).expect("JSON");
+        all.push((number, Settings::stored(&record).expect("good settings")));
+        Ok::<_, StoreError>(())
+    });
+    each.expect("readable");
+    let list = json!((0..10).map(|n| profile(n, 1)).collect::<Vec<_>>()).to_string();
+    let list = Json::read(list.as_bytes()).expect("JSON");
+    let profiles = parse::linked_profiles(&list, "", Family::Android, &mut Vec::new());
+    let operations = Arc::new(Operations::of_profiles(profiles, Vec::new(), false));
+    let run = |foretells: bool| {
+        let started = Instant::now();
+        let mut zoned = std::collections::HashMap::new();
+        let mut foretelling = Foretelling::new(&snapshot, &operations, Day(20_783), DAYS);
+        for (number, settings) in &all {
+            let zone = &settings.zone;
+            let zoned =
+                zoned.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
+            let mut rows = SnapshotRows::new(&snapshot, *number);
+            let decision = decide(&mut rows, zoned, settings.limits()).expect("readable");
+            if foretells {
+                foretelling.add(*number, zone, &decision).expect("readable");
+            }
+            black_box(decision);
+        }
+        let opening = foretelling.finish();
+        assert_eq!(opening.panels_gaining, if foretells { panels as u64 } else { 0 });
+        started.elapsed().as_secs_f64()
+    };
+    let median = |foretells| {
+        let mut seconds: Vec<_> = (0..5).map(|_| run(foretells)).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[2]
+    };
+    [median(false), median(true)]
+}
+
 fn main() {
     let test = std::env::args().any(|arg| arg == "--test");
     let zone = TimeZone::get("Europe/Kyiv").expect("a zone");
@@ -241,6 +308,15 @@ fn main() {
         verdicts * 1000.0
     );
     println!("{PROFILES} profiles over six years through the command line: {command:.2} s");
+    let doors = if test { 100 } else { 10_000 };
+    let [plain, with_hours] = foretold(doors);
+    println!(
+        "\nwhat ten profiles come to on {doors} panels in 5 zones: {:.0} ms; with opening hours over four weeks {:.0} ms, {:.2} of the limit \
+         of 1.5 × + 100 ms",
+        plain * 1000.0,
+        with_hours * 1000.0,
+        with_hours / (plain * 1.5 + 0.1)
+    );
     let (panels, cards) = if test { (40, 500) } else { (PANELS, CARDS) };
     let Who { one_identifier, one_panel, all } = who_may_open(panels, cards);
     println!("\nwho opens which door when in a week: {cards} cards, each on {panels} panels");

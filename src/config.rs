@@ -35,6 +35,8 @@ pub struct Settings {
     pub keep_batches: u64,
     /// How long idempotency keys are kept.
     pub keep_keys: Duration,
+    /// How many door-hours a batch may open or close unconfirmed; any without.
+    pub door_hours_budget: Option<u64>,
     /// How long entries of the audit are kept at most.
     pub keep_audit: Duration,
     /// How long events at doors are kept at most.
@@ -156,6 +158,7 @@ impl Settings {
             listeners_per_token: 32,
             keep_batches: 1000,
             keep_keys: Duration::from_hours(24),
+            door_hours_budget: None,
             keep_audit: Duration::from_hours(365 * 24),
             keep_events: Duration::from_hours(90 * 24),
             keep_events_number: KEPT_EVENTS,

@@ -41,6 +41,7 @@ pub mod held;
 pub mod identifiers;
 pub mod link;
 pub mod meeting;
+pub mod opening;
 pub mod panels;
 pub mod present;
 pub mod profiles;
@@ -64,6 +65,8 @@ pub struct Fleet {
     pub access: Access,
     /// How long idempotency keys are kept.
     pub keep_keys: Duration,
+    /// How many door-hours a batch may open or close unconfirmed; any without.
+    pub door_hours_budget: Option<u64>,
     /// How long a device may take that is asked before its panel is added.
     pub device_timeouts: Timeouts,
     /// The devices that speak to us as to their Link server.

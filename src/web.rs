@@ -43,6 +43,7 @@ pub mod layout;
 pub mod live;
 pub mod login;
 pub mod nodes;
+pub mod opening;
 pub mod panel;
 pub mod panel_form;
 pub mod password;

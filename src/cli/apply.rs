@@ -38,7 +38,25 @@ pub struct ApplyArgs {
     #[command(flatten)]
     sure: Sure,
     #[command(flatten)]
+    meant: Meant,
+    #[command(flatten)]
     waiting: Waiting,
+}
+
+/// What of a batch's effect is meant.
+#[derive(Debug, Args)]
+pub struct Meant {
+    /// So many door-hours are meant to open or close: the number that --dry-run says, where the server has a budget of them
+    #[arg(long, value_name = "DOOR-HOURS")]
+    confirm: Option<u64>,
+}
+
+impl Meant {
+    fn put_into(&self, body: &mut Map<String, Value>) {
+        if let Some(hours) = self.confirm {
+            body.insert("confirm_door_hours".into(), hours.into());
+        }
+    }
 }
 
 /// What `delete` takes.
@@ -57,6 +75,8 @@ pub struct DeleteArgs {
     dry_run: bool,
     #[command(flatten)]
     sure: Sure,
+    #[command(flatten)]
+    meant: Meant,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -113,6 +133,7 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
     put_into(&mut body, content, args.prune);
+    args.meant.put_into(&mut body);
     if args.prune && !args.dry_run {
         let none = kinds.iter().find(|(_, named)| *named == Some(0));
         if let Some((kind, _)) = none
@@ -251,6 +272,7 @@ pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit
         Kind::Profile => body.insert("delete".into(), ids.into()),
         Kind::Identifier => body.insert("identifiers".into(), json!({ "delete": ids })),
     };
+    args.meant.put_into(&mut body);
     if args.targets.all && !args.dry_run && !args.sure.yes {
         let plan = dry_run(body.clone(), client)?;
         if plan.items.deleted > 0 || !ask::possible() {
@@ -311,10 +333,44 @@ fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
         Output::Json => output::json(plan)?,
         Output::Table => {
             plan_table(plan);
+            say_opening(plan);
             note!("nothing was changed: this was a dry run");
         }
     }
     Ok(Exit::Done)
+}
+
+/// What would come of opening hours.
+pub fn say_opening(plan: &DryRun) {
+    let opening = &plan.opening;
+    let hours = |seconds: u64| output::counted(seconds.div_ceil(3600), "hour");
+    let panels = |panels| output::counted(panels, "panel");
+    if opening.door_hours == 0 && opening.identifiers.gaining == 0 && opening.identifiers.losing == 0 {
+        return;
+    }
+    say!();
+    let changes =
+        [(opening.gained_s, "more", opening.panels_gaining), (opening.lost_s, "less", opening.panels_losing)];
+    let changes = changes.into_iter().filter(|(seconds, ..)| *seconds > 0);
+    let changes: Vec<_> =
+        changes.map(|(seconds, how, on)| format!("{} {how} on {}", hours(seconds), panels(on))).collect();
+    if !changes.is_empty() {
+        say!(
+            "within four weeks: {}; {} in all",
+            changes.join(", "),
+            output::counted(opening.door_hours, "door-hour")
+        );
+    }
+    for example in &opening.examples {
+        say!("  on {}: {}", output::counted(example.panels, "door"), example.text);
+    }
+    let identifiers = &opening.identifiers;
+    if identifiers.gaining > 0 {
+        say!("  for {} a door opens that did not", output::counted(identifiers.gaining, "identifier"));
+    }
+    if identifiers.losing > 0 {
+        say!("  for {} a door opens no more", output::counted(identifiers.losing, "identifier"));
+    }
 }
 
 /// What would come of a batch, panel by panel.

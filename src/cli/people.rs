@@ -189,6 +189,7 @@ impl Shown<'_> {
         }
         say!();
         apply::plan_table(self.plan);
+        apply::say_opening(self.plan);
     }
 
     fn json(&self) -> Value {

@@ -55,6 +55,10 @@ pub struct ServeArgs {
     /// How long an Idempotency-Key stands for the batch that was accepted under it [default: 24h]
     #[arg(long, env = "PANELSYNC_KEEP_KEYS", value_name = "TIME", value_parser = time)]
     pub keep_keys: Option<Duration>,
+    /// How many door-hours a batch may open or close within four weeks; one beyond it is refused until it is sent with the
+    /// number that the dry run said [default: any]
+    #[arg(long, env = "PANELSYNC_DOOR_HOURS_BUDGET", value_name = "N")]
+    pub door_hours_budget: Option<u64>,
     /// Remote panels talked to at once [default: 256]
     #[arg(long, env = "PANELSYNC_DEVICE_CONCURRENCY", value_name = "N")]
     pub device_concurrency: Option<usize>,
@@ -135,6 +139,7 @@ struct File {
     listeners_per_token: Option<usize>,
     keep_batches: Option<u64>,
     keep_keys: Option<FileTime>,
+    door_hours_budget: Option<u64>,
     device_concurrency: Option<usize>,
     device_chunk: Option<usize>,
     device_connect_timeout: Option<FileTime>,
@@ -218,6 +223,7 @@ impl ServeArgs {
             }
             settings.keep_batches = keep_batches;
         }
+        settings.door_hours_budget = self.door_hours_budget.or(file.door_hours_budget);
         if let Some(keep_audit) = self.keep_audit.or(file.keep_audit.map(|time| time.0)) {
             settings.keep_audit = keep_audit;
         }

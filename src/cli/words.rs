@@ -17,6 +17,15 @@ pub fn of(error: &FieldError) -> String {
             return "by now more would be deleted than was confirmed, so nothing was done; run it again"
                 .to_owned();
         }
+        // It is said there which number is meant, in the words of the API.
+        "confirm_door_hours" => {
+            return match message.rsplit_once(". If that is meant, send it with \"confirm_door_hours\": ") {
+                Some((said, hours)) => {
+                    format!("{said}. Look at it with --dry-run; if that is meant, give --confirm {hours}")
+                }
+                None => format!("--confirm: {message}"),
+            };
+        }
         "upsert" => return format!("{}: {message}", item("profile", steps)),
         "delete" => return format!("{}: {message}", item("link_id", steps)),
         "identifiers" => {

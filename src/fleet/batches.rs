@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::error::Gathered;
+use super::opening::{self, Difference, Foretelling, Opening};
 use super::wanted::Wanted;
 use super::{FieldError, Fleet, FleetError, Page, read_after_change};
 use crate::batch::item::{ItemId, Kind};
@@ -21,6 +22,7 @@ use crate::panel::Origin;
 use crate::panel::decide::decide;
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::settings::PanelId;
+use crate::schedule::{DAY, Day};
 use crate::store::read::Snapshot;
 use crate::store::row::{Drift, Reported, RowName};
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -46,6 +48,8 @@ pub struct Plan {
     pub panels: Vec<PlannedPanel>,
     /// On so many devices it would delete whatever else they hold, and nobody has read what that is.
     pub unread: u64,
+    /// What it would do to opening hours.
+    pub opening: Opening,
 }
 
 /// What a batch would do on one panel.
@@ -58,6 +62,8 @@ pub struct PlannedPanel {
     pub items: ItemCounts,
     /// What it would refuse, and why; the first ones.
     pub refused: Vec<ItemResult>,
+    /// By how much its door would be open longer, and less long.
+    pub opening: Difference,
 }
 
 /// Refusals of a plan that are named, of each panel.
@@ -110,14 +116,15 @@ impl Fleet {
         self.read(move |snapshot| plan_panels(snapshot, &panels, operations)).await
     }
 
-    /// Has a batch made durable and sent out. One that prunes more than it names has to say how much it means.
+    /// Has a batch made durable and sent out. One that prunes more than it names has to say how much it means, and so has one
+    /// that opens or closes more door-hours than the budget has.
     pub async fn submit(
         &self,
         wanted: Wanted,
         key: Option<IdempotencyKey>,
         origin: Origin,
     ) -> Result<Submitted, FleetError> {
-        let Wanted { target, operations, confirm_deletes, .. } = wanted;
+        let Wanted { target, operations, confirm_deletes, confirm_door_hours, .. } = wanted;
         // One's keys are not another's. No name holds a line feed.
         let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
         // A short number could be found out by trying which one gives the digest.
@@ -132,8 +139,12 @@ impl Fleet {
         if operations.concerns(Kind::Identifier) && !sent_before {
             self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
-        if operations.prune() && !sent_before {
-            self.is_meant(target.clone(), Arc::clone(&operations), confirm_deletes).await?;
+        if (operations.prune() || self.door_hours_budget.is_some()) && !sent_before {
+            let plan = self.plan_panels(target.clone(), Arc::clone(&operations)).await?;
+            if operations.prune() {
+                are_deletions_meant(&plan, operations.len() as u64, confirm_deletes)?;
+            }
+            self.is_within_budget(&plan.opening, confirm_door_hours)?;
         }
         Ok(self.accept(target, operations, key, origin).await?)
     }
@@ -171,29 +182,18 @@ impl Fleet {
         }
     }
 
-    /// Refuses a batch that would delete more items than it names, unless so many deletions are confirmed.
-    async fn is_meant(
-        &self,
-        target: Target,
-        operations: Arc<Operations>,
-        confirmed: Option<u64>,
-    ) -> Result<(), FleetError> {
-        let named = operations.len() as u64;
-        let Plan { report, unread, .. } = self.plan_panels(target, operations).await?;
-        let deletes = report.items.deleted;
-        if unread > 0 && confirmed.is_none() {
-            let message = format!(
-                "the batch would delete {deletes} items, and on {unread} devices whatever else they hold, which was not read yet; if that is meant, send it with \"confirm_deletes\": {deletes}"
-            );
-            return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+    /// Refuses a batch that would open or close more door-hours than the budget has, unless so many are confirmed.
+    fn is_within_budget(&self, opening: &Opening, confirmed: Option<u64>) -> Result<(), FleetError> {
+        let (Some(budget), hours) = (self.door_hours_budget, opening.door_hours()) else { return Ok(()) };
+        if hours <= budget.max(confirmed.unwrap_or(0)) {
+            return Ok(());
         }
-        if deletes > named && deletes > confirmed.unwrap_or(0) {
-            let message = format!(
-                "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
-            );
-            return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
-        }
-        Ok(())
+        let Opening { gained_s, lost_s, panels_gaining, panels_losing, .. } = opening;
+        let (opens, closes) = (gained_s.div_ceil(3600), lost_s.div_ceil(3600));
+        let message = format!(
+            "within four weeks the batch would open doors for {opens} hours more, on {panels_gaining} panels, and for {closes} hours less, on {panels_losing}; that is {hours} door-hours, and the budget is {budget}. If that is meant, send it with \"confirm_door_hours\": {hours}"
+        );
+        Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_door_hours", message)]))
     }
 
     /// A batch that was submitted, as it is at its end, or after a while.
@@ -289,6 +289,24 @@ impl Fleet {
     }
 }
 
+/// Refuses a batch that would delete more items than it names, unless so many deletions are confirmed.
+fn are_deletions_meant(plan: &Plan, named: u64, confirmed: Option<u64>) -> Result<(), FleetError> {
+    let (unread, deletes) = (plan.unread, plan.report.items.deleted);
+    if unread > 0 && confirmed.is_none() {
+        let message = format!(
+            "the batch would delete {deletes} items, and on {unread} devices whatever else they hold, which was not read yet; if that is meant, send it with \"confirm_deletes\": {deletes}"
+        );
+        return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+    }
+    if deletes > named && deletes > confirmed.unwrap_or(0) {
+        let message = format!(
+            "the batch would delete {deletes} items and names {named}; if that is meant, send it with \"confirm_deletes\": {deletes}"
+        );
+        return Err(FleetError::ConflictAt(vec![FieldError::at("/confirm_deletes", message)]));
+    }
+    Ok(())
+}
+
 fn no_such_batch() -> FleetError {
     FleetError::NotFound("such batch".into())
 }
@@ -348,12 +366,15 @@ fn plan_panels(
     let mut planned = Vec::with_capacity(panels.len());
     let mut unread = 0;
     let named: HashSet<_> = operations.items().collect();
+    let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
+    let mut foretelling = Foretelling::new(snapshot, &operations, today, opening::DAYS);
     for panel in panels {
         let zone = &panel.settings.zone;
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let decision = decide(&mut rows, zoned, panel.settings.limits())?;
+        let opening = foretelling.add(panel.number, zone, &decision)?;
         let mut outcome = decision.into_outcome(0);
         if operations.prune() && panel.settings.is_device() {
             unread += u64::from(!is_read(snapshot, panel, &operations)?);
@@ -376,9 +397,10 @@ fn plan_panels(
             outcome: outcome.state,
             items: alone.items,
             refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
+            opening,
         });
     }
-    Ok(Plan { report, panels: planned, unread })
+    Ok(Plan { report, panels: planned, unread, opening: foretelling.finish() })
 }
 
 /// Whether a device was read, with all kinds of which such a batch prunes.

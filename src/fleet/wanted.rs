@@ -26,6 +26,8 @@ pub struct Wanted {
     pub dry_run: bool,
     /// How many deletions are meant.
     pub confirm_deletes: Option<u64>,
+    /// How many door-hours it may open or close.
+    pub confirm_door_hours: Option<u64>,
 }
 
 impl Wanted {
@@ -39,7 +41,17 @@ impl Wanted {
         wire::pieces(body, &["identifiers"], |key, piece| {
             fields.take_field(key, piece, most, &mut errors, &mut items, &mut identifiers)
         })?;
-        let Fields { mut targets, panels, profiles, deletes, dry_run, prune, confirm_deletes, .. } = fields;
+        let Fields {
+            mut targets,
+            panels,
+            profiles,
+            deletes,
+            dry_run,
+            prune,
+            confirm_deletes,
+            confirm_door_hours,
+            ..
+        } = fields;
         let Identifiers { upserts, deletes: undone, prune: prune_identifiers } = fields.identifiers;
         targets.extend(panels.map(Target::Panels));
         let (found, all) = items.found();
@@ -86,7 +98,9 @@ impl Wanted {
             errors.add(|| FieldError::at("", why));
         }
         match target {
-            Some(target) if errors.is_empty() => Ok(Self { target, operations, dry_run, confirm_deletes }),
+            Some(target) if errors.is_empty() => {
+                Ok(Self { target, operations, dry_run, confirm_deletes, confirm_door_hours })
+            }
             _ => Err(errors.into_error()),
         }
     }
@@ -137,10 +151,11 @@ struct Fields {
     dry_run: bool,
     prune: bool,
     confirm_deletes: Option<u64>,
+    confirm_door_hours: Option<u64>,
 }
 
 impl Fields {
-    const KEYS: [&'static str; 12] = [
+    const KEYS: [&'static str; 13] = [
         "selector",
         "panels",
         "all",
@@ -149,6 +164,7 @@ impl Fields {
         "dry_run",
         "prune",
         "confirm_deletes",
+        "confirm_door_hours",
         "identifiers",
         UPSERT,
         DELETE,
@@ -174,7 +190,7 @@ impl Fields {
                     ),
                     _ => FieldError::at(
                         wire::step(key),
-                        "no such field; a batch has selector, panels, all, upsert, delete, identifiers, dry_run, prune and confirm_deletes",
+                        "no such field; a batch has selector, panels, all, upsert, delete, identifiers, dry_run, prune, confirm_deletes and confirm_door_hours",
                     ),
                 }),
                 Some(known) if self.seen.contains(&known) => {
@@ -199,6 +215,9 @@ impl Fields {
             ("identifiers/prune", Piece::Value(Json::Bool(value))) => self.identifiers.prune = value,
             ("confirm_deletes", Piece::Value(Json::Int(number))) if number >= 0 => {
                 self.confirm_deletes = Some(number.unsigned_abs());
+            }
+            ("confirm_door_hours", Piece::Value(Json::Int(number))) if number >= 0 => {
+                self.confirm_door_hours = Some(number.unsigned_abs());
             }
             ("panels", Piece::List) => self.panels = Some(self.panels.take().unwrap_or_default()),
             ("panels", Piece::Item(i, item)) => {
@@ -236,6 +255,9 @@ impl Fields {
             }
             ("confirm_deletes", Piece::Value(_) | Piece::List) => {
                 wrong(errors, "the number of deletions is expected");
+            }
+            ("confirm_door_hours", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "the number of door-hours is expected");
             }
             ("panels" | "upsert" | "delete" | UPSERT | DELETE, Piece::Value(_)) => {
                 wrong(errors, "a list is expected");

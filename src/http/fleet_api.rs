@@ -20,6 +20,7 @@ pub mod drift;
 pub mod events;
 pub mod identifiers;
 pub mod nodes;
+pub mod opening;
 pub mod panels;
 pub mod profiles;
 pub mod session;

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::Identifier;
 use super::rule::{Passes, ValidTime};
-use crate::profile::windows::{Openings, Standing, Window};
+use crate::profile::windows::{Openings, Standing, Window, merged};
 use crate::profile::{LinkId, TimeProfile, opens};
 
 /// The longest range of one question, in days.
@@ -92,6 +92,11 @@ impl Hours {
             Standing::Open(window) => Self { windows: [window].into(), next: None },
             Standing::Shut { next } => Self { windows: Box::default(), next },
         }
+    }
+
+    /// The windows that are kept, ascending.
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
     }
 
     /// How many windows are kept.
@@ -198,7 +203,7 @@ pub fn answer<'h>(
         }
     }
     if let Some((profile, window)) = first {
-        return Answer { why: Why::Open(profile, window), missing, windows: told(merge(open)) };
+        return Answer { why: Why::Open(profile, window), missing, windows: told(merged(open)) };
     }
     let next =
         held().filter_map(|(profile, hours)| Some((profile, hours.next.filter(|next| *next < valid.to)?)));
@@ -207,19 +212,6 @@ pub fn answer<'h>(
 
 fn cut(window: Window, by: Window) -> Window {
     Window { from: window.from.max(by.from), to: window.to.min(by.to) }
-}
-
-/// Ascending; those that overlap or touch become one.
-fn merge(mut windows: Vec<Window>) -> Vec<Window> {
-    windows.sort_unstable();
-    windows.dedup_by(|next, last| {
-        let one = next.from <= last.to;
-        if one {
-            last.to = last.to.max(next.to);
-        }
-        one
-    });
-    windows
 }
 
 #[cfg(test)]

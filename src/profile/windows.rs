@@ -34,6 +34,19 @@ pub struct Window {
     pub to: i64,
 }
 
+/// Windows in their order; those that overlap or touch are one.
+pub fn merged(mut windows: Vec<Window>) -> Vec<Window> {
+    windows.sort_unstable();
+    windows.dedup_by(|next, last| {
+        let one = next.from <= last.to;
+        if one {
+            last.to = last.to.max(next.to);
+        }
+        one
+    });
+    windows
+}
+
 /// How far a look at a moment reaches to either side, in seconds.
 const AROUND: i64 = 366 * DAY;
 

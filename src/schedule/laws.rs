@@ -7,10 +7,10 @@ use serde_json::json;
 use super::compile::{Part, Plan};
 use super::cover::{Days, Names, Rule, cover};
 use super::days::Resolved;
-use super::windows::{merged, windows};
+use super::windows::windows;
 use super::{Calendar, DAY, Day, Schedule, parse};
 use crate::profile::recurrence::CivilDate;
-use crate::profile::windows::{Openings, Window};
+use crate::profile::windows::{Openings, Window, merged};
 use crate::profile::{LinkId, opens};
 
 const ZONES: [&str; 8] = [

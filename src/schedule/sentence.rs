@@ -60,7 +60,7 @@ fn some(mut said: Vec<String>, more: &str) -> Vec<String> {
 }
 
 /// Weekdays as people say them, such as `Monday to Friday`.
-fn weekdays(days: &[usize]) -> String {
+pub(crate) fn weekdays(days: &[usize]) -> String {
     if days.len() == 7 {
         return "every day".to_owned();
     }
@@ -86,7 +86,8 @@ pub fn spans(hours: &Hours) -> String {
     listed(&hours.spans().iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-fn date(day: Day) -> String {
+/// A date such as `31 Dec 2026`.
+pub(crate) fn date(day: Day) -> String {
     let CivilDate { year, month, day } = day.date();
     format!("{day} {} {year}", MONTHS[month as usize - 1])
 }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::days::Resolved;
 use super::{DAY, Day};
-use crate::profile::windows::{LONGEST, Local, MAX_WINDOWS, RangeError, Window};
+use crate::profile::windows::{LONGEST, Local, MAX_WINDOWS, RangeError, Window, merged};
 
 /// The windows within a range of a door in this zone, ascending, merged, and cut at the range's ends.
 pub fn windows(
@@ -36,18 +36,6 @@ pub fn windows(
             return Err(RangeError::TooMany);
         }
     }
+    // A gap of the clock may have put one behind the next.
     Ok(merged(windows))
-}
-
-/// Windows in their order, those that overlap or touch as one.
-pub(super) fn merged(mut windows: Vec<Window>) -> Vec<Window> {
-    windows.sort_unstable(); // a gap of the clock may put one behind the next
-    let mut merged: Vec<Window> = Vec::with_capacity(windows.len());
-    for window in windows {
-        match merged.last_mut() {
-            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
-            _ => merged.push(window),
-        }
-    }
-    merged
 }

@@ -137,6 +137,7 @@ pub fn share(
             register: engine.register(),
             access,
             keep_keys: settings.keep_keys,
+            door_hours_budget: settings.door_hours_budget,
             link: Link::new(link_password, DeviceSessions::default()),
             device_timeouts: settings.devices.timeouts,
             stopping,

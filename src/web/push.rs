@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::layout::{self, Place, panel_link, state};
+use super::opening;
 use super::posted::{ByOperator, Posted};
 use super::problem::PageProblem;
 use super::profiles::zone_of;
@@ -179,8 +180,10 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
     }
     if fields.ticked("prune") {
         body.insert("prune".into(), true.into());
-        if let Ok(meant) = fields.one("confirm_deletes").parse::<u64>() {
-            body.insert("confirm_deletes".into(), meant.into());
+        for confirms in ["confirm_deletes", "confirm_door_hours"] {
+            if let Ok(meant) = fields.one(confirms).parse::<u64>() {
+                body.insert(confirms.into(), meant.into());
+            }
         }
     }
     put_target(fields, &mut body).map_err(|error| vec![error])?;
@@ -332,6 +335,7 @@ impl Form {
                     }
                     // What the reader saw is what is meant: where it has become more by then, it is refused.
                     input type="hidden" name="confirm_deletes" value=(items.deleted);
+                    input type="hidden" name="confirm_door_hours" value=(plan.run.opening.door_hours());
                     button class=(if items.deleted > 0 { "danger" } else { "main" }) id="send" {
                         @if changes == 0 { "Push anyway to " } @else { "Push to " } (layout::count(panels.total, "panel"))
                         @if items.deleted > 0 { ", deleting " (layout::count(items.deleted, what)) }
@@ -378,6 +382,7 @@ pub fn sums(plan: &batches::Plan) -> Markup {
             @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
             @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
         }
+        (opening::changes(&plan.opening))
         @if plan.unread > 0 {
             p class="wrong" {
                 "On " (layout::count(plan.unread, "device")) " whatever else is held goes, too, and nobody has read what that is."

@@ -30,6 +30,7 @@ mod logins;
 mod logs;
 mod looks;
 mod openapi;
+mod opening;
 mod order;
 mod panel_api;
 mod panel_identifiers;

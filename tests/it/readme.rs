@@ -69,6 +69,23 @@ fn every_command_on_opening_hours_prints_what_the_readme_shows() {
 }
 
 #[test]
+fn the_dry_run_says_what_the_readme_shows() {
+    let readme = include_str!("../../README.md");
+    let server = TestServer::start();
+    let shell = Shell::new(server.address(), Some(server.token()));
+    let tour = section(readme, "A five-minute tour");
+    shell.file("profiles.yaml", blocks(tour, "yaml").first().expect("the profiles"));
+    for block in blocks(tour, "console").iter().take(3) {
+        let line = block.lines().next().expect("a command");
+        shell.run(&words(line.strip_prefix("$ panelsync ").expect("a panel is added")));
+    }
+    let shown = blocks(section(readme, "Before it is sent"), "console");
+    let (line, shown) = shown[0].split_once('\n').expect("a command");
+    let ran = shell.run(&words(line.strip_prefix("$ panelsync ").expect("a command")));
+    assert_eq!(redact(ran.stdout.trim_end()), redact(shown.trim_end()), "{line}\n{}", ran.stderr);
+}
+
+#[test]
 fn every_command_with_devices_prints_what_the_readme_shows() {
     let readme = include_str!("../../README.md");
     let devices = Simulated::start(3, &["--latency", "20ms"]);

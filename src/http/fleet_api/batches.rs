@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::opening::Opening;
 use super::types::{IdentifierBody, TimeProfileBody};
 use super::{Page, Paging};
 use crate::access::actor;
@@ -62,6 +63,10 @@ pub struct BatchRequest {
     /// devices of which nobody has read what they hold.
     #[schema(example = 12)]
     pub confirm_deletes: Option<u64>,
+    /// How many door-hours are meant. A batch that would open or close more of them than the server's budget has needs it: the
+    /// number that its dry run says.
+    #[schema(example = 1240)]
+    pub confirm_door_hours: Option<u64>,
 }
 
 /// What a batch asks of identifiers.
@@ -145,6 +150,8 @@ pub struct DryRun {
     #[serde(default, skip_serializing_if = "super::drift::is_none")]
     #[schema(required = false)]
     pub unread_devices: u64,
+    /// What it would do to opening hours.
+    pub opening: Opening,
 }
 
 /// What a submission is answered with: how the batch is, or of a dry run, what it would do.
@@ -178,6 +185,14 @@ pub struct PlannedPanel {
     /// Which ones, and why; the first twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<BatchItem>,
+    /// Seconds that its door would be open longer.
+    #[serde(default, skip_serializing_if = "super::drift::is_none")]
+    #[schema(required = false)]
+    pub gained_s: u64,
+    /// Seconds that it would be open less long.
+    #[serde(default, skip_serializing_if = "super::drift::is_none")]
+    #[schema(required = false)]
+    pub lost_s: u64,
 }
 
 impl From<Plan> for DryRun {
@@ -191,6 +206,7 @@ impl From<Plan> for DryRun {
             by_kind,
             plan: panels,
             unread_devices: plan.unread,
+            opening: plan.opening.into(),
         }
     }
 }
@@ -209,6 +225,8 @@ impl From<asked::PlannedPanel> for PlannedPanel {
             entity_not_found,
             rejected,
             refused: planned.refused.into_iter().map(BatchItem::from).collect(),
+            gained_s: planned.opening.gained_s,
+            lost_s: planned.opening.lost_s,
         }
     }
 }
@@ -217,7 +235,8 @@ impl From<asked::PlannedPanel> for PlannedPanel {
 ///
 /// One with `prune` that would delete more items than it names is refused with 409 and the number, unless
 /// `confirm_deletes` is at least that; so is one that prunes devices of which nobody has read what else they hold, unless
-/// `confirm_deletes` is there.
+/// `confirm_deletes` is there. One that would open or close more door-hours than the server's budget has is refused likewise,
+/// unless `confirm_door_hours` is at least their number.
 #[utoipa::path(tag = "batches", operation_id = "submit_batch", request_body = BatchRequest,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Up to 255 characters; the same key and body get the first batch again"),

@@ -38,6 +38,13 @@ static SHA256: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>--pin |SHA-25
 static SERIAL: LazyLock<Regex> = LazyLock::new(|| regex("PS-[0-9A-F]{8}-"));
 static MAC: LazyLock<Regex> =
     LazyLock::new(|| regex("02:[0-9A-F]{2}:[0-9A-F]{2}:(?P<panel>[0-9A-F]{2}:[0-9A-F]{2}:[0-9A-F]{2})"));
+/// The days that a dry run looks at, as the server writes them and with sorted keys.
+static DAYS: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>"opening": ?\{\s*"from": ?)1\d{9}(?P<to>,\s*"to": ?)1\d{9}\b"#));
+static FIRST_DAY: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>"from": ?)1\d{9}(?P<next>,\s*"gained_s":)"#));
+static LAST_DAY: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>"panels_losing": ?\d+,\s*"to": ?)1\d{9}\b"#));
 static FOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"/tmp/\.tmp[A-Za-z0-9]+"));
 
 fn regex(text: &str) -> Regex {
@@ -76,6 +83,9 @@ pub fn redact(text: &str) -> String {
     let text = ADDRESS.replace_all(&text, "[address]");
     let text = SERIAL.replace_all(&text, "PS-[fleet]-");
     let text = MAC.replace_all(&text, "02:[fleet]:${panel}");
+    let text = DAYS.replace_all(&text, "${name}[day]${to}[day]");
+    let text = FIRST_DAY.replace_all(&text, "${name}[day]${next}");
+    let text = LAST_DAY.replace_all(&text, "${name}[day]");
     let text = FOLDER.replace_all(&text, "[folder]");
     let line = |line| HEADING.replace(&CELL.replace(line, "  [time]"), "  TOOK").into_owned();
     text.lines().map(line).collect::<Vec<_>>().join("\n")
