@@ -229,7 +229,7 @@ fn foretold(panels: usize) -> [f64; 2] {
     let run = |foretells: bool| {
         let started = Instant::now();
         let mut zoned = std::collections::HashMap::new();
-        let mut foretelling = Foretelling::new(&snapshot, &operations, Day(20_783), DAYS);
+        let mut foretelling = Foretelling::new(&snapshot, Day(20_783), DAYS);
         for (number, settings) in &all {
             let zone = &settings.zone;
             let zoned =
@@ -237,7 +237,7 @@ fn foretold(panels: usize) -> [f64; 2] {
             let mut rows = SnapshotRows::new(&snapshot, *number);
             let decision = decide(&mut rows, zoned, settings.limits()).expect("readable");
             if foretells {
-                foretelling.add(*number, zone, &decision).expect("readable");
+                foretelling.add(*number, zone, zoned, &decision).expect("readable");
             }
             black_box(decision);
         }

@@ -20,6 +20,7 @@ use crate::identifier::{self, Identifier, LinkedIdentifier};
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, TimeProfile, Unknown, opens, parse, wire};
+use crate::schedule::compile::ClockPart;
 
 pub mod item;
 mod outcome;
@@ -54,6 +55,13 @@ impl Body {
     /// The stored text of a profile.
     pub fn of(profile: &TimeProfile) -> Self {
         let json = Arc::<str>::from(wire::body(profile));
+        let digest = digest_of(&json);
+        Self { json, digest, credential: None }
+    }
+
+    /// The kept text of a part of a schedule.
+    fn of_part(part: &ClockPart) -> Self {
+        let json = Arc::<str>::from(part.kept());
         let digest = digest_of(&json);
         Self { json, digest, credential: None }
     }
@@ -110,6 +118,8 @@ fn digest_of(json: &str) -> BodyDigest {
 pub enum Content {
     /// When a door opens.
     Profile(TimeProfile),
+    /// When a door opens by the clock on its wall, whatever the zone: a part of a schedule. Bound to a zone it is a profile.
+    ByTheClock(ClockPart),
     /// Who opens it, and the photo where that is a face.
     Identifier(Box<Identifier>, Option<Photo>),
 }
@@ -136,6 +146,8 @@ pub struct Operations {
     pub deletes: Vec<ItemId>,
     /// Of these kinds, every other item of the panel is deleted too.
     pub pruned_kinds: Vec<Kind>,
+    /// Of these schedules, every other part that the panel holds is deleted too.
+    pub schedules: Vec<LinkId>,
     places: OnceLock<Places>,
 }
 
@@ -163,7 +175,18 @@ impl Operations {
             .collect();
         let deletes = deletes.into_iter().map(ItemId::profile).collect();
         let pruned_kinds = if prune { vec![Kind::Profile] } else { Vec::new() };
-        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+        Self { upserts, deletes, pruned_kinds, ..Self::default() }
+    }
+
+    /// On schedules: these parts of them, and no others.
+    pub fn of_parts(parts: Vec<ClockPart>, schedules: Vec<LinkId>) -> Self {
+        let upserts = parts.into_iter().map(|part| Upsert {
+            item: ItemId::profile(part.link_id),
+            body: Body::of_part(&part),
+            content: Content::ByTheClock(part),
+            repeated: false,
+        });
+        Self { upserts: upserts.collect(), schedules, ..Self::default() }
     }
 
     /// On identifiers, from parsed ones in request order.
@@ -180,7 +203,7 @@ impl Operations {
             .collect();
         let deletes = deletes.into_iter().map(ItemId::identifier).collect();
         let pruned_kinds = if prune { vec![Kind::Identifier] } else { Vec::new() };
-        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+        Self { upserts, deletes, pruned_kinds, ..Self::default() }
     }
 
     /// These and those. Those of the kind that is upserted first come first, and so with deletes.
@@ -189,6 +212,7 @@ impl Operations {
         self.upserts.extend(other.upserts);
         self.deletes.extend(other.deletes);
         self.pruned_kinds.extend(other.pruned_kinds);
+        self.schedules.extend(other.schedules);
         self.places = OnceLock::new();
         self
     }
@@ -239,7 +263,7 @@ impl Operations {
     pub fn identifiers(&self) -> impl Iterator<Item = (usize, LinkId, &Identifier)> {
         self.upserts.iter().enumerate().filter_map(|(i, upsert)| match &upsert.content {
             Content::Identifier(identifier, _) => Some((i, upsert.item.link_id, &**identifier)),
-            Content::Profile(_) => None,
+            Content::Profile(_) | Content::ByTheClock(_) => None,
         })
     }
 
@@ -277,7 +301,41 @@ impl Operations {
 
     /// Whether the batch names no item and prunes nothing.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.prune()
+        self.len() == 0 && !self.prune() && self.schedules.is_empty()
+    }
+
+    /// The same for panels of a zone, with profiles for what is said by the clock; and which of the upserts cannot be said there.
+    /// None where nothing is.
+    fn in_zone(&self, zone: &TimeZone) -> Option<(Self, Vec<bool>)> {
+        let by_the_clock = |upsert: &Upsert| matches!(upsert.content, Content::ByTheClock(_));
+        if !self.upserts.iter().any(by_the_clock) {
+            return None;
+        }
+        let mut unsaid = vec![false; self.upserts.len()];
+        let upserts = self.upserts.iter().zip(&mut unsaid).map(|(upsert, unsaid)| {
+            let (content, body) = match &upsert.content {
+                Content::ByTheClock(part) => match part.profile_in(zone) {
+                    Some(profile) => (Content::Profile(profile.clone()), Body::of(&profile)),
+                    None => {
+                        *unsaid = true;
+                        (Content::ByTheClock(part.clone()), upsert.body.clone())
+                    }
+                },
+                Content::Profile(profile) => (Content::Profile(profile.clone()), upsert.body.clone()),
+                Content::Identifier(identifier, photo) => {
+                    (Content::Identifier(identifier.clone(), photo.clone()), upsert.body.clone())
+                }
+            };
+            Upsert { item: upsert.item, content, body, repeated: upsert.repeated }
+        });
+        let here = Self {
+            upserts: upserts.collect(),
+            deletes: self.deletes.clone(),
+            pruned_kinds: self.pruned_kinds.clone(),
+            schedules: self.schedules.clone(),
+            places: OnceLock::new(),
+        };
+        Some((here, unsaid))
     }
 
     /// The named items, in item order.
@@ -291,17 +349,28 @@ impl Operations {
 pub struct Zoned {
     operations: Arc<Operations>,
     never_opens: Box<[bool]>,
+    unsaid: Vec<bool>,
 }
 
 impl Zoned {
     /// Asks each profile once whether it can open a door in this zone.
     pub fn new(operations: Arc<Operations>, zone: &TimeZone) -> Self {
+        let (operations, unsaid) = match operations.in_zone(zone) {
+            Some((here, unsaid)) => (Arc::new(here), unsaid),
+            None => (operations, Vec::new()),
+        };
         let never_opens = |upsert: &Upsert| match &upsert.content {
             Content::Profile(profile) => opens::check(profile, zone).is_err(),
+            Content::ByTheClock(_) => true,
             Content::Identifier(identifier, _) => identifier.time.never(),
         };
         let never_opens = operations.upserts.iter().map(never_opens).collect();
-        Self { operations, never_opens }
+        Self { operations, never_opens, unsaid }
+    }
+
+    /// Whether no profile can say the upsert at this index here.
+    pub fn is_unsaid(&self, upsert: usize) -> bool {
+        self.unsaid.get(upsert).copied().unwrap_or(false)
     }
 
     /// What is asked for.

@@ -46,6 +46,7 @@ pub mod panels;
 pub mod present;
 pub mod profiles;
 pub mod register;
+mod schedules;
 pub mod status;
 pub mod twins;
 pub mod wanted;

@@ -17,6 +17,7 @@
 use std::fmt;
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use crate::profile::recurrence::CivilDate;
 use crate::profile::rule::{Name, Weekdays};
@@ -55,7 +56,7 @@ pub struct Schedule {
 }
 
 /// A day: days since 1970-01-01 on the calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Day(pub i64);
 
 impl Day {
@@ -79,7 +80,7 @@ impl fmt::Display for Day {
 
 /// From when to when on the clock, in seconds from midnight. `end` is after `start` and at most a day later, so it may
 /// lie on the next day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
     /// The first second, 0 to 86,399.
     pub start: i64,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -23,8 +22,8 @@ use crate::profile::wire::Json;
 /// What `apply` takes.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// JSON or YAML: an object with a list of profiles, of identifiers, or both; {"list_items":[…]}, or a bare list of
-    /// profiles; - reads standard input
+    /// JSON or YAML: an object with a list of profiles, of identifiers, of schedules, or of several of them;
+    /// {"list_items":[…]}, or a bare list of profiles; - reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
     #[command(flatten)]
@@ -66,8 +65,8 @@ pub struct DeleteArgs {
     #[arg(required = true, value_name = "LINK_ID")]
     link_ids: Vec<String>,
     /// What they are
-    #[arg(long, value_enum, default_value_t = Kind::Profile)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = Deleted::Profile)]
+    kind: Deleted,
     #[command(flatten)]
     targets: Targets,
     /// Change nothing; show per panel what would be deleted
@@ -81,18 +80,15 @@ pub struct DeleteArgs {
     waiting: Waiting,
 }
 
-impl ValueEnum for Kind {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            Self::Profile => "A time profile",
-            Self::Identifier => "An identifier",
-        };
-        Some(PossibleValue::new(self.as_str()).help(help))
-    }
+/// What is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Deleted {
+    /// A time profile
+    Profile,
+    /// An identifier
+    Identifier,
+    /// A schedule: all its parts, by its whole link_id
+    Schedule,
 }
 
 /// How long to wait for the outcomes.
@@ -125,9 +121,15 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
         ("profile", content.profiles.as_ref().map(|listed| listed.items.len() as u64)),
         ("identifier", content.identifiers.as_ref().map(|list| list.len() as u64)),
     ];
-    if !args.prune && kinds.iter().all(|(_, named)| named.is_none_or(|named| named == 0)) {
+    let schedules = content.schedules.as_ref().map_or(0, Vec::len);
+    if schedules == 0 && !args.prune && kinds.iter().all(|(_, named)| named.is_none_or(|named| named == 0)) {
         return Err(Failure::usage(format!(
-            "{file} names no profile and no identifier: there is nothing to do"
+            "{file} names no profile, no identifier and no schedule: there is nothing to do"
+        )));
+    }
+    if args.prune && kinds.iter().all(|(_, named)| named.is_none()) {
+        return Err(Failure::usage(format!(
+            "{file} has no list of profiles or identifiers, so that --prune would delete nothing; what a schedule does not say any more goes without it"
         )));
     }
     let mut body = Map::new();
@@ -166,7 +168,7 @@ pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, 
 struct Places<'f> {
     file: &'f str,
     /// A pointer to each list, and the link_ids in it; and under which pointer the batch has the list.
-    lists: [(&'static str, Kind, &'static str, Vec<Option<LinkId>>); 2],
+    lists: [(&'static str, &'static str, &'static str, Vec<Option<LinkId>>); 4],
 }
 
 impl<'f> Places<'f> {
@@ -177,9 +179,12 @@ impl<'f> Places<'f> {
         let path = profiles.map_or("", |listed| listed.path);
         let profiles = profiles.map_or_else(Vec::new, |listed| links(&listed.items));
         let identifiers = content.identifiers.as_deref().map_or_else(Vec::new, links);
+        let schedules = content.schedules.as_deref().map_or_else(Vec::new, links);
         let lists = [
-            ("/upsert/", Kind::Profile, path, profiles),
-            ("/identifiers/upsert/", Kind::Identifier, IDENTIFIERS, identifiers),
+            ("/upsert/", "profile", path, profiles),
+            ("/identifiers/upsert/", "identifier", IDENTIFIERS, identifiers),
+            ("/schedules/upsert/", "schedule", "/schedules", schedules),
+            ("/calendars/", "calendar", "/calendars", links(&content.calendars)),
         ];
         Self { file, lists }
     }
@@ -190,7 +195,7 @@ impl<'f> Places<'f> {
             let at = place.strip_prefix(of_batch)?;
             let (index, _) = at.split_once('/').unwrap_or((at, ""));
             let link = links.get(index.parse::<usize>().ok()?)?.map(|link| format!(" {link}"));
-            Some(format!("{path}/{at} of {kind}{}", link.unwrap_or_default(), kind = kind.as_str()))
+            Some(format!("{path}/{at} of {kind}{}", link.unwrap_or_default()))
         })
     }
 
@@ -224,6 +229,10 @@ pub fn put_into(body: &mut Map<String, Value>, content: Content, prune: bool) {
     }
     if let Some(list) = content.identifiers {
         body.insert("identifiers".into(), json!({ "upsert": list, "prune": prune }));
+    }
+    if let Some(list) = content.schedules {
+        body.insert("schedules".into(), json!({ "upsert": list }));
+        body.insert("calendars".into(), content.calendars.into());
     }
 }
 
@@ -266,12 +275,26 @@ fn refuse_numbers_twice(file: &str, list: &[Value]) -> Result<(), Failure> {
 pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
-    let what = args.kind.as_str();
-    let ids: Vec<_> = find::link_ids(client, &args.link_ids, what)?.iter().map(LinkId::to_string).collect();
-    match args.kind {
-        Kind::Profile => body.insert("delete".into(), ids.into()),
-        Kind::Identifier => body.insert("identifiers".into(), json!({ "delete": ids })),
+    let what = match args.kind {
+        Deleted::Profile | Deleted::Schedule => Kind::Profile.as_str(),
+        Deleted::Identifier => Kind::Identifier.as_str(),
     };
+    if args.kind == Deleted::Schedule {
+        let ids = args.link_ids.iter().map(|text| {
+            let link_id: Result<LinkId, _> = text.parse();
+            link_id
+                .map(|link_id| link_id.to_string())
+                .map_err(|error| Failure::usage(format!("{text}: {error}")))
+        });
+        body.insert("schedules".into(), json!({ "delete": ids.collect::<Result<Vec<_>, _>>()? }));
+    } else {
+        let ids: Vec<_> =
+            find::link_ids(client, &args.link_ids, what)?.iter().map(LinkId::to_string).collect();
+        match args.kind {
+            Deleted::Identifier => body.insert("identifiers".into(), json!({ "delete": ids })),
+            Deleted::Profile | Deleted::Schedule => body.insert("delete".into(), ids.into()),
+        };
+    }
     args.meant.put_into(&mut body);
     if args.targets.all && !args.dry_run && !args.sure.yes {
         let plan = dry_run(body.clone(), client)?;

@@ -234,7 +234,7 @@ fn show_one(link_id: &str, reveal: bool, client: &Client, output: Output) -> Res
 
 fn check_file(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
     let zone = zone(&args.zone)?;
-    let (Content { profiles, identifiers }, text) = read_content(&args.file)?;
+    let (Content { profiles, identifiers, .. }, text) = read_content(&args.file)?;
     let name = file::name(&args.file);
     let Some(identifiers) = identifiers else {
         return Err(Failure::usage(format!(

@@ -64,8 +64,8 @@ pub fn import(args: &ImportArgs, client: &Client, output: Output) -> Result<Exit
     let mut body = Map::new();
     args.targets.put_into(&mut body, client)?;
     let content = Content {
-        profiles: None,
         identifiers: Some(people::as_sent(&entries).map_err(std::io::Error::other)?),
+        ..Content::default()
     };
     apply::put_into(&mut body, content, false);
     if !profiles.is_empty() {

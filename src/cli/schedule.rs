@@ -10,7 +10,7 @@ use crate::identifier::file as content;
 use crate::panel::settings::Zone;
 use crate::profile::windows::Window;
 use crate::profile::{LinkId, opens, wire};
-use crate::schedule::compile::{Part, Plan};
+use crate::schedule::compile::{ANCHOR, HORIZON, Part, Plan};
 use crate::schedule::days::Resolved;
 use crate::schedule::parse::{self, LinkedSchedule};
 use crate::schedule::sentence::sentence;
@@ -55,14 +55,14 @@ pub enum ScheduleCommand {
     /// The time profiles that say the schedules to panels of a zone, as a file that `apply` takes, on standard output
     #[command(
         after_help = "Dates are known up to --days from --from; behind it each weekday's hours go on as they are. Compiled again \
-        with the same --from and more --days, what still holds keeps its link_id.\n\nExamples:\n  \
+        later, what still holds keeps its link_id.\n\nExamples:\n  \
         panelsync schedule compile -f hours.yaml --zone Europe/Kyiv > profiles.json\n  \
         panelsync schedule compile -f hours.yaml --zone Europe/Kyiv | panelsync apply -f - -l zone=kyiv --dry-run"
     )]
     Compile {
         #[command(flatten)]
         file: FileArgs,
-        /// The first day; today without it
+        /// What is over before this day is left out; today without it
         #[arg(long, value_name = "DATE", value_parser = day)]
         from: Option<Day>,
         /// Up to how many days later dates are known
@@ -70,9 +70,6 @@ pub enum ScheduleCommand {
         days: i64,
     },
 }
-
-/// How far ahead a schedule is compiled, in days: two years.
-pub const HORIZON: i64 = 730;
 
 /// Which schedules, in which zone.
 #[derive(Debug, Args)]
@@ -170,7 +167,8 @@ fn compile(
     from: Day,
     days: i64,
 ) -> Result<Vec<Part>, Failure> {
-    let plan = Plan::new(resolved, zone.rules(), from, Day(from.0 + days));
+    let first = linked.schedule.from.unwrap_or(ANCHOR);
+    let plan = Plan::new(resolved, zone.rules(), first, Day(from.max(first).0 + days));
     let parts = plan.and_then(|plan| plan.parts(linked.link_id, zone.rules(), from));
     parts.map_err(|error| {
         Failure::usage(format!("{} ({}): {error}", linked.schedule.name.as_str(), linked.link_id))
@@ -196,8 +194,11 @@ impl FileArgs {
     fn read(&self) -> Result<Checked, Failure> {
         let text = file::read(&self.file)?;
         let name = file::name(&self.file);
-        let (schedules, calendars) =
-            content::schedules(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        let content = content::read(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        let Some(schedules) = content.schedules else {
+            return Err(Failure::usage(format!("{name} has no list of schedules under schedules")));
+        };
+        let calendars = content.calendars;
         let mut wrong = Vec::new();
         let schedules = parse::schedules(&schedules, "/schedules", &mut wrong);
         let mut calendars = parse::calendars(&calendars, "/calendars", &mut wrong);
@@ -252,10 +253,9 @@ fn check(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
             .extend(warn(&resolved, today).into_iter().map(|warning| Finding::new(at.clone(), warning, "")));
     }
     let lines = checked.schedules.iter().map(|(place, linked)| {
-        let profiles = Resolved::new(&linked.schedule, &checked.calendars).ok().map(|resolved| {
-            let from = linked.schedule.from.map_or(today, |from| from.max(today));
-            compile(linked, &resolved, &zone, from, HORIZON)
-        });
+        let profiles = Resolved::new(&linked.schedule, &checked.calendars)
+            .ok()
+            .map(|resolved| compile(linked, &resolved, &zone, today, HORIZON));
         let profiles = match profiles {
             Some(Ok(parts)) => Some(parts.len()),
             Some(Err(error)) => {

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::batch::item::Kind;
-use crate::batch::{Content, Operations};
+use crate::batch::{Content, Operations, Upsert};
 use crate::identifier::photo::Photo;
 use crate::identifier::{self, LinkedIdentifier};
 use crate::profile::LinkId;
 use crate::profile::parse::{self, LinkedProfile};
+use crate::schedule::compile::ClockPart;
 use crate::store::StoreError;
 
 #[derive(Serialize, Deserialize)]
@@ -18,7 +19,16 @@ struct Work<P> {
     delete: Vec<LinkId>,
     prune: bool,
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    schedules: Option<Schedules<P>>,
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     identifiers: Option<Identifiers<P>>,
+}
+
+/// Parts of schedules by the clock, and the schedules of which no other part stays.
+#[derive(Serialize, Deserialize)]
+struct Schedules<P> {
+    parts: Vec<Linked<P>>,
+    replaced: Vec<LinkId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,11 +60,13 @@ pub fn encode(operations: &Operations) -> Vec<u8> {
         deletes.map(|item| item.link_id).collect::<Vec<_>>()
     };
     let prune = |kind| operations.pruned_kinds.contains(&kind);
-    let upsert = of_kind(Kind::Profile)
-        .filter_map(|upsert| {
-            Some(Linked { link_id: upsert.item.link_id, profile: body(upsert.body.json())? })
-        })
-        .collect();
+    let is_part = |upsert: &&Upsert| matches!(upsert.content, Content::ByTheClock(_));
+    let upsert: Vec<Linked<&RawValue>> =
+        of_kind(Kind::Profile).filter(|upsert| !is_part(upsert)).filter_map(linked).collect();
+    let schedules = (!operations.schedules.is_empty()).then(|| Schedules {
+        parts: of_kind(Kind::Profile).filter(is_part).filter_map(linked).collect(),
+        replaced: operations.schedules.clone(),
+    });
     let identifiers = operations.concerns(Kind::Identifier).then(|| Identifiers {
         upsert: of_kind(Kind::Identifier)
             .filter_map(|upsert| {
@@ -65,14 +77,20 @@ pub fn encode(operations: &Operations) -> Vec<u8> {
         prune: prune(Kind::Identifier),
     });
     let (delete, prune) = (deletes(Kind::Profile), prune(Kind::Profile));
-    crate::store::tables::encode(&Work { upsert, delete, prune, identifiers })
+    crate::store::tables::encode(&Work { upsert, delete, prune, schedules, identifiers })
+}
+
+fn linked(upsert: &Upsert) -> Option<Linked<&RawValue>> {
+    // A body is JSON that this program wrote.
+    let profile = serde_json::from_str(upsert.body.json()).ok()?;
+    Some(Linked { link_id: upsert.item.link_id, profile })
 }
 
 /// The photos that belong to the operations.
 pub fn photos(operations: &Operations) -> Vec<Photo> {
     let photo = |content: &Content| match content {
         Content::Identifier(_, photo) => photo.clone(),
-        Content::Profile(_) => None,
+        Content::Profile(_) | Content::ByTheClock(_) => None,
     };
     operations.upserts.iter().filter_map(|upsert| photo(&upsert.content)).collect()
 }
@@ -87,7 +105,14 @@ pub fn decode(bytes: &[u8]) -> Result<Operations, StoreError> {
         let profile = parse::stored(profile.get().as_bytes()).map_err(|_| corrupt())?;
         profiles.push(LinkedProfile { link_id, profile });
     }
-    let operations = Operations::of_profiles(profiles, work.delete, work.prune);
+    let mut operations = Operations::of_profiles(profiles, work.delete, work.prune);
+    if let Some(Schedules { parts, replaced }) = work.schedules {
+        let mut read = Vec::with_capacity(parts.len());
+        for Linked { link_id, profile } in parts {
+            read.push(ClockPart::read(link_id, profile.get()).ok_or_else(corrupt)?);
+        }
+        operations = operations.and(Operations::of_parts(read, replaced));
+    }
     let Some(Identifiers { upsert, delete, prune }) = work.identifiers else { return Ok(operations) };
     let mut identifiers = Vec::with_capacity(upsert.len());
     for Identified { link_id, identifier } in upsert {

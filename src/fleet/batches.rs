@@ -367,14 +367,14 @@ fn plan_panels(
     let mut unread = 0;
     let named: HashSet<_> = operations.items().collect();
     let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
-    let mut foretelling = Foretelling::new(snapshot, &operations, today, opening::DAYS);
+    let mut foretelling = Foretelling::new(snapshot, today, opening::DAYS);
     for panel in panels {
         let zone = &panel.settings.zone;
         let zoned =
             zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let decision = decide(&mut rows, zoned, panel.settings.limits())?;
-        let opening = foretelling.add(panel.number, zone, &decision)?;
+        let opening = foretelling.add(panel.number, zone, zoned, &decision)?;
         let mut outcome = decision.into_outcome(0);
         if operations.prune() && panel.settings.is_device() {
             unread += u64::from(!is_read(snapshot, panel, &operations)?);

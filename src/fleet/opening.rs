@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::batch::{Content, Operations};
+use crate::batch::{Content, Operations, Zoned};
 use crate::fleet::profiles;
 use crate::identifier::Identifier;
 use crate::identifier::opens::{Hours, When, answer};
@@ -108,7 +108,6 @@ struct Place {
 /// Foretells opening hours, panel by panel.
 pub struct Foretelling<'s> {
     snapshot: &'s Snapshot,
-    operations: &'s Operations,
     days: (Day, Day),
     zones: HashMap<String, usize>,
     places: Vec<Place>,
@@ -121,10 +120,9 @@ pub struct Foretelling<'s> {
 
 impl<'s> Foretelling<'s> {
     /// Of this batch, for some days from the first one on, of which there are at most a year's.
-    pub fn new(snapshot: &'s Snapshot, operations: &'s Operations, first: Day, days: i64) -> Self {
+    pub fn new(snapshot: &'s Snapshot, first: Day, days: i64) -> Self {
         Self {
             snapshot,
-            operations,
             days: (first, Day(first.0 + days)),
             zones: HashMap::new(),
             places: Vec::new(),
@@ -140,6 +138,7 @@ impl<'s> Foretelling<'s> {
         &mut self,
         panel: PanelNo,
         zone: &Zone,
+        zoned: &Zoned,
         decision: &Decision,
     ) -> Result<Difference, StoreError> {
         if decision.changes.is_empty() {
@@ -147,13 +146,14 @@ impl<'s> Foretelling<'s> {
         }
         let rows = self.snapshot.rows(panel)?;
         let before: Holds = rows.into_iter().map(|(name, row)| (name, Says::Stored(row.body))).collect();
-        let after = changed(&before, &decision.changes, self.operations);
+        let operations = zoned.operations();
+        let after = changed(&before, &decision.changes, operations);
         let place = self.place(zone)?;
         let counts = (place, before, after);
         let at = match self.by_counts.get(&counts) {
             Some(at) => *at,
             None => {
-                let alike = self.compare(&counts)?;
+                let alike = self.compare(operations, &counts)?;
                 self.alike.push(alike);
                 self.by_counts.insert(counts, self.alike.len() - 1);
                 self.alike.len() - 1
@@ -203,11 +203,16 @@ impl<'s> Foretelling<'s> {
         Ok(self.places.len() - 1)
     }
 
-    fn compare(&mut self, (place, before, after): &Counts) -> Result<Alike, StoreError> {
-        let (was, would_be) = (self.open(*place, before)?, self.open(*place, after)?);
+    fn compare(
+        &mut self,
+        operations: &Operations,
+        (place, before, after): &Counts,
+    ) -> Result<Alike, StoreError> {
+        let (was, would_be) = (self.open(operations, *place, before)?, self.open(operations, *place, after)?);
         let (opens, closes) = (without(&would_be, &was), without(&was, &would_be));
         let (gains, loses) = if before.iter().chain(after).any(|(name, _)| is_identifier(*name)) {
-            let (had, has) = (self.let_in(*place, before)?, self.let_in(*place, after)?);
+            let (had, has) =
+                (self.let_in(operations, *place, before)?, self.let_in(operations, *place, after)?);
             let only = |one: &FxHashSet<RowName>, other: &FxHashSet<RowName>| {
                 one.difference(other).copied().collect()
             };
@@ -220,25 +225,35 @@ impl<'s> Foretelling<'s> {
     }
 
     /// When the profiles open the door.
-    fn open(&mut self, place: usize, holds: &Holds) -> Result<Vec<Window>, StoreError> {
+    fn open(
+        &mut self,
+        operations: &Operations,
+        place: usize,
+        holds: &Holds,
+    ) -> Result<Vec<Window>, StoreError> {
         let mut windows = Vec::new();
         for (_, says) in holds.iter().filter(|(name, _)| !is_identifier(*name)) {
-            windows.extend_from_slice(self.hours(*says, place)?.windows());
+            windows.extend_from_slice(self.hours(operations, *says, place)?.windows());
         }
         Ok(merged(windows))
     }
 
     /// For which identifiers it ever opens.
-    fn let_in(&mut self, place: usize, holds: &Holds) -> Result<FxHashSet<RowName>, StoreError> {
+    fn let_in(
+        &mut self,
+        operations: &Operations,
+        place: usize,
+        holds: &Holds,
+    ) -> Result<FxHashSet<RowName>, StoreError> {
         let mut profiles: HashMap<LinkId, Rc<Hours>> = HashMap::new();
         for (name, says) in holds {
             if let (false, Some(link_id)) = (is_identifier(*name), name.link_id()) {
-                profiles.insert(link_id, self.hours(*says, place)?);
+                profiles.insert(link_id, self.hours(operations, *says, place)?);
             }
         }
         let mut let_in = FxHashSet::default();
         for (name, says) in holds.iter().filter(|(name, _)| is_identifier(*name)) {
-            let identifier = self.identifier(*says)?;
+            let identifier = self.identifier(operations, *says)?;
             let left = identifier.left_after(0);
             let when = self.places[place].when;
             if answer(&identifier, left, when, |link_id| profiles.get(&link_id).map(|hours| &**hours)).opens()
@@ -249,7 +264,7 @@ impl<'s> Foretelling<'s> {
         Ok(let_in)
     }
 
-    fn hours(&mut self, says: Says, place: usize) -> Result<Rc<Hours>, StoreError> {
+    fn hours(&mut self, operations: &Operations, says: Says, place: usize) -> Result<Rc<Hours>, StoreError> {
         if let Some(hours) = self.hours.get(&(says, place)) {
             return Ok(Rc::clone(hours));
         }
@@ -258,9 +273,9 @@ impl<'s> Foretelling<'s> {
             Says::Stored(body) => {
                 Hours::of(&profiles::read(&self.snapshot.body(body)?)?, zone.rules(), *when)
             }
-            Says::Upsert(place) => match &self.operations.upserts[place].content {
+            Says::Upsert(place) => match &operations.upserts[place].content {
                 Content::Profile(profile) => Hours::of(profile, zone.rules(), *when),
-                Content::Identifier(..) => return Err(StoreError::Corrupt("kind")),
+                Content::Identifier(..) | Content::ByTheClock(_) => return Err(StoreError::Corrupt("kind")),
             },
         };
         let hours = Rc::new(hours);
@@ -268,15 +283,15 @@ impl<'s> Foretelling<'s> {
         Ok(hours)
     }
 
-    fn identifier(&mut self, says: Says) -> Result<Rc<Identifier>, StoreError> {
+    fn identifier(&mut self, operations: &Operations, says: Says) -> Result<Rc<Identifier>, StoreError> {
         if let Some(identifier) = self.identifiers.get(&says) {
             return Ok(Rc::clone(identifier));
         }
         let identifier = match says {
             Says::Stored(body) => identifier_in(self.snapshot.body(body)?.as_bytes())?,
-            Says::Upsert(place) => match &self.operations.upserts[place].content {
+            Says::Upsert(place) => match &operations.upserts[place].content {
                 Content::Identifier(identifier, _) => (**identifier).clone(),
-                Content::Profile(_) => return Err(StoreError::Corrupt("kind")),
+                Content::Profile(_) | Content::ByTheClock(_) => return Err(StoreError::Corrupt("kind")),
             },
         };
         let identifier = Rc::new(identifier);

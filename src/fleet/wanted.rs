@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::Gathered;
+use super::schedules::{SCHEDULES, SCHEDULES_DELETED, Schedules};
 use super::{FieldError, FleetError};
 use crate::batch::Operations;
 use crate::batch::selector::Selector;
@@ -38,7 +39,7 @@ impl Wanted {
         let mut items = parse::Items::default();
         let mut identifiers = identifier::parse::Items::default();
         let mut fields = Fields::default();
-        wire::pieces(body, &["identifiers"], |key, piece| {
+        wire::pieces(body, &["identifiers", "schedules"], |key, piece| {
             fields.take_field(key, piece, most, &mut errors, &mut items, &mut identifiers)
         })?;
         let Fields {
@@ -50,6 +51,7 @@ impl Wanted {
             prune,
             confirm_deletes,
             confirm_door_hours,
+            schedules,
             ..
         } = fields;
         let Identifiers { upserts, deletes: undone, prune: prune_identifiers } = fields.identifiers;
@@ -81,20 +83,21 @@ impl Wanted {
                 errors.add(|| FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
             }
         }
+        let on_schedules = schedules.operations(&mut errors);
         let target = targets.pop();
         if !targets.is_empty() || (target.is_none() && errors.is_empty()) {
             errors.add(|| {
                 FieldError::at("", "exactly one of selector, panels and all says for which panels it is")
             });
         }
-        let operations = Operations::of_profiles(profiles, deletes, prune).and(Operations::of_identifiers(
-            upserts,
-            undone,
-            prune_identifiers,
-        ));
+        let on_identifiers = Operations::of_identifiers(upserts, undone, prune_identifiers);
+        let operations =
+            Operations::of_profiles(profiles, deletes, prune).and(on_schedules).and(on_identifiers);
+        if operations.len() > most {
+            return Err(FleetError::TooManyItems(most));
+        }
         if operations.is_empty() && errors.is_empty() {
-            let why =
-                "there is nothing to do; give upsert, delete or prune, of profiles or within identifiers";
+            let why = "there is nothing to do; give upsert, delete or prune, of profiles or within identifiers, or schedules";
             errors.add(|| FieldError::at("", why));
         }
         match target {
@@ -146,6 +149,7 @@ struct Fields {
     profiles: Vec<LinkedProfile>,
     deletes: Vec<LinkId>,
     identifiers: Identifiers,
+    schedules: Schedules,
     /// How many upserts and deletes there were, good or not.
     items: usize,
     dry_run: bool,
@@ -155,7 +159,7 @@ struct Fields {
 }
 
 impl Fields {
-    const KEYS: [&'static str; 13] = [
+    const KEYS: [&'static str; 17] = [
         "selector",
         "panels",
         "all",
@@ -169,6 +173,10 @@ impl Fields {
         UPSERT,
         DELETE,
         "identifiers/prune",
+        "schedules",
+        SCHEDULES,
+        SCHEDULES_DELETED,
+        "calendars",
     ];
 
     fn take_field(
@@ -183,6 +191,13 @@ impl Fields {
         let known = Self::KEYS.into_iter().find(|known| *known == key);
         if !matches!(piece, Piece::Item(..)) {
             match known {
+                None if key.starts_with("schedules/") => errors.add(|| {
+                    let key = key.strip_prefix("schedules/").unwrap_or(key);
+                    FieldError::at(
+                        format!("/schedules{}", wire::step(key)),
+                        "no such field; schedules has upsert and delete",
+                    )
+                }),
                 None => errors.add(|| match key.split_once("identifiers/") {
                     Some(("", key)) => FieldError::at(
                         format!("/identifiers{}", wire::step(key)),
@@ -190,7 +205,7 @@ impl Fields {
                     ),
                     _ => FieldError::at(
                         wire::step(key),
-                        "no such field; a batch has selector, panels, all, upsert, delete, identifiers, dry_run, prune, confirm_deletes and confirm_door_hours",
+                        "no such field; a batch has selector, panels, all, upsert, delete, identifiers, schedules, calendars, dry_run, prune, confirm_deletes and confirm_door_hours",
                     ),
                 }),
                 Some(known) if self.seen.contains(&known) => {
@@ -203,8 +218,18 @@ impl Fields {
         match (key, piece) {
             (_, Piece::Value(Json::Null))
             | ("all", Piece::Value(Json::Bool(false)))
-            | ("upsert" | "delete" | UPSERT | DELETE, Piece::List)
-            | ("identifiers", Piece::Value(Json::Object(_))) => {}
+            | (
+                "upsert" | "delete" | UPSERT | DELETE | SCHEDULES | SCHEDULES_DELETED | "calendars",
+                Piece::List,
+            )
+            | ("identifiers" | "schedules", Piece::Value(Json::Object(_))) => {}
+            (SCHEDULES | SCHEDULES_DELETED | "calendars", Piece::Item(i, item)) => {
+                self.items += 1;
+                if self.items > most {
+                    return Err(FleetError::TooManyItems(most));
+                }
+                self.schedules.take_item(key, i, &item, errors);
+            }
             ("selector", Piece::Value(Json::Text(text))) => match Selector::parse(&text) {
                 Ok(selector) => self.targets.push(Target::Selector(selector)),
                 Err(error) => errors.add(|| FieldError::at("/selector", error.to_string())),
@@ -259,11 +284,18 @@ impl Fields {
             ("confirm_door_hours", Piece::Value(_) | Piece::List) => {
                 wrong(errors, "the number of door-hours is expected");
             }
-            ("panels" | "upsert" | "delete" | UPSERT | DELETE, Piece::Value(_)) => {
+            (
+                "panels" | "upsert" | "delete" | UPSERT | DELETE | SCHEDULES | SCHEDULES_DELETED
+                | "calendars",
+                Piece::Value(_),
+            ) => {
                 wrong(errors, "a list is expected");
             }
             ("identifiers", Piece::Value(_) | Piece::List) => {
                 wrong(errors, "an object with upsert, delete and prune is expected");
+            }
+            ("schedules", Piece::Value(_) | Piece::List) => {
+                wrong(errors, "an object with upsert and delete is expected");
             }
             ("selector", Piece::Value(_) | Piece::List) => wrong(errors, "a text is expected"),
             _ => {} // of a field that was said to be wrong

@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod opening;
 pub mod panels;
 pub mod profiles;
+pub mod schedules;
 pub mod session;
 pub mod types;
 pub mod who;

@@ -1,6 +1,6 @@
-//! What a file of people holds: time profiles, identifiers, or both, in JSON or YAML.
+//! What a file of people holds: time profiles, identifiers, schedules with their calendars, or all of these, in JSON or YAML.
 //!
-//! An object with any of `profiles` and `identifiers`, which are lists; or, as ever, an object with `list_items`, or a bare
+//! An object with any of `profiles`, `identifiers`, `schedules` and `calendars`, which are lists; or, as ever, an object with `list_items`, or a bare
 //! list, and these are profiles. In the first form an unknown key is refused, since a misspelt one would be passed over
 //! without a word; keys that begin with `x-` are the file's own, where YAML may keep what is said once.
 
@@ -21,6 +21,10 @@ pub struct Content {
     pub profiles: Option<Listed>,
     /// Its identifiers, if it says anything of them; they stand at [`IDENTIFIERS`].
     pub identifiers: Option<Vec<Value>>,
+    /// Its schedules, if it says anything of them; they stand at `/schedules`.
+    pub schedules: Option<Vec<Value>>,
+    /// The calendars that schedules name; they stand at `/calendars`.
+    pub calendars: Vec<Value>,
 }
 
 /// Where identifiers stand in a file: a JSON pointer.
@@ -43,12 +47,9 @@ pub enum FileError {
     Text(#[from] TextError),
     /// An object without a list.
     #[error(
-        "it has no list of profiles under profiles or list_items, and none of identifiers under identifiers"
+        "it has no list of profiles under profiles or list_items, none of identifiers under identifiers, and none of schedules under schedules"
     )]
     NoList,
-    /// No schedules, where these are looked at.
-    #[error("it has no list of schedules under schedules")]
-    NoSchedules,
     /// Something else.
     #[error("it is neither a list of profiles nor an object with profiles, identifiers or list_items")]
     Neither,
@@ -58,11 +59,11 @@ pub enum FileError {
     /// Both forms at once.
     #[error("it has list_items, which are profiles, and {0} beside them; put the profiles under profiles")]
     TwoForms(&'static str),
-    /// What the command cannot do with this key yet.
+    /// Schedules, where only profiles are taken.
     #[error(
-        "it has {0}, which are not pushed as such yet; `panelsync schedule compile` makes profiles of schedules"
+        "it has schedules, which are not taken here; nothing was done. Push it with `panelsync apply`, or make profiles of them with `panelsync schedule compile`"
     )]
-    NotYet(&'static str),
+    SchedulesToo,
     /// A key that says nothing here.
     #[error("it has {0}, which is none of profiles, identifiers, schedules and calendars")]
     Unknown(String),
@@ -75,24 +76,12 @@ pub enum FileError {
 
 /// The key of the older form.
 const LIST_ITEMS: &str = "list_items";
-/// What files will hold.
-const NOT_YET: [&str; 2] = ["schedules", "calendars"];
+/// The lists of a file.
+const KEYS: [&str; 4] = ["profiles", "identifiers", "schedules", "calendars"];
 
 /// Reads a text.
 pub fn read(text: &str) -> Result<Content, FileError> {
     content(text::value(text)?)
-}
-
-/// The schedules of a text, and the calendars that stand beside them.
-pub fn schedules(text: &str) -> Result<(Vec<Value>, Vec<Value>), FileError> {
-    let Value::Object(mut object) = text::value(text)? else { return Err(FileError::NoSchedules) };
-    let schedules = list(&mut object, "schedules")?.ok_or(FileError::NoSchedules)?;
-    let calendars = list(&mut object, "calendars")?.unwrap_or_default();
-    object.retain(|key, _| !["profiles", "identifiers"].contains(&key.as_str()) && !key.starts_with("x-"));
-    match object.keys().next() {
-        Some(key) => Err(FileError::Unknown(text::short(key).into_owned())),
-        None => Ok((schedules, calendars)),
-    }
 }
 
 /// The profiles of a text, where identifiers cannot be taken.
@@ -100,6 +89,9 @@ pub fn profiles_alone(text: &str) -> Result<Vec<Value>, FileError> {
     let content = read(text)?;
     if let Some(identifiers) = content.identifiers {
         return Err(FileError::IdentifiersToo(identifiers.len()));
+    }
+    if content.schedules.is_some() {
+        return Err(FileError::SchedulesToo);
     }
     content.profiles.map(|listed| listed.items).ok_or(FileError::NoList)
 }
@@ -123,31 +115,26 @@ impl Holders {
 }
 
 fn content(value: Value) -> Result<Content, FileError> {
+    let of_profiles = |path, items| Content { profiles: Some(Listed { path, items }), ..Content::default() };
     let mut object = match value {
-        Value::Array(items) => {
-            return Ok(Content { profiles: Some(Listed { path: "", items }), identifiers: None });
-        }
+        Value::Array(items) => return Ok(of_profiles("", items)),
         Value::Object(object) => object,
         _ => return Err(FileError::Neither),
     };
-    if let Some(key) = NOT_YET.into_iter().find(|key| object.contains_key(*key)) {
-        return Err(FileError::NotYet(key));
-    }
-    let named = ["profiles", "identifiers"].into_iter().find(|key| object.contains_key(*key));
+    let named = KEYS.into_iter().find(|key| object.contains_key(*key));
     match (object.remove(LIST_ITEMS), named) {
         (Some(_), Some(key)) => Err(FileError::TwoForms(key)),
-        (Some(Value::Array(items)), None) => {
-            Ok(Content { profiles: Some(Listed { path: "/list_items", items }), identifiers: None })
-        }
+        (Some(Value::Array(items)), None) => Ok(of_profiles("/list_items", items)),
         (Some(_), None) => Err(FileError::NotAList(LIST_ITEMS)),
         (None, None) => Err(FileError::NoList),
         (None, Some(_)) => {
-            let profiles = list(&mut object, "profiles")?;
-            let identifiers = list(&mut object, "identifiers")?;
+            let [profiles, identifiers, schedules, calendars] = KEYS.map(|key| list(&mut object, key));
+            let profiles = profiles?.map(|items| Listed { path: "/profiles", items });
+            let (identifiers, schedules, calendars) = (identifiers?, schedules?, calendars?);
             if let Some(key) = object.keys().find(|key| !key.starts_with("x-")) {
                 return Err(FileError::Unknown(text::short(key).into_owned()));
             }
-            Ok(Content { profiles: profiles.map(|items| Listed { path: "/profiles", items }), identifiers })
+            Ok(Content { profiles, identifiers, schedules, calendars: calendars.unwrap_or_default() })
         }
     }
 }
@@ -198,8 +185,8 @@ mod tests {
             (r#"{"profiles":[],"identifiers":{}}"#, "no list under identifiers"),
             (r#"{"profiles":[],"identifers":[]}"#, "it has identifers"),
             (r#"{"list_items":[],"identifiers":[]}"#, "identifiers beside them"),
-            (r#"{"profiles":[],"schedules":[]}"#, "it has schedules, which are not pushed as such yet"),
-            (r#"{"calendars":[]}"#, "it has calendars, which are not pushed as such yet"),
+            (r#"{"profiles":[],"schedules":{}}"#, "no list under schedules"),
+            (r#"{"schedules":[],"calendars":7}"#, "no list under calendars"),
             ("{", "not JSON"),
         ] {
             let error = read(text).expect_err(text).to_string();

@@ -11,6 +11,7 @@ use crate::identifier::Identifier;
 use crate::identifier::number::Credential;
 use crate::identifier::rule::{Api, Kind::Face};
 use crate::profile::LinkId;
+use crate::schedule::compile::{is_derived, is_part_of};
 use crate::store::StoreError;
 use crate::store::row::{Row, RowName};
 
@@ -131,6 +132,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         if let Some(names) = &mut names {
             let name = match &upsert.content {
                 Content::Profile(profile) => &profile.name,
+                Content::ByTheClock(part) => &part.name,
                 Content::Identifier(identifier, _) => &identifier.name,
             };
             let taken = !outcome.refused() && names.name_item(upsert.item, name.as_str());
@@ -139,6 +141,17 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         decision.items.push(outcome);
     }
     decide_deletes(standing, &operations.deletes, &mut rules, &mut decision)?;
+    for (item, row) in replaced_parts(standing, operations)? {
+        if operations.deletes_item(item) {
+            continue; // it goes by itself
+        }
+        if rules.refuses_delete(standing, item)? {
+            decision.left.push(item);
+            continue;
+        }
+        decision.changes.push(Change::Remove(item, row));
+        decision.pruned.push(item);
+    }
     if operations.prune() {
         let named: HashSet<_> = operations.items().collect();
         for (name, row) in standing.all()? {
@@ -165,8 +178,30 @@ pub fn unfit(upsert: &Upsert, limits: Limits) -> Option<ItemOutcome> {
             Some(api) => identifier.refused_by(api).map(ItemOutcome::from),
             None => Some(ItemOutcome::Refused),
         },
-        Content::Profile(_) => None,
+        Content::Profile(_) | Content::ByTheClock(_) => None,
     }
+}
+
+/// Parts of the batch's schedules that the panel holds and the batch does not name.
+pub fn replaced_parts(
+    standing: &mut impl Standing,
+    operations: &Operations,
+) -> Result<Vec<(ItemId, Row)>, StoreError> {
+    let mut replaced = Vec::new();
+    if operations.schedules.is_empty() {
+        return Ok(replaced);
+    }
+    for (name, row) in standing.all()? {
+        if let RowName::Link(item) = name
+            && item.kind == Kind::Profile
+            && operations.upsert_of(item).is_none()
+            && is_derived(item.link_id)
+            && is_part_of(&operations.schedules, item.link_id, &standing.name(Kind::Profile, &row)?)
+        {
+            replaced.push((item, row));
+        }
+    }
+    Ok(replaced)
 }
 
 /// How many of the panel's identifiers are faces.

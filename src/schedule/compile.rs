@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::cover::{self, Names, Rule};
@@ -20,6 +21,13 @@ use crate::profile::recurrence::CivilDate;
 use crate::profile::rule::{self, CustomDates, Every, Name, Repeat, Weekdays};
 use crate::profile::windows::{Local, RangeError};
 use crate::profile::{LinkId, TimeProfile};
+
+/// The first day of schedules that name none: 1 January 2024. It is always the same one, so that what is compiled later has the
+/// same parts.
+pub const ANCHOR: Day = Day(19_723);
+
+/// How far ahead dates are known, in days: two years.
+pub const HORIZON: i64 = 730;
 
 /// The most profiles that a schedule is compiled into.
 pub const MAX_PARTS: usize = 1_000;
@@ -89,57 +97,162 @@ impl<'s> Plan<'s> {
 
     /// The profiles of these rules in a zone, without those that are over before this day.
     pub fn parts(&self, link_id: LinkId, zone: &TimeZone, from: Day) -> Result<Vec<Part>, CompileError> {
+        let by_the_clock = self.by_the_clock(link_id, from)?;
+        let days = by_the_clock.iter().flat_map(ClockPart::days).map(|day| day.0);
+        let (first, last) = (days.clone().min().unwrap_or(from.0), days.max().unwrap_or(from.0));
+        let local = Local::new(zone, (first - 2) * DAY, (last + 3) * DAY)?;
+        let mut parts = Vec::with_capacity(by_the_clock.len() + self.once.len());
+        for part in &by_the_clock {
+            let (moved, profile) = part.on(&local);
+            parts.extend(profile.map(|profile| Part { link_id: part.link_id, profile }));
+            for (day, begins, ends) in moved {
+                parts.push(self.once(link_id, format!("{} on {day}", plain(part.span)), begins, ends));
+            }
+        }
+        let once = self.once.iter().filter(|(_, to)| *to > (from.0 - 2) * DAY);
+        parts.extend(
+            once.map(|(begins, ends)| self.once(link_id, format!("once from {begins}"), *begins, *ends)),
+        );
+        Ok(parts)
+    }
+
+    /// The same for every zone, where the schedule names none: what each part says by the clock on the wall.
+    pub fn by_the_clock(&self, link_id: LinkId, from: Day) -> Result<Vec<ClockPart>, CompileError> {
         let needed = |rule: &&Rule| rule.last.is_none_or(|last| last.0 + 2 >= from.0);
         let rules = self.rules.iter().flat_map(|(span, rules)| rules.iter().map(move |rule| (*span, rule)));
         let rules: Vec<_> = rules.filter(|(_, rule)| needed(rule)).collect();
         if rules.len() + self.once.len() > MAX_PARTS {
             return Err(CompileError::TooMany(rules.len() + self.once.len()));
         }
-        let days = rules.iter().flat_map(|(_, rule)| [Some(rule.first), rule.last]).flatten();
-        let days = days.chain(self.schedule.until).map(|day| day.0);
-        let (first, last) = (days.clone().min().unwrap_or(from.0), days.max().unwrap_or(from.0));
-        let local = Local::new(zone, (first - 2) * DAY, (last + 3) * DAY)?;
-        let part = |name: String, all_day, from, to, repeat| Part {
-            link_id: derived(link_id, &name),
-            profile: TimeProfile { name: self.part_name(&name), all_day, from, to, repeat, wording: None },
-        };
-        let mut parts = Vec::with_capacity(rules.len() + self.once.len());
-        for (span, rule) in rules {
-            let all_day = span == Span::ALL_DAY;
-            for first in named_from(rule) {
-                let clock = (first.0 * DAY + span.start, first.0 * DAY + span.end);
-                let (begins, ends) = (local.instant(clock.0), local.instant(clock.1));
-                // A window that a change of the clock moves would move all that follow it.
-                if !all_day && (local.local(begins), local.local(ends)) != clock {
-                    if begins < ends {
-                        parts.push(part(format!("{} on {first}", plain(span)), false, begins, ends, None));
-                    }
-                    continue;
-                }
-                let yearly = if rule.names == Names::Yearly { ", every year" } else { "" };
-                let name = format!("{} from {}{yearly}", plain(span), rule.first);
-                // What goes on for ever ends with the schedule.
-                let later = self.shift.map_or(0, |shift| days_later(span, shift));
-                let last = rule.last.or(self.schedule.until.map(|until| Day(until.0 + later)));
-                let until = last.map(|last| local.instant(last.0 * DAY + span.start));
-                let repeat = (rule.last != Some(first)).then(|| Repeat { rule: said(rule), until });
-                parts.push(part(name, all_day, begins, ends - i64::from(all_day), repeat));
-                break;
+        let part = |(span, rule): (Span, &Rule)| {
+            let yearly = if rule.names == Names::Yearly { ", every year" } else { "" };
+            let name = format!("{} from {}{yearly}", plain(span), rule.first);
+            // What goes on for ever ends with the schedule.
+            let later = self.shift.map_or(0, |shift| days_later(span, shift));
+            let until = rule.last.or(self.schedule.until.map(|until| Day(until.0 + later)));
+            ClockPart {
+                link_id: derived(link_id, &name),
+                name: self.part_name(&name),
+                span,
+                rule: *rule,
+                until,
             }
-        }
-        let once = self.once.iter().filter(|(_, to)| *to > (from.0 - 2) * DAY);
-        let once =
-            once.map(|(begins, ends)| part(format!("once from {begins}"), false, *begins, *ends, None));
-        parts.extend(once);
-        Ok(parts)
+        };
+        Ok(rules.into_iter().map(part).collect())
+    }
+
+    fn once(&self, link_id: LinkId, name: String, from: i64, to: i64) -> Part {
+        let profile = TimeProfile {
+            name: self.part_name(&name),
+            all_day: false,
+            from,
+            to,
+            repeat: None,
+            wording: None,
+        };
+        Part { link_id: derived(link_id, &name), profile }
     }
 
     /// The schedule's name, cut where it is long, and what tells this part from the others.
     fn part_name(&self, part: &str) -> Name {
-        let room = Name::MAX_CHARS - part.len() - 2; // a part's own name is ASCII and short
+        let room = Name::MAX_CHARS - part.len() - BEFORE_PART.len(); // a part's own name is ASCII and short
         let name: String = self.schedule.name.as_str().chars().take(room).collect();
-        Name::new(&format!("{name}, {part}")).unwrap_or_else(|| self.schedule.name.clone())
+        Name::new(&format!("{name}{BEFORE_PART}{part}")).unwrap_or_else(|| self.schedule.name.clone())
     }
+}
+
+/// What stands between a schedule's name and that of its part.
+const BEFORE_PART: &str = ", ";
+
+/// A part of a schedule by the clock on the wall, whatever the zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockPart {
+    /// Its link_id.
+    pub link_id: LinkId,
+    /// What its profile is called.
+    pub name: Name,
+    /// From when to when.
+    pub span: Span,
+    /// On which days.
+    pub rule: Rule,
+    /// The last day on which it may begin; none for ever.
+    pub until: Option<Day>,
+}
+
+/// A part as it is kept.
+#[derive(Serialize, Deserialize)]
+struct KeptPart {
+    name: String,
+    span: Span,
+    rule: Rule,
+    until: Option<Day>,
+}
+
+impl ClockPart {
+    /// As it is kept: JSON.
+    pub fn kept(&self) -> String {
+        let Self { name, span, rule, until, .. } = self;
+        let kept = KeptPart { name: name.as_str().to_owned(), span: *span, rule: *rule, until: *until };
+        serde_json::to_string(&kept).unwrap_or_default() // numbers and texts only
+    }
+
+    /// What [`Self::kept`] wrote.
+    pub fn read(link_id: LinkId, kept: &str) -> Option<Self> {
+        let KeptPart { name, span, rule, until } = serde_json::from_str(kept).ok()?;
+        Some(Self { link_id, name: Name::new(&name)?, span, rule, until })
+    }
+
+    /// Its profile in a zone. None where a change of the clock falls upon its first window and leaves nothing of it that a
+    /// profile can say.
+    pub fn profile_in(&self, zone: &TimeZone) -> Option<TimeProfile> {
+        let days = self.days().map(|day| day.0);
+        let (first, last) = (days.clone().min()?, days.max()?);
+        let local = Local::new(zone, (first - 2) * DAY, (last + 3) * DAY).ok()?;
+        let (moved, profile) = self.on(&local);
+        profile.filter(|_| moved.is_empty())
+    }
+
+    fn days(&self) -> impl Iterator<Item = Day> + Clone {
+        [Some(self.rule.first), self.rule.last, self.until].into_iter().flatten()
+    }
+
+    /// Its profile by a clock. Beside it the days on which a change of the clock moves its window, with that: a profile
+    /// cannot begin with such a one, since all that follow would be moved, too.
+    fn on(&self, local: &Local) -> (Vec<(Day, i64, i64)>, Option<TimeProfile>) {
+        let Self { name, span, rule, until, .. } = self;
+        let all_day = *span == Span::ALL_DAY;
+        let mut moved = Vec::new();
+        for first in named_from(rule) {
+            let clock = (first.0 * DAY + span.start, first.0 * DAY + span.end);
+            let (begins, ends) = (local.instant(clock.0), local.instant(clock.1));
+            if !all_day && (local.local(begins), local.local(ends)) != clock {
+                if begins < ends {
+                    moved.push((first, begins, ends));
+                }
+                continue;
+            }
+            let until = until.map(|last| local.instant(last.0 * DAY + span.start));
+            let repeat = (rule.last != Some(first)).then(|| Repeat { rule: said(rule), until });
+            let to = ends - i64::from(all_day);
+            let profile =
+                TimeProfile { name: name.clone(), all_day, from: begins, to, repeat, wording: None };
+            return (moved, Some(profile));
+        }
+        (moved, None)
+    }
+}
+
+/// Whether a link_id is a part's, or another one that is derived from something.
+pub fn is_derived(link_id: LinkId) -> bool {
+    link_id.as_bytes()[6] >> 4 == 5
+}
+
+/// Whether a profile with this link_id and name is a part of one of these schedules.
+pub fn is_part_of(schedules: &[LinkId], link_id: LinkId, name: &str) -> bool {
+    is_derived(link_id)
+        && name.match_indices(BEFORE_PART).any(|(at, _)| {
+            schedules.iter().any(|schedule| derived(*schedule, &name[at + BEFORE_PART.len()..]) == link_id)
+        })
 }
 
 /// By how many days the day on which the panel's clock shows the beginning of a span is later than the schedule's.

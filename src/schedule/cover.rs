@@ -9,6 +9,8 @@
 //! days missing, that is all of them, and the answer is the best there is; the laws compare it with a search through
 //! everything on small cases. Days that come each year are tried as rules of each year too.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Day, MonthDay};
 use crate::profile::recurrence::CivilDate;
 
@@ -32,7 +34,7 @@ pub struct Days {
 }
 
 /// A rule: from its first day on, which it names, to its last one, or for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The first day that it names.
     pub first: Day,
@@ -43,7 +45,8 @@ pub struct Rule {
 }
 
 /// Which days a rule names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Names {
     /// These weekdays, Monday first.
     Weekdays([bool; 7]),

@@ -213,7 +213,7 @@ pub fn schedule(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Optio
     let names = "link_id, name, hours, instead, except, from, until and zone";
     let object = wrong.object(value, path, "an object with link_id, name and hours", &keys, names)?;
     let at = |key: &str| format!("{path}/{key}");
-    let link_id = match object.get("link_id") {
+    let link_id = match given(object, "link_id") {
         None => {
             wrong.add(path, Wrong::Missing("link_id"));
             None
@@ -227,9 +227,9 @@ pub fn schedule(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Optio
         }
     };
     let name = name(object, path, &mut wrong);
-    let weekdays = object.get("hours").map(|value| week(value, &at("hours"), &mut wrong));
-    let instead = object.get("instead").map(|value| instead(value, &at("instead"), &mut wrong));
-    let except = object.get("except").map(|value| {
+    let weekdays = given(object, "hours").map(|value| week(value, &at("hours"), &mut wrong));
+    let instead = given(object, "instead").map(|value| instead(value, &at("instead"), &mut wrong));
+    let except = given(object, "except").map(|value| {
         let list = wrong.list(value, &at("except"), "a list of dates");
         let each = list.iter().enumerate();
         each.filter_map(|(place, value)| {
@@ -244,14 +244,14 @@ pub fn schedule(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Optio
         })
         .collect::<Vec<_>>()
     });
-    let from = object.get("from").and_then(|value| one_day(value, &at("from"), &mut wrong));
-    let until = object.get("until").and_then(|value| one_day(value, &at("until"), &mut wrong));
+    let from = given(object, "from").and_then(|value| one_day(value, &at("from"), &mut wrong));
+    let until = given(object, "until").and_then(|value| one_day(value, &at("until"), &mut wrong));
     if let (Some(from), Some(until)) = (from, until)
         && until < from
     {
         wrong.add(&at("until"), Wrong::Backwards);
     }
-    let zone = object.get("zone").and_then(|value| zone(value, &at("zone"), &mut wrong));
+    let zone = given(object, "zone").and_then(|value| zone(value, &at("zone"), &mut wrong));
     let schedule = Schedule {
         name: name?,
         hours: weekdays.unwrap_or_default(),
@@ -334,6 +334,11 @@ fn calendar_days(value: &Value, path: &str, wrong: &mut Gathered<'_>) -> Vec<Cal
         }
     }
     days
+}
+
+/// What stands under a key; `null` is nothing.
+fn given<'v>(object: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    object.get(key).filter(|value| !value.is_null())
 }
 
 fn name(object: &Map<String, Value>, path: &str, wrong: &mut Gathered<'_>) -> Option<Name> {

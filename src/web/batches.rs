@@ -190,6 +190,9 @@ fn named(asked: &Operations) -> Markup {
                 Content::Profile(profile) => {
                     a href={ "/profiles/" (upsert.item.link_id) } { (layout::name(profile.name.as_str())) } " "
                 }
+                Content::ByTheClock(part) => {
+                    a href={ "/profiles/" (upsert.item.link_id) } { (layout::name(part.name.as_str())) } " "
+                }
                 Content::Identifier(identifier, _) => {
                     a href={ "/identifiers/" (upsert.item.link_id) } { (layout::name(identifier.name.as_str())) } " "
                 }

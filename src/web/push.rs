@@ -135,7 +135,7 @@ async fn planned(shared: &Shared, body: &[u8]) -> Result<Plan, FleetError> {
     let panels = shared.fleet.targets(&wanted.target)?;
     let profiles = wanted.operations.upserts.iter().filter_map(|upsert| match &upsert.content {
         Content::Profile(profile) => Some(profile.clone()),
-        Content::Identifier(..) => None,
+        Content::Identifier(..) | Content::ByTheClock(_) => None,
     });
     let profiles: Vec<_> = profiles.take(EXPLAINED).collect();
     let zones = by_zone(&panels, &profiles);

@@ -670,7 +670,7 @@ fn what_is_wrong_is_said_in_the_words_of_the_command_line() {
         ),
         (
             "apply -f empty.json --all",
-            "empty.json names no profile and no identifier: there is nothing to do",
+            "empty.json names no profile, no identifier and no schedule: there is nothing to do",
         ),
     ] {
         let ran = expect(&shell, 2, line);

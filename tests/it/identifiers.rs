@@ -183,7 +183,7 @@ fn a_file_says_which_of_the_two_it_holds() {
         ("apply -f both.json --all", 0),
         ("apply -f identifiers.json --all --dry-run", 0),
         ("panel ls", 0),
-        ("apply -f schedules.json --all", 2),
+        ("apply -f schedules.json --all --dry-run", 0),
         ("apply -f misspelt.yaml --all", 2),
         ("apply -f forms.json --all", 2),
         ("profile check -f both.json", 0),

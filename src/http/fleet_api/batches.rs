@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::opening::Opening;
+use super::schedules::{CalendarBody, SchedulesRequest};
 use super::types::{IdentifierBody, TimeProfileBody};
 use super::{Page, Paging};
 use crate::access::actor;
@@ -55,6 +56,10 @@ pub struct BatchRequest {
     pub delete: Option<Vec<Uuid>>,
     /// What is asked of identifiers.
     pub identifiers: Option<IdentifiersRequest>,
+    /// What is asked of schedules.
+    pub schedules: Option<SchedulesRequest>,
+    /// The calendars that these name.
+    pub calendars: Option<Vec<CalendarBody>>,
     /// Change nothing and say what would change.
     pub dry_run: Option<bool>,
     /// Also delete every other profile with a link_id of those panels.

@@ -128,7 +128,7 @@ impl<'o> Rules<'o> {
         let i = self.operations.upsert_of(item).filter(|i| !self.is_refused(*i))?;
         match &self.operations.upserts.get(i)?.content {
             Content::Identifier(identifier, _) => Some(identifier),
-            Content::Profile(_) => None,
+            Content::Profile(_) | Content::ByTheClock(_) => None,
         }
     }
 

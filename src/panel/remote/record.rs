@@ -93,6 +93,8 @@ fn settle(
         if complete && operations.prune() {
             let device = rows.tables().device(panel)?;
             complete = !device.is_some_and(|device| device.reconcile);
+        }
+        if complete {
             for pruned in &outcome.pruned {
                 complete &= rows.reported(*pruned)? != Some(Reported::Unknown);
             }

@@ -47,12 +47,14 @@ impl PanelWork for Accept {
         let mut items = Vec::with_capacity(operations.len());
         let unfit: Vec<_> =
             operations.upserts.iter().map(|upsert| decide::unfit(upsert, self.limits)).collect();
-        let mut rules = Rules::of(rows, operations, |i| unfit[i].is_some())?;
+        let mut rules = Rules::of(rows, operations, |i| unfit[i].is_some() || self.zoned.is_unsaid(i))?;
         for (i, upsert) in operations.upserts.iter().enumerate() {
             let refused = if upsert.repeated {
                 Some(ItemOutcome::Repeated)
             } else {
-                unfit[i].or_else(|| rules.refuses_upsert(i))
+                unfit[i]
+                    .or_else(|| self.zoned.is_unsaid(i).then_some(ItemOutcome::NeverOpens))
+                    .or_else(|| rules.refuses_upsert(i))
             };
             items.push(match refused {
                 Some(refusal) => refusal,
@@ -66,14 +68,29 @@ impl PanelWork for Accept {
                 undesire(rows, *item)?
             });
         }
-        let (pruned, left) =
+        let (mut pruned, mut left) =
             if operations.prune() { prune(rows, operations, &mut rules)? } else { Default::default() };
+        for (item, _) in decide::replaced_parts(rows, operations)? {
+            if operations.deletes_item(item) {
+                continue; // it goes by itself
+            }
+            if rules.refuses_delete(rows, item)? {
+                left.push(item);
+                continue;
+            }
+            undesire(rows, item)?;
+            pruned.push(item);
+        }
+        let deletes_more = !pruned.is_empty();
         if operations.concerns(Kind::Identifier) {
             let panel = rows.number();
             rows.tables().mark_identifiers(panel)?;
         }
         self.outcome = Outcome::decided(items, pruned, decide::bound(left), self.attempts);
         self.outcome.taken = true;
+        if deletes_more {
+            self.outcome.state = PanelState::Pending;
+        }
         if operations.prune() {
             // What else the device holds is known only when it has been read.
             self.outcome.state = PanelState::Pending;
