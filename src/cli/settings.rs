@@ -134,6 +134,9 @@ pub struct ServeArgs {
     /// The CA of the mail server's certificate, or that very certificate, PEM [default: what the system trusts]
     #[arg(long, env = "PANELSYNC_SMTP_CA_FILE", value_name = "FILE")]
     pub smtp_ca_file: Option<PathBuf>,
+    /// How long what comes at the same time is gathered into one message of an alert [default: 30s]
+    #[arg(long, env = "PANELSYNC_ALERT_GATHER", value_name = "TIME", value_parser = time)]
+    pub alert_gather: Option<Duration>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -180,6 +183,7 @@ struct File {
     smtp_from: Option<String>,
     smtp_tls: Option<SmtpTls>,
     smtp_ca_file: Option<PathBuf>,
+    alert_gather: Option<FileTime>,
     #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
@@ -286,6 +290,7 @@ impl ServeArgs {
             (self.check_every.or(from_file(file.check_every)), &mut devices.check_every),
             (self.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
             (self.device_person_after.or(from_file(file.device_person_after)), &mut devices.person_after),
+            (self.alert_gather.or(from_file(file.alert_gather)), &mut settings.alerts.gather),
             (self.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
         ] {
             *time = given.unwrap_or(*time);
@@ -390,7 +395,7 @@ impl TryFrom<String> for FileLongTime {
 }
 
 /// A time such as `500ms`, `10s`, `5m` or `6h`; at least a millisecond, at most thirty days.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     time_up_to(30, text).ok_or_else(|| format!("{text:?} is no time such as 500ms, 10s, 5m or 6h"))
 }
 
