@@ -189,8 +189,6 @@ pub struct Times {
     pub longest_pause: Duration,
     /// After so long, and some tries, a message is given up.
     pub give_up_after: Duration,
-    /// With several nodes: how long none leads before it is told.
-    pub without_leader: Duration,
 }
 
 impl Default for Times {
@@ -203,7 +201,6 @@ impl Default for Times {
             first_pause: Duration::from_secs(5),
             longest_pause: Duration::from_mins(30),
             give_up_after: Duration::from_hours(24),
-            without_leader: Duration::from_mins(1),
         }
     }
 }

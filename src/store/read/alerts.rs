@@ -8,7 +8,7 @@ use super::Snapshot;
 use crate::alert::message::Unsent;
 use crate::alert::pace::Progress;
 use crate::alert::told::{self, Print};
-use crate::alert::{Alert, Webhook};
+use crate::alert::{Alert, Topic, Webhook};
 use crate::store::changes::alerts::opened_webhook;
 use crate::store::json::decode;
 use crate::store::{PanelNo, StoreError, damage, tables};
@@ -28,6 +28,17 @@ impl Snapshot {
             }
             Ok(alerts)
         })
+    }
+
+    /// The alerts that are for this, by name, each with where it goes, where that is a webhook.
+    pub fn alerts_for(&self, topic: Topic) -> Result<Vec<(String, Alert, Option<Webhook>)>, StoreError> {
+        let alerts = self.alerts()?.into_iter().filter(|(_, alert)| alert.on.contains(&topic));
+        alerts
+            .map(|(name, alert)| {
+                let webhook = self.alert_webhook(&name)?;
+                Ok((name, alert, webhook))
+            })
+            .collect()
     }
 
     /// An alert.
