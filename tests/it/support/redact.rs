@@ -12,6 +12,7 @@ const FIXED: [&str; 2] = ["91c615e3-", "5a1f0c1e-"];
 static UUID: LazyLock<Regex> =
     LazyLock::new(|| regex("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex("pst_[0-9a-f]{32}_[a-z2-9]{32}"));
+static WEBHOOK_SECRET: LazyLock<Regex> = LazyLock::new(|| regex("whsec_[A-Za-z0-9+/]{43}="));
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z"));
 static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>at_ms=|"timestamp":)1[0-9]{12}\b"#));
 static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"duration_ms": ?|duration_ms=)\d+"#));
@@ -47,6 +48,7 @@ fn regex(text: &str) -> Regex {
 /// The text with everything hidden that differs from run to run. The same UUID gets the same name within it.
 pub fn redact(text: &str) -> String {
     let text = TOKEN.replace_all(text, "[token]");
+    let text = WEBHOOK_SECRET.replace_all(&text, "[webhook secret]");
     let mut names = HashMap::new();
     let text = UUID.replace_all(&text, |found: &Captures<'_>| {
         let uuid = &found[0];
