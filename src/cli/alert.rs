@@ -48,7 +48,7 @@ pub enum AlertCommand {
 /// What `alert add` takes.
 #[derive(Debug, Args)]
 pub struct AddArgs {
-    /// Its name: 1 to 63 letters, digits and -_.
+    /// Its name: letters, digits and -_. (1 to 63 of them)
     name: String,
     #[command(flatten)]
     way: WayArgs,

@@ -145,8 +145,8 @@ fn said(news: &News) -> Markup {
                     }
                 }
             }
-            News::Tested { name, tested: Tested { sent: true, said, took_ms } } => {
-                p class="card" role="status" { "The test of " strong { (name) } " went out in " (took_ms) " ms: " (text::shown(said)) }
+            News::Tested { name, tested: Tested { sent: true, said, .. } } => {
+                p class="card" role="status" { "The test of " strong { (name) } " went out: " (text::shown(said)) }
             }
             News::Tested { name, tested: Tested { said, .. } } => {
                 p class="wrong" role="alert" { "The test of " strong { (name) } " did not go out: " (text::shown(said)) }
@@ -159,7 +159,7 @@ fn table(visitor: &Visitor, alerts: &[ShownAlert]) -> Markup {
     html! {
         div class="scroll" {
             table {
-                thead { tr { th { "Alert" } th { "To" } th { "When" } th { "Panels" } th { "An hour" } th { "Sent" } th { "Waiting" } th { "Given up" } th { "Held back" } th { "Last" } th {} } }
+                thead { tr { th { "Alert" } th { "To" } th { "When" } th { "Panels" } th { "An hour" } th { "Sent" } th { "Waiting" } th { "Given up" } th { "Held back" } th { "Last" } th { "Test, remove" } } }
                 tbody {
                     @for ShownAlert { name, alert, webhook, progress, unsent } in alerts {
                         tr {
@@ -231,9 +231,9 @@ fn form(visitor: &Visitor, has_mail: bool, fields: &Fields, errors: &[FieldError
             fieldset {
                 legend { "When" }
                 @for (topic, words) in TOPICS {
-                    label class="box" {
+                    label class="tick" {
                         input type="checkbox" name="on" value=(topic.as_str()) checked[fresh || fields.has("on", topic.as_str())];
-                        " " (words)
+                        (words)
                     }
                 }
             }

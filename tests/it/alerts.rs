@@ -12,6 +12,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::server::{ADMIN_PASSWORD, TestServer, rendered_state};
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::{Browser, Page};
 
 /// How long something is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -405,6 +406,56 @@ fn certificates_are_looked_at_and_what_is_wrong_with_them_is_said() {
     assert_eq!((&trusted["sent"], none), (&json!(true), Value::Null), "{trusted:#}");
     let message = receiver.next().checked(secret.as_str().expect("the first one's"));
     assert_eq!((&message["type"], &message["alert"]), (&json!("test"), &json!("ops")));
+}
+
+#[test]
+fn the_page_adds_tries_and_removes_and_shows_the_secret_once() {
+    let server = TestServer::start_with(quickly);
+    server.add_user("olena", "operator");
+    let browser = Browser::admin(&server);
+    let mut all = Transcript::new("web", "alerts");
+    all.step("none", &Page(browser.get("/alerts").send()));
+    let mut receiver = Receiver::start();
+    let url = receiver.url();
+    let form = [
+        ("name", "ops"),
+        ("to", url.as_str()),
+        ("on", "offline"),
+        ("on", "drift"),
+        ("after_m", "30"),
+        ("selector", ""),
+        ("per_hour", "5"),
+    ];
+    let made = browser.post("/alerts", &form).send();
+    let secret =
+        made.body.split("<code>whsec_").nth(1).and_then(|rest| rest.split('<').next()).expect("a secret");
+    let secret = format!("whsec_{secret}");
+    all.step("added", &Page(made));
+    all.step("the same name once more", &Page(browser.post("/alerts", &form).send()));
+    let wrong = [
+        ("name", "a b"),
+        ("to", "nobody"),
+        ("on", "drift"),
+        ("after_m", "0"),
+        ("selector", "site=("),
+        ("per_hour", "x"),
+    ];
+    assert_eq!(browser.post("/alerts", &wrong).send().status, 422);
+    let nothing = browser.post("/alerts", &[("name", "b"), ("to", url.as_str())]).send();
+    assert!(nothing.status == 422 && nothing.body.contains("tick at least one"), "{nothing}");
+    all.step("tried", &Page(browser.post("/alerts/test", &[("name", "ops")]).send()));
+    receiver.next().checked(&secret);
+    receiver.answers([Answer::status("410 Gone")]);
+    let refused = browser.post("/alerts/test", &[("name", "ops")]).send();
+    assert!(refused.body.contains("did not go out: it answered 410 Gone"), "{refused}");
+    let list = browser.get("/alerts").send();
+    assert!(!list.body.contains("whsec_"), "{list}");
+    assert_eq!(browser.post("/alerts/remove", &[("name", "ops")]).send().status, 303);
+    assert!(browser.get("/alerts").send().body.contains("Nobody is told"));
+    let operator = Browser::log_in(&server, "olena", "olena-password");
+    assert_eq!(operator.get("/alerts").send().status, 403);
+    assert_eq!(operator.post("/alerts", &form).send().status, 403);
+    all.check();
 }
 
 #[test]
