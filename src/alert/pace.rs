@@ -160,7 +160,9 @@ mod tests {
         let mut progress = Progress::default();
         let sent = |progress: &mut Progress, now, news: Vec<News>| {
             let messages = progress.admit(news, 0, at(now, 2));
-            messages.iter().for_each(|message| progress.sent(message.kind, String::new(), now));
+            for message in &messages {
+                progress.sent(message.kind, String::new(), now);
+            }
             messages.iter().map(|message| (message.kind, message.count)).collect::<Vec<_>>()
         };
         assert_eq!(sent(&mut progress, 0, vec![news(1)]), [(Kind::Offline, 1)]);

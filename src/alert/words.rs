@@ -1,5 +1,7 @@
 //! What is told, in sentences: what is the case, of which panel, since when, why, and what to do.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
@@ -60,7 +62,7 @@ pub fn message(news: &News, alert: &str, id: Uuid, now_ms: i64) -> Message {
         sentences.clone()
     };
     match (listed.as_slice(), *count) {
-        ([one], 1) => text = one.clone(),
+        ([one], 1) => text.clone_from(one),
         ([], _) => {}
         _ => {
             for line in listed.iter().take(LISTED) {
@@ -68,7 +70,7 @@ pub fn message(news: &News, alert: &str, id: Uuid, now_ms: i64) -> Message {
                 text.push_str(line);
             }
             if *count > listed.len() as u64 {
-                text.push_str(&format!("\n- and {} more", *count - listed.len() as u64));
+                let _ = write!(text, "\n- and {} more", *count - listed.len() as u64); // a String takes everything
             }
         }
     }
@@ -199,7 +201,7 @@ pub fn digest(held: &[Held]) -> (String, String) {
             }
             Kind::NoLeader | Kind::Leader | Kind::Digest | Kind::Test => counted(*count, "more"),
         };
-        text.push_str(&format!("\n- {what} ({})", counted(*messages, "message")));
+        let _ = write!(text, "\n- {what} ({})", counted(*messages, "message")); // a String takes everything
     }
     text.push_str("\n`panelsync status` shows how the fleet is now. --per-hour lets more through.");
     (title, text)

@@ -5,6 +5,7 @@
 //! changed there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -19,34 +20,83 @@ use crate::clock;
 use crate::coordinator::register::{Entry, Register};
 use crate::panel::remote::Connection;
 use crate::store::changes::alerts::{Telling, ToldNow};
-use crate::store::read::Snapshot;
 use crate::store::read::alerts::Told;
+use crate::store::read::{Counts, Snapshot};
 use crate::store::row::{Drift, Reported};
 use crate::store::{BatchSeq, PanelNo, StoreError};
 
 /// After so many looks all panels are looked at, whatever is known of them.
 const WHOLE_EVERY: u32 = 30;
 
-/// What is known of a panel's connection.
+/// What is known of a panel.
 struct Seen {
+    entry: Entry,
     connection: Connection,
-    /// Since when it is so, as far as was looked.
+    /// Since when it is connected so, as far as was looked.
     at: Instant,
     /// Since when it is offline, and whether it was so before anybody looked.
     gone: Option<(i64, bool)>,
-}
-
-/// What a panel refuses, and what its device holds otherwise.
-#[derive(Default)]
-struct Items {
-    changed: u64,
     refused: BTreeSet<Print>,
     drifted: BTreeSet<Print>,
 }
 
-impl Items {
-    fn of(&self, topic: Topic) -> &BTreeSet<Print> {
+impl Seen {
+    fn of(entry: &Entry) -> Self {
+        let entry = Arc::clone(entry);
+        let (refused, drifted) = (BTreeSet::new(), BTreeSet::new());
+        Self { connection: entry.connection(), at: Instant::now(), gone: None, entry, refused, drifted }
+    }
+
+    fn items(&self, topic: Topic) -> &BTreeSet<Print> {
         if topic == Topic::Refused { &self.refused } else { &self.drifted }
+    }
+
+    /// How it is to an alert that is for panels which are offline.
+    fn reach(&self, now_ms: i64) -> Reach {
+        let seen_for = self.at.elapsed().as_millis() as u64;
+        match (self.connection, self.gone) {
+            (Connection::Online, _) => Reach::Online(seen_for),
+            // What was watched is measured by a clock that nobody sets.
+            (Connection::Offline, Some((since_ms, false))) => Reach::Offline { since_ms, for_ms: seen_for },
+            (Connection::Offline, Some((since_ms, true))) => {
+                let for_ms = now_ms.saturating_sub(since_ms).max(0).unsigned_abs().max(seen_for);
+                Reach::Offline { since_ms, for_ms }
+            }
+            (Connection::Unknown, _) | (Connection::Offline, None) => Reach::Unknown,
+        }
+    }
+
+    /// Looks in the store for since when it is offline; that is perhaps not there yet.
+    fn find_gone(
+        &mut self,
+        snapshot: &Snapshot,
+        looked_since_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let last = snapshot.connections(self.entry.number)?.pop();
+        let gone = last.filter(|last| last.connection == Connection::Offline.as_str());
+        self.gone = gone.map(|gone| (gone.at_ms, gone.at_ms < looked_since_ms || gone.at_ms > now_ms));
+        Ok(())
+    }
+
+    /// Looks in the store for what it refuses, and what its device holds otherwise.
+    fn find_items(&mut self, snapshot: &Snapshot, counts: &Counts) -> Result<(), StoreError> {
+        let (refused, drifted) = (&mut self.refused, &mut self.drifted);
+        refused.clear();
+        drifted.clear();
+        let of_panel = counts.of(self.entry.number)?;
+        if of_panel.refused + of_panel.drifted == 0 {
+            return Ok(());
+        }
+        snapshot.each_reported(self.entry.number, |item, reported| {
+            let prints = match reported {
+                Reported::Refused(_) => &mut *refused,
+                Reported::Drifted(_) | Reported::KeptOtherwise(_) => &mut *drifted,
+                Reported::Unknown | Reported::Held(_) => return Ok(true),
+            };
+            prints.insert(told::print_of(item));
+            Ok(true)
+        })
     }
 }
 
@@ -102,8 +152,12 @@ pub struct Found {
 pub struct Lookout {
     times: Times,
     alerts: BTreeMap<String, Watched>,
-    seen: FxHashMap<PanelNo, Seen>,
-    items: FxHashMap<PanelNo, Items>,
+    panels: FxHashMap<PanelNo, Seen>,
+    /// Of these, those that are offline, that refuse something, and whose devices hold something otherwise.
+    trouble: [BTreeSet<PanelNo>; 3],
+    /// The register's version that was looked at.
+    version: u64,
+    shape: u64,
     /// Since when it is looked without a break, in Unix milliseconds.
     since_ms: i64,
     looks: u32,
@@ -115,8 +169,10 @@ impl Lookout {
         Self {
             times,
             alerts: BTreeMap::new(),
-            seen: FxHashMap::default(),
-            items: FxHashMap::default(),
+            panels: FxHashMap::default(),
+            trouble: Default::default(),
+            version: 0,
+            shape: 0,
             since_ms: clock::now_ms(),
             looks: 0,
         }
@@ -132,20 +188,14 @@ impl Lookout {
         self.know_alerts(snapshot)?;
         if self.alerts.is_empty() {
             // Nobody wants to know; what is seen from the first alert on is seen anew.
-            self.seen.clear();
-            self.items.clear();
-            (self.since_ms, self.looks) = (clock::now_ms(), 0);
+            *self = Self::new(self.times);
             return Ok(Vec::new());
         }
         let now_ms = clock::now_ms();
-        let entries: Vec<&Entry> = register.select(None, None).collect();
-        self.see_connections(&entries, snapshot, now_ms)?;
-        if self.is_for(Topic::Refused) || self.is_for(Topic::Drift) {
-            self.see_items(&entries, snapshot)?;
-        }
-        self.looks = self.looks.wrapping_add(1);
+        self.see_panels(register, snapshot, now_ms)?;
         let mut ended = BTreeMap::new();
         let mut found = Vec::new();
+        let panels = Panels { seen: &self.panels, trouble: &self.trouble, now_ms };
         for (name, watched) in &mut self.alerts {
             let mut telling = Telling {
                 alert: name.clone(),
@@ -154,9 +204,9 @@ impl Lookout {
                 news: Vec::new(),
                 batches: None,
             };
-            of_connections(watched, &mut telling, &self.seen, &entries, now_ms, &self.times);
+            of_connections(watched, &mut telling, &panels, &self.times);
             for (topic, kind) in [(Topic::Refused, Kind::Refused), (Topic::Drift, Kind::Drift)] {
-                of_items(watched, &mut telling, (topic, kind), &self.items, &entries, snapshot, &self.times)?;
+                of_items(watched, &mut telling, (topic, kind), &panels, snapshot, &self.times)?;
             }
             let batches = of_batches(watched, &mut telling, register, snapshot, &mut ended, &self.times)?;
             let owes = watched.owes_digest && may_digest(watched, name, snapshot, &self.times)?;
@@ -191,10 +241,6 @@ impl Lookout {
         watched.owes_digest = now.owes_digest;
     }
 
-    fn is_for(&self, topic: Topic) -> bool {
-        self.alerts.values().any(|watched| watched.alert.on.contains(&topic))
-    }
-
     fn know_alerts(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let mut known = BTreeMap::new();
         for (name, alert) in snapshot.alerts()? {
@@ -208,54 +254,76 @@ impl Lookout {
         Ok(())
     }
 
-    fn see_connections(
+    /// Looks at the panels that have changed; now and then at all, whatever is known of them.
+    fn see_panels(
         &mut self,
-        entries: &[&Entry],
+        register: &Register,
         snapshot: &Snapshot,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut before = std::mem::take(&mut self.seen);
-        for entry in entries.iter().filter(|entry| entry.settings.is_device()) {
-            let connection = entry.connection();
-            let seen = before.remove(&entry.number).filter(|seen| seen.connection == connection);
-            let mut seen = seen.unwrap_or_else(|| Seen { connection, at: Instant::now(), gone: None });
-            if connection == Connection::Offline && seen.gone.is_none() {
-                let last = snapshot.connections(entry.number)?.pop();
-                // That it went offline is perhaps not in the store yet.
-                let gone = last.filter(|last| last.connection == Connection::Offline.as_str());
-                seen.gone = gone.map(|gone| (gone.at_ms, gone.at_ms < self.since_ms || gone.at_ms > now_ms));
-            }
-            self.seen.insert(entry.number, seen);
+        if self.shape != register.shape() {
+            self.panels.retain(|panel, _| register.by_number(*panel).is_some());
+            let panels = &self.panels;
+            self.trouble.iter_mut().for_each(|some| some.retain(|panel| panels.contains_key(panel)));
         }
+        let after = if self.looks.is_multiple_of(WHOLE_EVERY) { 0 } else { self.version };
+        let counts = snapshot.counts()?;
+        for entry in register.changed_since(after) {
+            let mut seen = self.panels.remove(&entry.number).unwrap_or_else(|| Seen::of(entry));
+            seen.entry = Arc::clone(entry);
+            if seen.connection != entry.connection() {
+                (seen.connection, seen.at, seen.gone) = (entry.connection(), Instant::now(), None);
+            }
+            seen.find_items(snapshot, &counts)?;
+            let is_in =
+                [seen.connection == Connection::Offline, !seen.refused.is_empty(), !seen.drifted.is_empty()];
+            for (some, is_in) in self.trouble.iter_mut().zip(is_in) {
+                if is_in {
+                    some.insert(entry.number);
+                } else {
+                    some.remove(&entry.number);
+                }
+            }
+            self.panels.insert(entry.number, seen);
+        }
+        for panel in &self.trouble[Topic::Offline as usize] {
+            if let Some(seen) = self.panels.get_mut(panel).filter(|seen| seen.gone.is_none()) {
+                seen.find_gone(snapshot, self.since_ms, now_ms)?;
+            }
+        }
+        (self.version, self.shape) = (register.version(), register.shape());
+        self.looks = self.looks.wrapping_add(1);
         Ok(())
     }
+}
 
-    fn see_items(&mut self, entries: &[&Entry], snapshot: &Snapshot) -> Result<(), StoreError> {
-        let whole = self.looks.is_multiple_of(WHOLE_EVERY);
-        let counts = snapshot.counts()?;
-        let mut before = std::mem::take(&mut self.items);
-        for entry in entries {
-            let known = before.remove(&entry.number);
-            if let Some(known) = known.filter(|known| !whole && known.changed == entry.changed) {
-                self.items.insert(entry.number, known);
-                continue;
-            }
-            let mut items = Items { changed: entry.changed, ..Items::default() };
-            let of_panel = counts.of(entry.number)?;
-            if of_panel.refused + of_panel.drifted > 0 {
-                snapshot.each_reported(entry.number, |item, reported| {
-                    let prints = match reported {
-                        Reported::Refused(_) => &mut items.refused,
-                        Reported::Drifted(_) | Reported::KeptOtherwise(_) => &mut items.drifted,
-                        Reported::Unknown | Reported::Held(_) => return Ok(true),
-                    };
-                    prints.insert(told::print_of(item));
-                    Ok(true)
-                })?;
-            }
-            self.items.insert(entry.number, items);
+/// What is known of panels.
+struct Panels<'l> {
+    seen: &'l FxHashMap<PanelNo, Seen>,
+    trouble: &'l [BTreeSet<PanelNo>; 3],
+    now_ms: i64,
+}
+
+impl<'l> Panels<'l> {
+    /// Those that an alert is for, and has told something of, or may have to; and the numbers of those of which it has told
+    /// something and is not for any more.
+    fn of(&self, watched: &Watched, topic: Topic) -> (Vec<&'l Seen>, Vec<PanelNo>) {
+        let number = topic as u8;
+        let told = watched.told.range((number, 0)..=(number, PanelNo::MAX)).map(|((_, panel), _)| *panel);
+        let told: BTreeSet<PanelNo> = told.collect();
+        if !watched.alert.on.contains(&topic) {
+            return (Vec::new(), told.into_iter().collect());
         }
-        Ok(())
+        let (mut theirs, mut stale) = (Vec::new(), Vec::new());
+        for panel in self.trouble[topic as usize].union(&told) {
+            match self.seen.get(panel).filter(|seen| watched.is_for(&seen.entry)) {
+                Some(seen) => theirs.push(seen),
+                None if told.contains(panel) => stale.push(*panel),
+                None => {}
+            }
+        }
+        theirs.sort_unstable_by(|a, b| a.entry.settings.id.cmp(&b.entry.settings.id));
+        (theirs, stale)
     }
 }
 
@@ -270,51 +338,24 @@ fn may_digest(watched: &Watched, name: &str, snapshot: &Snapshot, times: &Times)
     Ok(snapshot.alert_progress(name)?.has_room(snapshot.unsent(name)?, measure))
 }
 
-fn reach(seen: Option<&Seen>, now_ms: i64) -> Reach {
-    let Some(seen) = seen else { return Reach::Unknown };
-    let seen_for = seen.at.elapsed().as_millis() as u64;
-    match (seen.connection, seen.gone) {
-        (Connection::Online, _) => Reach::Online(seen_for),
-        // What was watched is measured by a clock that nobody sets.
-        (Connection::Offline, Some((since_ms, false))) => Reach::Offline { since_ms, for_ms: seen_for },
-        (Connection::Offline, Some((since_ms, true))) => {
-            let for_ms = now_ms.saturating_sub(since_ms).max(0).unsigned_abs().max(seen_for);
-            Reach::Offline { since_ms, for_ms }
-        }
-        (Connection::Unknown, _) | (Connection::Offline, None) => Reach::Unknown,
-    }
-}
-
 fn one_print(since_ms: i64) -> Vec<u8> {
     told::encode(&BTreeSet::from([since_ms.cast_unsigned()]))
 }
 
-fn of_connections(
-    watched: &mut Watched,
-    telling: &mut Telling,
-    seen: &FxHashMap<PanelNo, Seen>,
-    entries: &[&Entry],
-    now_ms: i64,
-    times: &Times,
-) {
-    let topic = Topic::Offline as u8;
-    let mut stale: BTreeSet<PanelNo> =
-        watched.told.range((topic, 0)..=(topic, PanelNo::MAX)).map(|((_, panel), _)| *panel).collect();
+fn of_connections(watched: &mut Watched, telling: &mut Telling, panels: &Panels<'_>, times: &Times) {
+    let (topic, now_ms) = (Topic::Offline as u8, panels.now_ms);
+    let (theirs, stale) = panels.of(watched, Topic::Offline);
+    telling.told.extend(stale.into_iter().map(|panel| ((topic, panel), None)));
     let (mut went, mut back) = (Vec::new(), Vec::new());
-    if watched.alert.on.contains(&Topic::Offline) {
-        for entry in entries.iter().filter(|entry| watched.is_for(entry) && entry.settings.is_device()) {
-            stale.remove(&entry.number);
-            let told = watched.told.get(&(topic, entry.number)).and_then(|prints| prints.first());
-            let told = told.map(|since| since.cast_signed());
-            let reach = reach(seen.get(&entry.number), now_ms);
-            match told::turn(told, reach, watched.alert.after_ms, watched.alert.settles_ms()) {
-                Turn::None => {}
-                Turn::WentOffline(since) => went.push((*entry, since)),
-                Turn::CameBack(since) => back.push((*entry, since)),
-            }
+    for seen in theirs {
+        let told = watched.told.get(&(topic, seen.entry.number)).and_then(|prints| prints.first());
+        let told = told.map(|since| since.cast_signed());
+        match told::turn(told, seen.reach(now_ms), watched.alert.after_ms, watched.alert.settles_ms()) {
+            Turn::None => {}
+            Turn::WentOffline(since) => went.push((&seen.entry, since)),
+            Turn::CameBack(since) => back.push((&seen.entry, since)),
         }
     }
-    telling.told.extend(stale.into_iter().map(|panel| ((topic, panel), None)));
     let about = |(entry, since): &(&Entry, i64), lasted: Option<u64>, why: Option<String>| About {
         panel: Some(entry.settings.id.as_str().to_owned()),
         since: Some(clock::rfc3339(*since)),
@@ -347,33 +388,24 @@ fn of_items(
     watched: &mut Watched,
     telling: &mut Telling,
     (topic, kind): (Topic, Kind),
-    items: &FxHashMap<PanelNo, Items>,
-    entries: &[&Entry],
+    panels: &Panels<'_>,
     snapshot: &Snapshot,
     times: &Times,
 ) -> Result<(), StoreError> {
     let (number, nothing) = (topic as u8, BTreeSet::new());
-    let mut stale: BTreeSet<PanelNo> =
-        watched.told.range((number, 0)..=(number, PanelNo::MAX)).map(|((_, panel), _)| *panel).collect();
+    let (theirs, stale) = panels.of(watched, topic);
+    telling.told.extend(stale.into_iter().map(|panel| ((number, panel), None)));
     let mut fresh = Vec::new();
     let mut is_new = false;
-    if watched.alert.on.contains(&topic) {
-        for entry in entries {
-            let now = items.get(&entry.number).map_or(&nothing, |items| items.of(topic));
-            if (now.is_empty() && !stale.contains(&entry.number)) || !watched.is_for(entry) {
-                continue;
-            }
-            stale.remove(&entry.number);
-            let before = watched.told.get(&(number, entry.number)).unwrap_or(&nothing);
-            let of_panel = told::fresh(before, now);
-            is_new |= !of_panel.new.is_empty();
-            if of_panel.told != *before {
-                let gone = before.intersection(&of_panel.told).copied().collect::<BTreeSet<_>>();
-                fresh.push((*entry, of_panel, gone, before.len()));
-            }
+    for seen in theirs {
+        let before = watched.told.get(&(number, seen.entry.number)).unwrap_or(&nothing);
+        let of_panel = told::fresh(before, seen.items(topic));
+        is_new |= !of_panel.new.is_empty();
+        if of_panel.told != *before {
+            let left = before.intersection(&of_panel.told).copied().collect::<BTreeSet<_>>();
+            fresh.push((&seen.entry, of_panel, left, before.len()));
         }
     }
-    telling.told.extend(stale.into_iter().map(|panel| ((number, panel), None)));
     let gathered = watched.is_gathered(kind, is_new, times);
     let (mut count, mut about) = (0, Vec::new());
     for (entry, of_panel, left, before) in fresh {

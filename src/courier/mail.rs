@@ -63,7 +63,7 @@ async fn try_to_send(
         match connection.send(&envelope, &mail).await {
             Ok(reply) => {
                 have.insert(address);
-                said = reply.first_line().unwrap_or_default().to_owned();
+                reply.first_line().unwrap_or_default().clone_into(&mut said);
             }
             Err(error) => {
                 let error = NoMail::of_message(&error);

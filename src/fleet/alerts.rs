@@ -158,7 +158,10 @@ impl WantedAlert {
             match Topic::parse(word) {
                 Some(topic) => _ = topics.insert(topic),
                 None => {
-                    wrong(&format!("/on/{i}"), format!("one of {}", Topic::ALL.map(Topic::as_str).join(", ")))
+                    wrong(
+                        &format!("/on/{i}"),
+                        format!("one of {}", Topic::ALL.map(Topic::as_str).join(", ")),
+                    );
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::cluster::{Shape, begin};
 use super::{Outcome, TTL};
 
 /// Without a leader for ten times this, it is told; and a moment for each node to find that out.
-const TOLD_WITHIN: Duration = TTL.saturating_mul(10).saturating_add(Duration::from_secs(60));
+const TOLD_WITHIN: Duration = TTL.saturating_mul(10).saturating_add(Duration::from_mins(1));
 
 /// Who is told: it answers everything well, and keeps what came.
 struct Receiver {
@@ -101,7 +101,7 @@ pub fn told(times: u32) -> Outcome {
         cluster.client.post("/fleet/v1/batches", &never(round));
         let since = Instant::now();
         cluster.nodes[leader].kill();
-        if !receiver.until("batch.failed", round as usize, Duration::from_secs(60)) {
+        if !receiver.until("batch.failed", round as usize, Duration::from_mins(1)) {
             outcome.lost += 1;
             outcome.is_wrong("a batch that failed was told by nobody");
         }
@@ -118,7 +118,7 @@ pub fn told(times: u32) -> Outcome {
         cluster.databases[0].start();
         cluster.start_all(&mut outcome);
         cluster.until_all_ready(&mut outcome);
-        if !receiver.until("cluster.leader", round as usize, Duration::from_secs(60)) {
+        if !receiver.until("cluster.leader", round as usize, Duration::from_mins(1)) {
             outcome.is_wrong("that a node leads again was told by nobody");
         }
     }

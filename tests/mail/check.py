@@ -296,10 +296,18 @@ def no_mail_server(panelsync, folder):
 
 
 def nothing_secret_is_told(panelsync, folder):
+    with panelsync.start([]):
+        hook = f"http://127.0.0.1:{free_port()}/TOKEN-IN-A-PATH?token=TOKEN-IN-A-QUERY"
+        secret = panelsync.run("alert", "add", "hook", "--webhook", hook, "--on", "batch-failed")["secret"]
+        assert not panelsync.test("hook")["sent"]
+        panelsync.fail(9)
+        panelsync.until("hook", lambda alert: alert["failing_since"])
+        contains(panelsync.test()["said"], "this server has no mail server: start it with --smtp")
     log = (folder / "log").read_text(errors="replace")
     assert log and PASSWORD not in log and "wrong" not in [word.strip('"') for word in log.split()], "a password is logged"
     database = (folder / "data" / "panelsync.redb").read_bytes()
-    assert PASSWORD.encode() not in database
+    for told in [PASSWORD, secret, secret.removeprefix("whsec_"), "TOKEN-IN"]:
+        assert told not in log and told.encode() not in database, told
     for wrong, said in [
         (["--smtp", f"smtp://alerts:{PASSWORD.split()[0]}@127.0.0.1"], "without a password"),
         (["--smtp", "smtp://alerts@mail.example", "--smtp-from", "a@b.example"], "a password for its user"),

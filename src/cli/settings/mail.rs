@@ -50,11 +50,10 @@ impl Given {
             (true, Some(_)) => {
                 return Err(ConfigError::Range("smtp_tls", "smtp:// with it; smtps:// is encrypted always"));
             }
-            (false, Some(SmtpTls::Required)) => Tls::Required,
             (false, Some(SmtpTls::Offered)) => Tls::Offered,
             (false, Some(SmtpTls::Off)) => Tls::Off,
             (false, None) if place.is_loopback() => Tls::Offered,
-            (false, None) => Tls::Required,
+            (false, Some(SmtpTls::Required) | None) => Tls::Required,
         };
         let password = password(password_file)?;
         if password.is_some() != place.user.is_some() {

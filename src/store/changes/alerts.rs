@@ -42,6 +42,9 @@ pub struct AlertSetting {
     pub keeps: Option<Uuid>,
 }
 
+/// The number of a topic, and a panel.
+pub type ToldKey = (u8, PanelNo);
+
 /// What an alert tells, and what it has told then.
 #[derive(Clone)]
 pub struct Telling {
@@ -50,7 +53,7 @@ pub struct Telling {
     /// As it was when it was looked at.
     pub revision: Uuid,
     /// What is told of panels from now on; nothing where it is forgotten.
-    pub told: Vec<((u8, PanelNo), Option<Vec<u8>>)>,
+    pub told: Vec<(ToldKey, Option<Vec<u8>>)>,
     /// What is new.
     pub news: Vec<News>,
     /// Up to which batch it was looked, and which of those have not ended.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// How long a message is waited for at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a request is answered with.
 #[derive(Clone)]
@@ -197,7 +197,7 @@ fn serve(mut stream: impl Read + Write, came: &Mutex<Vec<Came>>, answers: &Mutex
         Answer::Close => {}
         Answer::Endless => {
             _ = stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n");
-            while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+            while stream.write_all(&[b'x'; 8192]).is_ok() {}
         }
     }
 }

@@ -15,7 +15,8 @@ static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex("pst_[0-9a-f]{32}_[a-z2-9
 static WEBHOOK_SECRET: LazyLock<Regex> = LazyLock::new(|| regex("whsec_[A-Za-z0-9+/]{43}="));
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z"));
 static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>at_ms=|"timestamp":)1[0-9]{12}\b"#));
-static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"(duration|took)_ms": ?|duration_ms=)\d+"#));
+static DURATION: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>"(duration|took)_ms": ?|duration_ms=)\d+"#));
 static TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>done in |cancelled in )\d+(\.\d)? m?s"));
 static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+(\.\d)? m?s$"));
 /// The heading over [`CELL`], whose column is as wide as the longest time.
