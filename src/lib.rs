@@ -30,8 +30,8 @@
 //! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics; of the rooms it knows only [`batch`], whose outcomes
 //! it counts), [`parts`] (what the process cannot go on without), [`clock`].
 //!
-//! **Threads**: the coordinator and all panels share one; the store's writer has one; HTTP has one for each core, and slow
-//! reads and password hashes go to a pool.
+//! **Threads**: the coordinator and all panels share one; the store's writer has one, and so has the courier; HTTP has one for
+//! each core, and slow reads and password hashes go to a pool.
 //!
 //! ## The way of one batch
 //!
