@@ -190,10 +190,38 @@ fn a_message_that_is_tried_for_too_long_is_given_up_and_that_is_said() {
 }
 
 #[test]
+fn a_batch_that_runs_when_the_alert_is_made_is_told_when_it_ends() {
+    let mut panels = Simulated::start(1, &[]);
+    let mut server = TestServer::start_with(quickly);
+    let panel = json!({ "driver": "http", "url": panels.url(1), "username": "admin", "password": "123456" });
+    server.add_panel("p1", &panel);
+    panels.kill();
+    let batch = json!({ "all": true, "upsert": [once(1, "Waits for the device"), never(2)] });
+    let accepted = server.fleet("POST", "/batches").header("prefer", "wait=0").json(&batch).send();
+    assert_eq!(accepted.status, 202, "{accepted}");
+    let mut receiver = Receiver::start();
+    let secret = add(&server, "ops", &json!({ "webhook": receiver.url(), "on": ["batch-failed"] }));
+    server.restart_with(quickly);
+    // Others come and go well meanwhile.
+    server.add_panel("p2", &json!({}));
+    let well = server
+        .fleet("POST", "/batches")
+        .json(&json!({ "panels": ["p2"], "upsert": [once(3, "Well")] }))
+        .send();
+    assert_eq!(well.value()["state"], "done");
+    panels.restart();
+    let told = receiver.next().checked(&secret);
+    assert_eq!(told["about"][0]["batch"], accepted.value()["id"]);
+    let failed = fails(&server, 4);
+    let told = receiver.next().checked(&secret);
+    assert_eq!(told["about"][0]["batch"], json!(failed), "nothing else was told");
+}
+
+#[test]
 fn after_so_many_an_hour_comes_one_digest_that_counts_the_rest() {
     let server = TestServer::start_with(|settings| {
         quickly(settings);
-        settings.alerts.hour = Duration::from_secs(4);
+        settings.alerts.hour = Duration::from_secs(15);
     });
     server.add_panel("p1", &json!({}));
     let mut receiver = Receiver::start();
@@ -291,7 +319,7 @@ fn many_panels_that_go_at_once_are_one_message_that_sums_up() {
         told += count;
         messages += 1;
     }
-    assert!(messages <= 3, "{messages} messages");
+    assert!(messages <= 5, "{messages} messages");
     assert_eq!(told, PANELS as u64, "each is told once");
 }
 

@@ -320,3 +320,143 @@ impl Tables<'_> {
         Ok(names.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::alert::Topic;
+    use crate::store::{Store, render};
+    use crate::telemetry::Metrics;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn with<T: Send + 'static>(
+        store: &Store,
+        change: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let result = runtime.block_on(store.handle().change(change)).expect("committed");
+        let snapshot = store.handle().read().expect("a snapshot");
+        assert_eq!(render::contradictions(&snapshot).expect("readable"), Vec::<String>::new());
+        result
+    }
+
+    fn audit() -> AuditRecord {
+        let [actor, address, action, target] = ["a", "b", "c", "d"].map(str::to_owned);
+        AuditRecord { at_ms: 1, actor, address, action, target }
+    }
+
+    fn setting(name: &str, webhook: bool) -> AlertSetting {
+        let mail = if webhook { Vec::new() } else { vec!["ops@example.org".to_owned()] };
+        let alert = Alert {
+            mail,
+            on: BTreeSet::from(Topic::ALL),
+            after_ms: 1,
+            selector: None,
+            per_hour: 2,
+            created_at_ms: 1,
+            created_by: "user:admin".into(),
+            revision: Uuid::new_v4(),
+        };
+        let url = "https://hooks.example/TOKEN".to_owned();
+        let hook = Webhook { url, secret: "whsec_SECRET".into(), tls_ca: None, tls_pin: None };
+        AlertSetting {
+            name: name.into(),
+            alert,
+            webhook: webhook.then_some(hook),
+            only_new: false,
+            keeps: None,
+        }
+    }
+
+    fn set(store: &Store, setting: AlertSetting) -> AlertSet {
+        with(store, move |tables| tables.set_alert(&setting, &audit()))
+    }
+
+    fn news(count: u64) -> News {
+        News { kind: Kind::Offline, count, about: Vec::new(), sentences: Vec::new() }
+    }
+
+    #[test]
+    fn alerts_are_set_kept_and_told_once_and_go_with_all_that_is_kept_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), &Metrics::default()).expect("opened");
+        with(&store, |tables| tables.add_panel("p1", br#"{"driver":"http"}"#));
+        let first = setting("ops", true);
+        let revision = first.alert.revision;
+        assert_eq!(set(&store, first), AlertSet::Made);
+        assert_eq!(set(&store, AlertSetting { only_new: true, ..setting("ops", true) }), AlertSet::Taken);
+        let other = AlertSetting { keeps: Some(Uuid::nil()), ..setting("ops", true) };
+        assert_eq!(set(&store, other), AlertSet::Overtaken);
+        let told = vec![((0, 1), Some(vec![0; 8])), ((0, 9), Some(vec![0; 8]))]; // there is no panel 9
+        let telling = Telling {
+            alert: "ops".into(),
+            revision,
+            told,
+            news: vec![news(1), news(2), news(3)],
+            batches: None,
+        };
+        let again = telling.clone();
+        let now = with(&store, move |tables| tables.tell_alert(&telling, HOUR, 5));
+        assert_eq!(now, ToldNow { done: true, made: 2, held_back: 1, owes_digest: true });
+        let read = || store.handle().read().expect("a snapshot");
+        assert_eq!(read().alert_told("ops").expect("read").keys().collect::<Vec<_>>(), [&(0, 1)]);
+        let (number, unsent) = read().first_unsent("ops").expect("read").expect("a message");
+        let attempt = Attempt {
+            alert: "ops".into(),
+            revision,
+            number,
+            kind: unsent.message.kind,
+            at_ms: 6,
+            said: "no".into(),
+            fate: Fate::Again,
+        };
+        let failed = attempt.clone();
+        with(&store, move |tables| tables.alert_was_tried(&failed));
+        assert_eq!(read().first_unsent("ops").expect("read").expect("it").1.tries, 1);
+        with(&store, move |tables| tables.alert_was_tried(&Attempt { fate: Fate::Sent, ..attempt.clone() }));
+        assert_eq!(
+            (read().unsent("ops").expect("read"), read().alert_progress("ops").expect("read").sent),
+            (1, 1)
+        );
+        // What was looked at of another one is not told.
+        assert_eq!(set(&store, setting("ops", false)), AlertSet::Replaced);
+        let now = with(&store, move |tables| tables.tell_alert(&again, HOUR, 5));
+        assert_eq!(now, ToldNow::default());
+        assert!(read().alert_webhook("ops").expect("read").is_none());
+        with(&store, |tables| tables.remove_panel(1, &audit()));
+        assert!(read().alert_told("ops").expect("read").is_empty());
+        assert!(with(&store, |tables| tables.remove_alert("ops", &audit())));
+        assert!(!with(&store, |tables| tables.remove_alert("ops", &audit())));
+        assert_eq!(read().unsent("ops").expect("read"), 0);
+    }
+
+    #[test]
+    fn webhooks_are_sealed_anew_with_another_key_and_go_with_a_lost_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), &Metrics::default()).expect("opened");
+        set(&store, setting("hook", true));
+        set(&store, setting("mail", false));
+        let other = Arc::new(Seal::new([9; 32]));
+        // What is open reads with the key of before.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(store.handle().change(move |tables| tables.seal_anew(&other))).expect("sealed");
+        store.close();
+        let database = std::fs::read(folder.path().join(crate::store::FILE_NAME)).expect("a file");
+        for secret in [&b"whsec_SECRET"[..], b"/TOKEN"] {
+            assert!(!database.windows(secret.len()).any(|bytes| bytes == secret));
+        }
+        let store = Store::open_with(folder.path(), Seal::new([9; 32]), &Metrics::default()).expect("opened");
+        let webhook = store.handle().read().expect("a snapshot").alert_webhook("hook").expect("opens");
+        assert_eq!(webhook.map(|webhook| webhook.secret).as_deref(), Some("whsec_SECRET"));
+        store.close();
+        let forgotten = crate::store::forget_passwords(folder.path(), Seal::new([1; 32])).expect("forgotten");
+        assert_eq!(forgotten.alerts, 1);
+        let store = Store::open_with(folder.path(), Seal::new([1; 32]), &Metrics::default()).expect("opened");
+        let names: Vec<_> = store.handle().read().expect("a snapshot").alerts().expect("read");
+        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["mail"]);
+    }
+}
