@@ -71,7 +71,7 @@ pub struct Fleet {
     /// The devices that speak to us as to their Link server.
     pub link: link::Link,
     /// How alerts are sent.
-    pub alerts: alerts::Sending,
+    pub alert_sending: alerts::Sending,
     /// Becomes true when the server stops: nobody waits for a device then.
     pub stopping: watch::Receiver<bool>,
 }

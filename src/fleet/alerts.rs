@@ -236,7 +236,7 @@ impl Fleet {
         if only_new && before.is_some() {
             return Err(taken(name));
         }
-        if alert.way() == Way::Mail && self.alerts.smtp.is_none() {
+        if alert.way() == Way::Mail && self.alert_sending.smtp.is_none() {
             let why = "this server has no mail server: start it with --smtp and --smtp-from";
             return Err(FleetError::invalid("/mail", why));
         }
@@ -261,7 +261,7 @@ impl Fleet {
         let audit = origin.audit("alert.set", format!("{name} {place}"));
         let setting = AlertSetting { name: name.to_owned(), alert, webhook, only_new, keeps };
         let set = self.store.change(move |tables| tables.set_alert(&setting, &audit)).await?;
-        self.alerts.wake.notify_one();
+        self.alert_sending.wake.notify_one();
         let is_new = match set {
             AlertSet::Made => true,
             AlertSet::Replaced => false,
@@ -283,7 +283,7 @@ impl Fleet {
     pub async fn remove_alert(&self, name: &str, origin: &Origin) -> Result<(), FleetError> {
         let (audit, removed) = (origin.audit("alert.remove", name), name.to_owned());
         let removed = self.store.change(move |tables| tables.remove_alert(&removed, &audit)).await?;
-        self.alerts.wake.notify_one();
+        self.alert_sending.wake.notify_one();
         if removed { Ok(()) } else { Err(no_alert(name)) }
     }
 
@@ -295,7 +295,7 @@ impl Fleet {
         let message = words::message(&news, name, Uuid::new_v4(), made_ms);
         let out = Outgoing { alert: &alert, webhook: webhook.as_ref(), message: &message, made_ms };
         let began = Instant::now();
-        let Sending { smtp, times, .. } = &self.alerts;
+        let Sending { smtp, times, .. } = &self.alert_sending;
         let sent = out.send(smtp.as_deref(), &mut BTreeSet::new(), &Configs::default(), times.patience).await;
         let took_ms = began.elapsed().as_millis() as u64;
         let (sent, said) = match sent {

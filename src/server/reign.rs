@@ -54,7 +54,7 @@ impl Reign {
         let shared = share(&engine, access, settings, metrics, stopping.subscribe(), nodes);
         let kept = KeptTimes { audit: settings.keep_audit, events: settings.keep_events };
         actix_web::rt::spawn(tidy(engine.store(), kept, stopping.subscribe()));
-        let sending = &shared.fleet.alerts;
+        let sending = &shared.fleet.alert_sending;
         let courier = Courier {
             store: engine.store(),
             register: engine.register(),
@@ -161,7 +161,7 @@ pub fn share(
             keep_keys: settings.keep_keys,
             link: Link::new(link_password, DeviceSessions::default()),
             device_timeouts: settings.devices.timeouts,
-            alerts: Sending {
+            alert_sending: Sending {
                 smtp: settings.smtp.clone().map(Arc::new),
                 times: settings.alerts,
                 wake: Arc::default(),

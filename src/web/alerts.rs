@@ -118,7 +118,7 @@ async fn page(
     errors: &[FieldError],
 ) -> Result<HttpResponse, PageProblem> {
     let alerts = shared.fleet.alerts().await?;
-    let has_mail = shared.fleet.alerts.smtp.is_some();
+    let has_mail = shared.fleet.alert_sending.smtp.is_some();
     let main = html! {
         h1 { "Alerts" }
         (said(news))
