@@ -112,7 +112,7 @@ fn frame(kind: Kind, count: u64, about: &[About]) -> (String, String, String) {
         Kind::Refused => (
             of("refuses an item", format!("{} refused by panels", counted_are(count, "item"))),
             format!("{} refused:", counted_are(count, "item")),
-            "It is not sent again until something else is desired. `panelsync panel show ID` says what the panel lacks; put the item right, \
+            "What is refused is not sent again until something else is desired. `panelsync panel show ID` says what the panel lacks; put the item right, \
              or the panel, and apply it again."
                 .to_owned(),
         ),
