@@ -23,6 +23,7 @@ macro_rules! note {
 }
 
 mod access;
+mod alert;
 mod apply;
 mod ask;
 mod backup;
@@ -198,6 +199,9 @@ enum Command {
         panelsync present --panel north-01 --type card --number 1234567 --at 2026-11-28T22:00:00Z"
     )]
     Present(present::PresentArgs),
+    /// Alerts: who is told what is wrong, by webhook or mail
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Users
     #[command(subcommand)]
     User(access::UserCommand),
@@ -230,7 +234,7 @@ enum Command {
     /// The key that passwords of devices, identifiers and events are sealed with
     #[command(subcommand)]
     Key(backup::KeyCommand),
-    /// Look at folder, database, key, disk, clock, address and panels, and say what to do
+    /// Look at folder, database, key, disk, clock, address, mail server and panels, and say what to do
     #[command(
         after_help = "It takes the flags of `serve`, and looks at what they name. Run it beside the server, or without it.\n\n\
         Example:\n  panelsync doctor --data-dir /var/lib/panelsync"
@@ -356,6 +360,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Access(command) => who::run(command, &client()?, output),
         Command::Events(args) => events::events(args, &client()?, output),
         Command::Present(args) => present::present(args, &client()?, output),
+        Command::Alert(command) => alert::run(command, &client()?, output),
         Command::User(command) => access::user(command, &client()?, output),
         Command::Token(command) => access::token(command, &client()?, output),
         Command::Backup(args) => backup::backup(args, &client()?),

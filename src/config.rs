@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::access::proxy::Network;
+use crate::alert;
 use crate::cluster::ClusterSettings;
+use crate::courier::smtp::Smtp;
 use crate::panel::remote::DeviceSettings;
 use crate::store::event::KEPT_EVENTS;
 use crate::store::seal::{KEY_FILE, KEY_VARIABLE, KeyError, Seal};
@@ -57,6 +59,10 @@ pub struct Settings {
     pub workers: usize,
     /// The first admin's password, where the environment gives one.
     pub admin_password: Option<Secret>,
+    /// The mail server of alerts, where there is one.
+    pub smtp: Option<Smtp>,
+    /// How alerts are looked for and sent.
+    pub alerts: alert::Times,
     /// With several nodes: how this one is one of them.
     pub cluster: Option<ClusterSettings>,
 }
@@ -169,6 +175,8 @@ impl Settings {
             devices: DeviceSettings::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             admin_password: None,
+            smtp: None,
+            alerts: alert::Times::default(),
             cluster: None,
         }
     }

@@ -17,6 +17,7 @@
 //! | [`accounts`], [`audit`] | users, tokens, sessions; who did what |
 //! | [`events`], [`link`], [`present`] | what happened at doors, what devices say of it by themselves, and what is shown at a door here |
 //! | [`register`] | which panels there are |
+//! | [`alerts`] | who is told what is wrong |
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use crate::store::StoreHandle;
 use crate::store::read::Snapshot;
 
 pub mod accounts;
+pub mod alerts;
 pub mod audit;
 pub mod batches;
 pub mod common;
@@ -72,6 +74,8 @@ pub struct Fleet {
     pub device_timeouts: Timeouts,
     /// The devices that speak to us as to their Link server.
     pub link: link::Link,
+    /// How alerts are sent.
+    pub alert_sending: alerts::Sending,
     /// Becomes true when the server stops: nobody waits for a device then.
     pub stopping: watch::Receiver<bool>,
 }

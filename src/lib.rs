@@ -14,9 +14,11 @@
 //! | [`schedule`] | opening hours as people say them, calendars of holidays, and the time profiles that say them to panels; pure |
 //! | [`identifier`] | who may open: cards, codes, faces and their like, bound to time profiles; what files hold; pure |
 //! | [`batch`] | operations, item results, outcomes, the aggregated report, selectors; pure |
+//! | [`alert`] | who is told what is wrong, in which words, how often; pure |
 //! | [`store`] | redb: tables, encodings, migrations, and the one writer that commits for all panels |
 //! | [`panel`] | the actor of one panel; two pure parts, what operations do to its rows and what its device is asked next |
 //! | [`coordinator`] | the actor that owns what was accepted, over a pure model of running batches; the register, which all read |
+//! | [`courier`] | looks for what alerts are for, and sends it: webhooks and mail |
 //! | [`access`] | roles, users, tokens, sessions |
 //! | [`fleet`] | what the server can be asked, in terms of the domain: submit, plan, report, panels, repair, find, who may open |
 //! | [`cluster`] | several nodes: the log in PostgreSQL, who leads, what nodes say to each other, workers |
@@ -29,8 +31,8 @@
 //! Beside them: [`config`] (settings), [`telemetry`] (logs and metrics; of the rooms it knows only [`batch`], whose outcomes
 //! it counts), [`parts`] (what the process cannot go on without), [`clock`].
 //!
-//! **Threads**: the coordinator and all panels share one; the store's writer has one; HTTP has one for each core, and slow
-//! reads and password hashes go to a pool.
+//! **Threads**: the coordinator and all panels share one; the store's writer has one, and so has the courier; HTTP has one for
+//! each core, and slow reads and password hashes go to a pool.
 //!
 //! ## The way of one batch
 //!
@@ -90,11 +92,15 @@ pub mod identifier;
 
 pub mod batch;
 
+pub mod alert;
+
 pub mod store;
 
 pub mod panel;
 
 pub mod coordinator;
+
+pub mod courier;
 
 pub mod access;
 

@@ -29,6 +29,7 @@ mod prometheus;
 
 use lines::Lines;
 
+use crate::alert::Way;
 use crate::batch::PanelState;
 
 /// How log lines look.
@@ -111,6 +112,8 @@ pub struct Metrics {
     pub devices: DeviceMetrics,
     /// Events at doors.
     pub events: EventMetrics,
+    /// Messages of alerts.
+    pub alerts: AlertMetrics,
     /// The log of several nodes; counted, and shown with several nodes only.
     pub cluster: ClusterMetrics,
     registry: std::sync::Arc<Registry>,
@@ -287,6 +290,45 @@ impl EventMetrics {
     }
 }
 
+/// Messages of alerts.
+#[derive(Clone, Default)]
+pub struct AlertMetrics {
+    messages: Family<MessageLabel, Counter>,
+    held_back: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabel {
+    way: &'static str,
+    came_to: &'static str,
+}
+
+impl AlertMetrics {
+    /// One went out.
+    pub fn sent(&self, way: Way) {
+        self.count(way, "sent");
+    }
+
+    /// One did not go out, and is tried again.
+    pub fn tried(&self, way: Way) {
+        self.count(way, "again");
+    }
+
+    /// One was given up.
+    pub fn given_up(&self, way: Way) {
+        self.count(way, "given_up");
+    }
+
+    /// So many were held back, since there were enough within the hour.
+    pub fn held_back(&self, messages: u64) {
+        self.held_back.inc_by(messages);
+    }
+
+    fn count(&self, way: Way, came_to: &'static str) {
+        self.messages.get_or_create(&MessageLabel { way: way.as_str(), came_to }).inc();
+    }
+}
+
 /// HTTP requests.
 #[derive(Clone)]
 pub struct HttpMetrics {
@@ -381,11 +423,27 @@ impl Metrics {
         registry.register("profiles_rejected", "Profiles that devices refuse", devices.rejected.clone());
         let events = EventMetrics::default();
         registry.register("door_events_told", "Events at doors that devices told", events.told.clone());
+        let alerts = AlertMetrics::default();
+        registry.register("alert_messages", "Tries to send messages of alerts", alerts.messages.clone());
+        registry.register(
+            "alert_messages_held_back",
+            "Messages of alerts held back, which a digest counts",
+            alerts.held_back.clone(),
+        );
         let cluster = ClusterMetrics::default();
         if several_nodes {
             cluster.register(&mut registry);
         }
-        Self { store, batches, http, devices, events, cluster, registry: std::sync::Arc::new(registry) }
+        Self {
+            store,
+            batches,
+            http,
+            devices,
+            events,
+            alerts,
+            cluster,
+            registry: std::sync::Arc::new(registry),
+        }
     }
 
     /// All numbers in the text format of Prometheus.

@@ -21,6 +21,7 @@
 //! | `/access` | who may open which door, when, and why | [`who`] |
 //! | `/push` | for whom, dry run, send | [`push`] |
 //! | `/batches`, `/batches/{id}` | what was sent, and what came of it | [`batches`] |
+//! | `/alerts` | who is told what is wrong | [`alerts`] |
 //! | `/audit` | who did what | [`audit`] |
 //! | `/nodes` | the nodes of a fleet that has several | [`nodes`] |
 //! | `/login`, `/logout` | | [`login`] |
@@ -29,6 +30,7 @@
 
 use actix_web::web::ServiceConfig;
 
+pub mod alerts;
 pub mod assets;
 pub mod audit;
 pub mod batches;
@@ -98,6 +100,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(batches::retry)
         .service(batches::cancel)
         .service(audit::list)
+        .service(alerts::show)
+        .service(alerts::add)
+        .service(alerts::test)
+        .service(alerts::remove)
         .service(nodes::show)
         .service(nodes::release)
         .service(login::login_form)

@@ -104,7 +104,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_key_file: PathBuf,
         /// The key of now is lost: drop all passwords of devices, name the panels that need theirs set again, and drop what
-        /// clients had set on embedded panels, all identifiers, and all events of doors
+        /// clients had set on embedded panels, all identifiers, all events of doors, and all webhooks
         #[arg(long)]
         forget_passwords: bool,
     },
@@ -128,7 +128,8 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
             return Err(Failure::usage(why));
         }
         let new = Seal::from_file_or_new(new_key_file).map_err(OpenError::from)?;
-        let Forgotten { passwords, settings, identifiers, events } = store::forget_passwords(data_dir, new)?;
+        let Forgotten { passwords, settings, identifiers, events, alerts } =
+            store::forget_passwords(data_dir, new)?;
         note!("dropped {}", output::counted(passwords.len() as u64, "password"));
         if settings > 0 {
             note!("dropped {} that clients had set on embedded panels", output::counted(settings, "setting"));
@@ -141,6 +142,9 @@ pub fn key(command: &KeyCommand) -> Result<Exit, Failure> {
         }
         if events > 0 {
             note!("dropped {} of doors", output::counted(events, "event"));
+        }
+        if alerts > 0 {
+            note!("dropped {} that were webhooks; add them again", output::counted(alerts, "alert"));
         }
         for panel in &passwords {
             say!("{panel}");

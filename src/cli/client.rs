@@ -248,6 +248,12 @@ impl Client {
         self.good(answer)
     }
 
+    /// Sets what is to stand at a path, with further headers.
+    pub fn put(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answer, Failure> {
+        let answer = self.send(Method::PUT, path, headers, "application/json", body.to_string())?;
+        self.good(answer)
+    }
+
     /// Changes what stands at a path.
     pub fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let answer = self.send(Method::PATCH, path, &[], "application/json", body.to_string())?;

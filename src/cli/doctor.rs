@@ -17,6 +17,7 @@ use crate::store::migrate::FORMAT;
 use crate::store::{FILE_NAME, OpenError, Store, damage, private, render, seal};
 use crate::telemetry::Metrics;
 
+mod mail;
 mod nodes;
 
 /// Less free space is too little for a start.
@@ -86,6 +87,7 @@ pub fn doctor(args: &DoctorArgs, client: &Client, output: Output) -> Result<Exit
     findings.push(open_files());
     findings.extend(certificate(&settings));
     findings.push(address(&settings, client));
+    findings.extend(mail::findings(&settings));
     findings.extend(nodes::findings(&settings));
     findings.extend(panels(client));
     match output {

@@ -16,6 +16,10 @@ use crate::cluster::ClusterSettings;
 use crate::config::{KeySource, Secret, Settings, TlsFiles};
 use crate::telemetry::MetricsAccess;
 
+mod mail;
+
+pub use mail::SmtpTls;
+
 /// How `serve` is asked to run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServeArgs {
@@ -118,6 +122,25 @@ pub struct ServeArgs {
     /// The CA of the database's and the other nodes' certificates, PEM [default: what the system trusts]
     #[arg(long, env = "PANELSYNC_CLUSTER_CA_FILE", value_name = "FILE")]
     pub cluster_ca_file: Option<PathBuf>,
+    /// The mail server of alerts, such as smtp://alerts@mail.example:587 or smtps://mail.example; its password comes from
+    /// PANELSYNC_SMTP_PASSWORD or --smtp-password-file
+    #[arg(long, env = "PANELSYNC_SMTP", value_name = "URL")]
+    pub smtp: Option<String>,
+    /// File with the password of the account on the mail server
+    #[arg(long, env = "PANELSYNC_SMTP_PASSWORD_FILE", value_name = "FILE")]
+    pub smtp_password_file: Option<PathBuf>,
+    /// Whom mails of alerts are from, such as "panelsync <alerts@example.org>" [default: the account, where that is an address]
+    #[arg(long, env = "PANELSYNC_SMTP_FROM", value_name = "ADDRESS")]
+    pub smtp_from: Option<String>,
+    /// Whether mail is encrypted with smtp:// [default: required; offered on this machine]
+    #[arg(long, env = "PANELSYNC_SMTP_TLS", value_name = "WHEN")]
+    pub smtp_tls: Option<SmtpTls>,
+    /// The CA of the mail server's certificate, or that very certificate, PEM [default: what the system trusts]
+    #[arg(long, env = "PANELSYNC_SMTP_CA_FILE", value_name = "FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
+    /// How long what comes at the same time is gathered into one message of an alert [default: 30s]
+    #[arg(long, env = "PANELSYNC_ALERT_GATHER", value_name = "TIME", value_parser = time)]
+    pub alert_gather: Option<Duration>,
     /// Serve one panel at the root of an address of its own; may be repeated
     #[arg(long, value_name = "ID=ADDR:PORT", value_parser = panel_listen)]
     pub panel_listen: Vec<(String, SocketAddr)>,
@@ -160,6 +183,12 @@ struct File {
     advertise: Option<String>,
     cluster_ttl: Option<FileTime>,
     cluster_ca_file: Option<PathBuf>,
+    smtp: Option<String>,
+    smtp_password_file: Option<PathBuf>,
+    smtp_from: Option<String>,
+    smtp_tls: Option<SmtpTls>,
+    smtp_ca_file: Option<PathBuf>,
+    alert_gather: Option<FileTime>,
     #[serde(default)]
     panel_listen: BTreeMap<String, SocketAddr>,
 }
@@ -176,6 +205,9 @@ pub enum ConfigError {
     /// The file says something that is not understood.
     #[error("the settings file {0} is wrong: {1}")]
     Wrong(PathBuf, #[source] Box<toml::de::Error>),
+    /// What was given of the mail server is wrong.
+    #[error("{0}: {1}")]
+    Mail(&'static str, String),
     /// A value is out of range.
     #[error("{0} takes {1}")]
     Range(&'static str, &'static str),
@@ -264,6 +296,7 @@ impl ServeArgs {
             (self.check_every.or(from_file(file.check_every)), &mut devices.check_every),
             (self.read_back_every.or(from_file(file.read_back_every)), &mut devices.read_every),
             (self.device_person_after.or(from_file(file.device_person_after)), &mut devices.person_after),
+            (self.alert_gather.or(from_file(file.alert_gather)), &mut settings.alerts.gather),
             (self.keep_keys.or(from_file(file.keep_keys)), &mut settings.keep_keys),
         ] {
             *time = given.unwrap_or(*time);
@@ -298,6 +331,14 @@ impl ServeArgs {
                 Some(ClusterSettings { database: Secret(database), node, advertise, ttl, ca_file })
             }
         };
+        settings.smtp = mail::Given {
+            url: self.smtp.clone().or(file.smtp),
+            password_file: self.smtp_password_file.clone().or(file.smtp_password_file),
+            from: self.smtp_from.clone().or(file.smtp_from),
+            tls: self.smtp_tls.or(file.smtp_tls),
+            ca_file: self.smtp_ca_file.clone().or(file.smtp_ca_file),
+        }
+        .settings()?;
         settings.panel_listen.clone_from(&self.panel_listen);
         settings.panel_listen.extend(file.panel_listen);
         // From the environment only: the process list shows every flag.
@@ -360,7 +401,7 @@ impl TryFrom<String> for FileLongTime {
 }
 
 /// A time such as `500ms`, `10s`, `5m` or `6h`; at least a millisecond, at most thirty days.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     time_up_to(30, text).ok_or_else(|| format!("{text:?} is no time such as 500ms, 10s, 5m or 6h"))
 }
 

@@ -50,6 +50,12 @@ pub fn of(error: &FieldError) -> String {
         "repair" => "--repair",
         "tls_ca" => "--ca-file",
         "tls_pin" => "--pin",
+        "webhook" => "--webhook",
+        "mail" => "--mail",
+        "secret" => "the secret",
+        "on" => "--on",
+        "after_s" => "--after",
+        "per_hour" => "--per-hour",
         "role" => "--role",
         "type" => "--type",
         "number" => "the number",
@@ -98,6 +104,7 @@ mod tests {
             ("/identifiers/delete/0", "link_id 1: no"),
             ("/identifiers", "the identifiers: no"),
             ("/panels/3", "--panel: no"),
+            ("/mail/1", "--mail: no"),
             ("", "no"),
         ] {
             assert_eq!(of(&FieldError::at(path, "no")), said);

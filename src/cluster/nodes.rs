@@ -115,6 +115,11 @@ impl Nodes {
         states.collect()
     }
 
+    /// The number of the last reign that was seen.
+    pub fn reign(&self) -> u64 {
+        self.seen.load().as_deref().map_or(0, |(look, _)| look.lead.reign)
+    }
+
     /// Whether another node is heard of.
     pub fn has_others(&self) -> bool {
         self.list().iter().any(|node| node.name != self.name && node.role != Role::Away)

@@ -13,6 +13,7 @@ use crate::store::row::RowName;
 
 pub mod access;
 pub mod access_events;
+pub mod alerts;
 pub mod as_panel;
 pub mod backup;
 pub mod batches;
@@ -73,6 +74,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(access::add_token)
         .service(access::revoke_token)
         .service(access::list_audit)
+        .service(alerts::list_alerts)
+        .service(alerts::test)
+        .service(alerts::set)
+        .service(alerts::remove)
         .service(nodes::list_nodes)
         .service(nodes::release)
         .service(nodes::remove)

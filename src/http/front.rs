@@ -173,6 +173,15 @@ impl Front {
         }
     }
 
+    /// Whether it is known who answers: this node, or another that leads.
+    pub fn has_leader(&self) -> bool {
+        match &**self.place.load() {
+            Place::Here(_, lead) => lead.as_ref().is_none_or(|lead| lead.holds()),
+            Place::There(_) => true,
+            Place::Nowhere => false,
+        }
+    }
+
     /// With several nodes, what this one says of itself.
     pub fn node(&self) -> Option<&NodeFront> {
         self.node.as_ref()

@@ -38,6 +38,7 @@ pub mod schemas;
         (name = "events", description = "What happened at doors"),
         (name = "link", description = "What devices say to this server as to their Link server"),
         (name = "drift", description = "What devices really hold, and putting it right"),
+        (name = "alerts", description = "Who is told what is wrong: webhooks and mail"),
         (name = "access", description = "Users, tokens and the audit"),
         (name = "backup", description = "A copy of everything"),
         (name = "panel", description = "The panel API of one embedded panel"),

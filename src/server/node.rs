@@ -39,6 +39,7 @@ use crate::telemetry::Metrics;
 
 mod joining;
 mod leading;
+mod no_leader;
 
 pub use joining::prepare;
 
@@ -124,6 +125,8 @@ pub struct Node {
     hub: watch::Sender<Option<String>>,
     /// Told the first user's password, where one is made up.
     first_password: watch::Sender<Option<String>>,
+    /// The alerts that are for when nobody leads.
+    alerts: no_leader::Known,
 }
 
 /// What follows after following.
@@ -143,7 +146,9 @@ impl Node {
     /// Lives until it is to end, or cannot go on.
     pub async fn run(mut self) -> Result<(), NodeError> {
         let talks_to_devices = self.talk_to_devices();
+        let tells = self.tell_without_leader();
         let lived = self.live().await;
+        tells.stop();
         talks_to_devices.stop();
         lived
     }
@@ -192,7 +197,10 @@ impl Node {
         loop {
             let (folder, seal) = (self.settings.data_dir.clone(), Arc::clone(&self.seal));
             match blocking(move || Follower::open(&folder, seal)).await? {
-                Ok(follower) => return Ok(Some(follower)),
+                Ok(follower) => {
+                    self.know_alerts(&follower);
+                    return Ok(Some(follower));
+                }
                 Err(OpenError::InUse(_)) if self.wish() == Wish::End => return Ok(None),
                 Err(error) if is_of_the_disk(&error) && self.wish() == Wish::End => return Ok(None),
                 // Somebody still reads what was led here.
@@ -308,6 +316,7 @@ impl Node {
             }
             known = Some((look.last, sent));
             self.note(&look, applied);
+            self.know_alerts(&follower);
             if self.wish() == Wish::End {
                 return Ok((follower, None));
             }
@@ -389,6 +398,14 @@ impl Node {
                 opened.ok_or_else(|| NodeError::Ended("it was to end while it copied".into()))
             }
             _ => Err(NodeError::Apart(position.number, self.folder())),
+        }
+    }
+
+    /// Knows the alerts that are for when nobody leads.
+    fn know_alerts(&self, follower: &Follower) {
+        let alerts = follower.snapshot().map(|snapshot| snapshot.alerts_for(no_leader::TOPIC));
+        if let Ok(Ok(alerts)) = alerts {
+            self.alerts.store(Arc::new(alerts));
         }
     }
 

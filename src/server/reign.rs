@@ -15,7 +15,9 @@ use crate::access::sessions::Sessions;
 use crate::clock;
 use crate::cluster::nodes::Nodes;
 use crate::config::Settings;
+use crate::courier::{AtWork, Courier};
 use crate::fleet::Fleet;
+use crate::fleet::alerts::Sending;
 use crate::fleet::link::Link;
 use crate::http::fleet_api::backup::Backups;
 use crate::http::{self, Shared};
@@ -32,6 +34,7 @@ const LOG_OUT: Duration = Duration::from_millis(200);
 pub struct Reign {
     engine: Engine,
     shared: Arc<Shared>,
+    courier: AtWork,
     stopping: watch::Sender<bool>,
 }
 
@@ -51,7 +54,18 @@ impl Reign {
         let shared = share(&engine, access, settings, metrics, stopping.subscribe(), nodes);
         let kept = KeptTimes { audit: settings.keep_audit, events: settings.keep_events };
         actix_web::rt::spawn(tidy(engine.store(), kept, stopping.subscribe()));
-        Ok((Self { engine, shared, stopping }, first_password))
+        let sending = &shared.fleet.alert_sending;
+        let courier = Courier {
+            store: engine.store(),
+            register: engine.register(),
+            smtp: sending.smtp.clone(),
+            times: sending.times,
+            metrics: metrics.alerts.clone(),
+            wake: Arc::clone(&sending.wake),
+            may_send: settings.devices.may_call.clone(),
+        };
+        let courier = courier.begin().map_err(|_| StartError::Engine)?;
+        Ok((Self { engine, shared, courier, stopping }, first_password))
     }
 
     /// Has devices made sure of at these times from now on, in order, for which something waits now: the node that led before
@@ -97,6 +111,7 @@ impl Reign {
     pub async fn stop(self) {
         self.stop_waiting();
         drop(self.shared);
+        end(self.courier).await;
         self.engine.stop().await;
     }
 
@@ -109,6 +124,7 @@ impl Reign {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         drop(self.shared);
+        end(self.courier).await;
         self.engine.hand_over(LOG_OUT).await;
     }
 
@@ -116,8 +132,14 @@ impl Reign {
     pub async fn abandon(self) {
         self.stop_waiting();
         drop(self.shared);
+        end(self.courier).await;
         self.engine.close().await;
     }
+}
+
+/// Ends the courier. What it has not sent goes out at the next start, or from the node that leads next.
+async fn end(courier: AtWork) {
+    let _ = actix_web::web::block(move || courier.stop()).await; // a panic there ends the process
 }
 
 /// What handlers share, over this engine.
@@ -140,6 +162,11 @@ pub fn share(
             door_hours_budget: settings.door_hours_budget,
             link: Link::new(link_password, DeviceSessions::default()),
             device_timeouts: settings.devices.timeouts,
+            alert_sending: Sending {
+                smtp: settings.smtp.clone().map(Arc::new),
+                times: settings.alerts,
+                wake: Arc::default(),
+            },
             stopping,
         },
         sessions: Sessions::default(),

@@ -4,6 +4,7 @@
 //! they want and are told what came of it, and compose nothing. What it is made of stays in here.
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod batches;
 pub mod devices;

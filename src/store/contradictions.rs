@@ -31,7 +31,8 @@ struct Driven {
 /// every profile that is desired of a remote panel has a reported state; and of an embedded panel only refusals are kept.
 /// Every panel is found by its id, and what else is kept of a panel (rows, connections, device, password) is kept of one
 /// that is there. Every idempotency key has its time. Every token that ends is found by its end, and every session by its
-/// user; and nothing is found there that is not. Every event is found in each of its indexes, and nothing else is.
+/// user; and nothing is found there that is not. Every event is found in each of its indexes, and nothing else is. What is
+/// kept of alerts is of one that is there, and every alert goes somewhere.
 pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     let read = snapshot.transaction();
@@ -259,6 +260,7 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     of_events(snapshot, &mut found)?;
+    of_alerts(snapshot, &panels, &mut found)?;
     let (mut batch, mut free_from) = (0, 0);
     for entry in read.open_table(tables::OUTCOMES)?.iter()? {
         let (key, value) = entry?;
@@ -281,6 +283,39 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(found)
+}
+
+/// What is kept of alerts is of one that is there, and every alert goes to addresses or to a webhook.
+fn of_alerts(snapshot: &Snapshot, panels: &[PanelNo], found: &mut Vec<String>) -> Result<(), StoreError> {
+    let read = snapshot.transaction();
+    let alerts: BTreeMap<_, _> = snapshot.alerts()?.into_iter().collect();
+    for (name, alert) in &alerts {
+        if alert.mail.is_empty() != snapshot.alert_webhook(name)?.is_some() {
+            found.push(format!("the alert {name} goes nowhere, or to two kinds of places"));
+        }
+    }
+    let mut names = Vec::new();
+    for table in [tables::ALERT_WEBHOOKS, tables::ALERT_PROGRESS] {
+        for entry in read.open_table(table)?.iter()? {
+            names.push(entry?.0.value().to_owned());
+        }
+    }
+    for entry in read.open_table(tables::ALERT_TOLD)?.iter()? {
+        let key = entry?.0;
+        let (name, _, panel) = key.value();
+        names.push(name.to_owned());
+        if panels.binary_search(&panel).is_err() {
+            found.push(format!("an alert has told something of panel {panel}, which is not there"));
+        }
+    }
+    for entry in read.open_table(tables::ALERT_UNSENT)?.iter()? {
+        names.push(entry?.0.value().0.to_owned());
+    }
+    names.retain(|name| !alerts.contains_key(name));
+    found.extend(
+        names.iter().map(|name| format!("something is kept of the alert {name}, which is not there")),
+    );
+    Ok(())
 }
 
 /// Every event is of a panel that is or was there, is found by time, panel, identifier and tag, and was given a number.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::disk::{self, Syncs};
 use super::entry::EntryTag;
 use super::memory::Memory;
+use super::read::Snapshot;
 use super::seal::Seal;
 use super::shipped::{Changes, Position};
 use super::tables::{self, META, Tables};
@@ -34,6 +35,13 @@ impl Follower {
     /// The last entry that is applied.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// What stands in it, to be looked at.
+    pub fn snapshot(&self) -> Result<Snapshot, OpenError> {
+        damage::guarded(|| Snapshot::new(&self.db, &self.seal))
+            .and_then(|snapshot| snapshot)
+            .map_err(|error| OpenError::Store(self.path.clone(), error))
     }
 
     /// Applies the next entries, each with its tag, in one transaction. After an error it is to be opened again.

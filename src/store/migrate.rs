@@ -23,7 +23,7 @@ use crate::batch::BatchRecord;
 use crate::batch::item::{ItemId, Kind};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 9;
+pub const FORMAT: u32 = 10;
 
 /// One step, for all formats from the first that needs it to before the one that it leads to.
 struct Migration {
@@ -76,8 +76,8 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         from: 1,
-        to: 9,
-        what: "tables for settings and logs of embedded panels, and for identifiers",
+        to: 10,
+        what: "tables for settings and logs of embedded panels, for identifiers, and for alerts",
         run: more_tables,
     },
 ];
@@ -358,6 +358,8 @@ pub struct Forgotten {
     pub identifiers: u64,
     /// The events of doors.
     pub events: u64,
+    /// The alerts that are webhooks.
+    pub alerts: u64,
 }
 
 /// Drops all that is sealed, and with it what the key is known by. Formats that seal nothing have nothing to drop.
@@ -387,13 +389,15 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     kept.retain(|_, _| false)?;
     drop(kept);
     let events = forget_events(&transaction)?;
-    let mut identifiers = 0;
+    let (mut identifiers, mut alerts) = (0, 0);
     if found == u64::from(FORMAT) {
         let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed with it
-        identifiers = Tables::open(&transaction, &mut memory)?.forget_identifiers()?;
+        let mut tables = Tables::open(&transaction, &mut memory)?;
+        identifiers = tables.forget_identifiers()?;
+        alerts = tables.forget_webhooks()?;
     }
     transaction.commit()?;
-    Ok(Forgotten { passwords: panels, settings, identifiers, events })
+    Ok(Forgotten { passwords: panels, settings, identifiers, events, alerts })
 }
 
 /// What was sealed of events cannot be read any more. Gives how many there were.

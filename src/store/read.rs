@@ -3,10 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{
-    AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata,
-};
+use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 
 use super::bodies::body_text;
@@ -23,9 +20,12 @@ use crate::batch::item::ItemId;
 use crate::batch::{BatchRecord, BatchState, Outcome};
 use crate::profile::LinkId;
 
+pub mod alerts;
 mod embedded;
 pub mod events;
 mod items;
+
+pub use items::Counts;
 
 /// A consistent view of the store.
 pub struct Snapshot {
@@ -485,16 +485,5 @@ impl Snapshot {
 
     pub(super) fn transaction(&self) -> &ReadTransaction {
         &self.transaction
-    }
-}
-
-/// How many link_ids of devices are in which state, panel by panel.
-pub struct Counts(ReadOnlyTable<PanelNo, &'static [u8; 32]>);
-
-impl Counts {
-    /// Of this panel.
-    pub fn of(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
-        let counts = self.0.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
-        Ok(counts.unwrap_or_default())
     }
 }

@@ -22,6 +22,8 @@ use crate::batch::BatchRecord;
 use crate::batch::item::Kind;
 use crate::profile::LinkId;
 
+pub(super) mod alerts;
+
 pub use super::contradictions::contradictions;
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.

@@ -43,6 +43,11 @@
 //! | `access_events_by_identifier` | link_id, when, its number | nothing | with its event |
 //! | `access_event_tags` | panel number, when by the device's word, tag of what was told ([`super::event::EventTag`]) | its number | with its event |
 //! | `audit_sessions` | a number of the same run | [`AuditRecord`] of sessions, and of what was refused, JSON | newer ones of these push it out, or it is too old |
+//! | `alerts` | an alert's name | [`crate::alert::Alert`], JSON | it is removed |
+//! | `alert_webhooks` | an alert's name | [`crate::alert::Webhook`], JSON, sealed | with its alert |
+//! | `alert_told` | an alert's name, the number of a [`crate::alert::Topic`], panel number | what was told of the panel: since when it is offline, in Unix milliseconds (8), or a print of each item (8 each) | it is not the case any more, or with its alert |
+//! | `alert_unsent` | an alert's name, running number | [`crate::alert::message::Unsent`], JSON | it went out, or is given up; or with its alert |
+//! | `alert_progress` | an alert's name | [`crate::alert::pace::Progress`], JSON | with its alert |
 
 use std::any::Any;
 
@@ -59,7 +64,7 @@ use super::kept::Kept;
 use super::memory::Memory;
 use super::outcomes::OutcomeRun;
 use super::read::Snapshot;
-use super::render::{self, Failed};
+use super::render::{self, Failed, alerts as render_alerts};
 use super::row::{CountsChange, ItemKey, OutcomeKey, RowKey};
 use super::seal::NumberTag;
 use super::shipped::{Changes, Position, TableNo};
@@ -203,6 +208,11 @@ tables! {
     ACCESS_EVENT_COUNTS access_event_counts: PanelNo => u64, render::with_its_event;
     ACCESS_EVENTS_BY_IDENTIFIER access_events_by_identifier: (&'static [u8; 16], u64, u64) => (), render::with_its_event;
     ACCESS_EVENT_TAGS access_event_tags: (PanelNo, u64, &'static EventTag) => u64, render::with_its_event;
+    ALERTS alerts: &'static str => &'static [u8], render_alerts::alerts;
+    ALERT_WEBHOOKS alert_webhooks: &'static str => &'static [u8], render_alerts::alert_webhooks;
+    ALERT_TOLD alert_told: (&'static str, u8, PanelNo) => &'static [u8], render_alerts::alert_told;
+    ALERT_UNSENT alert_unsent: (&'static str, u64) => &'static [u8], render_alerts::alert_unsent;
+    ALERT_PROGRESS alert_progress: &'static str => &'static [u8], render_alerts::alert_progress;
 }
 
 /// Under which names `meta` has what is applied of the log of all nodes, and which log that is.

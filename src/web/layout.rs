@@ -29,6 +29,8 @@ pub enum Place {
     Push,
     /// `/batches`
     Batches,
+    /// `/alerts`
+    Alerts,
     /// `/audit`
     Audit,
     /// `/nodes`, where there are several.
@@ -37,12 +39,13 @@ pub enum Place {
     Password,
 }
 
-const PLACES: [(Place, &str, &str, Role); 7] = [
+const PLACES: [(Place, &str, &str, Role); 8] = [
     (Place::Fleet, "/", "Fleet", Role::Viewer),
     (Place::Profiles, "/profiles", "Profiles", Role::Viewer),
     (Place::Identifiers, "/identifiers", "Identifiers", Role::Viewer),
     (Place::Push, "/push", "Push", Role::Operator),
     (Place::Batches, "/batches", "Batches", Role::Viewer),
+    (Place::Alerts, "/alerts", "Alerts", Role::Admin),
     (Place::Audit, "/audit", "Audit", Role::Admin),
     (Place::Nodes, "/nodes", "Nodes", Role::Viewer),
 ];

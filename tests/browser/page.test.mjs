@@ -365,7 +365,7 @@ test("a viewer sees everything and can change nothing", async () => {
     assert.equal(forms, 0, `${path} has something to send`);
   }
   assert.equal(await viewer.getByRole("navigation", { name: "Main" }).getByRole("link").allTextContents().then((all) => all.join()), "Fleet,Profiles,Identifiers,Batches");
-  for (const path of ["/add", "/push", "/profiles/new", "/identifiers/new", "/audit"]) assert.equal((await viewer.goto(path)).status(), 403);
+  for (const path of ["/add", "/push", "/profiles/new", "/identifiers/new", "/audit", "/alerts"]) assert.equal((await viewer.goto(path)).status(), 403);
   // The form's token is the session's own, so the role alone stands in the way here.
   const token = await viewer.locator("input[name=form_token]").first().inputValue().catch(async () => {
     await viewer.goto("/");
@@ -386,7 +386,7 @@ test("everything can be done from the keyboard, and in the dark", async () => {
   await dark.keyboard.press("Enter");
   await dark.keyboard.press("Tab");
   assert.equal(await dark.evaluate(() => document.activeElement.textContent), "Add a panel");
-  for (const path of ["/", "/panel/south-01", "/profiles/new", "/push", "/batches", "/add", "/profiles", "/identifiers", "/identifiers/new", "/access"]) {
+  for (const path of ["/", "/panel/south-01", "/profiles/new", "/push", "/batches", "/add", "/profiles", "/identifiers", "/identifiers/new", "/access", "/alerts"]) {
     await dark.goto(path);
     await accessible(dark, `${path} in the dark`);
   }

@@ -99,6 +99,12 @@ impl Client {
         answer(request.header("authorization", format!("Bearer {}", self.token)).call())
     }
 
+    pub fn put_to(&self, node: usize, path: &str, body: &Value) -> Answer {
+        let request = self.agent.put(format!("{}{path}", self.bases[node]));
+        let request = request.header("content-type", "application/json");
+        answer(request.header("authorization", format!("Bearer {}", self.token)).send(body.to_string()))
+    }
+
     pub fn post_to(&self, node: usize, path: &str, body: &Value, key: Option<&str>) -> Answer {
         self.send_to(node, path, "application/json", &body.to_string(), key)
     }

@@ -10,6 +10,7 @@
 //! 1 where something was lost, unequal, wrong or panicked, and where there is no PostgreSQL.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs, reason = "a test")]
 
+mod alerts;
 mod client;
 mod clocks;
 mod cluster;
@@ -94,7 +95,7 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     // How often; and how often with --few.
-    let faults: [(&str, u32, u32, Fault); 23] = [
+    let faults: [(&str, u32, u32, Fault); 24] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
         ("leader killed", 50, 3, leaders::killed),
         ("leader of 100,000 panels killed", 50, 0, leaders::killed_of_many),
@@ -118,6 +119,7 @@ fn main() {
         ("devices, leader gone", 21, 2, devices::leader_goes),
         ("disk of one node full", 6, 1, disk::full),
         ("clock jumps", 8, 2, clocks::jumps),
+        ("alerts, and nobody leads", 3, 1, alerts::told),
     ];
     println!(
         "{:<34} {:>5} {:>12} {:>5} {:>6} {:>7} {:>8} {:>10}",

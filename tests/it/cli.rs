@@ -354,6 +354,8 @@ fn help_and_completions_are_as_they_were() {
         ("serve", "serve --help"),
         ("demo", "demo --help"),
         ("login", "login --help"),
+        ("alert", "alert --help"),
+        ("alert_add", "alert add --help"),
         ("panel", "panel --help"),
         ("panel_add", "panel add --help"),
         ("panel_set", "panel set --help"),

@@ -9,6 +9,7 @@
     reason = "tests: a failed expectation is a failed test"
 )]
 
+mod alerts;
 mod as_panel;
 mod as_sent;
 mod bodies;

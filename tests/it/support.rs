@@ -5,6 +5,7 @@ pub mod answer;
 pub mod binary;
 pub mod identifiers;
 pub mod profiles;
+pub mod receiver;
 pub mod redact;
 pub mod server;
 pub mod simulated;

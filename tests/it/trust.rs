@@ -34,6 +34,10 @@ open     GET    /readyz
 open     POST   /fleet/v1/session
 viewer   DELETE /fleet/v1/session
 viewer   GET    /fleet/v1/access
+admin    GET    /fleet/v1/alerts
+admin    PUT    /fleet/v1/alerts/{name}
+admin    DELETE /fleet/v1/alerts/{name}
+admin    POST   /fleet/v1/alerts/{name}:test
 admin    GET    /fleet/v1/audit
 admin    GET    /fleet/v1/backup
 viewer   GET    /fleet/v1/access-events

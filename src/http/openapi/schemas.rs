@@ -43,6 +43,7 @@ describe! {
     report::PanelCounts => PanelCounts,
     report::ItemCounts => ItemCounts,
     fleet::FieldError => FieldError,
+    fleet::alerts::WantedAlert => WantedAlert,
     settings::PanelRecord => PanelRecord,
 }
 
@@ -218,6 +219,35 @@ fn given_fields(description: &str) -> Object {
     fields
 }
 
+/// An alert that is wanted: a webhook or a mail.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct WantedAlert {
+    /// Where a webhook goes. Redirects are not followed.
+    #[schema(example = "https://hooks.example/panelsync")]
+    webhook: Option<String>,
+    /// Whom a mail goes to.
+    #[serde(default)]
+    mail: Vec<String>,
+    /// The webhook's secret, `whsec_` and 24 to 64 bytes in base64; one is made, and answered this once, without.
+    secret: Option<String>,
+    /// The certificates that may vouch for the webhook's address, PEM. Without, the system's.
+    tls_ca: Option<String>,
+    /// The SHA-256 of the one certificate that it may show, in hex.
+    tls_pin: Option<String>,
+    /// What it is for: `offline`, `refused`, `drift`, `batch-failed`, `no-leader`. Everything without.
+    #[serde(default)]
+    on: Vec<String>,
+    /// How long a panel is offline before it is told, in seconds; 600 without.
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    after_s: Option<u64>,
+    /// Which panels it is for; all without.
+    selector: Option<String>,
+    /// Messages an hour at most; 12 without.
+    #[schema(minimum = 1, maximum = 1000)]
+    per_hour: Option<u32>,
+}
+
 /// One wrong place in a request.
 #[derive(Serialize, Deserialize, ToSchema)]
 struct FieldError {
@@ -266,6 +296,8 @@ mod tests {
         assert_eq!(described_fields::<report::PanelCounts>(), fields(&report::PanelCounts::default()));
         assert_eq!(described_fields::<report::ItemCounts>(), fields(&report::ItemCounts::default()));
         assert_eq!(described_fields::<fleet::FieldError>(), fields(&fleet::FieldError::at("", "")));
+        let wanted = fleet::alerts::WantedAlert::default();
+        assert_eq!(described_fields::<fleet::alerts::WantedAlert>(), fields(&wanted));
         let states = batch::PanelState::ALL.map(batch::PanelState::as_str);
         assert_eq!(described::<batch::PanelState>()["enum"], serde_json::json!(states));
         let roles = [access::Role::Viewer, access::Role::Operator, access::Role::Admin];

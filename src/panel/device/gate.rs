@@ -31,7 +31,8 @@ impl MayCall {
         Self(Some(std::sync::Arc::new(says)))
     }
 
-    fn now(&self) -> bool {
+    /// Whether it does now.
+    pub fn now(&self) -> bool {
         self.0.as_ref().is_none_or(|says| says())
     }
 }

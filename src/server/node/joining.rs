@@ -111,6 +111,7 @@ pub async fn prepare(
         wish,
         hub: watch::Sender::new(None),
         first_password,
+        alerts: super::no_leader::Known::default(),
     };
     node.join(&mut log).await?;
     Ok((node, front))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::{Node, NodeError, TRIM_EVERY, TRY_AGAIN, Wish, blocking};
+use super::{Node, NodeError, TRIM_EVERY, TRY_AGAIN, Wish, blocking, no_leader};
 use crate::cluster::lead::{Lead, Moment};
 use crate::cluster::ledger::{Over, PostgresLedger};
 use crate::cluster::log::{Address, Log, LogError, Me};
@@ -16,7 +16,7 @@ use crate::panel::device::relay::ON_THE_WAY;
 use crate::server::StartError;
 use crate::server::engine::Engine;
 use crate::server::reign::Reign;
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How long a leader whose own disk takes nothing waits for it.
@@ -189,8 +189,12 @@ impl Node {
             None => log.insert(self.address.open().await?),
         };
         let store = reign.shared().fleet.store.clone();
-        let position = tokio::task::spawn_blocking(move || store.read().and_then(|read| read.position()));
-        let Ok(Ok(position)) = position.await else { return Ok(()) };
+        let read = tokio::task::spawn_blocking(move || {
+            let read = store.read()?;
+            Ok::<_, StoreError>((read.position()?, read.alerts_for(no_leader::TOPIC)?))
+        });
+        let Ok(Ok((position, alerts))) = read.await else { return Ok(()) };
+        self.alerts.store(Arc::new(alerts));
         let look = log.look(&self.me, position).await?;
         self.note(&look, position);
         if trimmed.elapsed() > TRIM_EVERY && log.trim().await? < 1000 {

@@ -22,6 +22,7 @@ pub(in crate::store) fn count_sealed(read: &ReadTransaction) -> Result<u64, Stor
         tables::NUMBERS.name(),
         tables::FACES.name(),
         tables::ACCESS_EVENTS.name(),
+        tables::ALERT_WEBHOOKS.name(),
     ];
     let mut sealed = 0;
     for table in read.list_tables()? {
@@ -71,6 +72,7 @@ impl Tables<'_> {
             || !self.numbers.is_empty()?
             || !self.faces.is_empty()?
             || !self.access_events.is_empty()?
+            || !self.alert_webhooks.is_empty()?
             || self.batch_work_is_sealed()?)
     }
 
@@ -111,6 +113,7 @@ impl Tables<'_> {
         self.seal_faces_anew(&before, seal, &mut tags)?;
         self.seal_work_anew(&before, seal)?;
         self.seal_events_anew(&before, seal)?;
+        self.seal_webhooks_anew(&before)?;
         self.forget_all_held_before()?;
         Ok(texts.len() - 1) // the first one is for the check of the key
     }

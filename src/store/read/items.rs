@@ -1,13 +1,13 @@
 //! Reads of a panel's items, of who has a number, and of what a device perhaps holds.
 
-use redb::ReadableTable;
+use redb::{ReadOnlyTable, ReadableTable};
 
 use super::{Snapshot, StoredItem};
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
 use crate::identifier::photo::{FaceDigest, Photo};
 use crate::store::bodies::{NumberKey, body_text, number_of, numbers_of};
-use crate::store::row::{self, ItemKey, Row, RowName};
+use crate::store::row::{self, ItemKey, ReportedCounts, Row, RowName};
 use crate::store::seal::NumberTag;
 use crate::store::shipped::Position;
 use crate::store::{PanelNo, StoreError, damage, last_held, tables};
@@ -134,5 +134,16 @@ impl Snapshot {
             let both = |bodies: &[u8]| (last_held::decode(bodies), last_held::or_nothing(bodies));
             Ok(bodies.map(|bodies| both(bodies.value())).unwrap_or_default())
         })
+    }
+}
+
+/// How many link_ids of devices are in which state, panel by panel.
+pub struct Counts(pub(super) ReadOnlyTable<PanelNo, &'static [u8; 32]>);
+
+impl Counts {
+    /// Of this panel.
+    pub fn of(&self, panel: PanelNo) -> Result<ReportedCounts, StoreError> {
+        let counts = self.0.get(panel)?.map(|counts| ReportedCounts::decode(counts.value()));
+        Ok(counts.unwrap_or_default())
     }
 }

@@ -12,9 +12,11 @@ const FIXED: [&str; 2] = ["91c615e3-", "5a1f0c1e-"];
 static UUID: LazyLock<Regex> =
     LazyLock::new(|| regex("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex("pst_[0-9a-f]{32}_[a-z2-9]{32}"));
+static WEBHOOK_SECRET: LazyLock<Regex> = LazyLock::new(|| regex("whsec_[A-Za-z0-9+/]{43}="));
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z"));
 static MILLIS: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>at_ms=|"timestamp":)1[0-9]{12}\b"#));
-static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"duration_ms": ?|duration_ms=)\d+"#));
+static DURATION: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(?P<name>"(duration|took)_ms": ?|duration_ms=)\d+"#));
 static TOOK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?P<name>done in |cancelled in )\d+(\.\d)? m?s"));
 static CELL: LazyLock<Regex> = LazyLock::new(|| regex(r" +\d+(\.\d)? m?s$"));
 /// The heading over [`CELL`], whose column is as wide as the longest time.
@@ -22,7 +24,7 @@ static HEADING: LazyLock<Regex> = LazyLock::new(|| regex(r" +TOOK$"));
 /// A clock that is right is a part of a second behind by the time that it is read.
 static CLOCK: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"clock_ahead_s": ?)-1\b"#));
 static TIME_UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?P<name>"time_unix":)1[0-9]{9}\b"#));
-static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:\d+"));
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1(:|%3A)\d+"));
 static EVENT_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(?P<name>id: |> last-event-id: )\d{16}$"));
 static SHORT_MOMENT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d\d-\d\d \d\d:\d\dZ"));
 static TOKEN_ID: LazyLock<Regex> = LazyLock::new(|| regex("token:[0-9a-f]{8}:"));
@@ -54,6 +56,7 @@ fn regex(text: &str) -> Regex {
 /// The text with everything hidden that differs from run to run. The same UUID gets the same name within it.
 pub fn redact(text: &str) -> String {
     let text = TOKEN.replace_all(text, "[token]");
+    let text = WEBHOOK_SECRET.replace_all(&text, "[webhook secret]");
     let mut names = HashMap::new();
     let text = UUID.replace_all(&text, |found: &Captures<'_>| {
         let uuid = &found[0];
