@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::Report;
@@ -63,6 +64,11 @@ impl Body {
         let json = Arc::<str>::from(identifier::wire::kept(identifier));
         let digest = digest_of(&json);
         Self { json, digest, credential: Some(Arc::new(identifier.credential.clone())) }
+    }
+
+    /// A text as it stands in the store already, word for word; `credential` is what an identifier's tells.
+    pub fn stored(json: &str, credential: Option<Credential>) -> Self {
+        Self { json: json.into(), digest: digest_of(json), credential: credential.map(Arc::new) }
     }
 
     /// What an identifier's text tells.
@@ -136,6 +142,8 @@ pub struct Operations {
     pub deletes: Vec<ItemId>,
     /// Of these kinds, every other item of the panel is deleted too.
     pub pruned_kinds: Vec<Kind>,
+    /// The batch that is taken back instead: what is asked then differs from panel to panel, and is named nowhere here.
+    pub undoes: Option<Uuid>,
     places: OnceLock<Places>,
 }
 
@@ -163,7 +171,7 @@ impl Operations {
             .collect();
         let deletes = deletes.into_iter().map(ItemId::profile).collect();
         let pruned_kinds = if prune { vec![Kind::Profile] } else { Vec::new() };
-        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+        Self { upserts, deletes, pruned_kinds, ..Self::default() }
     }
 
     /// On identifiers, from parsed ones in request order.
@@ -180,7 +188,12 @@ impl Operations {
             .collect();
         let deletes = deletes.into_iter().map(ItemId::identifier).collect();
         let pruned_kinds = if prune { vec![Kind::Identifier] } else { Vec::new() };
-        Self { upserts, deletes, pruned_kinds, places: OnceLock::new() }
+        Self { upserts, deletes, pruned_kinds, ..Self::default() }
+    }
+
+    /// To put back, on each panel, what stood before this batch.
+    pub fn undoing(batch: Uuid) -> Self {
+        Self { undoes: Some(batch), ..Self::default() }
     }
 
     /// These and those. Those of the kind that is upserted first come first, and so with deletes.
@@ -189,6 +202,7 @@ impl Operations {
         self.upserts.extend(other.upserts);
         self.deletes.extend(other.deletes);
         self.pruned_kinds.extend(other.pruned_kinds);
+        self.undoes = self.undoes.or(other.undoes);
         self.places = OnceLock::new();
         self
     }
@@ -275,9 +289,9 @@ impl Operations {
         self.upserts.len() + self.deletes.len()
     }
 
-    /// Whether the batch names no item and prunes nothing.
+    /// Whether the batch names no item, prunes nothing and takes nothing back.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.prune()
+        self.len() == 0 && !self.prune() && self.undoes.is_none()
     }
 
     /// The named items, in item order.
@@ -291,6 +305,7 @@ impl Operations {
 pub struct Zoned {
     operations: Arc<Operations>,
     never_opens: Box<[bool]>,
+    zone: TimeZone,
 }
 
 impl Zoned {
@@ -301,7 +316,12 @@ impl Zoned {
             Content::Identifier(identifier, _) => identifier.time.never(),
         };
         let never_opens = operations.upserts.iter().map(never_opens).collect();
-        Self { operations, never_opens }
+        Self { operations, never_opens, zone: zone.clone() }
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// What is asked for.
@@ -332,7 +352,7 @@ pub enum BatchState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// Its public id.
-    pub id: uuid::Uuid,
+    pub id: Uuid,
     /// When it was accepted, in Unix milliseconds.
     pub created_at_ms: i64,
     /// The user or token that asked for it.
@@ -348,4 +368,7 @@ pub struct BatchRecord {
     pub report: Report,
     /// From acceptance to the last outcome, once there.
     pub duration_ms: Option<u64>,
+    /// The batch that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Uuid>,
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::batch::item::Kind;
 use crate::batch::{Content, Operations};
@@ -19,6 +20,9 @@ struct Work<P> {
     prune: bool,
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     identifiers: Option<Identifiers<P>>,
+    /// The batch that is taken back; what that means on each panel, the store has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undoes: Option<Uuid>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,7 +69,7 @@ pub fn encode(operations: &Operations) -> Vec<u8> {
         prune: prune(Kind::Identifier),
     });
     let (delete, prune) = (deletes(Kind::Profile), prune(Kind::Profile));
-    crate::store::tables::encode(&Work { upsert, delete, prune, identifiers })
+    crate::store::tables::encode(&Work { upsert, delete, prune, identifiers, undoes: operations.undoes })
 }
 
 /// The photos that belong to the operations.
@@ -87,7 +91,8 @@ pub fn decode(bytes: &[u8]) -> Result<Operations, StoreError> {
         let profile = parse::stored(profile.get().as_bytes()).map_err(|_| corrupt())?;
         profiles.push(LinkedProfile { link_id, profile });
     }
-    let operations = Operations::of_profiles(profiles, work.delete, work.prune);
+    let mut operations = Operations::of_profiles(profiles, work.delete, work.prune);
+    operations.undoes = work.undoes;
     let Some(Identifiers { upsert, delete, prune }) = work.identifiers else { return Ok(operations) };
     let mut identifiers = Vec::with_capacity(upsert.len());
     for Identified { link_id, identifier } in upsert {

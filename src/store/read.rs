@@ -26,6 +26,7 @@ use crate::profile::LinkId;
 mod embedded;
 pub mod events;
 mod items;
+pub mod past;
 
 /// A consistent view of the store.
 pub struct Snapshot {

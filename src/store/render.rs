@@ -10,6 +10,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
+use super::before::KEPT_SINCE;
 use super::bodies::{number_of, split_body, tag_of};
 use super::changes::access::token_of;
 use super::changes::batches::is_sealed;
@@ -23,6 +24,9 @@ use crate::batch::item::Kind;
 use crate::profile::LinkId;
 
 pub use super::contradictions::contradictions;
+
+mod past;
+pub(super) use past::{before, calls, to_undo};
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
 pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
@@ -62,6 +66,10 @@ pub(super) fn meta(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> 
         let (name, number) = entry?;
         if matches!(name.value(), "starts" | "fleet") {
             continue; // the one begins with the clock and ascends, the other is random
+        }
+        if name.value() == KEPT_SINCE {
+            line(out, format_args!("  {} at_ms={}", name.value(), number.value()))?;
+            continue;
         }
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
@@ -194,7 +202,17 @@ pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Faile
     for entry in read.open_table(tables::BATCHES)?.iter()? {
         let (seq, record) = entry?;
         let (seq, record) = (seq.value(), decode::<BatchRecord>(record.value(), "batch")?);
-        let BatchRecord { id, created_at_ms, created_by, target, state, cancelled, report, duration_ms } =
+        let BatchRecord {
+            id,
+            created_at_ms,
+            created_by,
+            target,
+            state,
+            cancelled,
+            report,
+            duration_ms,
+            undoes,
+        } =
             record;
         line(
             out,
@@ -205,8 +223,9 @@ pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Faile
         line(
             out,
             format_args!(
-                "    state={state:?} cancelled={cancelled} duration_ms={}",
-                duration_ms.unwrap_or_default()
+                "    state={state:?} cancelled={cancelled} duration_ms={}{}",
+                duration_ms.unwrap_or_default(),
+                undoes.map_or_else(String::new, |undone| format!(" undoes={undone}"))
             ),
         )?;
         line(out, format_args!("    {:?}", report.panels))?;

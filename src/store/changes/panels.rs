@@ -187,6 +187,7 @@ impl Tables<'_> {
         self.secrets.remove(panel)?;
         self.forget_embedded(panel)?;
         self.forget_passes(panel)?;
+        self.forget_calls(panel)?;
         self.events_read.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())
