@@ -51,7 +51,7 @@ fn show_versions(history: &HistoryBody) {
             ["since", "by", "batch", "what was desired"],
             history.items.iter().map(|version| {
                 let batch = version.batch.map_or("-".into(), |id| id.to_string());
-                [since(version), made_by(version), batch, version.sentence.clone()]
+                [since(version), made_by(version), batch, said(version)]
             }),
         );
     }
@@ -69,6 +69,16 @@ fn since(version: &VersionBody) -> String {
     }
 }
 
+/// What a version says; a profile by its name, too, which is no part of the sentence.
+fn said(version: &VersionBody) -> String {
+    let profile = version.profile.as_ref();
+    let profile = profile.and_then(|json| serde_json::from_str::<serde_json::Value>(json.get()).ok());
+    match profile.as_ref().and_then(|profile| profile["name"].as_str()).filter(|name| !name.is_empty()) {
+        Some(name) => format!("{name}: {}", version.sentence),
+        None => version.sentence.clone(),
+    }
+}
+
 fn made_by(version: &VersionBody) -> String {
     match (&version.by, version.how.as_str()) {
         (Some(by), "batch") => by.clone(),
@@ -83,7 +93,7 @@ fn show_then(history: &HistoryBody, then: &ThenBody) {
     let Some(version) = &then.version else {
         return say!("it is not kept what was desired of {} on {} at {at}", history.link_id, history.panel);
     };
-    say!("at {at} was desired on {}: {}", history.panel, version.sentence);
+    say!("at {at} was desired on {}: {}", history.panel, said(version));
     if version.since.is_some() {
         say!("since {}, by {}", since(version), made_by(version));
     }

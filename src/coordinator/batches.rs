@@ -111,7 +111,9 @@ fn no_panels(target: &Target) -> String {
         Target::All => format!("there is no panel yet; {hint}"),
         Target::Selector(selector) => format!("no panel matches \"{selector}\"; {hint}"),
         Target::Panels(_) => format!("the list names no panel; {hint}"),
-        Target::Undo(_, None, _) => format!("none of the panels that the batch changed is there any more; {hint}"),
+        Target::Undo(_, None, _) => {
+            format!("none of the panels that the batch changed is there any more; {hint}")
+        }
         Target::Undo(_, Some(selector), _) => {
             format!("no panel that the batch changed matches \"{selector}\"; {hint}")
         }

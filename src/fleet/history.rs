@@ -200,7 +200,13 @@ impl Look<'_> {
                 }
                 None => {
                     let (since_ms, made_by_unknown) = (None, MadeBy::Unknown);
-                    versions.push(Known { since_ms, until_ms, is_now, made_by: made_by_unknown, stood: upper });
+                    versions.push(Known {
+                        since_ms,
+                        until_ms,
+                        is_now,
+                        made_by: made_by_unknown,
+                        stood: upper,
+                    });
                     let (since_ms, until_ms, is_now) = (Some(at_ms), None, false);
                     versions.push(Known { since_ms, until_ms, is_now, made_by, stood: after });
                 }

@@ -115,10 +115,7 @@ fn no_batch(id: &str) -> FleetError {
 }
 
 /// Whether anything is as the batch left it, on any of the panels.
-fn stands_anywhere(
-    snapshot: &Snapshot,
-    panels: &[(Entry, Arc<Vec<Changed>>)],
-) -> Result<bool, StoreError> {
+fn stands_anywhere(snapshot: &Snapshot, panels: &[(Entry, Arc<Vec<Changed>>)]) -> Result<bool, StoreError> {
     for (panel, changed) in panels {
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         for of in changed.iter() {
@@ -139,7 +136,9 @@ fn plan(snapshot: &Snapshot, panels: &[(Entry, Arc<Vec<Changed>>)]) -> Result<Pl
         let zone = &panel.settings.zone;
         let undoing = match last.take() {
             Some((of, its_zone, undoing)) if Arc::ptr_eq(of, changed) && its_zone == zone.name() => undoing,
-            _ => Undoing::new(changed.to_vec(), zone.rules(), |body| Ok(snapshot.body(body)?.into_boxed_bytes()))?,
+            _ => Undoing::new(changed.to_vec(), zone.rules(), |body| {
+                Ok(snapshot.body(body)?.into_boxed_bytes())
+            })?,
         };
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let (part, decision) = undoing.decide(&mut rows, panel.settings.limits())?;

@@ -91,7 +91,11 @@ impl Undoing {
     }
 
     /// What comes of it on a panel with these rows.
-    pub fn decide(&self, standing: &mut impl Standing, limits: Limits) -> Result<(Part, Decision), StoreError> {
+    pub fn decide(
+        &self,
+        standing: &mut impl Standing,
+        limits: Limits,
+    ) -> Result<(Part, Decision), StoreError> {
         let part = self.part(standing)?;
         let decision = decide(standing, &part.zoned, limits)?;
         Ok((part, decision))

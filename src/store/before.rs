@@ -207,9 +207,10 @@ impl Tables<'_> {
             next += panels[next..].partition_point(|panel| *panel < begins);
             while let Some(panel) = panels.get(next).filter(|panel| **panel - begins < count) {
                 let from = u64::from(*panel);
-                let until = panels[next..].iter().zip(from..).take_while(|(panel, at)| {
-                    u64::from(**panel) == *at && **panel - begins < count
-                });
+                let until = panels[next..]
+                    .iter()
+                    .zip(from..)
+                    .take_while(|(panel, at)| u64::from(**panel) == *at && **panel - begins < count);
                 let length = until.count();
                 next += length;
                 runs.push((from..from + length as u64, changed.clone()));
@@ -333,13 +334,17 @@ mod tests {
     fn what_stood_before_the_first_time_stays_unless_something_newer_came_between() {
         let first = [changed(1, 5, 7, 10), changed(2, 0, 7, 10), changed(3, 8, 0, 10)];
         let again = [changed(1, 7, 9, 20), changed(2, 6, 7, 20), changed(4, 1, 2, 20)];
-        let expected = [changed(1, 5, 9, 20), changed(2, 6, 7, 20), changed(3, 8, 0, 10), changed(4, 1, 2, 20)];
+        let expected =
+            [changed(1, 5, 9, 20), changed(2, 6, 7, 20), changed(3, 8, 0, 10), changed(4, 1, 2, 20)];
         assert_eq!(applied_again(&first, &again), expected);
     }
 
     #[test]
     fn a_row_reads_back_as_it_was_and_a_cut_one_is_corrupt() {
-        let of = [changed(1, 5, 7, 10), Changed { item: ItemId::identifier(LinkId::from_bytes([2; 16])), ..changed(2, u64::MAX, 0, -1) }];
+        let of = [
+            changed(1, 5, 7, 10),
+            Changed { item: ItemId::identifier(LinkId::from_bytes([2; 16])), ..changed(2, u64::MAX, 0, -1) },
+        ];
         let bytes = encode(3, &of);
         assert_eq!(decode(&bytes).expect("a row"), (3, of.to_vec()));
         for end in (0..bytes.len()).filter(|end| *end < 4 || (end - 4) % CHANGED != 0) {

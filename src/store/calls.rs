@@ -106,7 +106,12 @@ mod tests {
     #[test]
     fn a_call_reads_back_as_it_was() {
         let item = ItemId::identifier(LinkId::from_bytes([3; 16]));
-        let call = CallRecord { at_ms: 7, actor: "panel-user:ä".into(), items: vec![(item, true), (item, false)], others: true };
+        let call = CallRecord {
+            at_ms: 7,
+            actor: "panel-user:ä".into(),
+            items: vec![(item, true), (item, false)],
+            others: true,
+        };
         let bytes = call.encode();
         assert_eq!(CallRecord::decode(&bytes).expect("a call"), call);
         assert!(CallRecord::decode(&bytes[..bytes.len() - 1]).is_err(), "it is cut");

@@ -211,7 +211,8 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let of_before = before.iter()?.map(|entry| Ok(("who had a number before", entry?.0.value().0)));
     let calls = read.open_table(tables::CALLS)?;
     let of_calls = calls.iter()?.map(|entry| Ok(("a call", entry?.0.value().0)));
-    let of_panels = of_settings.chain(of_log).chain(of_passes).chain(of_pulled).chain(of_before).chain(of_calls);
+    let of_panels =
+        of_settings.chain(of_log).chain(of_passes).chain(of_pulled).chain(of_before).chain(of_calls);
     for entry in of_panels {
         let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
         if panels.binary_search(&panel).is_err() {
@@ -307,14 +308,18 @@ fn of_batches(
                 *users.entry(body).or_default() += 1;
             }
             if panels == 0 || changed.is_empty() || (batch == seq && u64::from(first) < free_from) {
-                found.push(format!("{} has panel {first} of batch {seq} twice, or for nothing", table.name()));
+                found
+                    .push(format!("{} has panel {first} of batch {seq} twice, or for nothing", table.name()));
             }
             (batch, free_from) = (seq, end);
             let targets = snapshot.batch_targets(seq)?;
             let place = targets.partition_point(|panel| *panel < first);
             let its_own = targets[place..].iter().take_while(|panel| u64::from(**panel) < end).count();
             if snapshot.batch(seq)?.is_none() || its_own as u64 != end - u64::from(first) {
-                found.push(format!("{} has panels {first} to {end} of batch {seq}, which is not for them", table.name()));
+                found.push(format!(
+                    "{} has panels {first} to {end} of batch {seq}, which is not for them",
+                    table.name()
+                ));
             }
         }
     }

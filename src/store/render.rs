@@ -212,8 +212,7 @@ pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Faile
             report,
             duration_ms,
             undoes,
-        } =
-            record;
+        } = record;
         line(
             out,
             format_args!(

@@ -54,7 +54,14 @@ struct Loaded {
 
 impl<'a, 't> PanelRows<'a, 't> {
     pub(super) fn of(tables: &'a mut Tables<'t>, panel: PanelNo) -> Self {
-        Self { tables, panel, packs: Vec::new(), users: Vec::new(), pending: BTreeMap::new(), changed: Vec::new() }
+        Self {
+            tables,
+            panel,
+            packs: Vec::new(),
+            users: Vec::new(),
+            pending: BTreeMap::new(),
+            changed: Vec::new(),
+        }
     }
 
     /// Notes what became of an item: every change of a row passes here.

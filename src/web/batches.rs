@@ -168,9 +168,17 @@ pub async fn show(
                     } @else if not > 0 {
                         (action(&visitor, &path, "retry", &format!("Retry {}", layout::count(not, "panel")), false))
                     }
+                    @if batch.state != BatchState::Running && changed(&batch) {
+                        a class="button" id="undo" href={ (path) "/undo" } { "Undo" }
+                    }
                 }
             }
-            p { "Sent " (moment(batch.created_at_ms)) " by " (actor::short(&batch.created_by)) " for " (target(&batch.target)) ": " (items) }
+            p {
+                "Sent " (moment(batch.created_at_ms)) " by " (actor::short(&batch.created_by))
+                @if let Some(undone) = batch.undoes {
+                    " to undo " a href={ "/batches/" (undone) } { "another batch" }
+                } @else { " for " (target(&batch.target)) ": " (items) }
+            }
             (progress(&batch))
             (outcomes(&path, &batch, outcome))
             (panel_table(&page.items))
@@ -180,6 +188,12 @@ pub async fn show(
         }
     };
     Ok(layout::page(&visitor, Place::Batches, "Batch", main))
+}
+
+/// Whether it has changed anything that could be put back.
+fn changed(batch: &BatchRecord) -> bool {
+    let items = &batch.report.items;
+    items.created + items.updated + items.deleted > 0
 }
 
 /// What the batch asks for, in short.

@@ -258,7 +258,11 @@ pub async fn submit(
 }
 
 /// Waits as long as the client wants and answers with the batch as it is then.
-pub(super) async fn answer(shared: &Shared, submitted: Submitted, wait: Duration) -> Result<HttpResponse, Problem> {
+pub(super) async fn answer(
+    shared: &Shared,
+    submitted: Submitted,
+    wait: Duration,
+) -> Result<HttpResponse, Problem> {
     let location = format!("/fleet/v1/batches/{}", submitted.id);
     let record = shared.fleet.outcome_within(submitted, wait).await?;
     let mut response =

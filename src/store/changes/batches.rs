@@ -98,7 +98,8 @@ pub enum Retried {
 impl Tables<'_> {
     /// Accepts a batch, unless the key stands for something.
     pub fn accept_batch(&mut self, batch: &NewBatch, audit: &AuditRecord) -> Result<Acceptance, StoreError> {
-        let NewBatch { record, work, secret, photos, targets, idempotency, keys_since_ms, keep, undoes } = batch;
+        let NewBatch { record, work, secret, photos, targets, idempotency, keys_since_ms, keep, undoes } =
+            batch;
         if let Some((name, _)) = idempotency
             && let Some(known) = self.key(name)?.filter(|key| key.at_ms >= *keys_since_ms)
         {

@@ -67,7 +67,9 @@ impl Snapshot {
             let before = self.transaction.open_table(tables::BEFORE)?;
             for entry in self.transaction.open_table(tables::BATCHES)?.iter()? {
                 let (seq, record) = entry?;
-                let Some(ToUndo { changed, .. }) = before::read_row(&before, seq.value(), panel)? else { continue };
+                let Some(ToUndo { changed, .. }) = before::read_row(&before, seq.value(), panel)? else {
+                    continue;
+                };
                 if let Some(changed) = changed.into_iter().find(|of| of.item == item) {
                     past.batches.push((decode(record.value(), "batch")?, changed));
                 }
@@ -90,4 +92,3 @@ impl Snapshot {
         })
     }
 }
-
