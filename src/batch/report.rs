@@ -46,6 +46,7 @@ pub struct ItemCounts {
     pub changed_since: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
 fn is_none(count: &u64) -> bool {
     *count == 0
 }

@@ -30,10 +30,8 @@ pub fn history(args: &HistoryArgs, client: &Client, output: Output) -> Result<Ex
     let kind = args.kind.as_str();
     let link_id = find::link_id(client, &args.link_id, kind)?;
     let panel = find::panel(client, &args.panel)?;
-    let mut path = format!("/panels/{}/history?link_id={link_id}&kind={kind}", percent(&panel));
-    if let Some(at) = &args.at {
-        path.push_str(&format!("&at={}", percent(at)));
-    }
+    let at = args.at.as_ref().map_or_else(String::new, |at| format!("&at={}", percent(at)));
+    let path = format!("/panels/{}/history?link_id={link_id}&kind={kind}{at}", percent(&panel));
     let history: HistoryBody = client.get(&path)?;
     match (output, &history.at) {
         (Output::Json, _) => output::json(&history)?,

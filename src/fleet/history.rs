@@ -222,25 +222,9 @@ impl Look<'_> {
         Ok((versions, since_ms))
     }
 
-    /// The version that was desired at a moment, if it is known which one that was.
-    fn at<'v>(&self, versions: &'v [Known], since_ms: Option<i64>, at_ms: i64) -> Option<&'v Known> {
-        if since_ms.is_some_and(|since_ms| at_ms < since_ms) {
-            return None;
-        }
-        let oldest = versions.len().checked_sub(1)?;
-        let found = versions.iter().enumerate().find(|(i, version)| {
-            let began = match version.since_ms {
-                Some(since_ms) => since_ms <= at_ms,
-                None => *i == oldest, // of another one it is not known when it began
-            };
-            began && (version.is_now || version.until_ms.is_some_and(|until_ms| at_ms < until_ms))
-        });
-        found.map(|(_, version)| version)
-    }
-
     fn stood_at(&self, item: ItemId, at_ms: i64) -> Result<Option<Stood>, StoreError> {
         let (versions, since_ms) = self.versions(item)?;
-        if let Some(version) = self.at(&versions, since_ms, at_ms) {
+        if let Some(version) = version_at(&versions, since_ms, at_ms) {
             return Ok(Some(version.stood.clone()));
         }
         let kept = since_ms.is_none_or(|since_ms| since_ms <= at_ms);
@@ -269,7 +253,7 @@ impl Look<'_> {
             made_by: MadeBy::Unknown,
             stood: Stood::Nothing,
         };
-        let version = match (self.at(known, since_ms, at_ms), stood) {
+        let version = match (version_at(known, since_ms, at_ms), stood) {
             (Some(version), _) => Some(version.clone()),
             (None, Some(Stood::Nothing)) => Some(nothing()),
             (None, _) => None,
@@ -353,4 +337,20 @@ fn changes(past: Past) -> Vec<Change> {
     changes.sort_by_key(|change| change.at_ms); // what is of the same moment stays in its order
     changes.reverse();
     changes
+}
+
+/// The version that was desired at a moment, if it is known which one that was.
+fn version_at(versions: &[Known], since_ms: Option<i64>, at_ms: i64) -> Option<&Known> {
+    if since_ms.is_some_and(|since_ms| at_ms < since_ms) {
+        return None;
+    }
+    let oldest = versions.len().checked_sub(1)?;
+    let found = versions.iter().enumerate().find(|(i, version)| {
+        let began = match version.since_ms {
+            Some(since_ms) => since_ms <= at_ms,
+            None => *i == oldest, // of another one it is not known when it began
+        };
+        began && (version.is_now || version.until_ms.is_some_and(|until_ms| at_ms < until_ms))
+    });
+    found.map(|(_, version)| version)
 }

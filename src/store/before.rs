@@ -292,12 +292,15 @@ pub struct ToUndo {
     pub changed: Vec<Changed>,
 }
 
+/// A row of such a table, and the first of its panels.
+type Found<'a> = (PanelNo, AccessGuard<'a, &'static [u8]>);
+
 /// The row of such a table that has this panel.
 fn row_of(
     table: &impl ReadableTable<&'static OutcomeKey, &'static [u8]>,
     seq: BatchSeq,
     panel: PanelNo,
-) -> Result<Option<(PanelNo, AccessGuard<'_, &'static [u8]>)>, StoreError> {
+) -> Result<Option<Found<'_>>, StoreError> {
     let upper = row::outcome_key(seq, panel);
     let Some((key, value)) = table.upper_bound(Bound::Included(&upper))?.peek_prev()? else {
         return Ok(None);

@@ -89,18 +89,6 @@ impl Snapshot {
         })
     }
 
-    /// The panels that hold, or once held, an item.
-    pub(super) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
-        damage::read(|| {
-            let mut panels = Vec::new();
-            for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
-                panels.push(row::be_u32(&entry?.0.value()[..4]));
-            }
-            panels.dedup();
-            Ok(panels)
-        })
-    }
-
     /// The row of a name on a panel.
     pub fn row(&self, panel: PanelNo, name: RowName) -> Result<Option<Row>, StoreError> {
         damage::read(|| {

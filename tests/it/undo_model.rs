@@ -109,9 +109,13 @@ impl World {
                 let is_profile = |item: &u32| *item <= PROFILES;
                 let upsert = |items: bool| -> Vec<_> {
                     let of_kind = upserts.iter().filter(|(item, _)| is_profile(item) == items);
-                    let value = |(item, version): (&u32, &u8)| match items {
-                        true => once(*item, &version.to_string()),
-                        false => card(*item, &version.to_string(), &format!("100{item}"), &[]),
+                    let value = |(item, version): (&u32, &u8)| {
+                        let name = version.to_string();
+                        if items {
+                            once(*item, &name)
+                        } else {
+                            card(*item, &name, &format!("100{item}"), &[])
+                        }
                     };
                     of_kind.map(value).collect()
                 };
@@ -135,7 +139,7 @@ impl World {
                         match upserts.get(&item) {
                             Some(version) => model.set(&mut changes, *panel, item, Some(*version)),
                             None if gone.contains(&item) || pruned => {
-                                model.set(&mut changes, *panel, item, None)
+                                model.set(&mut changes, *panel, item, None);
                             }
                             None => {}
                         }

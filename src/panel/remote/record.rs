@@ -110,7 +110,7 @@ fn settle(
                     pruned.push(item);
                 }
             }
-            outcome = Outcome { said, named, ..Outcome::decided(items, pruned, left, batch.attempts) };
+            outcome = Outcome { named, said, ..Outcome::decided(items, pruned, left, batch.attempts) };
             settled.push(Settled { batch: *seq, sent: batch.sent, outcome: outcome.clone() });
         }
         if changed || complete {

@@ -112,7 +112,7 @@ impl Tables<'_> {
                 Some(_) => {}
             }
         }
-        let seq = self.add_batch(record, work, *secret, targets)?;
+        let seq = self.put_batch(record, work, *secret, targets)?;
         if let Some(undone) = undoes {
             self.copy_to_undo(*undone, seq, targets)?; // before it may be pushed out
         }
@@ -221,8 +221,22 @@ impl Tables<'_> {
         Ok(settled)
     }
 
-    /// Keeps a new batch with its operations and targets. Returns its number.
+    /// Keeps a new batch with its operations and targets. Returns its number. Pushes out the oldest finished batches
+    /// beyond `keep`.
     pub fn add_batch(
+        &mut self,
+        record: &BatchRecord,
+        work: &[u8],
+        secret: bool,
+        targets: &[PanelNo],
+        keep: u64,
+    ) -> Result<BatchSeq, StoreError> {
+        let seq = self.put_batch(record, work, secret, targets)?;
+        self.push_out_batches(keep)?;
+        Ok(seq)
+    }
+
+    fn put_batch(
         &mut self,
         record: &BatchRecord,
         work: &[u8],
@@ -245,7 +259,7 @@ impl Tables<'_> {
 
     /// Batches come and go in the order of their numbers, save that those that run stay: so the oldest that go are
     /// found behind no more batches than run.
-    pub(in crate::store) fn push_out_batches(&mut self, keep: u64) -> Result<(), StoreError> {
+    fn push_out_batches(&mut self, keep: u64) -> Result<(), StoreError> {
         let mut surplus = self.batches.len()?.saturating_sub(keep);
         let mut old = Vec::new();
         for entry in self.batches.iter()? {

@@ -1,12 +1,66 @@
-//! What is kept of the past of items, as text.
+//! What was asked for, what came of it, and what stood before, as text.
 
 use redb::{ReadableTable, TableDefinition};
 
-use super::{Failed, line};
+use super::{Failed, line, print};
+use crate::batch::BatchRecord;
 use crate::store::before::{Changed, decode};
 use crate::store::calls::CallRecord;
+use crate::store::changes::batches::is_sealed;
+use crate::store::json::decode as decode_json;
 use crate::store::read::Snapshot;
 use crate::store::{row, tables};
+
+pub(in crate::store) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
+    let read = snapshot.transaction();
+    line(out, format_args!("batches"))?;
+    for entry in read.open_table(tables::BATCHES)?.iter()? {
+        let (seq, record) = entry?;
+        let (seq, record) = (seq.value(), decode_json::<BatchRecord>(record.value(), "batch")?);
+        let BatchRecord {
+            id,
+            created_at_ms,
+            created_by,
+            target,
+            state,
+            cancelled,
+            report,
+            duration_ms,
+            undoes,
+        } = record;
+        line(
+            out,
+            format_args!(
+                "  {seq} id={id} created_at_ms={created_at_ms} created_by={created_by} target={target}"
+            ),
+        )?;
+        line(
+            out,
+            format_args!(
+                "    state={state:?} cancelled={cancelled} duration_ms={}{}",
+                duration_ms.unwrap_or_default(),
+                undoes.map_or_else(String::new, |undone| format!(" undoes={undone}"))
+            ),
+        )?;
+        line(out, format_args!("    {:?}", report.panels))?;
+        line(out, format_args!("    {:?}", report.items))?;
+        line(out, format_args!("    targets {:?}", snapshot.batch_targets(seq)?))?;
+        let is_sealed =
+            read.open_table(tables::BATCH_WORK)?.get(seq)?.is_some_and(|work| is_sealed(work.value()));
+        match snapshot.batch_work(seq)? {
+            Some(work) if is_sealed => {
+                line(out, format_args!("    work sealed {}", print(&String::from_utf8_lossy(&work))))?;
+            }
+            Some(work) => line(out, format_args!("    work {}", String::from_utf8_lossy(&work)))?,
+            None => {}
+        }
+        for outcome in snapshot.outcomes(seq, 0)? {
+            let (panel, outcome) = outcome?;
+            line(out, format_args!("    outcome {panel} {outcome:?}"))?;
+        }
+    }
+    Ok(())
+}
 
 /// Nothing where there is none.
 pub(in crate::store) fn before(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
