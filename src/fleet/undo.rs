@@ -1,5 +1,6 @@
 //! Taking a batch back: on each panel that it changed, what stood before is put back, unless something newer has changed it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -131,19 +132,21 @@ fn plan(snapshot: &Snapshot, panels: &[(Entry, Arc<Vec<Changed>>)]) -> Result<Pl
     let asked = Operations::default();
     let mut report = Report::of_pending(panels.len(), &asked);
     let mut planned = Vec::with_capacity(panels.len());
-    let mut last: Option<(&Arc<Vec<Changed>>, &str, Undoing)> = None;
+    // Of each zone, what is asked of the panels that came last: neighbours have it in common.
+    let mut of_zones: HashMap<&str, (&Arc<Vec<Changed>>, Undoing)> = HashMap::new();
     for (panel, changed) in panels {
         let zone = &panel.settings.zone;
-        let undoing = match last.take() {
-            Some((of, its_zone, undoing)) if Arc::ptr_eq(of, changed) && its_zone == zone.name() => undoing,
-            _ => Undoing::new(changed.to_vec(), zone.rules(), |body| {
+        let known = of_zones.remove(zone.name()).filter(|(of, _)| Arc::ptr_eq(of, changed));
+        let undoing = match known {
+            Some((_, undoing)) => undoing,
+            None => Undoing::new(changed.to_vec(), zone.rules(), |body| {
                 Ok(snapshot.body(body)?.into_boxed_bytes())
             })?,
         };
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let (part, decision) = undoing.decide(&mut rows, panel.settings.limits())?;
         let outcome = undoing.outcome(part, decision.items, 0);
-        last = Some((changed, zone.name(), undoing));
+        of_zones.insert(zone.name(), (changed, undoing));
         report.add(&outcome, asked.kinds());
         planned.push(PlannedPanel::of(panel, &outcome, &asked));
     }

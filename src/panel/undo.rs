@@ -5,6 +5,8 @@
 //! the panel, in the order of batches there, and by the rows alone: so an embedded panel, a remote one and a dry run decide
 //! alike.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -18,6 +20,9 @@ use crate::store::{BatchSeq, Changed, PanelNo, StoreError, ToUndo, identifier_in
 
 /// As so many items an undo counts on each panel, since which ones they are is known only there.
 pub(super) const ITEMS: usize = 10;
+
+/// Zones for which what an undo asks is kept from panel to panel, at most.
+const ZONES: usize = 64;
 
 /// What an undo asks of panels on which its batch had changed the same, in one zone.
 #[derive(Debug)]
@@ -162,7 +167,7 @@ fn upsert(item: ItemId, text: &str) -> Result<Upsert, StoreError> {
     Ok(Upsert { item, content, body: Body::stored(text, credential), repeated: false })
 }
 
-/// What an undo asks of the panels that it comes to just now.
+/// What an undo asks of panels of one zone that it comes to just now.
 struct Coming {
     seq: BatchSeq,
     first: PanelNo,
@@ -177,11 +182,13 @@ pub(super) fn undoing(
     zone: &TimeZone,
 ) -> Result<Arc<Undoing>, StoreError> {
     let panel = rows.number();
-    if let Some(coming) = rows.tables().part::<Coming>()
-        && coming.seq == seq
-        && panel.checked_sub(coming.first).is_some_and(|place| place < coming.panels)
-        && coming.undoing.zoned.zone() == zone
-    {
+    let known = rows.tables().part::<Rc<RefCell<Vec<Coming>>>>().cloned().unwrap_or_default();
+    let is_it = |coming: &&Coming| {
+        coming.seq == seq
+            && panel.checked_sub(coming.first).is_some_and(|place| place < coming.panels)
+            && coming.undoing.zoned.zone() == zone
+    };
+    if let Some(coming) = known.borrow().iter().find(is_it) {
         return Ok(Arc::clone(&coming.undoing));
     }
     let found = rows.tables().to_undo(seq, panel)?;
@@ -191,7 +198,14 @@ pub(super) fn undoing(
     for (number, body) in undoing.bodies() {
         rows.body_has(number, body); // so that it is not written a second time
     }
-    rows.tables().set_part(Coming { seq, first, panels, undoing: Arc::clone(&undoing) });
+    let mut parts = known.borrow_mut();
+    parts.retain(|coming| coming.undoing.zoned.zone() != zone); // neighbours come one after the other
+    if parts.len() >= ZONES {
+        parts.clear();
+    }
+    parts.push(Coming { seq, first, panels, undoing: Arc::clone(&undoing) });
+    drop(parts);
+    rows.tables().set_part(known);
     Ok(undoing)
 }
 

@@ -325,33 +325,4 @@ pub(super) fn read_row(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::LinkId;
-
-    fn changed(n: u8, before: u64, after: u64, at_ms: i64) -> Changed {
-        Changed { item: ItemId::profile(LinkId::from_bytes([n; 16])), before, after, at_ms }
-    }
-
-    #[test]
-    fn what_stood_before_the_first_time_stays_unless_something_newer_came_between() {
-        let first = [changed(1, 5, 7, 10), changed(2, 0, 7, 10), changed(3, 8, 0, 10)];
-        let again = [changed(1, 7, 9, 20), changed(2, 6, 7, 20), changed(4, 1, 2, 20)];
-        let expected =
-            [changed(1, 5, 9, 20), changed(2, 6, 7, 20), changed(3, 8, 0, 10), changed(4, 1, 2, 20)];
-        assert_eq!(applied_again(&first, &again), expected);
-    }
-
-    #[test]
-    fn a_row_reads_back_as_it_was_and_a_cut_one_is_corrupt() {
-        let of = [
-            changed(1, 5, 7, 10),
-            Changed { item: ItemId::identifier(LinkId::from_bytes([2; 16])), ..changed(2, u64::MAX, 0, -1) },
-        ];
-        let bytes = encode(3, &of);
-        assert_eq!(decode(&bytes).expect("a row"), (3, of.to_vec()));
-        for end in (0..bytes.len()).filter(|end| *end < 4 || (end - 4) % CHANGED != 0) {
-            assert!(decode(&bytes[..end]).is_err(), "cut at {end}");
-        }
-    }
-}
+mod tests;

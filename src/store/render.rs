@@ -129,11 +129,17 @@ pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<()
 
 pub(super) fn bodies(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     let read = snapshot.transaction();
+    let before = past::named(snapshot)?;
     line(out, format_args!("bodies"))?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
         let (users, _) = split_body(value.value())?;
         let json = snapshot.body(number.value())?;
+        // How often it is named of the past depends on which panels a commit had together.
+        let users = match before.get(&number.value()) {
+            Some(past) => format!("{} and of the past", users.saturating_sub(*past)),
+            None => users.to_string(),
+        };
         match tag_of(value.value()) {
             Some(_) => line(out, format_args!("  {} users={users} sealed {}", number.value(), print(&json)))?,
             None => line(out, format_args!("  {} users={users} {json}", number.value()))?,

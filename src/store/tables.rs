@@ -284,12 +284,12 @@ impl<'t> Tables<'t> {
         self.note = Some(Box::new(note));
     }
 
-    /// What an undo asks of the panels that it comes to just now: as a note, and beside it.
+    /// What undos ask of the panels that they come to in this transaction: as a note, and beside it.
     pub fn part<T: 'static>(&self) -> Option<&T> {
         self.part.as_ref()?.downcast_ref()
     }
 
-    /// Keeps that for the next panel.
+    /// Keeps that for the next panels.
     pub fn set_part(&mut self, part: impl Any) {
         self.part = Some(Box::new(part));
     }

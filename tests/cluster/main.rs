@@ -29,6 +29,7 @@ mod process;
 mod proxy;
 mod refused;
 mod register;
+mod undo;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -94,7 +95,7 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     // How often; and how often with --few.
-    let faults: [(&str, u32, u32, Fault); 23] = [
+    let faults: [(&str, u32, u32, Fault); 24] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
         ("leader killed", 50, 3, leaders::killed),
         ("leader of 100,000 panels killed", 50, 0, leaders::killed_of_many),
@@ -116,6 +117,7 @@ fn main() {
         ("copy of a new node broken", 12, 3, members::copy_broken),
         ("refused: name, key, fleet", 4, 4, refused::refused),
         ("devices, leader gone", 21, 2, devices::leader_goes),
+        ("undo, leader gone", 10, 2, undo::leader_goes),
         ("disk of one node full", 6, 1, disk::full),
         ("clock jumps", 8, 2, clocks::jumps),
     ];

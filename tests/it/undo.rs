@@ -13,6 +13,7 @@ use crate::support::profiles::{link, once, work_week};
 use crate::support::server::{ADMIN_PASSWORD, TestServer, rendered_state};
 use crate::support::simulated::Simulated;
 use crate::support::snapshot::Transcript;
+use crate::web::Browser;
 
 fn impatient(settings: &mut Settings) {
     settings.devices.timeouts.connect = Duration::from_millis(500);
@@ -407,4 +408,36 @@ fn the_command_asks_before_it_deletes_and_shows_what_it_would_do() {
     log.step("shown", &shell.run(&["batch", "show", "latest"]));
     log.step("none", &shell.run(&["batch", "undo", "00000000-0000-4000-8000-000000000000"]));
     log.check();
+}
+
+#[test]
+fn on_the_page_what_it_would_do_is_shown_before_the_undo() {
+    let server = TestServer::start();
+    server.add_panels(2);
+    let id = apply(&server, &json!({ "all": true, "upsert": [once(1, "a")] }));
+    let browser = Browser::admin(&server);
+    let path = format!("/batches/{id}/undo");
+    let page = browser.get(&format!("/batches/{id}")).send();
+    assert!(page.body.contains(&format!("href=\"{path}\"")), "{page}");
+    let form = browser.get(&path).send();
+    assert!(form.body.contains("Undo on 2 panels, deleting 2 items"), "{form}");
+    let form = browser.get(&format!("{path}?selector=site%3Dnorth")).send();
+    assert!(form.body.contains("Undo on 1 panel, deleting 1 item"), "{form}");
+    assert_eq!(browser.get(&format!("{path}?selector=%3D")).send().status, 422);
+    assert_eq!(held(&server, "p001").len(), 1, "nothing was changed");
+    let fields = [("key", "1b4e28ba"), ("selector", "")];
+    let [first, again] = [(); 2].map(|()| browser.post(&path, &fields).send());
+    assert_eq!(
+        (first.status, again.header("location")),
+        (303, first.header("location")),
+        "sent twice it is one"
+    );
+    let page = browser.get(first.header("location").expect("its page")).send();
+    assert!(
+        page.body.contains("to undo") && page.body.contains(&format!("href=\"/batches/{id}\"")),
+        "{page}"
+    );
+    assert_eq!(held_by(&server, &["p001", "p002"]), vec![BTreeMap::new(); 2]);
+    assert_eq!(browser.get(&path).send().status, 409);
+    server.stop_and_render();
 }

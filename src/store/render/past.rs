@@ -1,10 +1,12 @@
 //! What was asked for, what came of it, and what stood before, as text.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadableTable, TableDefinition};
 
 use super::{Failed, line, print};
 use crate::batch::BatchRecord;
-use crate::store::before::{Changed, decode};
+use crate::store::before::{Changed, bodies_of, decode};
 use crate::store::calls::CallRecord;
 use crate::store::changes::batches::is_sealed;
 use crate::store::json::decode as decode_json;
@@ -72,6 +74,20 @@ pub(in crate::store) fn to_undo(snapshot: &Snapshot, out: &mut String) -> Result
     runs("to_undo", tables::TO_UNDO, snapshot, out)
 }
 
+/// How often bodies are named by what stood before batches, or is to be put back.
+pub(super) fn named(snapshot: &Snapshot) -> Result<BTreeMap<u64, u64>, Failed> {
+    let mut named = BTreeMap::new();
+    for table in [tables::BEFORE, tables::TO_UNDO] {
+        for entry in snapshot.transaction().open_table(table)?.iter()? {
+            for body in bodies_of(&decode(entry?.1.value())?.1) {
+                *named.entry(body).or_default() += 1;
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// Panel by panel: which ones a commit had together, and so are one row, is chance.
 fn runs(
     name: &str,
     table: TableDefinition<'_, &'static row::OutcomeKey, &'static [u8]>,
@@ -85,9 +101,13 @@ fn runs(
             line(out, format_args!("{name}"))?;
         }
         let (seq, first) = (row::be_u64(&key.value()[..8]), row::outcome_panel(key.value()));
-        for Changed { item, before, after, at_ms } in changed {
-            let of = format_args!("  batch={seq} panel={first} panels={panels} {item} {before} to {after}");
-            line(out, format_args!("{of} at_ms={at_ms}"))?;
+        for panel in first..first.saturating_add(panels) {
+            for Changed { item, before, after, at_ms } in &changed {
+                line(
+                    out,
+                    format_args!("  batch={seq} panel={panel} {item} {before} to {after} at_ms={at_ms}"),
+                )?;
+            }
         }
     }
     Ok(())
