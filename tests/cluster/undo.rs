@@ -42,7 +42,7 @@ fn ended(client: &Client, id: &str) -> Value {
     }
 }
 
-/// Counts as acknowledged each panel whose items are what they were before, and as lost each other.
+/// What is not put back on a panel is wrong.
 pub fn leader_goes(times: u32) -> Outcome {
     let (mut outcome, mut cluster, mut load) = begin(times, Shape::default());
     let panels =
@@ -57,6 +57,7 @@ pub fn leader_goes(times: u32) -> Outcome {
     };
     let link = profiles(1, 990, 0)["list_items"][0]["link_id"].as_str().expect("a link_id").to_owned();
     push(&cluster.client, 1);
+    let mut put_back = 0;
     for round in 0..times {
         let id = push(&cluster.client, u64::from(round) + 2);
         let leader = cluster.leader();
@@ -82,12 +83,15 @@ pub fn leader_goes(times: u32) -> Outcome {
         for version in held["versions"].as_array().into_iter().flatten() {
             let panels = version["count"].as_u64().unwrap_or(0);
             if version["profile"]["name"] == "version 1" {
-                outcome.acknowledged += panels;
+                put_back += panels;
             } else {
-                println!("{panels} panels hold {}", version["profile"]["name"]);
-                outcome.lost += panels;
+                outcome.is_wrong(&format!("{panels} panels hold {}", version["profile"]["name"]));
             }
         }
     }
+    if put_back != u64::from(times) * PANELS as u64 {
+        outcome.is_wrong("not every panel holds what it held before");
+    }
+    outcome.note = format!("{put_back} panels hold what they held before");
     cluster.end(&mut load, outcome)
 }
