@@ -257,6 +257,9 @@ fn note_refusals(
         }
     }
     for (item, outcome) in operations.items().zip(items) {
+        if *outcome == ItemOutcome::ChangedSince {
+            continue; // an undo has left it, and what was refused of it since stays so
+        }
         if !outcome.refused() {
             rows.set_reported(item, None)?;
         } else if refused {
