@@ -232,8 +232,9 @@ fn foretold(panels: usize) -> [f64; 2] {
         let mut foretelling = Foretelling::new(&snapshot, Day(20_783), DAYS);
         for (number, settings) in &all {
             let zone = &settings.zone;
-            let zoned =
-                zoned.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
+            let zoned = zoned
+                .entry(zone.name())
+                .or_insert_with(|| Arc::new(Zoned::new(Arc::clone(&operations), zone.rules())));
             let mut rows = SnapshotRows::new(&snapshot, *number);
             let decision = decide(&mut rows, zoned, settings.limits()).expect("readable");
             if foretells {

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::report::Report;
@@ -71,6 +72,11 @@ impl Body {
         let json = Arc::<str>::from(identifier::wire::kept(identifier));
         let digest = digest_of(&json);
         Self { json, digest, credential: Some(Arc::new(identifier.credential.clone())) }
+    }
+
+    /// A text as it stands in the store already, word for word; `credential` is what an identifier's tells.
+    pub fn stored(json: &str, credential: Option<Credential>) -> Self {
+        Self { json: json.into(), digest: digest_of(json), credential: credential.map(Arc::new) }
     }
 
     /// What an identifier's text tells.
@@ -148,6 +154,8 @@ pub struct Operations {
     pub pruned_kinds: Vec<Kind>,
     /// Of these schedules, every other part that the panel holds is deleted too.
     pub schedules: Vec<LinkId>,
+    /// The batch that is taken back instead: what is asked then differs from panel to panel, and is named nowhere here.
+    pub undoes: Option<Uuid>,
     places: OnceLock<Places>,
 }
 
@@ -206,6 +214,11 @@ impl Operations {
         Self { upserts, deletes, pruned_kinds, ..Self::default() }
     }
 
+    /// To put back, on each panel, what stood before this batch.
+    pub fn undoing(batch: Uuid) -> Self {
+        Self { undoes: Some(batch), ..Self::default() }
+    }
+
     /// These and those. Those of the kind that is upserted first come first, and so with deletes.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -213,6 +226,7 @@ impl Operations {
         self.deletes.extend(other.deletes);
         self.pruned_kinds.extend(other.pruned_kinds);
         self.schedules.extend(other.schedules);
+        self.undoes = self.undoes.or(other.undoes);
         self.places = OnceLock::new();
         self
     }
@@ -299,9 +313,9 @@ impl Operations {
         self.upserts.len() + self.deletes.len()
     }
 
-    /// Whether the batch names no item and prunes nothing.
+    /// Whether the batch names no item, prunes nothing and takes nothing back.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.prune() && self.schedules.is_empty()
+        self.len() == 0 && !self.prune() && self.schedules.is_empty() && self.undoes.is_none()
     }
 
     /// The same for panels of a zone, with profiles for what is said by the clock; and which of the upserts cannot be said there.
@@ -333,6 +347,7 @@ impl Operations {
             deletes: self.deletes.clone(),
             pruned_kinds: self.pruned_kinds.clone(),
             schedules: self.schedules.clone(),
+            undoes: self.undoes,
             places: OnceLock::new(),
         };
         Some((here, unsaid))
@@ -350,6 +365,7 @@ pub struct Zoned {
     operations: Arc<Operations>,
     never_opens: Box<[bool]>,
     unsaid: Vec<bool>,
+    zone: TimeZone,
 }
 
 impl Zoned {
@@ -365,12 +381,17 @@ impl Zoned {
             Content::Identifier(identifier, _) => identifier.time.never(),
         };
         let never_opens = operations.upserts.iter().map(never_opens).collect();
-        Self { operations, never_opens, unsaid }
+        Self { operations, never_opens, unsaid, zone: zone.clone() }
     }
 
     /// Whether no profile can say the upsert at this index here.
     pub fn is_unsaid(&self, upsert: usize) -> bool {
         self.unsaid.get(upsert).copied().unwrap_or(false)
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// What is asked for.
@@ -401,7 +422,7 @@ pub enum BatchState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// Its public id.
-    pub id: uuid::Uuid,
+    pub id: Uuid,
     /// When it was accepted, in Unix milliseconds.
     pub created_at_ms: i64,
     /// The user or token that asked for it.
@@ -417,4 +438,7 @@ pub struct BatchRecord {
     pub report: Report,
     /// From acceptance to the last outcome, once there.
     pub duration_ms: Option<u64>,
+    /// The batch that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Uuid>,
 }

@@ -35,6 +35,7 @@ mod drift;
 mod events;
 mod file;
 mod find;
+mod history;
 mod identifier;
 mod import;
 mod node;
@@ -48,6 +49,7 @@ mod serve;
 mod settings;
 mod simulate;
 mod status;
+mod undo;
 mod values;
 mod who;
 mod words;
@@ -160,9 +162,18 @@ enum Command {
         panelsync delete 5d0c5e0e --kind identifier --all"
     )]
     Delete(apply::DeleteArgs),
-    /// Batches: list, show, watch, cancel, retry
+    /// Batches: list, show, watch, cancel, retry, undo
     #[command(subcommand)]
     Batch(batch::BatchCommand),
+    /// What stood as an item on a panel, and since when; with --at, what was desired then
+    #[command(
+        after_help = "It is what was desired; what a device confirmed of it is another matter. What batches changed is kept as long \
+        as their reports are. Of calls of the panel API the last 64 of a panel are kept, and nothing of what they replaced.\n\n\
+        Examples:\n  panelsync history 91c615e3-1040-4815-8ecb-039a18b756b5 --panel north-01\n  \
+        panelsync history 91c615e3 --panel north-01 --at 2026-11-23T08:30:00+02:00\n  \
+        panelsync history 5d0c5e0e --kind identifier --panel north-01"
+    )]
+    History(history::HistoryArgs),
     /// What devices really hold, item by item, against what is desired; exit 1 if any differs
     #[command(after_help = "Example:\n  panelsync diff -l site=north")]
     Diff(drift::DiffArgs),
@@ -351,6 +362,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Apply(args) => apply::apply(args, &client()?, output),
         Command::Delete(args) => apply::delete(args, &client()?, output),
         Command::Batch(command) => batch::run(command, &client()?, output),
+        Command::History(args) => history::history(args, &client()?, output),
         Command::Diff(args) => drift::diff(args, &client()?, output),
         Command::Reconcile(args) => drift::reconcile(args, &client()?, output),
         Command::Status => status::status(&client()?, output),

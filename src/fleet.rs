@@ -8,6 +8,7 @@
 //! | file | asks for |
 //! | --- | --- |
 //! | [`batches`], [`wanted`] | a batch: read, plan, submit, report, cancel, retry |
+//! | [`undo`], [`history`] | what stood before a batch, put back; what stood as an item, and when |
 //! | [`panels`], [`fields`], [`meeting`], [`twins`] | a panel: add, change, remove; what its device says before |
 //! | [`status`] | how a panel is |
 //! | [`profiles`], [`identifiers`], [`held`] | what the fleet holds |
@@ -40,6 +41,7 @@ pub mod error;
 pub mod events;
 pub mod fields;
 pub mod held;
+pub mod history;
 pub mod identifiers;
 pub mod link;
 pub mod meeting;
@@ -51,6 +53,7 @@ pub mod register;
 mod schedules;
 pub mod status;
 pub mod twins;
+pub mod undo;
 pub mod wanted;
 pub mod who;
 

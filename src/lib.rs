@@ -57,6 +57,10 @@
 //! Where the commit fails, everybody is told so, the writer opens the database again, and the coordinator sends what
 //! came back once more ([`store::writer::Telling::Recovered`]), each panel's earlier batches first.
 //!
+//! What step 4 changes of a panel's items is kept with the batch ([`store::tables::PanelRows::keep_before`]). So it can be taken back
+//! ([`fleet::Fleet::undo`]): by a batch of its own, whose part on each panel is found there ([`panel::undo`]). And the versions of
+//! an item on a panel can be told ([`fleet::Fleet::history`]).
+//!
 //! A call of the panel API takes the same road from step 3 on: [`http::panel_api::link`] sends the panel its
 //! `Apply` and answers after the commit.
 //!

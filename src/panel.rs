@@ -7,6 +7,7 @@
 //!    asked of these.
 //! 4. [`remote`] is the driver of panels that are devices somewhere else: what is asked for is made the desired
 //!    state, and [`delivery`] says what to ask of the [`device`] next until it has confirmed that.
+//! 5. [`undo`] says what an undo asks of one panel, which is another thing on each.
 //!
 //! The actor keeps no copy of its profiles: a point read of the store costs about a microsecond, and reads go
 //! to a snapshot without passing here. Handlers never wait, so a mailbox holds only what has just arrived.
@@ -31,6 +32,7 @@ pub mod dialect;
 pub mod embedded;
 pub mod remote;
 pub mod settings;
+pub mod undo;
 
 pub use by_uid::{ApplyByUid, ProfileName, UidAnswer, UidItem, UidOperation, UidRefusal};
 

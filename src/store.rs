@@ -27,7 +27,9 @@ use crate::parts;
 use crate::telemetry::Metrics;
 
 pub mod backup;
+mod before;
 mod bodies;
+mod calls;
 mod carried;
 pub mod changes;
 mod contradictions;
@@ -59,7 +61,9 @@ pub mod shipped;
 pub mod tables;
 pub mod writer;
 
+pub use before::{Changed, ToUndo};
 pub use bodies::identifier_in;
+pub use calls::CallRecord;
 
 use disk::{Identity, Syncs};
 pub use error::{OpenError, StoreError};

@@ -55,6 +55,7 @@ pub mod problem;
 pub mod profile_form;
 pub mod profiles;
 pub mod push;
+pub mod undo;
 pub mod visitor;
 pub mod who;
 
@@ -95,6 +96,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(push::send_batch)
         .service(batches::list)
         .service(batches::watch_list)
+        .service(undo::undo_form)
+        .service(undo::undo)
         .service(batches::show)
         .service(batches::watch_batch)
         .service(batches::retry)

@@ -181,6 +181,7 @@ impl StoreAlone {
             cancelled: false,
             report: Report::default(),
             duration_ms: None,
+            undoes: None,
         };
         let (work, targets) = (work::encode(operations), self.panels.clone());
         let secret = operations.concerns(Kind::Identifier);

@@ -1,7 +1,10 @@
 //! What came of a batch on one panel, and of each of its items.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::Operations;
 use super::item::ItemId;
 use crate::identifier::Refusal;
 
@@ -51,6 +54,8 @@ pub enum ItemOutcome {
     BadPhoto = 20,
     /// Refused: there is no face on the photo.
     NotRecognized = 21,
+    /// Not put back by an undo: something newer has changed it since.
+    ChangedSince = 22,
 }
 
 impl ItemOutcome {
@@ -78,6 +83,7 @@ impl ItemOutcome {
             19 => Self::NoPlates,
             20 => Self::BadPhoto,
             21 => Self::NotRecognized,
+            22 => Self::ChangedSince,
             _ => return None,
         })
     }
@@ -126,12 +132,13 @@ impl ItemOutcome {
             | Self::ToCreate
             | Self::ToUpdate
             | Self::ToDelete
-            | Self::Superseded => false,
+            | Self::Superseded
+            | Self::ChangedSince => false,
         }
     }
 
     /// The panel API's `extended_info`, in the panel's own spelling; `pending`, `superseded`, `rejected`,
-    /// `bound_by_identifiers` and `license_plate_not_supported` are ours, for what a panel's own answer cannot be.
+    /// `bound_by_identifiers`, `changed_since` and `license_plate_not_supported` are ours, for what a panel's own answer cannot be.
     pub fn extended_info(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -152,6 +159,7 @@ impl ItemOutcome {
             Self::NoPlates => Refusal::NoPlates.extended_info(),
             Self::BadPhoto => "bad_base_64_image_file",
             Self::NotRecognized => "face_has_not_recognized",
+            Self::ChangedSince => "changed_since",
         }
     }
 }
@@ -189,6 +197,8 @@ pub struct Outcome {
     pub error: Option<Box<str>>,
     /// One per named item, in item order; empty before the panel has taken its part, and when failed.
     pub items: Vec<ItemOutcome>,
+    /// Which items those are, where the batch does not name them: of an undo, which finds others on each panel.
+    pub named: Option<Arc<[ItemId]>>,
     /// What pruning deleted beyond the named items.
     pub pruned: Vec<ItemId>,
     /// What pruning left there, and why: [`ItemOutcome::Bound`] or [`ItemOutcome::Refused`].
@@ -217,7 +227,14 @@ impl Outcome {
             (true, true) => PanelState::Partial,
             (true, false) => PanelState::Rejected,
         };
-        Self { state, attempts, error: None, items, pruned, left, taken: true, said: Vec::new() }
+        let taken = true;
+        Self { state, attempts, error: None, items, named: None, pruned, left, taken, said: Vec::new() }
+    }
+
+    /// The items whose outcomes these are; `operations` are those of the batch.
+    pub fn item_ids<'o>(&'o self, operations: &'o Operations) -> impl Iterator<Item = ItemId> + 'o {
+        let own = self.named.iter().flat_map(|named| named.iter().copied());
+        own.chain(operations.items().filter(|_| self.named.is_none()))
     }
 
     /// The `extended_info` of the item at this index: the device's own word where it had one.
@@ -240,6 +257,7 @@ impl Outcome {
             attempts,
             error: None,
             items: Vec::new(),
+            named: None,
             pruned: Vec::new(),
             left: Vec::new(),
             taken: false,

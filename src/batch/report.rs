@@ -41,6 +41,14 @@ pub struct ItemCounts {
     pub rejected: u64,
     /// Without an answer yet.
     pub pending: u64,
+    /// Not put back by an undo, since something newer has changed them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub changed_since: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ItemCounts {
@@ -51,6 +59,7 @@ impl ItemCounts {
             ItemOutcome::Unchanged | ItemOutcome::Superseded => &mut self.unchanged,
             ItemOutcome::Deleted => &mut self.deleted,
             ItemOutcome::NotFound => &mut self.entity_not_found,
+            ItemOutcome::ChangedSince => &mut self.changed_since,
             ItemOutcome::Repeated
             | ItemOutcome::NeverOpens
             | ItemOutcome::Full
@@ -79,6 +88,7 @@ impl ItemCounts {
             entity_not_found: self.entity_not_found.saturating_sub(others.entity_not_found),
             rejected: self.rejected.saturating_sub(others.rejected),
             pending: self.pending.saturating_sub(others.pending),
+            changed_since: self.changed_since.saturating_sub(others.changed_since),
         }
     }
 
@@ -117,7 +127,7 @@ impl Report {
         self.items.without(self.identifiers)
     }
 
-    /// A panel that was pending has come to this outcome. `kinds` are those of the items of the batch.
+    /// A panel that was pending has come to this outcome. `kinds` are those of the items that the batch names.
     pub fn add(&mut self, outcome: &Outcome, kinds: &[Kind]) {
         if outcome.state == PanelState::Pending {
             return;
@@ -150,10 +160,18 @@ impl Report {
     }
 
     fn count(&mut self, outcome: &Outcome, kinds: &[Kind], change: impl Fn(&mut u64, u64)) {
-        for (item, kind) in outcome.items.iter().zip(kinds) {
+        let own = outcome.named.iter().flat_map(|named| named.iter().map(|item| &item.kind));
+        for (item, kind) in outcome.items.iter().zip(own.chain(kinds)) {
             change(self.items.of(*item), 1);
             if *kind == Kind::Identifier {
                 change(self.identifiers.of(*item), 1);
+            }
+        }
+        // What a batch does not name is known of a panel once it has its outcome, as what pruning finds is.
+        for named in outcome.named.iter().flat_map(|named| named.iter()) {
+            change(&mut self.items.total, 1);
+            if named.kind == Kind::Identifier {
+                change(&mut self.identifiers.total, 1);
             }
         }
         for (item, why) in &outcome.left {

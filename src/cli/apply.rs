@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::ask::{self, Sure};
 use super::client::Client;
 use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds, words};
+use crate::batch::ItemOutcome;
 use crate::batch::item::Kind;
 use crate::fleet::FieldError;
 use crate::http::fleet_api::batches::{BatchItem, DryRun};
@@ -306,7 +307,7 @@ pub fn delete(args: &DeleteArgs, client: &Client, output: Output) -> Result<Exit
 }
 
 /// What a batch would delete, in words.
-fn what_goes(plan: &DryRun, what: &str) -> String {
+pub fn what_goes(plan: &DryRun, what: &str) -> String {
     let panels = plan.plan.iter().filter(|panel| panel.deleted > 0).count() as u64;
     let deletes = format!(
         "this deletes {} on {}",
@@ -321,9 +322,14 @@ fn what_goes(plan: &DryRun, what: &str) -> String {
 }
 
 /// What would come of a batch.
-pub fn dry_run(mut body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
+pub fn dry_run(body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
+    dry_run_at("/batches", body, client)
+}
+
+/// The same of what is sent to this path.
+pub fn dry_run_at(path: &str, mut body: Map<String, Value>, client: &Client) -> Result<DryRun, Failure> {
     body.insert("dry_run".into(), true.into());
-    let answer = client.post("/batches", &[], &body.into())?;
+    let answer = client.post(path, &[], &body.into())?;
     Ok(serde_json::from_value(answer.body).map_err(std::io::Error::other)?)
 }
 
@@ -338,6 +344,17 @@ pub fn submit(
     if only_look {
         return show_plan(&dry_run(body, client)?, output);
     }
+    submit_at("/batches", body, waiting, client, output)
+}
+
+/// Sends what becomes a batch to this path, and reports what came of it.
+pub fn submit_at(
+    path: &str,
+    body: Map<String, Value>,
+    waiting: &Waiting,
+    client: &Client,
+    output: Output,
+) -> Result<Exit, Failure> {
     let until = waiting.until();
     // With a bar to show, look at the batch meanwhile; else let the server wait.
     let wait = if waiting.no_wait || output::has_terminal() { 0 } else { waiting.wait.min(300) };
@@ -345,13 +362,14 @@ pub fn submit(
     let key = uuid::Uuid::new_v4().to_string();
     let headers = [("prefer", format!("wait={wait}")), ("idempotency-key", key)];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let answer = client.post("/batches", &headers, &body.into())?;
+    let answer = client.post(path, &headers, &body.into())?;
     let accepted = serde_json::from_value(answer.body).map_err(std::io::Error::other)?;
     let batch = if waiting.no_wait { accepted } else { batch::follow(client, accepted, until)? };
     batch::report(client, &batch, output)
 }
 
-fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
+/// Shows what would come of a batch.
+pub fn show_plan(plan: &DryRun, output: Output) -> Result<Exit, Failure> {
     match output {
         Output::Json => output::json(plan)?,
         Output::Table => {
@@ -437,6 +455,10 @@ fn refusals(plan: &DryRun) {
             1 => String::new(),
             panels => format!(" and {}", output::counted(panels - 1, "other")),
         };
+        if why == ItemOutcome::ChangedSince.extended_info() {
+            say!("left on {panel}{others}: {kind} {link_id}: something newer has changed it");
+            continue;
+        }
         say!("refused by {panel}{others}: {kind} {link_id}: {why}");
     }
 }

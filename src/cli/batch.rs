@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::apply::Waiting;
 use super::client::Client;
-use super::{Exit, Failure, Output, find, output, seconds};
+use super::{Exit, Failure, Output, find, output, seconds, undo};
 use crate::batch::{BatchState, PanelState};
 use crate::http::fleet_api::Page;
 use crate::http::fleet_api::batches::{BatchBody, BatchPanel};
@@ -52,6 +52,13 @@ pub enum BatchCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Take a batch back: put back what stood before it on each panel
+    #[command(
+        after_help = "What something newer has changed since is left as it is, and said to be changed_since. The undo is a batch \
+        of its own and can be undone.\n\n\
+        Examples:\n  panelsync batch undo latest --dry-run\n  panelsync batch undo 5f2c1a9e -l site=north"
+    )]
+    Undo(undo::UndoArgs),
 }
 
 /// Panels listed under a report at most.
@@ -101,6 +108,7 @@ pub fn run(command: &BatchCommand, client: &Client, output: Output) -> Result<Ex
             }
             report(client, &batch, output)
         }
+        BatchCommand::Undo(args) => undo::undo(args, client, output),
     }
 }
 
@@ -229,15 +237,18 @@ pub fn report(client: &Client, batch: &BatchBody, output: Output) -> Result<Exit
 /// The batch and its sums; what is nought is not said.
 fn headline(batch: &BatchBody) {
     let took = batch.duration_ms.map_or(String::new(), |ms| format!(" in {}", output::duration(ms)));
-    say!("batch {} {}{took}", batch.id, state(batch.state));
+    let undo = batch.undoes.map_or(String::new(), |undone| format!(", the undo of {undone}"));
+    say!("batch {}{undo} {}{took}", batch.id, state(batch.state));
     let items = &batch.items;
     let came = items.created + items.updated + items.deleted + items.unchanged + items.entity_not_found;
+    let came = came + items.changed_since;
     let counts = counts(&[
         (items.created, "created"),
         (items.updated, "updated"),
         (items.deleted, "deleted"),
         (items.unchanged, "unchanged"),
         (items.entity_not_found, "not found"),
+        (items.changed_since, "left, since something newer changed them"),
         (items.rejected, "rejected"),
         (items.pending, "pending"),
         // Of panels that were given up, cancelled or removed.

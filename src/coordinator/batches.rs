@@ -60,6 +60,8 @@ pub enum Target {
     Selector(Selector),
     /// These.
     Panels(Vec<String>),
+    /// Of the panels of this batch, which is taken back, those that the selector picks, by number and ascending.
+    Undo(Uuid, Option<Selector>, Vec<PanelNo>),
 }
 
 impl std::fmt::Display for Target {
@@ -68,6 +70,8 @@ impl std::fmt::Display for Target {
             Self::All => f.write_str("all"),
             Self::Selector(selector) => write!(f, "{selector}"),
             Self::Panels(ids) => f.write_str(&ids.join(" ")),
+            Self::Undo(batch, None, _) => write!(f, "undo of {batch}"),
+            Self::Undo(batch, Some(selector), _) => write!(f, "undo of {batch} on {selector}"),
         }
     }
 }
@@ -107,6 +111,12 @@ fn no_panels(target: &Target) -> String {
         Target::All => format!("there is no panel yet; {hint}"),
         Target::Selector(selector) => format!("no panel matches \"{selector}\"; {hint}"),
         Target::Panels(_) => format!("the list names no panel; {hint}"),
+        Target::Undo(_, None, _) => {
+            format!("none of the panels that the batch changed is there any more; {hint}")
+        }
+        Target::Undo(_, Some(selector), _) => {
+            format!("no panel that the batch changed matches \"{selector}\"; {hint}")
+        }
     }
 }
 
@@ -248,8 +258,14 @@ impl Handler<Submit> for Coordinator {
             cancelled: false,
             report: Report::of_pending(targets.len(), &operations),
             duration_ms: None,
+            undoes: operations.undoes,
         };
-        let audit = origin.audit("batch.submit", id);
+        let undoes = match operations.undoes {
+            Some(undone) => Some(self.store.read()?.batch_seq(undone)?.ok_or(SubmitError::NoSuchBatch)?),
+            None => None,
+        };
+        let action = if undoes.is_some() { "batch.undo" } else { "batch.submit" };
+        let audit = origin.audit(action, id);
         let digest = idempotency.as_ref().map(|(_, digest)| *digest);
         let batch = NewBatch {
             record,
@@ -260,6 +276,7 @@ impl Handler<Submit> for Coordinator {
             idempotency,
             keys_since_ms: since_ms,
             keep: self.kept.batches,
+            undoes,
         };
         let inbox = self.inbox.clone();
         self.store.submit_change(

@@ -67,6 +67,9 @@ impl Register {
                 numbers.dedup();
                 numbers
             }
+            Target::Undo(_, _, numbers) => {
+                numbers.iter().copied().filter(|number| self.by_number(*number).is_some()).collect()
+            }
         };
         if numbers.is_empty() { Err(SubmitError::NoPanels(target.clone())) } else { Ok(numbers) }
     }

@@ -282,6 +282,7 @@ pub(super) mod tests {
             cancelled: false,
             report: Report::default(),
             duration_ms: None,
+            undoes: None,
         };
         let origin = Origin {
             actor: String::new(),

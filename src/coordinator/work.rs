@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::batch::item::Kind;
 use crate::batch::{Content, Operations, Upsert};
@@ -22,6 +23,9 @@ struct Work<P> {
     schedules: Option<Schedules<P>>,
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     identifiers: Option<Identifiers<P>>,
+    /// The batch that is taken back; what that means on each panel, the store has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undoes: Option<Uuid>,
 }
 
 /// Parts of schedules by the clock, and the schedules of which no other part stays.
@@ -77,7 +81,14 @@ pub fn encode(operations: &Operations) -> Vec<u8> {
         prune: prune(Kind::Identifier),
     });
     let (delete, prune) = (deletes(Kind::Profile), prune(Kind::Profile));
-    crate::store::tables::encode(&Work { upsert, delete, prune, schedules, identifiers })
+    crate::store::tables::encode(&Work {
+        upsert,
+        delete,
+        prune,
+        schedules,
+        identifiers,
+        undoes: operations.undoes,
+    })
 }
 
 fn linked(upsert: &Upsert) -> Option<Linked<&RawValue>> {
@@ -106,6 +117,7 @@ pub fn decode(bytes: &[u8]) -> Result<Operations, StoreError> {
         profiles.push(LinkedProfile { link_id, profile });
     }
     let mut operations = Operations::of_profiles(profiles, work.delete, work.prune);
+    operations.undoes = work.undoes;
     if let Some(Schedules { parts, replaced }) = work.schedules {
         let mut read = Vec::with_capacity(parts.len());
         for Linked { link_id, profile } in parts {

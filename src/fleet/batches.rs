@@ -38,6 +38,11 @@ impl IdempotencyKey {
     pub fn new(name: String, body: &[u8]) -> Self {
         Self { name, digest: Sha256::digest(body).into() }
     }
+
+    /// As it is kept: one's keys are not another's. No name holds a line feed.
+    pub(super) fn of(self, origin: &Origin) -> (String, [u8; 32]) {
+        (format!("{}\n{}", origin.actor, self.name), self.digest)
+    }
 }
 
 /// What a batch would do.
@@ -60,10 +65,29 @@ pub struct PlannedPanel {
     pub outcome: PanelState,
     /// What its items would come to.
     pub items: ItemCounts,
-    /// What it would refuse, and why; the first ones.
+    /// What it would refuse, or an undo would leave, and why; the first ones.
     pub refused: Vec<ItemResult>,
     /// By how much its door would be open longer, and less long.
     pub opening: Difference,
+}
+
+impl PlannedPanel {
+    /// What this would come to.
+    pub(super) fn of(panel: &Entry, outcome: &Outcome, operations: &Operations, opening: Difference) -> Self {
+        let mut alone = Report::of_pending(1, operations);
+        alone.add(outcome, operations.kinds());
+        let items = outcome.item_ids(operations).zip(&outcome.items);
+        let items = items.filter(|(_, came)| came.refused() || **came == ItemOutcome::ChangedSince);
+        let left = outcome.left.iter().map(|(item, why)| (*item, why));
+        let refused = items.chain(left).take(REFUSALS);
+        Self {
+            panel: panel.settings.id.clone(),
+            outcome: outcome.state,
+            items: alone.items,
+            refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
+            opening,
+        }
+    }
 }
 
 /// Refusals of a plan that are named, of each panel.
@@ -125,8 +149,7 @@ impl Fleet {
         origin: Origin,
     ) -> Result<Submitted, FleetError> {
         let Wanted { target, operations, confirm_deletes, confirm_door_hours, .. } = wanted;
-        // One's keys are not another's. No name holds a line feed.
-        let key = key.map(|key| (format!("{}\n{}", origin.actor, key.name), key.digest));
+        let key = key.map(|key| key.of(&origin));
         // A short number could be found out by trying which one gives the digest.
         let key = match key {
             Some((name, digest)) if operations.concerns(Kind::Identifier) => {
@@ -171,7 +194,7 @@ impl Fleet {
     }
 
     /// Whether a batch stands for this key; its answer is the first one again, whatever the panels hold by now.
-    fn sent_before(&self, key: Option<&(String, [u8; 32])>) -> Result<bool, FleetError> {
+    pub(super) fn sent_before(&self, key: Option<&(String, [u8; 32])>) -> Result<bool, FleetError> {
         match key {
             Some((name, _)) => {
                 let since_ms =
@@ -370,8 +393,9 @@ fn plan_panels(
     let mut foretelling = Foretelling::new(snapshot, today, opening::DAYS);
     for panel in panels {
         let zone = &panel.settings.zone;
-        let zoned =
-            zones.entry(zone.name()).or_insert_with(|| Zoned::new(Arc::clone(&operations), zone.rules()));
+        let zoned = zones
+            .entry(zone.name())
+            .or_insert_with(|| Arc::new(Zoned::new(Arc::clone(&operations), zone.rules())));
         let mut rows = SnapshotRows::new(snapshot, panel.number);
         let decision = decide(&mut rows, zoned, panel.settings.limits())?;
         let opening = foretelling.add(panel.number, zone, zoned, &decision)?;
@@ -387,18 +411,7 @@ fn plan_panels(
             })?;
         }
         report.add(&outcome, operations.kinds());
-        let mut alone = Report::of_pending(1, &operations);
-        alone.add(&outcome, operations.kinds());
-        let items = operations.items().zip(&outcome.items).filter(|(_, came_of_it)| came_of_it.refused());
-        let left = outcome.left.iter().map(|(item, why)| (*item, why));
-        let refused = items.chain(left).take(REFUSALS);
-        planned.push(PlannedPanel {
-            panel: panel.settings.id.clone(),
-            outcome: outcome.state,
-            items: alone.items,
-            refused: refused.map(|(item, why)| ItemResult::new(item, *why, why.extended_info())).collect(),
-            opening,
-        });
+        planned.push(PlannedPanel::of(panel, &outcome, &operations, opening));
     }
     Ok(Plan { report, panels: planned, unread, opening: foretelling.finish() })
 }
@@ -420,7 +433,7 @@ fn outcomes(
     limit: usize,
 ) -> Result<Page<(PanelNo, BatchPanel), PanelNo>, FleetError> {
     let work = snapshot.batch_work(seq)?.ok_or_else(no_such_batch)?;
-    let named: Vec<_> = work::decode(&work)?.items().collect();
+    let asked = work::decode(&work)?;
     let mut decided = snapshot.outcomes(seq, after.saturating_add(1))?.peekable();
     let mut rows = Vec::new();
     for panel in snapshot.batch_targets(seq)?.into_iter().filter(|panel| *panel > after) {
@@ -434,9 +447,9 @@ fn outcomes(
         if wanted.is_some_and(|wanted| wanted != outcome.state) {
             continue;
         }
-        let items = named.iter().zip(&outcome.items).enumerate();
-        let items = items
-            .map(|(i, (item, came_of_it))| ItemResult::new(*item, *came_of_it, outcome.extended_info(i)));
+        let items = outcome.item_ids(&asked).zip(&outcome.items).enumerate();
+        let items =
+            items.map(|(i, (item, came_of_it))| ItemResult::new(item, *came_of_it, outcome.extended_info(i)));
         let fate = match outcome.state {
             PanelState::Pending => ItemOutcome::ToDelete,
             _ => ItemOutcome::Deleted,

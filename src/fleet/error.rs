@@ -231,7 +231,7 @@ impl From<SubmitError> for FleetError {
             SubmitError::NoPanels(ref target) => {
                 let path = match target {
                     Target::All => "/all",
-                    Target::Selector(_) => "/selector",
+                    Target::Selector(_) | Target::Undo(..) => "/selector",
                     Target::Panels(_) => "/panels",
                 };
                 Self::invalid(path, error.to_string())

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -79,7 +80,8 @@ pub struct Difference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Says {
     Stored(u64),
-    Upsert(usize),
+    /// In what is asked of the panel, by its number.
+    Upsert(usize, usize),
 }
 
 /// What a panel holds, in the order of the names.
@@ -109,6 +111,9 @@ struct Place {
 pub struct Foretelling<'s> {
     snapshot: &'s Snapshot,
     days: (Day, Day),
+    /// What is asked of panels, and its number by where it stands.
+    asked: Vec<Arc<Zoned>>,
+    numbers: HashMap<usize, usize>,
     zones: HashMap<String, usize>,
     places: Vec<Place>,
     /// By what says it and the zone's number.
@@ -124,6 +129,8 @@ impl<'s> Foretelling<'s> {
         Self {
             snapshot,
             days: (first, Day(first.0 + days)),
+            asked: Vec::new(),
+            numbers: HashMap::new(),
             zones: HashMap::new(),
             places: Vec::new(),
             hours: FxHashMap::default(),
@@ -138,7 +145,7 @@ impl<'s> Foretelling<'s> {
         &mut self,
         panel: PanelNo,
         zone: &Zone,
-        zoned: &Zoned,
+        zoned: &Arc<Zoned>,
         decision: &Decision,
     ) -> Result<Difference, StoreError> {
         if decision.changes.is_empty() {
@@ -146,14 +153,14 @@ impl<'s> Foretelling<'s> {
         }
         let rows = self.snapshot.rows(panel)?;
         let before: Holds = rows.into_iter().map(|(name, row)| (name, Says::Stored(row.body))).collect();
-        let operations = zoned.operations();
-        let after = changed(&before, &decision.changes, operations);
+        let asked = self.number(zoned);
+        let after = changed(&before, &decision.changes, asked, zoned.operations());
         let place = self.place(zone)?;
         let counts = (place, before, after);
         let at = match self.by_counts.get(&counts) {
             Some(at) => *at,
             None => {
-                let alike = self.compare(operations, &counts)?;
+                let alike = self.compare(&counts)?;
                 self.alike.push(alike);
                 self.by_counts.insert(counts, self.alike.len() - 1);
                 self.alike.len() - 1
@@ -189,6 +196,16 @@ impl<'s> Foretelling<'s> {
         }
     }
 
+    /// The number of what is asked, which stays where it is as long as this.
+    fn number(&mut self, zoned: &Arc<Zoned>) -> usize {
+        let next = self.asked.len();
+        let number = *self.numbers.entry(Arc::as_ptr(zoned).addr()).or_insert(next);
+        if number == next {
+            self.asked.push(Arc::clone(zoned));
+        }
+        number
+    }
+
     fn place(&mut self, zone: &Zone) -> Result<usize, StoreError> {
         if let Some(place) = self.zones.get(zone.name()) {
             return Ok(*place);
@@ -203,16 +220,11 @@ impl<'s> Foretelling<'s> {
         Ok(self.places.len() - 1)
     }
 
-    fn compare(
-        &mut self,
-        operations: &Operations,
-        (place, before, after): &Counts,
-    ) -> Result<Alike, StoreError> {
-        let (was, would_be) = (self.open(operations, *place, before)?, self.open(operations, *place, after)?);
+    fn compare(&mut self, (place, before, after): &Counts) -> Result<Alike, StoreError> {
+        let (was, would_be) = (self.open(*place, before)?, self.open(*place, after)?);
         let (opens, closes) = (without(&would_be, &was), without(&was, &would_be));
         let (gains, loses) = if before.iter().chain(after).any(|(name, _)| is_identifier(*name)) {
-            let (had, has) =
-                (self.let_in(operations, *place, before)?, self.let_in(operations, *place, after)?);
+            let (had, has) = (self.let_in(*place, before)?, self.let_in(*place, after)?);
             let only = |one: &FxHashSet<RowName>, other: &FxHashSet<RowName>| {
                 one.difference(other).copied().collect()
             };
@@ -225,35 +237,25 @@ impl<'s> Foretelling<'s> {
     }
 
     /// When the profiles open the door.
-    fn open(
-        &mut self,
-        operations: &Operations,
-        place: usize,
-        holds: &Holds,
-    ) -> Result<Vec<Window>, StoreError> {
+    fn open(&mut self, place: usize, holds: &Holds) -> Result<Vec<Window>, StoreError> {
         let mut windows = Vec::new();
         for (_, says) in holds.iter().filter(|(name, _)| !is_identifier(*name)) {
-            windows.extend_from_slice(self.hours(operations, *says, place)?.windows());
+            windows.extend_from_slice(self.hours(*says, place)?.windows());
         }
         Ok(merged(windows))
     }
 
     /// For which identifiers it ever opens.
-    fn let_in(
-        &mut self,
-        operations: &Operations,
-        place: usize,
-        holds: &Holds,
-    ) -> Result<FxHashSet<RowName>, StoreError> {
+    fn let_in(&mut self, place: usize, holds: &Holds) -> Result<FxHashSet<RowName>, StoreError> {
         let mut profiles: HashMap<LinkId, Rc<Hours>> = HashMap::new();
         for (name, says) in holds {
             if let (false, Some(link_id)) = (is_identifier(*name), name.link_id()) {
-                profiles.insert(link_id, self.hours(operations, *says, place)?);
+                profiles.insert(link_id, self.hours(*says, place)?);
             }
         }
         let mut let_in = FxHashSet::default();
         for (name, says) in holds.iter().filter(|(name, _)| is_identifier(*name)) {
-            let identifier = self.identifier(operations, *says)?;
+            let identifier = self.identifier(*says)?;
             let left = identifier.left_after(0);
             let when = self.places[place].when;
             if answer(&identifier, left, when, |link_id| profiles.get(&link_id).map(|hours| &**hours)).opens()
@@ -264,7 +266,7 @@ impl<'s> Foretelling<'s> {
         Ok(let_in)
     }
 
-    fn hours(&mut self, operations: &Operations, says: Says, place: usize) -> Result<Rc<Hours>, StoreError> {
+    fn hours(&mut self, says: Says, place: usize) -> Result<Rc<Hours>, StoreError> {
         if let Some(hours) = self.hours.get(&(says, place)) {
             return Ok(Rc::clone(hours));
         }
@@ -273,7 +275,7 @@ impl<'s> Foretelling<'s> {
             Says::Stored(body) => {
                 Hours::of(&profiles::read(&self.snapshot.body(body)?)?, zone.rules(), *when)
             }
-            Says::Upsert(place) => match &operations.upserts[place].content {
+            Says::Upsert(asked, place) => match &self.asked[asked].operations().upserts[place].content {
                 Content::Profile(profile) => Hours::of(profile, zone.rules(), *when),
                 Content::Identifier(..) | Content::ByTheClock(_) => return Err(StoreError::Corrupt("kind")),
             },
@@ -283,13 +285,13 @@ impl<'s> Foretelling<'s> {
         Ok(hours)
     }
 
-    fn identifier(&mut self, operations: &Operations, says: Says) -> Result<Rc<Identifier>, StoreError> {
+    fn identifier(&mut self, says: Says) -> Result<Rc<Identifier>, StoreError> {
         if let Some(identifier) = self.identifiers.get(&says) {
             return Ok(Rc::clone(identifier));
         }
         let identifier = match says {
             Says::Stored(body) => identifier_in(self.snapshot.body(body)?.as_bytes())?,
-            Says::Upsert(place) => match &operations.upserts[place].content {
+            Says::Upsert(asked, place) => match &self.asked[asked].operations().upserts[place].content {
                 Content::Identifier(identifier, _) => (**identifier).clone(),
                 Content::Profile(_) | Content::ByTheClock(_) => return Err(StoreError::Corrupt("kind")),
             },
@@ -305,13 +307,13 @@ fn is_identifier(name: RowName) -> bool {
 }
 
 /// What a panel would hold after these changes.
-fn changed(before: &Holds, changes: &[Change], operations: &Operations) -> Holds {
+fn changed(before: &Holds, changes: &[Change], asked: usize, operations: &Operations) -> Holds {
     let mut changed: HashMap<RowName, Option<Says>> = HashMap::with_capacity(changes.len());
     for change in changes {
         match change {
             Change::Put(upsert, _) => {
                 let name = RowName::Link(operations.upserts[*upsert].item);
-                changed.insert(name, Some(Says::Upsert(*upsert)));
+                changed.insert(name, Some(Says::Upsert(asked, *upsert)));
             }
             Change::Remove(item, _) => {
                 changed.insert(RowName::Link(*item), None);

@@ -19,6 +19,7 @@ pub mod backup;
 pub mod batches;
 pub mod drift;
 pub mod events;
+pub mod history;
 pub mod identifiers;
 pub mod nodes;
 pub mod opening;
@@ -27,6 +28,7 @@ pub mod profiles;
 pub mod schedules;
 pub mod session;
 pub mod types;
+pub mod undo;
 pub mod who;
 pub mod windows;
 
@@ -43,6 +45,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(panels::change)
         .service(panels::remove)
         .service(panels::resync)
+        .service(history::show_history)
         .service(drift::show_diff)
         .service(drift::reconcile)
         .service(profiles::calendar_of_panel)
@@ -59,6 +62,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(batches::list_batches)
         .service(batches::cancel)
         .service(batches::retry)
+        .service(undo::undo)
         .service(batches::show)
         .service(batches::list_panels)
         .service(events::of_batch)

@@ -171,6 +171,7 @@ impl PanelWork for ByUid {
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         self.answer = change(rows, &self.operation, self.limits)?;
         if self.answer.is_ok() {
+            rows.keep_call(&self.audit.actor)?;
             rows.tables().audit(&self.audit)?;
         }
         Ok(())

@@ -31,6 +31,8 @@ pub trait Standing {
     fn all(&mut self) -> Result<Vec<(RowName, Row)>, StoreError>;
     /// The name in a row's body, of an identifier its owner's; asked only where panels tell taken names.
     fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError>;
+    /// The text of a body; asked only for an undo.
+    fn text(&mut self, body: u64) -> Result<Box<[u8]>, StoreError>;
     /// The numbers of the bodies with this type and number, on whatever panels.
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError>;
     /// The time profiles that the identifier in a row names.

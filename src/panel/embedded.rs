@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::decide::{Change, Decision, Limits, Standing, decide};
+use super::undo::{self, Undoing};
 use super::{Answer, Landed, Origin, Reply};
 use crate::batch::item::{ItemId, Kind};
 use crate::batch::{Body, Content, ItemOutcome, ItemResult, Operations, Outcome, PanelState, Zoned};
@@ -42,6 +43,10 @@ impl Standing for PanelRows<'_, '_> {
 
     fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
         name_in(kind, &self.json(row)?)
+    }
+
+    fn text(&mut self, body: u64) -> Result<Box<[u8]>, StoreError> {
+        self.body_text(body)
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -89,6 +94,10 @@ impl Standing for SnapshotRows<'_> {
 
     fn name(&mut self, kind: Kind, row: &Row) -> Result<Box<str>, StoreError> {
         name_in(kind, self.snapshot.body(row.body)?.as_bytes())
+    }
+
+    fn text(&mut self, body: u64) -> Result<Box<[u8]>, StoreError> {
+        Ok(self.snapshot.body(body)?.into_boxed_bytes())
     }
 
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
@@ -158,21 +167,31 @@ impl PanelWork for ApplyToRows {
     }
 
     fn items(&self) -> usize {
-        self.zoned.operations().len()
+        match self.zoned.operations().undoes {
+            Some(_) => undo::ITEMS,
+            None => self.zoned.operations().len(),
+        }
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
         match self.batch {
             Some(batch) => {
-                let outcome = self.run_or_repeat(rows)?;
+                let undoing = match self.zoned.operations().undoes {
+                    Some(_) => Some(undo::undoing(rows, batch, self.zoned.zone())?),
+                    None => None,
+                };
+                let outcome = self.run_or_repeat(rows, batch, undoing.as_ref())?;
                 let refused = matches!(outcome.state, PanelState::Partial | PanelState::Rejected);
-                self.noted = note_refusals(rows, self.zoned.operations(), &outcome.items, refused)?;
+                let asked = undoing.as_ref().map_or(&self.zoned, |undoing| undoing.zoned());
+                self.noted = note_refusals(rows, asked.operations(), &outcome.items, refused)?;
                 let panel = rows.number();
                 rows.tables().set_outcome(batch, panel, &outcome)?;
                 self.outcome = Some(outcome);
             }
             None => {
-                self.decide_and_write(rows)?;
+                self.decision = decide(rows, &self.zoned, self.limits)?;
+                write(rows, self.zoned.operations(), std::mem::take(&mut self.decision.changes), false)?;
+                rows.keep_call(&self.origin.actor)?;
                 // Whoever calls the panel is told of refusals right here.
                 note_refusals(rows, self.zoned.operations(), &self.decision.items, false)?;
             }
@@ -238,6 +257,9 @@ fn note_refusals(
         }
     }
     for (item, outcome) in operations.items().zip(items) {
+        if *outcome == ItemOutcome::ChangedSince {
+            continue; // an undo has left it, and what was refused of it since stays so
+        }
         if !outcome.refused() {
             rows.set_reported(item, None)?;
         } else if refused {
@@ -251,6 +273,7 @@ fn note_refusals(
 /// after the other.
 struct Repeat {
     zoned: Arc<Zoned>,
+    undoing: Option<Arc<Undoing>>,
     limits: Limits,
     attempts: u16,
     before: Whole,
@@ -258,48 +281,85 @@ struct Repeat {
     outcome: Arc<Outcome>,
 }
 
+impl Repeat {
+    fn is_of(&self, work: &ApplyToRows, undoing: Option<&Arc<Undoing>>) -> bool {
+        Arc::ptr_eq(&self.zoned, &work.zoned)
+            && self.undoing.as_ref().map(Arc::as_ptr) == undoing.map(Arc::as_ptr)
+            && (self.limits, self.attempts) == (work.limits, work.attempts)
+    }
+}
+
 impl ApplyToRows {
-    fn run_or_repeat(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<Arc<Outcome>, StoreError> {
+    fn run_or_repeat(
+        &mut self,
+        rows: &mut PanelRows<'_, '_>,
+        batch: BatchSeq,
+        undoing: Option<&Arc<Undoing>>,
+    ) -> Result<Arc<Outcome>, StoreError> {
         if let Some(repeat) = rows.tables().note::<Rc<Repeat>>().cloned()
-            && Arc::ptr_eq(&repeat.zoned, &self.zoned)
-            && (repeat.limits, repeat.attempts) == (self.limits, self.attempts)
+            && repeat.is_of(self, undoing)
             && rows.make_where(&repeat.before, &repeat.made)?
         {
+            rows.keep_before_as_made(batch, &repeat.made)?;
             return Ok(Arc::clone(&repeat.outcome));
         }
         let before = rows.whole()?;
-        self.decide_and_write(rows)?;
-        let outcome = Arc::new(std::mem::take(&mut self.decision).into_outcome(self.attempts));
+        let outcome = match undoing {
+            Some(undoing) => {
+                let (part, decision) = undoing.decide(rows, self.limits)?;
+                write(rows, part.zoned.operations(), decision.changes, true)?;
+                undoing.outcome(part, decision.items, self.attempts)
+            }
+            None => {
+                let mut decision = decide(rows, &self.zoned, self.limits)?;
+                write(rows, self.zoned.operations(), std::mem::take(&mut decision.changes), true)?;
+                decision.into_outcome(self.attempts)
+            }
+        };
+        let outcome = Arc::new(outcome);
         if let (Some(before), Some(made)) = (before, rows.made()?) {
+            rows.keep_before_as_made(batch, &made)?;
             rows.tables().set_note(Rc::new(Repeat {
                 zoned: Arc::clone(&self.zoned),
+                undoing: undoing.cloned(),
                 limits: self.limits,
                 attempts: self.attempts,
                 before,
                 made,
                 outcome: Arc::clone(&outcome),
             }));
+        } else {
+            rows.keep_before(batch)?;
         }
         Ok(outcome)
     }
+}
 
-    fn decide_and_write(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        let operations = self.zoned.operations();
-        self.decision = decide(rows, &self.zoned, self.limits)?;
-        for change in std::mem::take(&mut self.decision.changes) {
-            match change {
-                Change::Put(index, standing) => {
-                    let upsert = &operations.upserts[index]; // decide() gives indexes of this list
-                    if let Content::Identifier(_, Some(photo)) = &upsert.content {
-                        rows.tables().keep_photo(photo);
-                    }
-                    rows.put_in_place(RowName::Link(upsert.item), standing, &upsert.body)?;
+/// Makes the changes that were decided on.
+fn write(
+    rows: &mut PanelRows<'_, '_>,
+    operations: &Operations,
+    changes: Vec<Change>,
+    of_batch: bool,
+) -> Result<(), StoreError> {
+    for change in changes {
+        match change {
+            Change::Put(index, standing) => {
+                let upsert = &operations.upserts[index]; // decide() gives indexes of this list
+                if let Content::Identifier(_, Some(photo)) = &upsert.content {
+                    rows.tables().keep_photo(photo);
                 }
-                Change::Remove(item, standing) => rows.remove(RowName::Link(item), standing)?,
+                let name = RowName::Link(upsert.item);
+                if of_batch {
+                    rows.put(name, standing, &upsert.body)?;
+                } else {
+                    rows.put_in_place(name, standing, &upsert.body)?;
+                }
             }
+            Change::Remove(item, standing) => rows.remove(RowName::Link(item), standing)?,
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Takes a panel with all its rows out of the store.

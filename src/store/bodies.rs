@@ -1,4 +1,4 @@
-//! Bodies: each text is kept once, with the number of rows that name it. Those of identifiers are sealed, and found by the
+//! Bodies: each text is kept once, with the number of rows (of panels, and of what stood before batches) that name it. Those of identifiers are sealed, and found by the
 //! tags of their numbers.
 
 use std::borrow::Cow;
@@ -88,6 +88,18 @@ impl BodyChanges {
         self.had_users.get(&body) == Some(&1)
             && !self.named.contains(&body)
             && self.users.get(&body).is_none_or(|delta| *delta == 0)
+    }
+
+    /// Something other than a row begins to name these bodies.
+    pub(super) fn name(&mut self, bodies: impl Iterator<Item = u64>) {
+        self.named.extend(bodies);
+    }
+
+    /// So many more name each of these bodies.
+    pub(super) fn count(&mut self, bodies: impl Iterator<Item = u64>, more: i64) {
+        for body in bodies {
+            *self.users.entry(body).or_default() += more;
+        }
     }
 
     /// Rows begin and cease to name bodies just as those of another panel did.
@@ -201,6 +213,11 @@ impl Tables<'_> {
         self.body_changes.give(number, body, 1);
         self.body_changes.users.entry(number).or_default();
         true
+    }
+
+    /// A body is known to have this text, which is the body's own.
+    pub(super) fn body_has(&mut self, number: u64, body: &Body) {
+        self.memory.remember(body.digest(), number);
     }
 
     /// Whether the body has this text.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
+use super::before;
 use super::bodies::{identifier_in, number_of, split_body, tag_of};
 use super::changes::access::end_key;
 use super::event::{Index, StoredEvent};
@@ -23,8 +24,8 @@ struct Driven {
 
 /// What contradicts itself between tables; empty when all is well.
 ///
-/// Every row is found by its name; its body exists and knows its exact number of users, which are rows and what devices held
-/// last; every body of an identifier is found by its number, and nothing else is; every face knows of how many bodies and
+/// Every row is found by its name; its body exists and knows its exact number of users, which are rows, what devices held
+/// last, and what stood before batches that are kept, on their own panels; every body of an identifier is found by its number, and nothing else is; every face knows of how many bodies and
 /// batches it is; every head counts its rows and its
 /// next uid is above all given ones, rows and outcomes belong to known panels and batches. What is known of a device and
 /// its connection belongs to a known panel, and is counted as it is; what is unknown waits for its device, and nothing else; what it is said to hold is what is desired of it;
@@ -74,6 +75,7 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
             Some(_) => {}
         }
     }
+    of_batches(snapshot, &mut users, &mut found)?;
     let mut tags = BTreeMap::<u64, NumberTag>::new();
     let mut faces = BTreeMap::<NumberTag, u64>::new();
     for entry in read.open_table(tables::BODIES)?.iter()? {
@@ -208,7 +210,11 @@ pub fn contradictions(snapshot: &Snapshot) -> Result<Vec<String>, StoreError> {
     let of_pulled = pulled.iter()?.map(|entry| Ok(("how far events were read", entry?.0.value())));
     let before = read.open_table(tables::HELD_BEFORE)?;
     let of_before = before.iter()?.map(|entry| Ok(("who had a number before", entry?.0.value().0)));
-    for entry in of_settings.chain(of_log).chain(of_passes).chain(of_pulled).chain(of_before) {
+    let calls = read.open_table(tables::CALLS)?;
+    let of_calls = calls.iter()?.map(|entry| Ok(("a call", entry?.0.value().0)));
+    let of_panels =
+        of_settings.chain(of_log).chain(of_passes).chain(of_pulled).chain(of_before).chain(of_calls);
+    for entry in of_panels {
         let (what, panel) = entry.map_err(|error: redb::StorageError| error)?;
         if panels.binary_search(&panel).is_err() {
             found.push(format!("{what} of panel {panel}, which is not there"));
@@ -315,6 +321,43 @@ fn of_alerts(snapshot: &Snapshot, panels: &[PanelNo], found: &mut Vec<String>) -
     found.extend(
         names.iter().map(|name| format!("something is kept of the alert {name}, which is not there")),
     );
+    Ok(())
+}
+
+/// What stood before batches, and what is to be undone, is of batches that are there and of their panels, once of each.
+fn of_batches(
+    snapshot: &Snapshot,
+    users: &mut BTreeMap<u64, u64>,
+    found: &mut Vec<String>,
+) -> Result<(), StoreError> {
+    let read = snapshot.transaction();
+    for table in [tables::BEFORE, tables::TO_UNDO] {
+        let (mut batch, mut free_from) = (0, 0);
+        for entry in read.open_table(table)?.iter()? {
+            let (key, value) = entry?;
+            let seq = row::be_u64(&key.value()[..8]);
+            let first = row::outcome_panel(key.value());
+            let (panels, changed) = before::decode(value.value())?;
+            let end = u64::from(first) + u64::from(panels);
+            for body in before::bodies_of(&changed) {
+                *users.entry(body).or_default() += 1;
+            }
+            if panels == 0 || changed.is_empty() || (batch == seq && u64::from(first) < free_from) {
+                found
+                    .push(format!("{} has panel {first} of batch {seq} twice, or for nothing", table.name()));
+            }
+            (batch, free_from) = (seq, end);
+            let targets = snapshot.batch_targets(seq)?;
+            let place = targets.partition_point(|panel| *panel < first);
+            let its_own = targets[place..].iter().take_while(|panel| u64::from(**panel) < end).count();
+            if snapshot.batch(seq)?.is_none() || its_own as u64 != end - u64::from(first) {
+                found.push(format!(
+                    "{} has panels {first} to {end} of batch {seq}, which is not for them",
+                    table.name()
+                ));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -77,14 +77,23 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         from: 1,
         to: 10,
-        what: "tables for settings and logs of embedded panels, for identifiers, and for alerts",
+        what: "tables for settings and logs of embedded panels, for identifiers, for alerts, and for what stood before batches",
         run: more_tables,
     },
+    Migration { from: 1, to: 10, what: "what batches change is kept from now on", run: history_begins },
 ];
 
 /// Tables are made when they are opened.
 fn more_tables(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
     Tables::open(transaction, &mut Memory::new(Arc::clone(seal))).map(|_| ())
+}
+
+/// What stood before older batches was not kept.
+fn history_begins(transaction: &WriteTransaction, seal: &Arc<Seal>) -> Result<(), StoreError> {
+    let mut memory = Memory::new(Arc::clone(seal));
+    let mut tables = Tables::open(transaction, &mut memory)?;
+    let now_ms = tables.at_ms();
+    tables.changes_are_kept_since(now_ms)
 }
 
 /// Gives the fleet its number, where it has none.
@@ -390,7 +399,8 @@ pub fn forget_passwords(db: &Database) -> Result<Forgotten, StoreError> {
     drop(kept);
     let events = forget_events(&transaction)?;
     let (mut identifiers, mut alerts) = (0, 0);
-    if found == u64::from(FORMAT) {
+    // Since format 9 nothing of identifiers is kept otherwise than today.
+    if found >= 9 {
         let mut memory = Memory::new(Arc::new(Seal::new([0; 32]))); // nothing is sealed with it
         let mut tables = Tables::open(&transaction, &mut memory)?;
         identifiers = tables.forget_identifiers()?;

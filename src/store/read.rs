@@ -24,6 +24,7 @@ pub mod alerts;
 mod embedded;
 pub mod events;
 mod items;
+pub mod past;
 
 pub use items::Counts;
 
@@ -85,18 +86,6 @@ impl Snapshot {
             let table = self.transaction.open_table(tables::PACKS)?;
             let first = table.get(&row::panel_range(panel).0)?;
             Ok(first.map(|value| pack::head(value.value())).unwrap_or_default())
-        })
-    }
-
-    /// The panels that hold, or once held, an item.
-    pub(super) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
-        damage::read(|| {
-            let mut panels = Vec::new();
-            for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
-                panels.push(row::be_u32(&entry?.0.value()[..4]));
-            }
-            panels.dedup();
-            Ok(panels)
         })
     }
 

@@ -10,21 +10,23 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
+use super::before::KEPT_SINCE;
 use super::bodies::{number_of, split_body, tag_of};
 use super::changes::access::token_of;
-use super::changes::batches::is_sealed;
 use super::event::{EventRecord, Index, StoredEvent};
 use super::json::decode;
 use super::read::Snapshot;
 use super::row::{self, Head, Reported, ReportedCounts, Row, RowName};
 use super::{last_held, seal, tables};
-use crate::batch::BatchRecord;
 use crate::batch::item::Kind;
 use crate::profile::LinkId;
 
 pub(super) mod alerts;
 
 pub use super::contradictions::contradictions;
+
+mod past;
+pub(super) use past::{batches, before, calls, to_undo};
 
 /// The state as text. Secrets do not appear: verifiers and token hashes are named only as present.
 pub fn text(snapshot: &Snapshot) -> Result<String, StoreError> {
@@ -64,6 +66,10 @@ pub(super) fn meta(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> 
         let (name, number) = entry?;
         if matches!(name.value(), "starts" | "fleet") {
             continue; // the one begins with the clock and ascends, the other is random
+        }
+        if name.value() == KEPT_SINCE {
+            line(out, format_args!("  {} at_ms={}", name.value(), number.value()))?;
+            continue;
         }
         line(out, format_args!("  {} {}", name.value(), number.value()))?;
     }
@@ -125,11 +131,17 @@ pub(super) fn heads_and_rows(snapshot: &Snapshot, out: &mut String) -> Result<()
 
 pub(super) fn bodies(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
     let read = snapshot.transaction();
+    let before = past::named(snapshot)?;
     line(out, format_args!("bodies"))?;
     for entry in read.open_table(tables::BODIES)?.iter()? {
         let (number, value) = entry?;
         let (users, _) = split_body(value.value())?;
         let json = snapshot.body(number.value())?;
+        // How often it is named of the past depends on which panels a commit had together.
+        let users = match before.get(&number.value()) {
+            Some(past) => format!("{} and of the past", users.saturating_sub(*past)),
+            None => users.to_string(),
+        };
         match tag_of(value.value()) {
             Some(_) => line(out, format_args!("  {} users={users} sealed {}", number.value(), print(&json)))?,
             None => line(out, format_args!("  {} users={users} {json}", number.value()))?,
@@ -188,47 +200,6 @@ pub(super) fn held_before(snapshot: &Snapshot, out: &mut String) -> Result<(), F
     lines.sort_unstable(); // the moments are others in every run
     line(out, format_args!("held_before"))?;
     lines.into_iter().try_for_each(|text| line(out, format_args!("{text}")))
-}
-
-pub(super) fn batches(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {
-    let read = snapshot.transaction();
-    line(out, format_args!("batches"))?;
-    for entry in read.open_table(tables::BATCHES)?.iter()? {
-        let (seq, record) = entry?;
-        let (seq, record) = (seq.value(), decode::<BatchRecord>(record.value(), "batch")?);
-        let BatchRecord { id, created_at_ms, created_by, target, state, cancelled, report, duration_ms } =
-            record;
-        line(
-            out,
-            format_args!(
-                "  {seq} id={id} created_at_ms={created_at_ms} created_by={created_by} target={target}"
-            ),
-        )?;
-        line(
-            out,
-            format_args!(
-                "    state={state:?} cancelled={cancelled} duration_ms={}",
-                duration_ms.unwrap_or_default()
-            ),
-        )?;
-        line(out, format_args!("    {:?}", report.panels))?;
-        line(out, format_args!("    {:?}", report.items))?;
-        line(out, format_args!("    targets {:?}", snapshot.batch_targets(seq)?))?;
-        let is_sealed =
-            read.open_table(tables::BATCH_WORK)?.get(seq)?.is_some_and(|work| is_sealed(work.value()));
-        match snapshot.batch_work(seq)? {
-            Some(work) if is_sealed => {
-                line(out, format_args!("    work sealed {}", print(&String::from_utf8_lossy(&work))))?;
-            }
-            Some(work) => line(out, format_args!("    work {}", String::from_utf8_lossy(&work)))?,
-            None => {}
-        }
-        for outcome in snapshot.outcomes(seq, 0)? {
-            let (panel, outcome) = outcome?;
-            line(out, format_args!("    outcome {panel} {outcome:?}"))?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn batch_ids(snapshot: &Snapshot, out: &mut String) -> Result<(), Failed> {

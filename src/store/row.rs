@@ -28,6 +28,9 @@ const PRUNED: usize = 17;
 const LEFT: u8 = 0x40;
 const LEFT_BOUND: u8 = 0x80;
 
+/// In the byte of an outcome's state: it names its items itself.
+const NAMED: u8 = 0x80;
+
 /// The byte of a pending outcome whose panel has taken its part.
 const PENDING_TAKEN: u8 = 6;
 
@@ -200,20 +203,26 @@ pub fn outcome_panel(key: &OutcomeKey) -> PanelNo {
     be_u32(&key[8..])
 }
 
-/// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, number of pruned
+/// An outcome as stored: state (1), attempts (2), number of items (4), a byte per item, where it names them itself the kind (1)
+/// and the link_id (16) of each, number of pruned
 /// items (4), each with its kind and whether it was left there (1) and its link_id (16), number of words (4), each with its item's index (4), its length (4) and its
 /// text, and the error's text up to the end.
 pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
     let error = outcome.error.as_deref().unwrap_or_default();
     let mut bytes =
         Vec::with_capacity(11 + outcome.items.len() + PRUNED * outcome.pruned.len() + error.len());
+    let named = if outcome.named.is_some() { NAMED } else { 0 };
     bytes.push(match outcome.state {
-        PanelState::Pending if outcome.taken => PENDING_TAKEN,
-        state => state as u8,
+        PanelState::Pending if outcome.taken => PENDING_TAKEN | named,
+        state => state as u8 | named,
     });
     bytes.extend(outcome.attempts.to_be_bytes());
     bytes.extend((outcome.items.len() as u32).to_be_bytes());
     bytes.extend(outcome.items.iter().map(|item| *item as u8));
+    for item in outcome.named.iter().flat_map(|named| named.iter()) {
+        bytes.push(item.kind as u8);
+        bytes.extend(item.link_id.as_bytes());
+    }
     let left = outcome.left.iter();
     let left = left.map(|(item, why)| (item, if *why == ItemOutcome::Bound { LEFT_BOUND } else { LEFT }));
     bytes.extend(((outcome.pruned.len() + outcome.left.len()) as u32).to_be_bytes());
@@ -278,15 +287,23 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, StoreError> {
 }
 
 fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
-    let (state, taken) = match bytes.split_off_first().copied()? {
+    let first = bytes.split_off_first().copied()?;
+    let (state, taken) = match first & !NAMED {
         PENDING_TAKEN => (PanelState::Pending, true),
         byte => PanelState::from_byte(byte)
             .map(|state| (state, !matches!(state, PanelState::Pending | PanelState::Failed)))?,
     };
     let attempts = u16::from_be_bytes(bytes.split_off(..2)?.try_into().ok()?);
     let items = be_u32(bytes.split_off(..4)?) as usize;
-    let items =
+    let items: Vec<_> =
         bytes.split_off(..items)?.iter().map(|b| ItemOutcome::from_byte(*b)).collect::<Option<_>>()?;
+    let named = match first & NAMED {
+        0 => None,
+        _ => {
+            let named = bytes.split_off(..items.len().checked_mul(PRUNED)?)?.chunks_exact(PRUNED);
+            Some(named.map(item_id).collect::<Option<_>>()?)
+        }
+    };
     let pruned = be_u32(bytes.split_off(..4)?) as usize;
     let pruned = bytes.split_off(..pruned.checked_mul(PRUNED)?)?.chunks_exact(PRUNED);
     let (mut gone, mut left) = (Vec::new(), Vec::new());
@@ -307,7 +324,12 @@ fn read_outcome(mut bytes: &[u8]) -> Option<Outcome> {
     }
     let error = std::str::from_utf8(bytes).ok()?;
     let error = (!error.is_empty()).then(|| error.into());
-    Some(Outcome { state, attempts, error, items, pruned: gone, left, taken, said })
+    Some(Outcome { state, attempts, error, items, named, pruned: gone, left, taken, said })
+}
+
+/// The item whose kind and link_id these bytes are.
+fn item_id(bytes: &[u8]) -> Option<ItemId> {
+    Some(ItemId { kind: Kind::from_byte(*bytes.first()?)?, link_id: link_id(bytes.get(1..PRUNED)?) })
 }
 
 /// The link_id that these 16 bytes are.
@@ -353,7 +375,7 @@ mod tests {
         assert_eq!(Row::decode(&row.encode()), row);
         let head = Head { next_uid: 77, counts: [12, 5] };
         assert_eq!(Head::decode(&head.encode()), head);
-        let items = (1..=21).filter_map(ItemOutcome::from_byte).collect();
+        let items = (1..=22).filter_map(ItemOutcome::from_byte).collect();
         let left = vec![(item, ItemOutcome::Refused), (ItemId::identifier(link), ItemOutcome::Bound)];
         let mut outcome = Outcome::decided(items, vec![item, item], left, 3);
         outcome.said = vec![(2, "".into()), (12, "face_id_not_supported".into())];
@@ -372,6 +394,10 @@ mod tests {
         ] {
             assert_eq!(Reported::decode(&reported.encode()).expect("a state"), reported);
         }
+        assert_eq!(decode_outcome(&encode_outcome(&outcome)).expect("an outcome"), outcome);
+        let items = vec![ItemOutcome::ToDelete, ItemOutcome::ChangedSince];
+        let mut outcome = Outcome::decided(items, Vec::new(), Vec::new(), 1);
+        outcome.named = Some([item, ItemId::identifier(link)].into());
         assert_eq!(decode_outcome(&encode_outcome(&outcome)).expect("an outcome"), outcome);
         assert_eq!(decode_panels(&encode_panels(&[1, 500, u32::MAX])), [1, 500, u32::MAX]);
     }

@@ -11,7 +11,7 @@ use super::bodies::Users;
 use super::pack::{self, MAX_ROWS, Pack};
 use super::row::{self, Head, ItemKey, Pending, Reported, Row, RowKey, RowName};
 use super::tables::Tables;
-use super::{PanelNo, StoreError};
+use super::{BatchSeq, Changed, PanelNo, StoreError};
 use crate::batch::Body;
 use crate::batch::item::{ItemId, Kind};
 use crate::identifier::number::Credential;
@@ -27,6 +27,8 @@ pub struct PanelRows<'a, 't> {
     users: Vec<(u64, i64)>,
     /// Items that wait for the panel's device from now on, or no longer.
     pending: BTreeMap<ItemId, Option<Pending>>,
+    /// What was changed of items with a link_id.
+    changed: Vec<Changed>,
 }
 
 /// All that a panel's rows are, where they fit into one pack.
@@ -39,6 +41,7 @@ pub struct Whole(Pack);
 pub struct Made {
     whole: Whole,
     users: Rc<Users>,
+    changed: Rc<[Changed]>,
 }
 
 /// A pack in memory. It has the names from its key on up to `until`, or up to the panel's last one.
@@ -51,7 +54,48 @@ struct Loaded {
 
 impl<'a, 't> PanelRows<'a, 't> {
     pub(super) fn of(tables: &'a mut Tables<'t>, panel: PanelNo) -> Self {
-        Self { tables, panel, packs: Vec::new(), users: Vec::new(), pending: BTreeMap::new() }
+        Self {
+            tables,
+            panel,
+            packs: Vec::new(),
+            users: Vec::new(),
+            pending: BTreeMap::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Notes what became of an item: every change of a row passes here.
+    fn note_change(&mut self, name: RowName, before: u64, after: u64) {
+        if let RowName::Link(item) = name {
+            let at_ms = self.tables.at_ms();
+            self.changed.push(Changed { item, before, after, at_ms });
+        }
+    }
+
+    /// Keeps what was changed here as what a batch has changed.
+    pub fn keep_before(&mut self, batch: BatchSeq) -> Result<(), StoreError> {
+        let changed = std::mem::take(&mut self.changed).into();
+        self.tables.keep_before(batch, self.panel, &changed)
+    }
+
+    /// Keeps that this was changed by a call of the panel API.
+    pub fn keep_call(&mut self, actor: &str) -> Result<(), StoreError> {
+        self.tables.keep_call(self.panel, actor, &std::mem::take(&mut self.changed))
+    }
+
+    /// Keeps what was made of other rows that were the same as what a batch has changed here.
+    pub fn keep_before_as_made(&mut self, batch: BatchSeq, made: &Made) -> Result<(), StoreError> {
+        self.tables.keep_before(batch, self.panel, &made.changed)
+    }
+
+    /// The text of a body that rows name, or named.
+    pub fn body_text(&self, body: u64) -> Result<Box<[u8]>, StoreError> {
+        self.tables.body_json(body)
+    }
+
+    /// A body is known to have this text, which is its own.
+    pub fn body_has(&mut self, number: u64, body: &Body) {
+        self.tables.body_has(number, body);
     }
 
     /// The tables, for what goes into the same transaction beside the rows.
@@ -209,11 +253,13 @@ impl<'a, 't> PanelRows<'a, 't> {
         };
         self.users.push((number, 1));
         self.set(name, row)?;
+        self.note_change(name, standing.map_or(0, |old| old.body), number);
         Ok(row)
     }
 
     /// As [`PanelRows::put`], and where no other row names the body that stands there, the new text takes its place
-    /// under its number. Not for a remote panel: what its device holds is known by numbers of bodies.
+    /// under its number. Not for a batch, before which the old one stood, nor for a remote panel: what its device holds is
+    /// known by numbers of bodies.
     pub fn put_in_place(
         &mut self,
         name: RowName,
@@ -225,6 +271,7 @@ impl<'a, 't> PanelRows<'a, 't> {
         };
         let row = Row { revision: old.revision.saturating_add(1), ..old };
         self.set(name, row)?;
+        self.note_change(name, old.body, row.body);
         Ok(row)
     }
 
@@ -242,6 +289,7 @@ impl<'a, 't> PanelRows<'a, 't> {
         self.packs[at].pack.remove(&key);
         self.packs[at].changed = true;
         self.users.push((standing.body, -1));
+        self.note_change(name, standing.body, 0);
         let Head { next_uid, mut counts } = self.first()?.pack.head();
         let count = &mut counts[name.kind() as usize];
         *count = count.saturating_sub(1);
@@ -256,8 +304,8 @@ impl<'a, 't> PanelRows<'a, 't> {
 
     /// What was made of the rows since they were looked at first.
     pub fn made(&mut self) -> Result<Option<Made>, StoreError> {
-        let users = self.users.as_slice().into();
-        Ok(self.whole()?.map(|whole| Made { whole, users }))
+        let (users, changed) = (self.users.as_slice().into(), self.changed.as_slice().into());
+        Ok(self.whole()?.map(|whole| Made { whole, users, changed }))
     }
 
     /// Of rows that nobody has looked at in this work: where they are just these, makes the same of them where they

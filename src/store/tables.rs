@@ -2,12 +2,12 @@
 //!
 //! | table | key | value | a row goes when |
 //! | --- | --- | --- | --- |
-//! | `meta` | name | 8 bytes, a number: the format, the fleet's own, the next panel, body, batch and audit numbers, the last start; with several nodes the log's id, the last entry that is applied, and its tag | never |
+//! | `meta` | name | 8 bytes, a number: the format, the fleet's own, the next panel, body, batch and audit numbers, the last start; with several nodes the log's id, the last entry that is applied, and its tag; since when all that batches change is kept | never |
 //! | `panels` | panel number | the panel's record, JSON | the panel is removed |
 //! | `panel_ids` | the panel's id | panel number | the panel is removed |
 //! | `panel_names` | panel number | the panel's id | never: batches and audit name removed panels too |
 //! | `packs` | panel, the first name of the pack, which begins with the item's kind ([`super::row::RowKey`]) | next uid and number of rows ([`super::row::Head`], in the first pack), then some of the panel's rows ([`super::pack`]), each with body, uid, revision ([`super::row::Row`]) | the first: its panel is removed; another: its last item is deleted too |
-//! | `bodies` | running number | number of rows that name it (8), then a profile's JSON; or of an identifier 1, its [`super::seal::NumberTag`] (16) and its JSON, sealed | no row names it, nor `last_held` |
+//! | `bodies` | running number | number of rows that name it (8), then a profile's JSON; or of an identifier 1, its [`super::seal::NumberTag`] (16) and its JSON, sealed | no row names it, nor `last_held`, `before`, `to_undo` |
 //! | `numbers` | an identifier's tag, the number of a body with this type and number | nothing | with its body |
 //! | `faces` | a face's tag | its JPEG, sealed | `face_users` has no such row |
 //! | `face_users` | a face's tag | of how many bodies and batches it is | there is none |
@@ -48,6 +48,9 @@
 //! | `alert_told` | an alert's name, the number of a [`crate::alert::Topic`], panel number | what was told of the panel: since when it is offline, in Unix milliseconds (8), or a print of each item (8 each) | it is not the case any more, or with its alert |
 //! | `alert_unsent` | an alert's name, running number | [`crate::alert::message::Unsent`], JSON | it went out, or is given up; or with its alert |
 //! | `alert_progress` | an alert's name | [`crate::alert::pace::Progress`], JSON | with its alert |
+//! | `before` | batch, panel | for how many panels, from this one on, it is the same (4), then each item that the batch changed there ([`super::Changed`]) | with its batch |
+//! | `to_undo` | undo, panel | the same of the batch that it takes back | with the undo |
+//! | `calls` | panel number, running number | what a call of the panel API changed ([`super::CallRecord`]) | newer ones of the panel push it out, or it is removed |
 
 use std::any::Any;
 
@@ -55,6 +58,7 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use super::before::BeforeRun;
 use super::bodies::{BodyChanges, NumberKey};
 use super::changes::access::EndKey;
 use super::entry::EntryTag;
@@ -108,7 +112,12 @@ macro_rules! tables {
             pub(super) counted: FxHashMap<PanelNo, CountsChange>,
             /// The last outcomes, which are not in their table yet.
             pub(super) run: Option<OutcomeRun>,
+            /// What the last batch changed, which is not in its table yet.
+            pub(super) before_run: Option<BeforeRun>,
+            /// When this transaction does what it does, once that was asked.
+            pub(super) at_ms: Option<i64>,
             note: Option<Box<dyn Any>>,
+            part: Option<Box<dyn Any>>,
             pub(super) memory: &'t mut Memory,
         }
 
@@ -124,7 +133,10 @@ macro_rules! tables {
                     face_changes: FaceChanges::default(),
                     counted: FxHashMap::default(),
                     run: None,
+                    before_run: None,
+                    at_ms: None,
                     note: None,
+                    part: None,
                     memory,
                 })
             }
@@ -213,6 +225,9 @@ tables! {
     ALERT_TOLD alert_told: (&'static str, u8, PanelNo) => &'static [u8], render_alerts::alert_told;
     ALERT_UNSENT alert_unsent: (&'static str, u64) => &'static [u8], render_alerts::alert_unsent;
     ALERT_PROGRESS alert_progress: &'static str => &'static [u8], render_alerts::alert_progress;
+    BEFORE before: &'static OutcomeKey => &'static [u8], render::before;
+    TO_UNDO to_undo: &'static OutcomeKey => &'static [u8], render::to_undo;
+    CALLS calls: (PanelNo, u64) => &'static [u8], render::calls;
 }
 
 /// Under which names `meta` has what is applied of the log of all nodes, and which log that is.
@@ -252,6 +267,7 @@ impl<'t> Tables<'t> {
     /// Writes what was gathered: outcomes, counts, bodies and the numbers that come next.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.write_run()?;
+        self.write_before_run()?;
         self.write_counts()?;
         self.write_bodies()?;
         self.write_faces()?;
@@ -276,6 +292,16 @@ impl<'t> Tables<'t> {
     /// Writes the note.
     pub fn set_note(&mut self, note: impl Any) {
         self.note = Some(Box::new(note));
+    }
+
+    /// What undos ask of the panels that they come to in this transaction: as a note, and beside it.
+    pub fn part<T: 'static>(&self) -> Option<&T> {
+        self.part.as_ref()?.downcast_ref()
+    }
+
+    /// Keeps that for the next panels.
+    pub fn set_part(&mut self, part: impl Any) {
+        self.part = Some(Box::new(part));
     }
 
     /// The rows of one panel.

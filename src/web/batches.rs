@@ -112,7 +112,7 @@ fn table(found: &[BatchRecord]) -> Markup {
                         tr {
                             td { a href={ "/batches/" (batch.id) } { (moment(batch.created_at_ms)) } }
                             td { (actor::short(&batch.created_by)) }
-                            td { (target(&batch.target)) }
+                            td { (for_whom(batch)) }
                             td { (state(batch.state.word())) }
                             td class="number" { (panels.total) }
                             td class="number" { (panels.applied) }
@@ -126,7 +126,15 @@ fn table(found: &[BatchRecord]) -> Markup {
     }
 }
 
-/// For whom a batch is, as a link where it is a selector.
+/// For whom a batch is; of an undo, of which batch, as a link.
+fn for_whom(batch: &BatchRecord) -> Markup {
+    match batch.undoes {
+        Some(undone) => html! { "undo " a href={ "/batches/" (undone) } { "a batch" } },
+        None => target(&batch.target),
+    }
+}
+
+/// The panels of a batch, as a link where they are a selector.
 fn target(text: &str) -> Markup {
     let short: String = text.chars().take(60).collect();
     html! {
@@ -168,9 +176,15 @@ pub async fn show(
                     } @else if not > 0 {
                         (action(&visitor, &path, "retry", &format!("Retry {}", layout::count(not, "panel")), false))
                     }
+                    @if batch.state != BatchState::Running && changed(&batch) {
+                        a class="button" id="undo" href={ (path) "/undo" } { "Undo" }
+                    }
                 }
             }
-            p { "Sent " (moment(batch.created_at_ms)) " by " (actor::short(&batch.created_by)) " for " (target(&batch.target)) ": " (items) }
+            p {
+                "Sent " (moment(batch.created_at_ms)) " by " (actor::short(&batch.created_by))
+                @if batch.undoes.is_some() { " to " (for_whom(&batch)) } @else { " for " (for_whom(&batch)) ": " (items) }
+            }
             (progress(&batch))
             (outcomes(&path, &batch, outcome))
             (panel_table(&page.items))
@@ -180,6 +194,12 @@ pub async fn show(
         }
     };
     Ok(layout::page(&visitor, Place::Batches, "Batch", main))
+}
+
+/// Whether it has changed anything that could be put back.
+fn changed(batch: &BatchRecord) -> bool {
+    let items = &batch.report.items;
+    items.created + items.updated + items.deleted > 0
 }
 
 /// What the batch asks for, in short.

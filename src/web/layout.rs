@@ -184,6 +184,7 @@ pub fn refusal(word: &str) -> Markup {
         "license_plate_not_supported" => Some("the panel's version knows no plates"),
         "bad_base_64_image_file" => Some("the photo is none"),
         "face_has_not_recognized" => Some("there is no face on the photo"),
+        "changed_since" => Some("something newer has changed it"),
         "has_dublicates" => Some("its link_id stood twice in one batch, and the first one holds"),
         _ => None,
     };

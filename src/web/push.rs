@@ -19,8 +19,8 @@ use super::problem::PageProblem;
 use super::profiles::zone_of;
 use super::visitor::{Fields, Visitor};
 use crate::access::Role;
-use crate::batch::Content;
 use crate::batch::report::{ItemCounts, Report};
+use crate::batch::{Content, ItemOutcome};
 use crate::coordinator::register::Entry;
 use crate::fleet::batches::{self, IdempotencyKey, ItemResult, PlannedPanel};
 use crate::fleet::profiles::ProfileVersion;
@@ -380,6 +380,7 @@ pub fn sums(plan: &batches::Plan) -> Markup {
             b { (items.created) } " created, " b { (items.updated) } " updated, " b { (items.deleted) } " deleted, "
             b { (items.unchanged) } " unchanged"
             @if items.entity_not_found > 0 { ", " b { (items.entity_not_found) } " not there to delete" }
+            @if items.changed_since > 0 { ", " b { (items.changed_since) } " left, since something newer has changed them" }
             @if items.rejected > 0 { ", " b class="wrong" { (items.rejected) " refused" } }
         }
         (opening::changes(&plan.opening))
@@ -430,7 +431,8 @@ fn refusals(plan: &batches::Plan) -> Markup {
         @if !refused.is_empty() {
             ul {
                 @for (panel, ItemResult { item, extended_info, .. }) in refused {
-                    li { (panel_link(panel.panel.as_str())) " refuses " (item.kind.as_str()) " " code { (item.link_id) } ": " (layout::refusal(extended_info)) }
+                    @let does = if extended_info == ItemOutcome::ChangedSince.extended_info() { " keeps " } else { " refuses " };
+                    li { (panel_link(panel.panel.as_str())) (does) (item.kind.as_str()) " " code { (item.link_id) } ": " (layout::refusal(extended_info)) }
                 }
             }
         }

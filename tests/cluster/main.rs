@@ -30,6 +30,7 @@ mod process;
 mod proxy;
 mod refused;
 mod register;
+mod undo;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -117,6 +118,7 @@ fn main() {
         ("copy of a new node broken", 12, 3, members::copy_broken),
         ("refused: name, key, fleet", 4, 4, refused::refused),
         ("devices, leader gone", 21, 2, devices::leader_goes),
+        ("undo, leader gone", 10, 2, undo::leader_goes),
         ("disk of one node full", 6, 1, disk::full),
         ("clock jumps", 8, 2, clocks::jumps),
         ("alerts, and nobody leads", 3, 1, alerts::told),

@@ -368,6 +368,8 @@ fn help_and_completions_are_as_they_were() {
         ("batch", "batch --help"),
         ("batch_show", "batch show --help"),
         ("batch_watch", "batch watch --help"),
+        ("batch_undo", "batch undo --help"),
+        ("history", "history --help"),
         ("batch_retry", "batch retry --help"),
         ("status", "status --help"),
         ("diff", "diff --help"),

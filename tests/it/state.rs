@@ -86,7 +86,9 @@ fn after_calls_of_the_panel_api_and_a_panel_removed() {
 #[test]
 fn folders_of_older_formats_are_brought_up_to_date_and_keep_everything() {
     // That of format 5 is from before connections were kept, and a table was added for them.
-    for format in ["format_1", "format_2", "format_3", "format_5", "format_6", "format_7", "format_8", "format_9"] {
+    for format in
+        ["format_1", "format_2", "format_3", "format_5", "format_6", "format_7", "format_8", "format_9"]
+    {
         let folder = tempfile::tempdir().expect("a folder");
         // Formats 5 to 9 have passwords sealed with this.
         std::fs::write(folder.path().join(seal::KEY_FILE), "05".repeat(32)).expect("written");

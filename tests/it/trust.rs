@@ -49,6 +49,7 @@ viewer   GET    /fleet/v1/batches/{id}/events
 viewer   GET    /fleet/v1/batches/{id}/panels
 operator POST   /fleet/v1/batches/{id}:cancel
 operator POST   /fleet/v1/batches/{id}:retry
+operator POST   /fleet/v1/batches/{id}:undo
 viewer   GET    /fleet/v1/diff
 viewer   GET    /fleet/v1/events
 viewer   GET    /fleet/v1/identifiers
@@ -63,6 +64,7 @@ admin    DELETE /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}
 admin    PATCH  /fleet/v1/panels/{id}
 viewer   GET    /fleet/v1/panels/{id}/connections
+viewer   GET    /fleet/v1/panels/{id}/history
 viewer   GET    /fleet/v1/panels/{id}/identifiers
 viewer   GET    /fleet/v1/panels/{id}/profiles
 viewer   GET    /fleet/v1/panels/{id}/profiles.ics

@@ -189,6 +189,8 @@ operator POST /push/send
 operator POST /panel/gate/reconcile
 operator POST /batches/{batch}/retry
 operator POST /batches/{batch}/cancel
+operator GET  /batches/{batch}/undo
+operator POST /batches/{batch}/undo
 admin    GET  /add
 admin    GET  /panel/gate/edit
 admin    GET  /audit

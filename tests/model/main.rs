@@ -286,6 +286,7 @@ fn add_batch(store: &Store) -> BatchSeq {
         cancelled: false,
         report: Report::default(),
         duration_ms: None,
+        undoes: None,
     };
     let targets: Vec<_> = (1..=TARGETS).collect();
     change(store, move |tables| tables.add_batch(&record, b"{}", false, &targets, 10))

@@ -121,6 +121,10 @@ pub struct BatchBody {
     /// From acceptance to the last outcome, in milliseconds.
     #[schema(required = true)]
     pub duration_ms: Option<u64>,
+    /// Of an undo: the batch that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub undoes: Option<Uuid>,
 }
 
 impl From<BatchRecord> for BatchBody {
@@ -134,6 +138,7 @@ impl From<BatchRecord> for BatchBody {
             items: record.report.items,
             by_kind: CountsByKind::of(&record.report),
             duration_ms: record.duration_ms,
+            undoes: record.undoes,
         }
     }
 }
@@ -163,7 +168,7 @@ pub struct DryRun {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "for the document; each is answered by itself")]
-enum BatchAnswer {
+pub(super) enum BatchAnswer {
     Batch(BatchBody),
     DryRun(DryRun),
 }
@@ -187,7 +192,7 @@ pub struct PlannedPanel {
     pub entity_not_found: u64,
     /// How many it would refuse.
     pub rejected: u64,
-    /// Which ones, and why; the first twenty.
+    /// Which ones, and why, and what an undo would leave; the first twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<BatchItem>,
     /// Seconds that its door would be open longer.
@@ -277,7 +282,11 @@ pub async fn submit(
 }
 
 /// Waits as long as the client wants and answers with the batch as it is then.
-async fn answer(shared: &Shared, submitted: Submitted, wait: Duration) -> Result<HttpResponse, Problem> {
+pub(super) async fn answer(
+    shared: &Shared,
+    submitted: Submitted,
+    wait: Duration,
+) -> Result<HttpResponse, Problem> {
     let location = format!("/fleet/v1/batches/{}", submitted.id);
     let record = shared.fleet.outcome_within(submitted, wait).await?;
     let mut response =
@@ -306,7 +315,7 @@ pub(super) fn wait(request: &HttpRequest) -> Result<Duration, Problem> {
     Ok(Duration::from_secs(WAIT))
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),

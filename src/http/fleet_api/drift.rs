@@ -53,8 +53,8 @@ pub struct PanelDiff {
     pub not_shown: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde asks")]
-pub(super) fn is_none(number: &u64) -> bool {
+/// Whether it is none, and then left out.
+pub fn is_none(number: &u64) -> bool {
     *number == 0
 }
 

@@ -56,7 +56,7 @@ pub struct ShownIdentifier {
 
 impl ShownIdentifier {
     /// With no more of its number than may be shown.
-    fn masked(identifier: &Identifier) -> Self {
+    pub(super) fn masked(identifier: &Identifier) -> Self {
         Self::with(identifier, identifier.credential.masked())
     }
 

@@ -123,6 +123,10 @@ struct ItemCounts {
     rejected: u64,
     /// Without an answer yet.
     pending: u64,
+    /// Not put back by an undo, since something newer has changed them; only where there are any.
+    #[serde(default, skip_serializing_if = "crate::http::fleet_api::drift::is_none")]
+    #[schema(required = false)]
+    changed_since: u64,
 }
 
 /// A panel's record as it is answered.

@@ -48,6 +48,10 @@ impl Standing for Rows {
         let found = self.rows.values().find(|(r, _, _)| r == row);
         Ok(found.map(|(_, _, name)| name.as_str().into()).unwrap_or_default())
     }
+    fn text(&mut self, body: u64) -> Result<Box<[u8]>, StoreError> {
+        let found = self.rows.values().find(|(row, _, _)| row.body == body);
+        Ok(found.map(|(_, body, _)| body.json().as_bytes().into()).unwrap_or_default())
+    }
     fn bodies_with(&mut self, credential: &Credential) -> Result<Vec<u64>, StoreError> {
         let same = self.identifiers.iter().filter(|(_, identifier)| identifier.credential == *credential);
         Ok(same.map(|(body, _)| *body).collect())

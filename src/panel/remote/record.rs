@@ -9,6 +9,7 @@ use super::Waiting;
 use crate::batch::item::ItemId;
 use crate::batch::{ItemOutcome, Outcome, PanelState};
 use crate::panel::device::ask::Said;
+use crate::panel::undo;
 use crate::store::row::{Reported, RowName};
 use crate::store::tables::{DeviceRecord, PanelRows};
 use crate::store::{BatchSeq, StoreError};
@@ -54,7 +55,8 @@ fn settle(
         if !outcome.taken {
             continue; // it is on its way once more, to be taken anew
         }
-        let operations = batch.zoned.operations();
+        let asked = undo::asked(rows, *seq, &batch.zoned)?;
+        let operations = asked.operations();
         let mut changed = false;
         for (i, named) in operations.items().enumerate() {
             let Some(item) = outcome.items.get(i).copied().filter(|item| item.pending()) else { continue };
@@ -101,7 +103,7 @@ fn settle(
         }
         if complete {
             outcome.said.sort_unstable();
-            let Outcome { said, items, pruned: to_go, mut left, .. } = outcome;
+            let Outcome { said, items, named, pruned: to_go, mut left, .. } = outcome;
             let mut pruned = Vec::with_capacity(to_go.len());
             for item in to_go {
                 if matches!(rows.reported(item)?, Some(Reported::Refused(_))) {
@@ -110,7 +112,7 @@ fn settle(
                     pruned.push(item);
                 }
             }
-            outcome = Outcome { said, ..Outcome::decided(items, pruned, left, batch.attempts) };
+            outcome = Outcome { named, said, ..Outcome::decided(items, pruned, left, batch.attempts) };
             settled.push(Settled { batch: *seq, sent: batch.sent, outcome: outcome.clone() });
         }
         if changed || complete {

@@ -38,6 +38,8 @@ pub struct NewBatch {
     pub keys_since_ms: i64,
     /// Finished batches beyond so many in all are pushed out, the oldest first.
     pub keep: u64,
+    /// The batch that it takes back.
+    pub undoes: Option<BatchSeq>,
 }
 
 /// Whether a batch's operations are sealed.
@@ -65,9 +67,9 @@ pub enum Acceptance {
     Again(BatchSeq, Box<BatchRecord>, Vec<(PanelNo, Outcome)>),
     /// The key stands for something.
     Known(IdempotencyKey),
-    /// The batch to begin again was pushed out by newer ones.
+    /// The batch to begin again, or to take back, was pushed out by newer ones.
     Gone,
-    /// The batch to begin again has not ended.
+    /// The batch to begin again, or to take back, has not ended.
     Running,
     /// The batch to begin again was applied on every panel.
     Applied,
@@ -96,13 +98,25 @@ pub enum Retried {
 impl Tables<'_> {
     /// Accepts a batch, unless the key stands for something.
     pub fn accept_batch(&mut self, batch: &NewBatch, audit: &AuditRecord) -> Result<Acceptance, StoreError> {
-        let NewBatch { record, work, secret, photos, targets, idempotency, keys_since_ms, keep } = batch;
+        let NewBatch { record, work, secret, photos, targets, idempotency, keys_since_ms, keep, undoes } =
+            batch;
         if let Some((name, _)) = idempotency
             && let Some(known) = self.key(name)?.filter(|key| key.at_ms >= *keys_since_ms)
         {
             return Ok(Acceptance::Known(known));
         }
-        let seq = self.add_batch(record, work, *secret, targets, *keep)?;
+        if let Some(undone) = undoes {
+            match self.batch(*undone)? {
+                None => return Ok(Acceptance::Gone),
+                Some(record) if record.state == BatchState::Running => return Ok(Acceptance::Running),
+                Some(_) => {}
+            }
+        }
+        let seq = self.put_batch(record, work, *secret, targets)?;
+        if let Some(undone) = undoes {
+            self.copy_to_undo(*undone, seq, targets)?; // before it may be pushed out
+        }
+        self.push_out_batches(*keep)?;
         self.keep_faces_of_batch(seq, photos)?;
         if let Some((name, digest)) = idempotency {
             let key = IdempotencyKey { digest: *digest, batch: record.id, at_ms: record.created_at_ms };
@@ -217,6 +231,18 @@ impl Tables<'_> {
         targets: &[PanelNo],
         keep: u64,
     ) -> Result<BatchSeq, StoreError> {
+        let seq = self.put_batch(record, work, secret, targets)?;
+        self.push_out_batches(keep)?;
+        Ok(seq)
+    }
+
+    fn put_batch(
+        &mut self,
+        record: &BatchRecord,
+        work: &[u8],
+        secret: bool,
+        targets: &[PanelNo],
+    ) -> Result<BatchSeq, StoreError> {
         let seq = self.next_number("next_batch")?;
         self.set_batch(seq, record)?;
         self.batch_ids.insert(record.id.as_bytes(), seq)?;
@@ -228,7 +254,6 @@ impl Tables<'_> {
             self.batch_work.insert(seq, work)?;
         }
         self.batch_targets.insert(seq, row::encode_panels(targets).as_slice())?;
-        self.push_out_batches(keep)?;
         Ok(seq)
     }
 
@@ -258,6 +283,7 @@ impl Tables<'_> {
             self.batch_work.remove(seq)?;
             self.batch_targets.remove(seq)?;
             self.forget_faces_of_batch(seq)?;
+            self.forget_before(seq)?;
             let (first, last) = (row::outcome_key(seq, 0), row::outcome_key(seq, PanelNo::MAX));
             self.outcomes.retain_in::<&OutcomeKey>(&first..=&last, |_, _| false)?;
         }

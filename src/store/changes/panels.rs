@@ -188,6 +188,7 @@ impl Tables<'_> {
         self.forget_embedded(panel)?;
         self.forget_passes(panel)?;
         self.forget_told(panel)?;
+        self.forget_calls(panel)?;
         self.events_read.remove(panel)?;
         self.panels.remove(panel)?;
         Ok(())

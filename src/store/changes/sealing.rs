@@ -253,6 +253,9 @@ impl Tables<'_> {
             }
             rows.finish()?;
         }
+        self.forget_identifiers_before()?;
+        let now_ms = self.at_ms();
+        self.changes_are_kept_since(now_ms)?;
         let mut secret = Vec::new();
         for entry in self.batch_work.iter()? {
             let (seq, work) = entry?;

@@ -26,6 +26,18 @@ impl Snapshot {
         })
     }
 
+    /// The panels that hold, or once held, an item.
+    pub(in crate::store) fn panels_with_rows(&self) -> Result<Vec<PanelNo>, StoreError> {
+        damage::read(|| {
+            let mut panels = Vec::new();
+            for entry in self.transaction.open_table(tables::PACKS)?.iter()? {
+                panels.push(row::be_u32(&entry?.0.value()[..4]));
+            }
+            panels.dedup();
+            Ok(panels)
+        })
+    }
+
     /// What authenticates a body of an identifier where it stands: the same number with the same of these is the same text.
     pub fn body_print(&self, number: u64) -> Result<[u8; 16], StoreError> {
         damage::read(|| {

@@ -11,6 +11,7 @@ use crate::batch::item::{ItemId, Kind};
 use crate::batch::{Content, ItemOutcome, Operations, Outcome, PanelState, Upsert, Zoned};
 use crate::panel::decide::rules::Rules;
 use crate::panel::decide::{self, Limits};
+use crate::panel::undo;
 use crate::panel::{Landed, Origin, Reply};
 use crate::store::row::{Drift, Reported, RowName};
 use crate::store::tables::PanelRows;
@@ -39,11 +40,20 @@ impl PanelWork for Accept {
     }
 
     fn items(&self) -> usize {
-        2 * self.zoned.operations().len()
+        match self.zoned.operations().undoes {
+            Some(_) => 2 * undo::ITEMS,
+            None => 2 * self.zoned.operations().len(),
+        }
     }
 
     fn run(&mut self, rows: &mut PanelRows<'_, '_>) -> Result<(), StoreError> {
-        let operations = self.zoned.operations();
+        let undoing = match self.zoned.operations().undoes {
+            Some(_) => Some(undo::undoing(rows, self.batch, self.zoned.zone())?),
+            None => None,
+        };
+        let part = undoing.as_ref().map(|undoing| undoing.part(rows)).transpose()?;
+        let zoned = part.as_ref().map_or(&self.zoned, |part| &part.zoned);
+        let operations = zoned.operations();
         let mut items = Vec::with_capacity(operations.len());
         let unfit: Vec<_> =
             operations.upserts.iter().map(|upsert| decide::unfit(upsert, self.limits)).collect();
@@ -86,12 +96,17 @@ impl PanelWork for Accept {
             let panel = rows.number();
             rows.tables().mark_identifiers(panel)?;
         }
-        self.outcome = Outcome::decided(items, pruned, decide::bound(left), self.attempts);
+        let prunes = operations.prune();
+        self.outcome = match undoing.zip(part) {
+            Some((undoing, part)) => undoing.outcome(part, items, self.attempts),
+            None => Outcome::decided(items, pruned, decide::bound(left), self.attempts),
+        };
         self.outcome.taken = true;
         if deletes_more {
             self.outcome.state = PanelState::Pending;
         }
-        if operations.prune() {
+        rows.keep_before(self.batch)?;
+        if prunes {
             // What else the device holds is known only when it has been read.
             self.outcome.state = PanelState::Pending;
             let panel = rows.number();
