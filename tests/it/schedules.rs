@@ -239,6 +239,44 @@ fn one_batch_opens_doors_in_many_zones_by_the_clock_on_their_walls() {
 }
 
 #[test]
+fn a_schedule_that_was_pushed_by_mistake_is_taken_back_and_doors_open_as_before() {
+    let server = TestServer::start();
+    for zone in ZONES {
+        server.add_panel(&zone.replace('/', "-"), &json!({ "zone": zone }));
+    }
+    let push = |except: Value| {
+        let batch =
+            json!({ "all": true, "schedules": { "upsert": [office(&except)] }, "calendars": holidays() });
+        let answer = submit(&server, &batch);
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.value()["id"].as_str().expect("an id").to_owned()
+    };
+    let held = || {
+        ZONES.map(|zone| {
+            let path = format!("/panels/{}/profiles?limit=1000", zone.replace('/', "-"));
+            let held = server.fleet("GET", &path).send().value();
+            let held = held["items"].as_array().expect("a list").iter();
+            held.map(|item| (item["link_id"].clone(), item["profile"].clone())).collect::<Vec<_>>()
+        })
+    };
+    push(json!(["calendar holidays"]));
+    let before = held();
+    let mistake = push(json!(["2027-02-09..2027-02-11"]));
+    assert_ne!(held(), before);
+    let plan =
+        server.fleet("POST", &format!("/batches/{mistake}:undo")).json(&json!({ "dry_run": true })).send();
+    assert_eq!(plan.status, 200, "{plan}");
+    assert!(plan.value()["opening"]["door_hours"].as_u64() > Some(0), "holidays are shut again: {plan}");
+    let undone = server
+        .fleet("POST", &format!("/batches/{mistake}:undo"))
+        .header("prefer", "wait=60")
+        .json(&json!({}))
+        .send();
+    assert_eq!(undone.status, 200, "{undone}");
+    assert_eq!(held(), before);
+}
+
+#[test]
 fn devices_hold_what_the_schedule_says_also_after_a_restart_and_nothing_that_it_said_before() {
     let mut devices = Simulated::start(2, &[]);
     let impatient = |settings: &mut panelsync::config::Settings| {
