@@ -21,7 +21,7 @@ use crate::identifier::{self, Identifier, LinkedIdentifier};
 use crate::profile::parse::LinkedProfile;
 use crate::profile::rule::Family;
 use crate::profile::{LinkId, TimeProfile, Unknown, opens, parse, wire};
-use crate::schedule::compile::ClockPart;
+use crate::schedule::compile::{self, ClockPart};
 
 pub mod item;
 mod outcome;
@@ -244,6 +244,16 @@ impl Operations {
             places.kinds.extend(self.items().map(|item| item.kind));
             places
         })
+    }
+
+    /// Whether no part of a schedule is refused by these outcomes of the items.
+    pub fn parts_are_whole(&self, items: &[ItemOutcome]) -> bool {
+        self.schedules.is_empty()
+            || !self
+                .upserts
+                .iter()
+                .zip(items)
+                .any(|(upsert, item)| item.refused() && compile::is_derived(upsert.item.link_id))
     }
 
     /// The kinds of the named items, in item order.

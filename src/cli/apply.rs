@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{self, Sure};
 use super::client::Client;
-use super::{Exit, Failure, Output, Targets, batch, file, find, output, seconds, words};
+use super::{Exit, Failure, Output, Targets, batch, file, find, output, schedule, seconds, words};
 use crate::batch::ItemOutcome;
 use crate::batch::item::Kind;
 use crate::fleet::FieldError;
@@ -19,6 +19,8 @@ use crate::identifier::people::TOLD;
 use crate::identifier::rule::Api;
 use crate::profile::LinkId;
 use crate::profile::wire::Json;
+use crate::schedule::CalendarName;
+use crate::schedule::parse::calendar_json;
 
 /// What `apply` takes.
 #[derive(Debug, Args)]
@@ -27,6 +29,9 @@ pub struct ApplyArgs {
     /// {"list_items":[…]}, or a bare list of profiles; - reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: String,
+    /// A calendar from an .ics file, under the name by which the schedules have it
+    #[arg(long = "calendar", value_name = "NAME=FILE.ics", value_parser = schedule::named_file)]
+    calendars: Vec<(CalendarName, String)>,
     #[command(flatten)]
     targets: Targets,
     /// Change nothing; show per panel what would be created, updated, deleted or is unchanged
@@ -112,8 +117,9 @@ impl Waiting {
 
 /// Creates or updates what a file holds.
 pub fn apply(args: &ApplyArgs, client: &Client, output: Output) -> Result<Exit, Failure> {
-    let (content, _) = read_content(&args.file)?;
+    let (mut content, _) = read_content(&args.file)?;
     let file = file::name(&args.file);
+    content.calendars.extend(schedule::import(&args.calendars)?.iter().map(calendar_json));
     let places = Places::of(file, &content);
     if let Some(list) = &content.identifiers {
         refuse_numbers_twice(file, list)?;

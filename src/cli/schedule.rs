@@ -89,7 +89,25 @@ fn day(text: &str) -> Result<Day, String> {
     parse::words::day(text).ok_or_else(|| format!("{text:?} is no date such as 2026-12-31"))
 }
 
-fn named_file(text: &str) -> Result<(CalendarName, String), String> {
+/// Reads calendars from .ics files.
+pub(super) fn import(files: &[(CalendarName, String)]) -> Result<Vec<Calendar>, Failure> {
+    let mut calendars = Vec::with_capacity(files.len());
+    for (name, path) in files {
+        let text = file::read(path)?;
+        let imported = ics::import(name.clone(), &text, Day(clock::now_ms() / 1000 / DAY))
+            .map_err(|error| Failure::usage(format!("{path} {error}")))?;
+        if imported.with_time > 0 {
+            note!(
+                "{path}: {} with a time of day left out; holidays are whole days",
+                count(imported.with_time, "event")
+            );
+        }
+        calendars.push(imported.calendar);
+    }
+    Ok(calendars)
+}
+
+pub(super) fn named_file(text: &str) -> Result<(CalendarName, String), String> {
     let (name, file) = text.split_once('=').ok_or("say NAME=FILE.ics")?;
     let name = CalendarName::new(name)
         .ok_or_else(|| format!("{name:?}: the name of a calendar has 1 to 63 letters, digits, -, _ and ."))?;
@@ -167,7 +185,7 @@ fn compile(
     from: Day,
     days: i64,
 ) -> Result<Vec<Part>, Failure> {
-    let first = linked.schedule.from.unwrap_or(ANCHOR);
+    let first = linked.schedule.from.unwrap_or(ANCHOR).max(ANCHOR);
     let plan = Plan::new(resolved, zone.rules(), first, Day(from.max(first).0 + days));
     let parts = plan.and_then(|plan| plan.parts(linked.link_id, zone.rules(), from));
     parts.map_err(|error| {
@@ -204,20 +222,14 @@ impl FileArgs {
         let mut calendars = parse::calendars(&calendars, "/calendars", &mut wrong);
         let mut problems: Vec<_> =
             wrong.into_iter().map(|problem| Finding::new(problem.path, problem.wrong, "")).collect();
-        for (name, file) in &self.calendars {
-            if calendars.iter().any(|calendar| calendar.name == *name) {
-                return Err(Failure::usage(format!("the calendar {name} is there twice; give it once")));
+        for calendar in import(&self.calendars)? {
+            if calendars.iter().any(|other| other.name == calendar.name) {
+                return Err(Failure::usage(format!(
+                    "the calendar {} is there twice; give it once",
+                    calendar.name
+                )));
             }
-            let text = file::read(file)?;
-            let imported = ics::import(name.clone(), &text, Day(clock::now_ms() / 1000 / DAY))
-                .map_err(|error| Failure::usage(format!("{file} {error}")))?;
-            if imported.with_time > 0 {
-                note!(
-                    "{file}: {} with a time of day left out; holidays are whole days",
-                    count(imported.with_time, "event")
-                );
-            }
-            calendars.push(imported.calendar);
+            calendars.push(calendar);
         }
         for (place, linked) in &schedules {
             if let Err(error) = Resolved::new(&linked.schedule, &calendars) {

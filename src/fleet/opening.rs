@@ -30,6 +30,9 @@ mod examples;
 /// How many days are looked at where nobody says: four weeks.
 pub const DAYS: i64 = 28;
 
+/// Rows of panels that are remembered at most; then all are forgotten, and compared again where they come once more.
+const REMEMBERED: usize = 2_000_000;
+
 /// What a batch would do to opening hours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
@@ -92,6 +95,8 @@ type Counts = (usize, Holds, Holds);
 
 /// What changes on panels that are alike.
 struct Alike {
+    /// The number of their zone.
+    place: usize,
     panels: u64,
     difference: Difference,
     opens: Vec<Window>,
@@ -121,6 +126,7 @@ pub struct Foretelling<'s> {
     identifiers: FxHashMap<Says, Rc<Identifier>>,
     by_counts: HashMap<Counts, usize>,
     alike: Vec<Alike>,
+    remembered: usize,
 }
 
 impl<'s> Foretelling<'s> {
@@ -137,6 +143,7 @@ impl<'s> Foretelling<'s> {
             identifiers: FxHashMap::default(),
             by_counts: HashMap::new(),
             alike: Vec::new(),
+            remembered: 0,
         }
     }
 
@@ -156,6 +163,13 @@ impl<'s> Foretelling<'s> {
         let asked = self.number(zoned);
         let after = changed(&before, &decision.changes, asked, zoned.operations());
         let place = self.place(zone)?;
+        self.remembered += before.len() + after.len();
+        if self.remembered > REMEMBERED {
+            self.by_counts.clear();
+            self.identifiers.clear();
+            self.hours.clear();
+            self.remembered = 0;
+        }
         let counts = (place, before, after);
         let at = match self.by_counts.get(&counts) {
             Some(at) => *at,
@@ -179,11 +193,21 @@ impl<'s> Foretelling<'s> {
             let some = self.alike.iter().filter(|alike| of(&alike.difference) > 0);
             some.map(|alike| alike.panels).sum::<u64>()
         };
+        // One with a link_id is the same on all panels, one without is each panel's own.
         let named = |of: fn(&Alike) -> &[RowName]| {
-            self.alike.iter().flat_map(of).collect::<FxHashSet<_>>().len() as u64
+            let mut linked = FxHashSet::default();
+            let mut own = 0;
+            for alike in &self.alike {
+                for name in of(alike) {
+                    match name {
+                        RowName::Link(item) => drop(linked.insert(*item)),
+                        RowName::Uid(..) => own += alike.panels,
+                    }
+                }
+            }
+            linked.len() as u64 + own
         };
-        let places =
-            self.by_counts.iter().map(|((place, ..), at)| (&self.places[*place].local, &self.alike[*at]));
+        let places = self.alike.iter().map(|alike| (&self.places[alike.place].local, alike));
         Opening {
             days: self.days,
             gained_s: of_all(|difference| difference.gained_s),
@@ -233,7 +257,7 @@ impl<'s> Foretelling<'s> {
             (Vec::new(), Vec::new())
         };
         let difference = Difference { gained_s: seconds(&opens), lost_s: seconds(&closes) };
-        Ok(Alike { panels: 0, difference, opens, closes, gains, loses })
+        Ok(Alike { place: *place, panels: 0, difference, opens, closes, gains, loses })
     }
 
     /// When the profiles open the door.

@@ -50,7 +50,7 @@ impl Schedules {
     }
 
     /// What is asked of panels, from today on up to the horizon.
-    pub fn operations(self, errors: &mut Gathered) -> Operations {
+    pub fn operations(self, most: usize, errors: &mut Gathered) -> Operations {
         let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
         let mut calendars: BTreeMap<_, usize> = BTreeMap::new();
         for (place, calendar) in self.calendars.iter().enumerate() {
@@ -80,7 +80,8 @@ impl Schedules {
                     continue;
                 }
             };
-            let from = schedule.from.unwrap_or(ANCHOR);
+            // What is over is over, however long ago it began.
+            let from = schedule.from.unwrap_or(ANCHOR).max(ANCHOR);
             let horizon = Day(today.0.max(from.0) + HORIZON);
             let plan = Plan::new(&resolved, &TimeZone::UTC, from, horizon);
             match plan.and_then(|plan| plan.by_the_clock(*link_id, today)) {
@@ -88,6 +89,13 @@ impl Schedules {
                 Ok(of) => {
                     parts.extend(of);
                     schedules.push(*link_id);
+                    if parts.len() > most {
+                        let why = format!(
+                            "with this schedule the batch is more than {most} time profiles, which is the limit of --max-items; send it in parts"
+                        );
+                        errors.add(|| FieldError::at(at(""), why));
+                        break;
+                    }
                 }
                 Err(error) => errors.add(|| FieldError::at(at(""), error.to_string())),
             }

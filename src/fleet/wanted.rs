@@ -83,7 +83,15 @@ impl Wanted {
                 errors.add(|| FieldError::at(format!("/delete/{i}"), "the same batch upserts this link_id"));
             }
         }
-        let on_schedules = schedules.operations(&mut errors);
+        let on_schedules = schedules.operations(most, &mut errors);
+        let parts: HashSet<_> = on_schedules.upserts.iter().map(|upsert| upsert.item.link_id).collect();
+        let named = profiles.iter().map(|item| item.link_id).enumerate().map(|(i, link)| ("upsert", i, link));
+        let deleted = deletes.iter().copied().enumerate().map(|(i, link)| ("delete", i, link));
+        for (list, i, _) in named.chain(deleted).filter(|(.., link)| parts.contains(link)) {
+            errors.add(|| {
+                FieldError::at(format!("/{list}/{i}"), "this is a part of a schedule of the same batch")
+            });
+        }
         let target = targets.pop();
         if !targets.is_empty() || (target.is_none() && errors.is_empty()) {
             errors.add(|| {
@@ -93,7 +101,7 @@ impl Wanted {
         let on_identifiers = Operations::of_identifiers(upserts, undone, prune_identifiers);
         let operations =
             Operations::of_profiles(profiles, deletes, prune).and(on_schedules).and(on_identifiers);
-        if operations.len() > most {
+        if operations.len() > most && errors.is_empty() {
             return Err(FleetError::TooManyItems(most));
         }
         if operations.is_empty() && errors.is_empty() {

@@ -143,7 +143,12 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         decision.items.push(outcome);
     }
     decide_deletes(standing, &operations.deletes, &mut rules, &mut decision)?;
+    // Of a schedule that cannot be said whole, what stands is better than a part of what is new.
+    let is_whole = operations.parts_are_whole(&decision.items);
     for (item, row) in replaced_parts(standing, operations)? {
+        if !is_whole {
+            break;
+        }
         if operations.deletes_item(item) {
             continue; // it goes by itself
         }

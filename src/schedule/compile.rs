@@ -98,12 +98,9 @@ impl<'s> Plan<'s> {
     /// The profiles of these rules in a zone, without those that are over before this day.
     pub fn parts(&self, link_id: LinkId, zone: &TimeZone, from: Day) -> Result<Vec<Part>, CompileError> {
         let by_the_clock = self.by_the_clock(link_id, from)?;
-        let days = by_the_clock.iter().flat_map(ClockPart::days).map(|day| day.0);
-        let (first, last) = (days.clone().min().unwrap_or(from.0), days.max().unwrap_or(from.0));
-        let local = Local::new(zone, (first - 2) * DAY, (last + 3) * DAY)?;
         let mut parts = Vec::with_capacity(by_the_clock.len() + self.once.len());
         for part in &by_the_clock {
-            let (moved, profile) = part.on(&local);
+            let (moved, profile) = part.on(zone)?;
             parts.extend(profile.map(|profile| Part { link_id: part.link_id, profile }));
             for (day, begins, ends) in moved {
                 parts.push(self.once(link_id, format!("{} on {day}", plain(part.span)), begins, ends));
@@ -202,27 +199,20 @@ impl ClockPart {
         Some(Self { link_id, name: Name::new(&name)?, span, rule, until })
     }
 
-    /// Its profile in a zone. None where a change of the clock falls upon its first window and leaves nothing of it that a
-    /// profile can say.
+    /// Its profile in a zone. Where a change of the clock moves the window with which it would begin, it begins with the next
+    /// one: a profile cannot say both. None where there is no other.
     pub fn profile_in(&self, zone: &TimeZone) -> Option<TimeProfile> {
-        let days = self.days().map(|day| day.0);
-        let (first, last) = (days.clone().min()?, days.max()?);
-        let local = Local::new(zone, (first - 2) * DAY, (last + 3) * DAY).ok()?;
-        let (moved, profile) = self.on(&local);
-        profile.filter(|_| moved.is_empty())
+        self.on(zone).ok()?.1
     }
 
-    fn days(&self) -> impl Iterator<Item = Day> + Clone {
-        [Some(self.rule.first), self.rule.last, self.until].into_iter().flatten()
-    }
-
-    /// Its profile by a clock. Beside it the days on which a change of the clock moves its window, with that: a profile
+    /// Its profile in a zone. Beside it the days on which a change of the clock moves its window, with that: a profile
     /// cannot begin with such a one, since all that follow would be moved, too.
-    fn on(&self, local: &Local) -> (Vec<(Day, i64, i64)>, Option<TimeProfile>) {
+    fn on(&self, zone: &TimeZone) -> Result<Moved, RangeError> {
         let Self { name, span, rule, until, .. } = self;
         let all_day = *span == Span::ALL_DAY;
         let mut moved = Vec::new();
         for first in named_from(rule) {
+            let local = around(first, zone)?;
             let clock = (first.0 * DAY + span.start, first.0 * DAY + span.end);
             let (begins, ends) = (local.instant(clock.0), local.instant(clock.1));
             if !all_day && (local.local(begins), local.local(ends)) != clock {
@@ -231,15 +221,24 @@ impl ClockPart {
                 }
                 continue;
             }
-            let until = until.map(|last| local.instant(last.0 * DAY + span.start));
+            let until = until.map(|last| Ok(around(last, zone)?.instant(last.0 * DAY + span.start)));
+            let until = until.transpose()?;
             let repeat = (rule.last != Some(first)).then(|| Repeat { rule: said(rule), until });
             let to = ends - i64::from(all_day);
             let profile =
                 TimeProfile { name: name.clone(), all_day, from: begins, to, repeat, wording: None };
-            return (moved, Some(profile));
+            return Ok((moved, Some(profile)));
         }
-        (moved, None)
+        Ok((moved, None))
     }
+}
+
+/// Days whose windows are moved, each with that in Unix seconds; and the profile that says all others.
+type Moved = (Vec<(Day, i64, i64)>, Option<TimeProfile>);
+
+/// The clock of a zone around a day.
+fn around(day: Day, zone: &TimeZone) -> Result<Local, RangeError> {
+    Local::new(zone, day.0 * DAY, (day.0 + 1) * DAY)
 }
 
 /// Whether a link_id is a part's, or another one that is derived from something.

@@ -159,12 +159,15 @@ fn runs(all: &Days, days: &[Day]) -> [Vec<Run>; 7] {
             _ => runs.push(Run { first: day.0, last: day.0 }),
         }
     }
-    for (weekday, runs) in runs.iter_mut().enumerate() {
-        if let Some(run) = runs.last_mut()
-            && all.go_on[weekday]
-            && run.last + 7 > all.range.1.0
-        {
-            run.last = NEVER;
+    for (weekday, runs) in runs.iter_mut().enumerate().filter(|(weekday, _)| all.go_on[*weekday]) {
+        match runs.last_mut() {
+            Some(run) if run.last + 7 > all.range.1.0 => run.last = NEVER,
+            // Its last day within the range is missing: it begins again behind it.
+            _ => {
+                let behind = all.range.1.0 + 1;
+                let first = behind + (weekday as i64 - Day(behind).weekday() as i64).rem_euclid(7);
+                runs.push(Run { first, last: NEVER });
+            }
         }
     }
     runs

@@ -47,7 +47,7 @@ pub enum NotRead {
     #[error("this is no iCalendar file: it does not begin with BEGIN:VCALENDAR")]
     NotACalendar,
     /// It ends too early.
-    #[error("the file ends within an event; it was cut off")]
+    #[error("the file ends before END:VCALENDAR; it was cut off")]
     CutOff,
     /// No date.
     #[error("{0:?} is no date such as 20261231")]
@@ -141,6 +141,7 @@ fn read_events(text: &str) -> Result<Vec<Event>, ImportError> {
     let mut event: Option<Event> = None;
     // What stands within an event, such as its alarm, has dates of its own.
     let mut within = 0_usize;
+    let mut whole = false;
     for (number, line) in &lines {
         let Some((property, value)) = split(line) else { continue };
         let wrong = |wrong| ImportError { line: *number, wrong };
@@ -153,12 +154,13 @@ fn read_events(text: &str) -> Result<Vec<Event>, ImportError> {
             }
             ("BEGIN", Some(_)) => within += 1,
             ("END", Some(_)) if within > 0 => within -= 1,
-            ("END", Some(_)) => {
+            ("END", Some(_)) if value.eq_ignore_ascii_case("VEVENT") => {
                 events.extend(event.take());
                 if events.len() > MAX_EVENTS {
                     return Err(wrong(NotRead::TooMany(MAX_EVENTS)));
                 }
             }
+            ("END", None) if value.eq_ignore_ascii_case("VCALENDAR") => whole = true,
             (name, Some(event)) if within == 0 => {
                 read_property(event, name, value, *number).map_err(wrong)?;
             }
@@ -167,7 +169,8 @@ fn read_events(text: &str) -> Result<Vec<Event>, ImportError> {
     }
     match event {
         Some(event) => Err(ImportError { line: event.line, wrong: NotRead::CutOff }),
-        None => Ok(events),
+        None if whole => Ok(events),
+        None => Err(ImportError { line: lines.len(), wrong: NotRead::CutOff }),
     }
 }
 

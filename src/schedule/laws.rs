@@ -125,6 +125,14 @@ proptest! {
         ids.sort_unstable();
         ids.dedup();
         prop_assert_eq!(ids.len(), parts.len(), "each part has a link_id of its own");
+        // Behind the horizon each weekday's hours go on, by the clock on the wall.
+        if schedule.until.is_none() && schedule.zone.is_none() && schedule.instead.is_empty() {
+            let beyond = ((horizon.0 + 2) * DAY, (horizon.0 + 90) * DAY);
+            let plain = Schedule { except: Vec::new(), ..schedule.clone() };
+            let plain = Resolved::new(&plain, []).expect("it names no calendar");
+            let goes_on = windows(&plain, &zone, beyond.0, beyond.1).expect("a range");
+            prop_assert_eq!(union(&parts, &zone, beyond.0, beyond.1), goes_on, "{:#?}", parts);
+        }
         // Without what is over, all that is to come is still said.
         let later = Day(FROM.0 + days / 2);
         let parts = plan.parts(LINK, &zone, later).expect("not too many");

@@ -439,6 +439,9 @@ fn find_overlaps(schedule: &Schedule, path: &str, problems: &mut Vec<Problem>) {
     }
 }
 
+/// How much of a range of dates is looked at, in days.
+const YEAR: i64 = 366;
+
 /// Eight years have every date, and every weekday of it but of 29 February.
 const YEARS_LOOKED_AT: i64 = 8 * 366;
 
@@ -451,14 +454,15 @@ fn find_never_opens(schedule: &Schedule, path: &str, problems: &mut Vec<Problem>
     // What calendars say is not known here, and may change.
     let Ok(alone) = Resolved::new(schedule, []) else { return };
     let days = schedule.instead.iter().filter_map(|(dates, _)| match dates.of {
-        DatesOf::Days(from, _) => Some(from),
+        DatesOf::Days(from, to) => Some((from, to.min(Day(from.0 + YEAR)))),
         DatesOf::Yearly(..) | DatesOf::Calendar(_) => None,
     });
     // Hours of weekdays and of each year begin again and again, those of a date on that date only.
-    let begins = schedule.from.or_else(|| days.clone().min()).unwrap_or(Day(20_000));
+    let begins = schedule.from.or_else(|| days.clone().map(|(from, _)| from).min()).unwrap_or(Day(20_000));
+    let begins = schedule.until.map_or(begins, |until| begins.min(Day(until.0 - YEARS_LOOKED_AT)));
     let opens = |first: Day, last: Day| alone.hours(first, last).iter().any(|(_, spans)| !spans.is_empty());
     let soon = opens(begins, Day(begins.0 + YEARS_LOOKED_AT));
-    if !soon && !days.into_iter().any(|day| opens(day, Day(day.0 + YEARS_LOOKED_AT))) {
+    if !soon && !days.into_iter().any(|(from, to)| opens(from, to)) {
         let why = "none of its hours lies on a day from its first to its last one that is not excepted";
         problems.push(Problem { path: path.to_owned(), wrong: Wrong::NeverOpens(why) });
     }

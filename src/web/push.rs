@@ -180,10 +180,10 @@ fn body(fields: &Fields) -> Result<Vec<u8>, Vec<FieldError>> {
     }
     if fields.ticked("prune") {
         body.insert("prune".into(), true.into());
-        for confirms in ["confirm_deletes", "confirm_door_hours"] {
-            if let Ok(meant) = fields.one(confirms).parse::<u64>() {
-                body.insert(confirms.into(), meant.into());
-            }
+    }
+    for confirms in ["confirm_deletes", "confirm_door_hours"] {
+        if let Ok(meant) = fields.one(confirms).parse::<u64>() {
+            body.insert(confirms.into(), meant.into());
         }
     }
     put_target(fields, &mut body).map_err(|error| vec![error])?;

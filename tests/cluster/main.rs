@@ -96,7 +96,7 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     // How often; and how often with --few.
-    let faults: [(&str, u32, u32, Fault); 24] = [
+    let faults: [(&str, u32, u32, Fault); 25] = [
         ("harness: database, standby, lines", 3, 1, harness::harness),
         ("leader killed", 50, 3, leaders::killed),
         ("leader of 100,000 panels killed", 50, 0, leaders::killed_of_many),

@@ -103,7 +103,8 @@ fn a_batch_with_failures_and_what_was_refused_are_told_once_and_signed() {
         (&json!("item.refused"), &json!(link(2)))
     );
 
-    // Over a restart nothing is told again: what comes next is what is new.
+    // Over a restart nothing is told again that is known to have come: what comes next is what is new.
+    until(&server, "north", |alert| alert["sent"] == 3);
     server.restart_with(quickly);
     server.fleet("POST", "/batches").json(&json!({ "panels": ["p2"], "upsert": [never(7)] })).send();
     server

@@ -155,3 +155,24 @@ fn the_command_line_shows_it_and_confirms_it() {
     }
     log.check();
 }
+
+#[test]
+fn what_goes_over_an_hour_that_comes_twice_is_told_all_the_same() {
+    // From the first 01:50 to the second 01:10 of London, whenever clocks are set back within four weeks; and else nothing.
+    let server = TestServer::start();
+    server.add_panel("p1", &json!({ "zone": "Europe/London" }));
+    let now = panelsync::clock::now_ms() / 1000;
+    let zone = jiff::tz::TimeZone::get("Europe/London").expect("a zone");
+    let back = zone
+        .following(jiff::Timestamp::from_second(now).expect("a moment"))
+        .next()
+        .expect("a change")
+        .timestamp()
+        .as_second();
+    let mut profile = once(1, "Over it");
+    profile["time_options"]["date_from"] = (back - 600).into();
+    profile["time_options"]["date_to"] = (back + 600).into();
+    let plan = dry_run(&server, &json!({ "all": true, "upsert": [profile] }));
+    let hours = u64::from(back < now + 27 * 86_400);
+    assert_eq!(plan["opening"]["door_hours"], hours, "{plan}");
+}

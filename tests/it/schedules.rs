@@ -137,6 +137,14 @@ fn office(except: &Value) -> Value {
     })
 }
 
+/// The link_id of its part of Saturdays, which begins with the first one of 2024.
+fn part_of_office() -> Value {
+    let namespace = uuid::Uuid::try_parse(&link(700)).expect("a UUID");
+    let mut part = work_week(1, "Part");
+    part["link_id"] = uuid::Uuid::new_v5(&namespace, b"22:00-04:00 from 2024-01-06").to_string().into();
+    part
+}
+
 fn holidays() -> Value {
     json!([{ "name": "holidays", "days": ["01-01", "12-25..12-26", "2026-12-03", { "date": "2027-03-26", "title": "Good Friday" }] }])
 }
@@ -277,6 +285,41 @@ fn a_schedule_that_was_pushed_by_mistake_is_taken_back_and_doors_open_as_before(
 }
 
 #[test]
+fn a_part_that_is_bound_stays_and_so_does_all_where_what_is_new_is_refused() {
+    let server = TestServer::start();
+    server.add_panel("small", &json!({ "zone": "Europe/Kyiv", "capacity": 3 }));
+    server.add_panel("bound", &json!({ "zone": "Europe/Kyiv" }));
+    let push = |hours: &str| {
+        let schedule = json!({ "link_id": link(700), "name": "Hours", "hours": { "mon-fri": hours } });
+        let batch = json!({ "all": true, "schedules": { "upsert": [schedule] } });
+        submit(&server, &batch).value()
+    };
+    let held = |panel: &str| {
+        let held = server.fleet("GET", &format!("/panels/{panel}/profiles")).send().value();
+        let items = held["items"].as_array().expect("a list").iter();
+        items.map(|item| item["profile"]["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    push("09:00-12:00, 13:00-18:00");
+    let list = server.fleet("GET", "/panels/bound/profiles").send().value();
+    let mut parts = list["items"].as_array().expect("a list").iter();
+    let part = parts.find(|item| item["profile"]["name"].as_str().expect("a name").contains("09:00"));
+    let part = part.expect("the morning")["link_id"].as_str().expect("a link_id").to_owned();
+    let mut card = crate::support::identifiers::card(101, "Card", "7001", &[]);
+    card["time_profiles"] = json!({ "link_ids": [part] });
+    let bound = submit(&server, &json!({ "panels": ["bound"], "identifiers": { "upsert": [card] } }));
+    assert_eq!(bound.value()["items"]["created"], 1, "{bound}");
+    let batch = push("08:00-11:00, 14:00-19:00");
+    assert_eq!(batch["panels"]["partial"], 2, "{batch}");
+    let (small, bound) = (held("small"), held("bound"));
+    assert!(small.iter().any(|name| name.contains("13:00-18:00")), "all that stood is there: {small:?}");
+    assert!(bound.iter().any(|name| name.contains("09:00-12:00")), "the card still opens: {bound:?}");
+    assert!(
+        !bound.iter().any(|name| name.contains("13:00-18:00")),
+        "what nobody is bound to is gone: {bound:?}"
+    );
+}
+
+#[test]
 fn devices_hold_what_the_schedule_says_also_after_a_restart_and_nothing_that_it_said_before() {
     let mut devices = Simulated::start(2, &[]);
     let impatient = |settings: &mut panelsync::config::Settings| {
@@ -356,6 +399,10 @@ fn a_schedule_that_says_nothing_is_refused_with_its_place_and_nothing_is_done() 
             json!({ "all": true, "schedules": { "prune": true, "upsert": 7, "delete": [7] }, "calendars": {} }),
         ),
         ("no object", json!({ "all": true, "schedules": [] })),
+        (
+            "a part of it besides",
+            json!({ "all": true, "upsert": [part_of_office()], "delete": [part_of_office()["link_id"]], "schedules": { "upsert": [office(&json!([]))] } }),
+        ),
         ("only calendars", json!({ "all": true, "calendars": holidays() })),
     ] {
         log.step(what, &submit(&server, &body));

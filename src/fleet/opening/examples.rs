@@ -29,8 +29,9 @@ pub(super) fn largest<'a>(
             }
         }
     }
-    let seconds =
-        |((_, span, days), panels): &(Same, u64)| (span.end - span.start) as u64 * days.len() as u64 * panels;
+    // What goes over an hour that comes twice ends earlier by the clock than it began, perhaps.
+    let length = |span: &Span| (span.end - span.start).max(0).unsigned_abs();
+    let seconds = |((_, span, days), panels): &(Same, u64)| length(span) * days.len() as u64 * panels;
     let mut all: Vec<_> = on.into_iter().collect();
     all.sort_unstable_by(|one, other| seconds(other).cmp(&seconds(one)).then_with(|| one.cmp(other)));
     let told = all.into_iter().take(TOLD).map(|((opens, span, on), panels)| {

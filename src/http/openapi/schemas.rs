@@ -298,7 +298,8 @@ mod tests {
         };
         assert_eq!(described_fields::<settings::PanelRecord>(), fields(&record));
         assert_eq!(described_fields::<report::PanelCounts>(), fields(&report::PanelCounts::default()));
-        assert_eq!(described_fields::<report::ItemCounts>(), fields(&report::ItemCounts::default()));
+        let counts = report::ItemCounts { changed_since: 1, ..report::ItemCounts::default() };
+        assert_eq!(described_fields::<report::ItemCounts>(), fields(&counts));
         assert_eq!(described_fields::<fleet::FieldError>(), fields(&fleet::FieldError::at("", "")));
         let wanted = fleet::alerts::WantedAlert::default();
         assert_eq!(described_fields::<fleet::alerts::WantedAlert>(), fields(&wanted));

@@ -38,7 +38,9 @@ impl<'o> Rules<'o> {
         is_refused: impl Fn(usize) -> bool,
     ) -> Result<Self, StoreError> {
         let upserts = operations.identifiers().next().is_some();
-        let deletes = operations.prune() || operations.deletes.iter().any(|item| item.kind == Kind::Profile);
+        let deletes = operations.prune()
+            || !operations.schedules.is_empty()
+            || operations.deletes.iter().any(|item| item.kind == Kind::Profile);
         let apply = upserts || (deletes && standing.count(Kind::Identifier)? > 0);
         let mut rules = Self {
             operations,
