@@ -120,7 +120,7 @@ fn digest_of(json: &str) -> BodyDigest {
 }
 
 /// What an item says, by its kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Content {
     /// When a door opens.
     Profile(TimeProfile),
@@ -131,7 +131,7 @@ pub enum Content {
 }
 
 /// One item to create or update.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Upsert {
     /// Which item.
     pub item: ItemId,
@@ -328,39 +328,30 @@ impl Operations {
         self.len() == 0 && !self.prune() && self.schedules.is_empty() && self.undoes.is_none()
     }
 
-    /// The same for panels of a zone, with profiles for what is said by the clock; and which of the upserts cannot be said there.
-    /// None where nothing is.
-    fn in_zone(&self, zone: &TimeZone) -> Option<(Self, Vec<bool>)> {
+    /// The same for panels of a zone, with profiles for what is said by the clock and can be said there. None where nothing is.
+    fn in_zone(&self, zone: &TimeZone) -> Option<Self> {
         let by_the_clock = |upsert: &Upsert| matches!(upsert.content, Content::ByTheClock(_));
         if !self.upserts.iter().any(by_the_clock) {
             return None;
         }
-        let mut unsaid = vec![false; self.upserts.len()];
-        let upserts = self.upserts.iter().zip(&mut unsaid).map(|(upsert, unsaid)| {
-            let (content, body) = match &upsert.content {
-                Content::ByTheClock(part) => match part.profile_in(zone) {
-                    Some(profile) => (Content::Profile(profile.clone()), Body::of(&profile)),
-                    None => {
-                        *unsaid = true;
-                        (Content::ByTheClock(part.clone()), upsert.body.clone())
-                    }
-                },
-                Content::Profile(profile) => (Content::Profile(profile.clone()), upsert.body.clone()),
-                Content::Identifier(identifier, photo) => {
-                    (Content::Identifier(identifier.clone(), photo.clone()), upsert.body.clone())
-                }
-            };
-            Upsert { item: upsert.item, content, body, repeated: upsert.repeated }
+        let upserts = self.upserts.iter().map(|upsert| {
+            let mut upsert = upsert.clone();
+            if let Content::ByTheClock(part) = &upsert.content
+                && let Some(profile) = part.profile_in(zone)
+            {
+                upsert.body = Body::of(&profile);
+                upsert.content = Content::Profile(profile);
+            }
+            upsert
         });
-        let here = Self {
+        Some(Self {
             upserts: upserts.collect(),
             deletes: self.deletes.clone(),
             pruned_kinds: self.pruned_kinds.clone(),
             schedules: self.schedules.clone(),
             undoes: self.undoes,
             places: OnceLock::new(),
-        };
-        Some((here, unsaid))
+        })
     }
 
     /// The named items, in item order.
@@ -374,29 +365,26 @@ impl Operations {
 pub struct Zoned {
     operations: Arc<Operations>,
     never_opens: Box<[bool]>,
-    unsaid: Vec<bool>,
     zone: TimeZone,
 }
 
 impl Zoned {
     /// Asks each profile once whether it can open a door in this zone.
     pub fn new(operations: Arc<Operations>, zone: &TimeZone) -> Self {
-        let (operations, unsaid) = match operations.in_zone(zone) {
-            Some((here, unsaid)) => (Arc::new(here), unsaid),
-            None => (operations, Vec::new()),
-        };
+        let operations = operations.in_zone(zone).map_or(operations, Arc::new);
         let never_opens = |upsert: &Upsert| match &upsert.content {
             Content::Profile(profile) => opens::check(profile, zone).is_err(),
             Content::ByTheClock(_) => true,
             Content::Identifier(identifier, _) => identifier.time.never(),
         };
         let never_opens = operations.upserts.iter().map(never_opens).collect();
-        Self { operations, never_opens, unsaid, zone: zone.clone() }
+        Self { operations, never_opens, zone: zone.clone() }
     }
 
     /// Whether no profile can say the upsert at this index here.
     pub fn is_unsaid(&self, upsert: usize) -> bool {
-        self.unsaid.get(upsert).copied().unwrap_or(false)
+        let upsert = self.operations.upserts.get(upsert);
+        upsert.is_some_and(|upsert| matches!(upsert.content, Content::ByTheClock(_)))
     }
 
     /// The zone.

@@ -33,8 +33,7 @@ pub mod windows;
 #[cfg(test)]
 mod laws;
 
-/// Seconds in a civil day.
-pub const DAY: i64 = 86_400;
+pub use crate::profile::opens::DAY;
 
 /// Opening hours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +59,11 @@ pub struct Schedule {
 pub struct Day(pub i64);
 
 impl Day {
+    /// That of a moment, in Unix seconds, in UTC.
+    pub fn in_utc(unix: i64) -> Self {
+        Self(unix.div_euclid(DAY))
+    }
+
     /// Its date.
     pub fn date(self) -> CivilDate {
         CivilDate::from_days(self.0)

@@ -71,6 +71,11 @@ pub(super) fn link_id(text: &str) -> Result<LinkId, String> {
     text.parse().map_err(|error: crate::profile::NotALinkId| error.to_string())
 }
 
+/// The zone of this name.
+pub(super) fn zone(name: &str) -> Result<Zone, Failure> {
+    Zone::new(name).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(name))))
+}
+
 pub(super) fn moment(text: &str) -> Result<i64, String> {
     opens::moment(text).ok_or_else(|| format!("{text:?} is no moment such as 2026-11-23T00:00:00Z"))
 }
@@ -136,13 +141,13 @@ struct Checked {
 pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::Check(file) => {
-            let zone = file.zone()?;
+            let zone = zone(&file.zone)?;
             let checked = file.read(&zone, true)?;
             show_check(&checked, &zone, output)?;
             Ok(if checked.problems.is_empty() { Exit::Done } else { Exit::Usage })
         }
         ProfileCommand::Windows { file, from, to, link_id } => {
-            let zone = file.zone()?;
+            let zone = zone(&file.zone)?;
             let mut profiles = file.read_faultless(&zone)?;
             if let Some(link_id) = link_id {
                 profiles.retain(|profile| profile.link_id == *link_id);
@@ -168,7 +173,7 @@ pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         ProfileCommand::Ics(file) => {
-            let zone = file.zone()?;
+            let zone = zone(&file.zone)?;
             let profiles = file.read_faultless(&zone)?;
             let entries: Vec<_> =
                 profiles.iter().map(|linked| ical::Entry::linked(linked.link_id, &linked.profile)).collect();
@@ -181,10 +186,6 @@ pub fn run(command: &ProfileCommand, output: Output) -> Result<Exit, Failure> {
 }
 
 impl FileArgs {
-    fn zone(&self) -> Result<Zone, Failure> {
-        Zone::new(&self.zone).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&self.zone))))
-    }
-
     /// The file's profiles; warnings only where they are wanted, since they take a look at years of windows.
     fn read(&self, zone: &Zone, with_warnings: bool) -> Result<Checked, Failure> {
         let (content, text) = read_content(&self.file)?;

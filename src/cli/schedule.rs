@@ -15,7 +15,7 @@ use crate::schedule::days::Resolved;
 use crate::schedule::parse::{self, LinkedSchedule};
 use crate::schedule::sentence::sentence;
 use crate::schedule::windows::windows;
-use crate::schedule::{Calendar, CalendarName, DAY, DatesOf, Day, ics};
+use crate::schedule::{Calendar, CalendarName, DatesOf, Day, ics};
 
 /// The commands on schedules in a file.
 #[derive(Debug, Subcommand)]
@@ -94,7 +94,7 @@ pub(super) fn import(files: &[(CalendarName, String)]) -> Result<Vec<Calendar>, 
     let mut calendars = Vec::with_capacity(files.len());
     for (name, path) in files {
         let text = file::read(path)?;
-        let imported = ics::import(name.clone(), &text, Day(clock::now_ms() / 1000 / DAY))
+        let imported = ics::import(name.clone(), &text, Day::in_utc(clock::now_ms() / 1000))
             .map_err(|error| Failure::usage(format!("{path} {error}")))?;
         if imported.with_time > 0 {
             note!(
@@ -127,7 +127,7 @@ pub fn run(command: &ScheduleCommand, output: Output) -> Result<Exit, Failure> {
     match command {
         ScheduleCommand::Check(args) => check(args, output),
         ScheduleCommand::Windows { file, from, to, link_id } => {
-            let zone = file.zone()?;
+            let zone = profile::zone(&file.zone)?;
             let mut checked = file.read_faultless()?;
             if let Some(link_id) = link_id {
                 checked.schedules.retain(|(_, linked)| linked.link_id == *link_id);
@@ -151,7 +151,7 @@ pub fn run(command: &ScheduleCommand, output: Output) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         ScheduleCommand::Compile { file, from, days } => {
-            let zone = file.zone()?;
+            let zone = profile::zone(&file.zone)?;
             let checked = file.read_faultless()?;
             let from = from.unwrap_or_else(|| today(&zone));
             let mut items = Vec::new();
@@ -172,7 +172,7 @@ pub fn run(command: &ScheduleCommand, output: Output) -> Result<Exit, Failure> {
 
 fn today(zone: &Zone) -> Day {
     let now = clock::now_ms() / 1000;
-    opens::local(now, zone.rules()).map_or(Day(now.div_euclid(DAY)), |at| {
+    opens::local(now, zone.rules()).map_or(Day::in_utc(now), |at| {
         let (year, month, day) = (i64::from(at.year()), i64::from(at.month()), i64::from(at.day()));
         Day(crate::profile::recurrence::CivilDate { year, month, day }.days())
     })
@@ -205,10 +205,6 @@ impl Checked {
 }
 
 impl FileArgs {
-    fn zone(&self) -> Result<Zone, Failure> {
-        Zone::new(&self.zone).ok_or_else(|| Failure::usage(format!("--zone: {}", Zone::unknown(&self.zone))))
-    }
-
     fn read(&self) -> Result<Checked, Failure> {
         let text = file::read(&self.file)?;
         let name = file::name(&self.file);
@@ -254,7 +250,7 @@ impl FileArgs {
 }
 
 fn check(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
-    let zone = args.zone()?;
+    let zone = profile::zone(&args.zone)?;
     let mut checked = args.read()?;
     let today = today(&zone);
     let mut warnings = Vec::new();
@@ -330,28 +326,20 @@ fn warn(resolved: &Resolved<'_>, today: Day) -> Vec<String> {
     if let Some(until) = until.filter(|until| *until < today) {
         warnings.push(format!("it is over since {until}"));
     }
-    for calendar in resolved.calendars() {
-        let last = calendar.days.iter().map(|days| match days.dates {
-            DatesOf::Days(_, to) => to,
-            DatesOf::Yearly(..) | DatesOf::Calendar(_) => Day(i64::MAX),
-        });
-        let dated = calendar.days.iter().filter_map(|days| match days.dates {
+    for Calendar { name, days } in resolved.calendars() {
+        let dated = days.iter().filter_map(|days| match days.dates {
             DatesOf::Days(_, to) => Some(to),
             DatesOf::Yearly(..) | DatesOf::Calendar(_) => None,
         });
-        match last.max() {
-            None => warnings.push(format!("the calendar {} has no day", calendar.name)),
-            Some(_) => {
-                if let Some(last) = dated.max()
-                    && last.0 < today.0 + HORIZON / 2
-                    && until.is_none_or(|until| until > last)
-                {
-                    warnings.push(format!(
-                        "the last date of the calendar {} is {last}; later holidays are not known",
-                        calendar.name
-                    ));
-                }
-            }
+        if days.is_empty() {
+            warnings.push(format!("the calendar {name} has no day"));
+        } else if let Some(last) = dated.max()
+            && last.0 < today.0 + HORIZON / 2
+            && until.is_none_or(|until| until > last)
+        {
+            warnings.push(format!(
+                "the last date of the calendar {name} is {last}; later holidays are not known"
+            ));
         }
     }
     warnings

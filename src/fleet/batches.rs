@@ -22,7 +22,7 @@ use crate::panel::Origin;
 use crate::panel::decide::decide;
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::settings::PanelId;
-use crate::schedule::{DAY, Day};
+use crate::schedule::Day;
 use crate::store::read::Snapshot;
 use crate::store::row::{Drift, Reported, RowName};
 use crate::store::{BatchSeq, PanelNo, StoreError};
@@ -131,13 +131,19 @@ impl Fleet {
         if operations.concerns(Kind::Identifier) {
             self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
-        self.plan_panels(target, operations).await
+        self.plan_panels(target, operations, opening::DAYS).await
     }
 
-    async fn plan_panels(&self, target: Target, operations: Arc<Operations>) -> Result<Plan, FleetError> {
+    /// The same unasked, with opening hours over so many days.
+    async fn plan_panels(
+        &self,
+        target: Target,
+        operations: Arc<Operations>,
+        days: i64,
+    ) -> Result<Plan, FleetError> {
         let panels = self.targets(&target)?;
         refuse_unknown(&operations, panels.iter())?;
-        self.read(move |snapshot| plan_panels(snapshot, &panels, operations)).await
+        self.read(move |snapshot| plan_panels(snapshot, &panels, operations, days)).await
     }
 
     /// Has a batch made durable and sent out. One that prunes more than it names has to say how much it means, and so has one
@@ -163,7 +169,9 @@ impl Fleet {
             self.refuse_taken(&target, Arc::clone(&operations)).await?;
         }
         if (operations.prune() || self.door_hours_budget.is_some()) && !sent_before {
-            let plan = self.plan_panels(target.clone(), Arc::clone(&operations)).await?;
+            // Opening hours are looked at for the budget alone.
+            let days = self.door_hours_budget.map_or(0, |_| opening::DAYS);
+            let plan = self.plan_panels(target.clone(), Arc::clone(&operations), days).await?;
             if operations.prune() {
                 are_deletions_meant(&plan, operations.len() as u64, confirm_deletes)?;
             }
@@ -383,14 +391,15 @@ fn plan_panels(
     snapshot: &Snapshot,
     panels: &[Entry],
     operations: Arc<Operations>,
+    days: i64,
 ) -> Result<Plan, StoreError> {
     let mut zones = HashMap::new();
     let mut report = Report::of_pending(panels.len(), &operations);
     let mut planned = Vec::with_capacity(panels.len());
     let mut unread = 0;
     let named: HashSet<_> = operations.items().collect();
-    let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
-    let mut foretelling = Foretelling::new(snapshot, today, opening::DAYS);
+    let today = Day::in_utc(clock::now_ms() / 1000);
+    let mut foretelling = Foretelling::new(snapshot, today, days);
     for panel in panels {
         let zone = &panel.settings.zone;
         let zoned = zones

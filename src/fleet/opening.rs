@@ -155,7 +155,7 @@ impl<'s> Foretelling<'s> {
         zoned: &Arc<Zoned>,
         decision: &Decision,
     ) -> Result<Difference, StoreError> {
-        if decision.changes.is_empty() {
+        if decision.changes.is_empty() || self.days.0 == self.days.1 {
             return Ok(Difference::default());
         }
         let rows = self.snapshot.rows(panel)?;

@@ -14,7 +14,7 @@ use crate::profile::wire::Json;
 use crate::schedule::compile::{ANCHOR, HORIZON, Plan};
 use crate::schedule::days::Resolved;
 use crate::schedule::parse::{self, LinkedSchedule, Problem};
-use crate::schedule::{Calendar, DAY, Day};
+use crate::schedule::{Calendar, Day};
 
 pub(super) const SCHEDULES: &str = "schedules/upsert";
 pub(super) const SCHEDULES_DELETED: &str = "schedules/delete";
@@ -51,7 +51,7 @@ impl Schedules {
 
     /// What is asked of panels, from today on up to the horizon.
     pub fn operations(self, most: usize, errors: &mut Gathered) -> Operations {
-        let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
+        let today = Day::in_utc(clock::now_ms() / 1000);
         let mut calendars: BTreeMap<_, usize> = BTreeMap::new();
         for (place, calendar) in self.calendars.iter().enumerate() {
             if let Some(before) = calendars.insert(&calendar.name, place) {

@@ -17,7 +17,7 @@ use crate::coordinator::{SubmitError, Submitted, Target};
 use crate::panel::Origin;
 use crate::panel::embedded::SnapshotRows;
 use crate::panel::undo::Undoing;
-use crate::schedule::{DAY, Day};
+use crate::schedule::Day;
 use crate::store::read::Snapshot;
 use crate::store::read::past::ChangedRun;
 use crate::store::{Changed, StoreError};
@@ -136,7 +136,7 @@ fn plan(snapshot: &Snapshot, panels: &[(Entry, Arc<Vec<Changed>>)]) -> Result<Pl
     let mut report = Report::of_pending(panels.len(), &asked);
     let mut planned = Vec::with_capacity(panels.len());
     // Of each zone, what is asked of the panels that came last: neighbours have it in common.
-    let today = Day((clock::now_ms() / 1000).div_euclid(DAY));
+    let today = Day::in_utc(clock::now_ms() / 1000);
     let mut foretelling = Foretelling::new(snapshot, today, opening::DAYS);
     let mut of_zones: HashMap<&str, (&Arc<Vec<Changed>>, Undoing)> = HashMap::new();
     for (panel, changed) in panels {

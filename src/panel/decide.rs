@@ -143,15 +143,7 @@ pub fn decide(standing: &mut impl Standing, zoned: &Zoned, limits: Limits) -> Re
         decision.items.push(outcome);
     }
     decide_deletes(standing, &operations.deletes, &mut rules, &mut decision)?;
-    // Of a schedule that cannot be said whole, what stands is better than a part of what is new.
-    let is_whole = operations.parts_are_whole(&decision.items);
-    for (item, row) in replaced_parts(standing, operations)? {
-        if !is_whole {
-            break;
-        }
-        if operations.deletes_item(item) {
-            continue; // it goes by itself
-        }
+    for (item, row) in replaced_parts(standing, operations, &decision.items)? {
         if rules.refuses_delete(standing, item)? {
             decision.left.push(item);
             continue;
@@ -189,19 +181,23 @@ pub fn unfit(upsert: &Upsert, limits: Limits) -> Option<ItemOutcome> {
     }
 }
 
-/// Parts of the batch's schedules that the panel holds and the batch does not name.
+/// Parts of the batch's schedules that the panel holds and the batch does not name: they go by themselves. Where what comes of
+/// the items refuses any part there are none, since of a schedule that cannot be said whole, what stands is better than a
+/// part of what is new.
 pub fn replaced_parts(
     standing: &mut impl Standing,
     operations: &Operations,
+    items: &[ItemOutcome],
 ) -> Result<Vec<(ItemId, Row)>, StoreError> {
     let mut replaced = Vec::new();
-    if operations.schedules.is_empty() {
+    if operations.schedules.is_empty() || !operations.parts_are_whole(items) {
         return Ok(replaced);
     }
     for (name, row) in standing.all()? {
         if let RowName::Link(item) = name
             && item.kind == Kind::Profile
             && operations.upsert_of(item).is_none()
+            && !operations.deletes_item(item)
             && is_derived(item.link_id)
             && is_part_of(&operations.schedules, item.link_id, &standing.name(Kind::Profile, &row)?)
         {

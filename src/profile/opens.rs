@@ -115,7 +115,7 @@ fn local_date(unix: i64, zone: &TimeZone) -> Option<CivilDate> {
 }
 
 /// Seconds in a civil day.
-pub(super) const DAY: i64 = 86_400;
+pub const DAY: i64 = 86_400;
 
 /// The last second of the year 9999 in UTC. No calendar here reaches further.
 pub const LAST: i64 = 253_402_300_799;

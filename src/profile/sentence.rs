@@ -10,7 +10,8 @@ use super::opens::local;
 use super::rule::{CustomDates, DayType, NthDay, Repeat, Rule, WeekOrder};
 
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTHS: [&str; 12] = [
+/// The months' names.
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -181,13 +182,16 @@ fn nth_day(nth: NthDay) -> String {
     format!("The {order} {day}")
 }
 
-/// Ascending weekdays; three or more in a row are said as a range.
 fn weekdays(days: &[i64]) -> String {
     match days {
-        [_, _, _, _, _, _, _] => return "Every day".to_owned(),
-        [day] => return format!("Every {}", WEEKDAYS[(*day % 7) as usize]),
-        _ => {}
+        [_, _, _, _, _, _, _] => "Every day".to_owned(),
+        [_] => format!("Every {}", some_weekdays(days)),
+        some => some_weekdays(some),
     }
+}
+
+/// Ascending weekdays, 0 for Monday; three or more in a row are said as a range.
+pub(crate) fn some_weekdays(days: &[i64]) -> String {
     let mut parts = Vec::new();
     let mut rest = days;
     while let Some(first) = rest.first() {
@@ -203,7 +207,8 @@ fn weekdays(days: &[i64]) -> String {
     list(&parts)
 }
 
-fn list(parts: &[String]) -> String {
+/// Some parts as people list them.
+pub(crate) fn list(parts: &[String]) -> String {
     match parts {
         [] => String::new(),
         [one] => one.clone(),

@@ -3,10 +3,7 @@
 use super::{DatesOf, Day, Hours, MonthDay, Schedule};
 use crate::profile::recurrence::CivilDate;
 use crate::profile::rule::Weekdays;
-
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+use crate::profile::sentence::{MONTHS, list, some_weekdays};
 
 /// How many dates are told one by one.
 const TOLD: usize = 4;
@@ -20,9 +17,10 @@ pub fn sentence(schedule: &Schedule) -> String {
         if hours.spans().is_empty() || told[weekday] {
             continue;
         }
-        let same: Vec<usize> = (weekday..7).filter(|other| schedule.hours[*other] == *hours).collect();
+        let same = (weekday..7).filter(|other| schedule.hours[*other] == *hours);
+        let same: Vec<i64> = same.map(|other| other as i64).collect();
         for other in &same {
-            told[*other] = true;
+            told[*other as usize] = true;
         }
         parts.push(format!("{} {}", weekdays(&same), spans(hours)));
     }
@@ -59,41 +57,24 @@ fn some(mut said: Vec<String>, more: &str) -> Vec<String> {
     said
 }
 
-/// Weekdays as people say them, such as `Monday to Friday`.
-pub(crate) fn weekdays(days: &[usize]) -> String {
-    if days.len() == 7 {
-        return "every day".to_owned();
-    }
-    let runs: Vec<_> = days.chunk_by(|one, next| one + 1 == *next).collect();
-    let runs = runs.into_iter().flat_map(|run| match run {
-        [one] => vec![DAYS[*one].to_owned()],
-        [one, two] => vec![DAYS[*one].to_owned(), DAYS[*two].to_owned()],
-        run => vec![format!("{} to {}", DAYS[run[0]], DAYS[run[run.len() - 1]])],
-    });
-    listed(&runs.collect::<Vec<_>>())
-}
-
-fn listed(said: &[String]) -> String {
-    match said {
-        [] => String::new(),
-        [one] => one.clone(),
-        [before @ .., last] => format!("{} and {last}", before.join(", ")),
-    }
+/// Weekdays as people say them, ascending, such as `Monday to Friday`.
+pub(crate) fn weekdays(days: &[i64]) -> String {
+    if days.len() == 7 { "every day".to_owned() } else { some_weekdays(days) }
 }
 
 /// Hours as people say them, such as `09:00–12:30 and 13:30–18:00`.
 pub fn spans(hours: &Hours) -> String {
-    listed(&hours.spans().iter().map(ToString::to_string).collect::<Vec<_>>())
+    list(&hours.spans().iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 /// A date such as `31 Dec 2026`.
 pub(crate) fn date(day: Day) -> String {
     let CivilDate { year, month, day } = day.date();
-    format!("{day} {} {year}", MONTHS[month as usize - 1])
+    format!("{day} {} {year}", &MONTHS[month as usize - 1][..3])
 }
 
 fn yearly(at: MonthDay) -> String {
-    format!("{} {}", at.day, MONTHS[at.month as usize - 1])
+    format!("{} {}", at.day, &MONTHS[at.month as usize - 1][..3])
 }
 
 fn dates_said(dates: &DatesOf, on: Option<Weekdays>) -> String {
@@ -107,7 +88,7 @@ fn dates_said(dates: &DatesOf, on: Option<Weekdays>) -> String {
     match on {
         None => said,
         Some(on) => {
-            let days: Vec<_> = on.iter().map(|day| day as usize).collect();
+            let days: Vec<_> = on.iter().collect();
             format!("{said} where that is a {}", weekdays(&days))
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn largest<'a>(
     all.sort_unstable_by(|one, other| seconds(other).cmp(&seconds(one)).then_with(|| one.cmp(other)));
     let told = all.into_iter().take(TOLD).map(|((opens, span, on), panels)| {
         let what = if opens { "opens" } else { "closes" };
-        Example { panels, text: format!("{} {} {what}", said(&on, days), hours(span)) }
+        Example { panels, text: format!("{} {} {what}", said(&on, days), span) }
     });
     told.collect()
 }
@@ -62,19 +62,15 @@ fn by_span(local: &Local, windows: &[Window]) -> BTreeMap<Span, Vec<Day>> {
     by_span
 }
 
-fn hours(span: Span) -> String {
-    span.to_string()
-}
-
 /// Days in words: weekdays where it is all of theirs, dates else.
 fn said(on: &[Day], (first, end): (Day, Day)) -> String {
-    let whole: Vec<usize> = (0..7)
+    let whole: Vec<i64> = (0..7)
         .filter(|weekday| {
-            let mut all = (first.0..end.0).map(Day).filter(|day| day.weekday() == *weekday).peekable();
+            let mut all = (first.0..end.0).map(Day).filter(|day| day.weekday() as i64 == *weekday).peekable();
             all.peek().is_some() && all.all(|day| on.contains(&day))
         })
         .collect();
-    let dates: Vec<_> = on.iter().filter(|day| !whole.contains(&day.weekday())).collect();
+    let dates: Vec<_> = on.iter().filter(|day| !whole.contains(&(day.weekday() as i64))).collect();
     let mut told = Vec::new();
     if !whole.is_empty() {
         told.push(weekdays(&whole));

@@ -80,15 +80,7 @@ impl PanelWork for Accept {
         }
         let (mut pruned, mut left) =
             if operations.prune() { prune(rows, operations, &mut rules)? } else { Default::default() };
-        // Of a schedule that cannot be said whole, what stands is better than a part of what is new.
-        let is_whole = operations.parts_are_whole(&items);
-        for (item, _) in decide::replaced_parts(rows, operations)? {
-            if !is_whole {
-                break;
-            }
-            if operations.deletes_item(item) {
-                continue; // it goes by itself
-            }
+        for (item, _) in decide::replaced_parts(rows, operations, &items)? {
             if rules.refuses_delete(rows, item)? {
                 left.push(item);
                 continue;
